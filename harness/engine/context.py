@@ -1,0 +1,107 @@
+"""What travels between the engine and those around it: progress to whoever watches, and the ground of an improve loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from harness.values import Case, CaseResult, Job, Lora, Score, Suite, Trait, Verdict
+
+if TYPE_CHECKING:
+    from harness.models import Models
+    from harness.profile import Profile
+    from harness.settings import Settings
+    from harness.store import Store
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands."""
+
+    stage: str  # "load", "draw", "score", "train", "wait" (for another run's lock) or "done"
+    done: int = 0  # pictures that are there, failed ones too
+    total: int = 0  # pictures of the plan
+    cached: int = 0  # of `done`, those that were in the store
+    cost_usd: float = 0.0  # spent by this run
+    eta_s: float | None = None  # seconds until the last picture; None: not known yet
+    provider: str = ""
+    suite: str = ""
+    message: str = ""  # for people, when there is more to say: the step of a training, say
+
+
+Listener = Callable[[Progress], None]
+
+
+class ScorerLike(Protocol):
+    """What the engine asks of a scorer. Construction and a warm `traits`, `calibration` import nothing heavy."""
+
+    @property
+    def identity(self) -> str:
+        """A hash of everything that decides a score but the picture and the case's `expect`."""
+        ...
+
+    def traits(self) -> tuple[Trait, ...]: ...
+
+    def score(self, items: Sequence[tuple[Case, bytes]]) -> list[Mapping[str, Score]]:
+        """Metric to score, one mapping a picture, in order."""
+        ...
+
+    def calibration(self) -> Any: ...
+
+
+class Evaluate(Protocol):
+    """Draws and scores cases through the run's own engine, store and models; nothing is drawn twice.
+
+    Args:
+        lora: what the provider draws with in place of the LoRA under test; None: nothing but the base.
+            A provider that uses no LoRA (`base`, a competitor) ignores it.
+        provider: its name in the profile.
+        cases: of the suite, open or locked.
+        seeds: one picture a seed and case.
+
+    Returns:
+        One result a case, in order. Pictures that could not be had carry their outcome and no scores.
+    """
+
+    def __call__(
+        self, lora: Lora | None, provider: str, cases: Sequence[Case], seeds: Sequence[int]
+    ) -> list[CaseResult]: ...
+
+
+@dataclass(frozen=True)
+class ImproveContext:
+    """All that `harness.training.improve.improve` may know and use; built by the run when a gate provider fails."""
+
+    suite: Suite
+    provider: str  # the gate provider that fails
+    lora: Lora | None  # what it drew with: the champion until it is beaten
+    profile: Profile
+    settings: Settings  # `retrain` is the number of rounds
+    store: Store
+    models: Models
+    scorer: ScorerLike
+    results: Mapping[str, Sequence[CaseResult]]  # by provider: every submitted case of the suite
+    verdicts: Mapping[Job, Verdict]  # of `provider`'s cases; the failing ones are to be mended
+    gate: Verdict
+    feedback: Any  # harness.feedback.Feedback of the suite
+    evaluate: Evaluate
+    listener: Listener  # progress of the training, stage "train"
+    cancelled: Callable[[], bool]  # True: stop as soon as possible, raise nothing
+
+    @property
+    def failing(self) -> tuple[Job, ...]:
+        """The open cases whose verdict is fail, in the suite's order."""
+        return tuple(
+            job
+            for job, verdict in self.verdicts.items()
+            if verdict.decision == "fail" and self.suite.case(job.case).split == "open"
+        )
+
+
+@dataclass(frozen=True)
+class ImproveResult:
+    """What came of it: one plain record a round, and the LoRA that won its promotion, if any did."""
+
+    rounds: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    promoted: Lora | None = None

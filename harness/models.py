@@ -1,0 +1,325 @@
+"""The heavy models of a profile: where they lie, what identifies them, and loading each of them once."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from harness.errors import ModelError
+from harness.values import digest, hash_file
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+    from harness.pipeline import LocalPipeline
+    from harness.profile import Profile
+
+DTYPES = ("float32", "bfloat16", "float16")
+DEVICES = ("cpu", "cuda", "mps")
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+WEIGHTS = ("*.safetensors", "*.json", "*.txt")  # never a pickle, so never *.bin, *.pt or *.ckpt
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+class Rooted(Protocol):
+    """What loading needs of the settings."""
+
+    @property
+    def root(self) -> Path: ...
+
+
+# --- where a model lies, and what it is -------------------------------------------------------------------------------
+
+
+def locate_model(name: str, root: Path, profile: str = "PROFILE") -> Path:
+    """The folder of a model: a path under `root`, the package's data or the checkout, else the hub's cache.
+
+    Nothing is ever downloaded here: a run that silently fetches gigabytes surprises people.
+
+    Raises:
+        ModelError: it is nowhere; the text names the model, the cache folder and the command that fetches it.
+    """
+    package = Path(__file__).resolve().parent
+    for base in (root, package / "data", package, CHECKOUT):
+        if (base / name).is_dir():  # an absolute name stays itself
+            return base / name
+    if not HUB_ID.fullmatch(name):
+        raise ModelError(f"model {name!r}: there is no such folder under {root}; correct `models` in the profile")
+    return cached_snapshot(name, profile)
+
+
+def cached_snapshot(name: str, profile: str) -> Path:
+    """The newest snapshot of a hub model in the local cache."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.constants import HF_HUB_CACHE
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, local_files_only=True))
+    except (LocalEntryNotFoundError, FileNotFoundError) as error:
+        raise ModelError(
+            f"model {name!r} is not in the cache folder {HF_HUB_CACHE}; "
+            f"run `harness fetch {profile}` where there is a network, or name a folder in the profile"
+        ) from error
+
+
+def fetch_models(profile: Profile) -> list[Path]:
+    """Download whatever the profile names on the hub (safetensors only); models that are folders are left alone."""
+    from huggingface_hub import snapshot_download
+
+    folders = []
+    for name in dict.fromkeys(filter(None, (profile.models.base, profile.models.vae, profile.models.clip))):
+        try:
+            folders.append(locate_model(name, CHECKOUT, profile.name))
+        except ModelError:
+            if not HUB_ID.fullmatch(name):
+                raise
+            try:
+                folders.append(Path(snapshot_download(name, allow_patterns=list(WEIGHTS))))
+            except Exception as error:  # the hub client raises a dozen kinds; all of them mean "no download"
+                raise ModelError(f"model {name!r} could not be fetched: {error}") from error
+    return folders
+
+
+def hash_model(name: str, root: Path, profile: str = "PROFILE") -> str:
+    """What identifies a model, without torch: the hash of its files, or a hub model's name and revision."""
+    folder = locate_model(name, root, profile)
+    if folder.parent.name == "snapshots":  # the hub's cache: the revision already names every byte
+        return digest([name, folder.name])
+    files = [file for pattern in WEIGHTS for file in folder.rglob(pattern)]
+    if not any(file.suffix == ".safetensors" for file in files):
+        raise ModelError(f"model {name!r}: {folder} holds no .safetensors file")
+    return digest({file.relative_to(folder).as_posix(): hash_once(file) for file in files})
+
+
+def hash_once(path: Path) -> str:
+    """SHA-256 of a file, computed again only when its size or time of change differs."""
+    status = path.stat()
+    return _hash_file(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _hash_file(path: Path, size: int, changed: int) -> str:
+    return hash_file(path)
+
+
+def library_class(*names: str) -> str:
+    """The compatibility class of libraries: "torch 2.13, diffusers 0.42"; patch releases draw alike."""
+    versions = ((name, metadata.version(name).split("+")[0].split(".")) for name in names)
+    return ", ".join(f"{name} {'.'.join(parts[:2])}" for name, parts in versions)
+
+
+# --- where it runs, and how precisely ---------------------------------------------------------------------------------
+
+
+def resolve_device(name: str = "auto") -> str:
+    """cuda, mps or cpu, found out without importing torch, because a warm run never needs it."""
+    if name != "auto":
+        if name.split(":")[0] not in DEVICES:
+            raise ModelError(f"device {name!r} is unknown; choose auto, {', '.join(DEVICES)}")
+        return name
+    if sys.platform == "darwin":
+        import platform
+
+        return "mps" if platform.machine() == "arm64" else "cpu"
+    return "cpu" if metadata.version("torch").endswith("+cpu") or not count_cuda_cards() else "cuda"
+
+
+@lru_cache(maxsize=1)
+def count_cuda_cards() -> int:
+    """How many cards the NVIDIA driver lets this process see; 0 without a driver."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    found = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
+    return count.value if found else 0
+
+
+def resolve_dtype(name: str = "auto", device: str = "cpu") -> str:
+    """float32, bfloat16 or float16; auto is bfloat16 only where the hardware is really faster at it."""
+    if name != "auto":
+        if name not in DTYPES:
+            raise ModelError(f"dtype {name!r} is unknown; choose auto, {', '.join(DTYPES)}")
+        return name
+    fast = device.startswith("cuda") or (device == "cpu" and cpu_multiplies_bfloat16())
+    return "bfloat16" if fast else "float32"
+
+
+@lru_cache(maxsize=1)
+def cpu_multiplies_bfloat16() -> bool:
+    """Whether the CPU has AVX512-BF16 or AMX; where that cannot be read (not Linux), no: slower, never wrong."""
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split())
+    except OSError:
+        return False
+    return bool(flags & {"avx512_bf16", "amx_bf16"})
+
+
+# --- loading ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Load and run without progress bars, advice and deprecation warnings: people read our output, not theirs."""
+    from diffusers.utils import logging as diffusers_logging
+    from huggingface_hub.utils import disable_progress_bars
+    from transformers.utils import logging as transformers_logging
+
+    for logging in (diffusers_logging, transformers_logging):
+        logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # diffusers leaves it untyped
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    disable_progress_bars()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A CLIP model in float32 (it is small, and scores must not depend on the machine), with its preprocessing."""
+
+    model: Any  # CLIPModel
+    processor: Any  # CLIPImageProcessorPil
+    tokenizer: Any  # CLIPTokenizer
+    device: str
+    batch: int = 32
+
+    @property
+    def logit_scale(self) -> float:
+        """The checkpoint's own softmax temperature, as a factor."""
+        return float(self.model.logit_scale.exp())
+
+    def embed_images(self, images: Sequence[Image.Image]) -> np.ndarray:
+        """Unit vectors [n, d], float32."""
+        return self._embed(list(images), lambda part: self.processor(images=part, return_tensors="pt"), "image")
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Unit vectors [n, d], float32; a text longer than the window is cut."""
+        window = self.model.config.text_config.max_position_embeddings
+
+        def tokenize(part: list[str]) -> Any:
+            return self.tokenizer(part, padding="max_length", max_length=window, truncation=True, return_tensors="pt")
+
+        return self._embed(list(texts), tokenize, "text")
+
+    def _embed(self, items: list[Any], prepare: Any, kind: str) -> np.ndarray:
+        import numpy as np
+        import torch
+
+        encode = getattr(self.model, f"get_{kind}_features")
+        found = [np.zeros((0, self.model.config.projection_dim), np.float32)]
+        for start in range(0, len(items), self.batch):
+            with torch.inference_mode():
+                features = encode(**prepare(items[start : start + self.batch]).to(self.device))
+                features = getattr(features, "pooler_output", features)  # transformers 5 wraps them
+                found.append(torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy())
+        return np.concatenate(found)
+
+
+class Models:
+    """Loads each heavy model of a profile at most once, whoever asks, and counts."""
+
+    def __init__(self, profile: Profile, settings: Rooted) -> None:
+        self.profile, self.root = profile, settings.root
+        self.device = resolve_device(profile.device)
+        self.dtype = resolve_dtype(profile.dtype, self.device)
+        self.loads = 0
+        self.seconds: dict[str, float] = {}  # model to seconds of loading
+        self._lock = threading.RLock()
+        self._loaded: dict[str, Any] = {}
+
+    def model_hash(self, name: str) -> str:
+        """A model's identity, without torch."""
+        return hash_model(name, self.root, self.profile.name)
+
+    def base_hash(self) -> str:
+        """The identity of what draws: the base, and the autoencoder that replaces its own."""
+        names = (self.profile.models.base, self.profile.models.vae)
+        return digest([self.model_hash(name) for name in names if name])
+
+    def pipeline(self) -> LocalPipeline:
+        """The one diffusion pipeline that every local provider shares."""
+        pipeline: LocalPipeline = self._once("pipeline", self._load_pipeline)
+        return pipeline
+
+    def clip(self) -> Clip:
+        """The one CLIP model that every metric shares."""
+        clip: Clip = self._once("clip", self._load_clip)
+        return clip
+
+    def close(self) -> None:
+        """Let go of everything loaded; the counts stay."""
+        with self._lock:
+            self._loaded.clear()
+
+    def _once(self, name: str, load: Any) -> Any:
+        with self._lock:
+            if name not in self._loaded:
+                started = time.perf_counter()
+                with quiet_libraries():
+                    self._loaded[name] = load()
+                self.loads += 1
+                self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+            return self._loaded[name]
+
+    def _folder(self, name: str) -> Path:
+        return locate_model(name, self.root, self.profile.name)
+
+    def _load_pipeline(self) -> LocalPipeline:
+        import torch
+        from diffusers import AutoencoderKL, StableDiffusionXLPipeline
+
+        from harness.pipeline import LocalPipeline
+
+        dtype = {"default": getattr(torch, self.dtype), "vae": torch.float32}
+        parts: dict[str, Any] = {}
+        with translated(self.profile.models.base):
+            if self.profile.models.vae:
+                vae = self._folder(self.profile.models.vae)
+                parts["vae"] = AutoencoderKL.from_pretrained(vae, torch_dtype=torch.float32, **load_options(vae))
+            folder = self._folder(self.profile.models.base)
+            pipe = StableDiffusionXLPipeline.from_pretrained(
+                folder, torch_dtype=dtype, add_watermarker=False, **parts, **load_options(folder)
+            )
+        return LocalPipeline(pipe.to(self.device), self.device)
+
+    def _load_clip(self) -> Clip:
+        import torch
+        from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
+
+        name = self.profile.models.clip
+        folder = self._folder(name)
+        with translated(name):
+            model = CLIPModel.from_pretrained(folder, dtype=torch.float32, **load_options(folder))
+            processor = CLIPImageProcessorPil.from_pretrained(folder)
+            tokenizer = CLIPTokenizer.from_pretrained(folder)
+        return Clip(model.eval().to(self.device), processor, tokenizer, self.device)
+
+
+def load_options(folder: Path) -> dict[str, Any]:
+    """Safetensors only, no network, and the half-size files where a model has them."""
+    halves = any(folder.rglob("*.fp16.safetensors"))
+    return {"use_safetensors": True, "local_files_only": True, **({"variant": "fp16"} if halves else {})}
+
+
+@contextmanager
+def translated(name: str) -> Iterator[None]:
+    """Whatever the libraries raise about files of a model becomes one ModelError."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"model {name!r} could not be loaded: {error}") from error

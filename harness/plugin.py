@@ -1,0 +1,334 @@
+"""The pytest plugin: every hook translates between pytest and the core, which does not know pytest."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import HarnessError, SuiteError
+from harness.session import HarnessSession, is_suite_file
+from harness.terminal import ProgressLine, failure_text, summary_text
+from harness.values import Case, CaseResult, Complaint, Decision, Job, Suite, Verdict
+
+SESSION = pytest.StashKey[HarnessSession]()
+EXIT_BROKEN, EXIT_OPEN = 10, 11
+MARKS = {
+    "suite(name)": "the suite that an item belongs to",
+    "provider(name)": "who draws it",
+    "case(id)": "which prompt it is",
+    "gate": "an item that may turn the run red",
+    "competitor": "an item that only informs",
+    "slow": "an item that takes long",
+    "lora_suite(path)": "parametrizes a test's `lora_case` fixture over a suite's cases",
+}
+
+
+class QualityWarning(UserWarning):
+    """A score in the warn band, or a verdict that stays open."""
+
+
+class GateBroken(HarnessError):
+    """A gate provider did not deliver: an error, never a failure."""
+
+
+class QualityFailure(Exception):
+    """A verdict that fails; its text is what the person reads."""
+
+
+# --- options and session ------------------------------------------------------------------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("harness", "LoRA quality suites")
+    add = group.addoption
+    add("--profile", dest="harness_profile", metavar="NAME", help="models, providers and scorers: embedded, sdxl or a file (default: embedded)")
+    add("--providers", dest="harness_providers", metavar="A,B", help="only these providers of each suite")
+    add("--samples", dest="harness_samples", type=int, metavar="N", help="seeds per prompt instead of the suite's own number")
+    add("--lora", dest="harness_lora", metavar="FILE[@STRENGTH]", help="the LoRA under test instead of the suite's own")
+    add("--store", dest="harness_store", metavar="DIR", help="where pictures and records are kept (default: .harness)")
+    add("--fresh", dest="harness_fresh", action="store_true", help="draw and score everything again")
+    add("--locked", dest="harness_locked", action="store_true", help="also run the cases that are kept for promotions")
+    add("--report-dir", dest="harness_report_dir", metavar="DIR", help="where the report goes (default: reports)")
+    add("--baseline", dest="harness_baseline", metavar="RESULTS.JSON", help="compare with an earlier run, paired by case and seed")
+    add("--retrain", dest="harness_retrain", type=int, default=0, metavar="N", help="retrain a failing LoRA, up to N rounds, and keep it only if it is proven better")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for mark, meaning in MARKS.items():
+        config.addinivalue_line("markers", f"{mark}: {meaning}")
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    config.stash[SESSION] = HarnessSession(
+        options={name.removeprefix("harness_"): value for name, value in vars(config.option).items() if name.startswith("harness_")},
+        root=config.rootpath,
+        broker=getattr(config, "workerinput", {}).get("harness"),
+        listener=ProgressLine(reporter.write, config.get_terminal_writer().hasmarkup) if reporter else None,
+    )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """xdist: the controller owns the models; a worker is told where to ask."""
+    node.workerinput["harness"] = node.config.stash[SESSION].serve()
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    return config.stash[SESSION].header()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if SESSION in config.stash:
+        config.stash[SESSION].close()
+
+
+# --- collection ---------------------------------------------------------------------------------------------------
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    if file_path.suffix in {".yaml", ".yml"} and is_suite_file(file_path, file_path in parent.session._initialpaths):
+        return SuiteFile.from_parent(parent, path=file_path)
+    return None
+
+
+class SuiteFile(pytest.File):
+    """One suite; its children are its cases and, last, the gate."""
+
+    suite: Suite
+
+    def collect(self) -> Iterator[pytest.Collector]:
+        session = self.config.stash[SESSION]
+        try:
+            self.suite = session.load(self.path)
+        except SuiteError as error:
+            raise self.CollectError(str(error)) from error
+        self.add_marker(pytest.mark.suite(self.suite.name))
+        for case in session.cases(self.suite):
+            yield CaseNode.from_parent(self, name=case.id, case=case)
+        yield GateNode.from_parent(self, name="gate")
+
+
+class CaseNode(pytest.Collector):
+    """One case; its children are its providers."""
+
+    def __init__(self, *, case: Case, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.case = case
+
+    def collect(self) -> Iterator[pytest.Item]:
+        assert isinstance(self.parent, SuiteFile)
+        suite = self.parent.suite
+        self.add_marker(pytest.mark.case(self.case.id))
+        for provider in self.config.stash[SESSION].providers(suite):
+            yield CaseItem.from_parent(self, name=provider, suite=suite, case=self.case)
+
+
+class GateNode(pytest.Collector):
+    """The suite's verdict, one item for each provider that may turn the run red."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        assert isinstance(self.parent, SuiteFile)
+        suite = self.parent.suite
+        for provider in self.config.stash[SESSION].providers(suite):
+            if provider in suite.gate:
+                yield GateItem.from_parent(self, name=provider, suite=suite, case=None)
+
+
+class HarnessItem(pytest.Item):
+    """What case and gate items share: a provider, a verdict awaited in setup, and how a failure reads."""
+
+    def __init__(self, *, suite: Suite, case: Case | None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.suite, self.case, self.provider = suite, case, self.name
+        self.add_marker(pytest.mark.provider(self.provider, name=self.provider))
+        self.add_marker("gate" if self.provider in suite.gate else "competitor")
+        self.verdict = Verdict(Decision.ERROR)
+
+    @property
+    def harness(self) -> HarnessSession:
+        return self.config.stash[SESSION]
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        return self.path, (self.case.line - 1) if self.case else 0, self.nodeid.rpartition("/")[2]
+
+    def note(self, verdict: Verdict) -> None:
+        """Scores as JUnit properties."""
+        self.verdict = verdict
+        for metric, interval in verdict.scores.items():
+            self.user_properties.append((metric, round(interval.mean, 4)))
+        self.user_properties.append(("verdict", verdict.decision.value))
+
+    def warn_all(self, complaints: Iterable[Complaint]) -> None:
+        for complaint in complaints:
+            if complaint.severity == "warn":
+                warnings.warn(QualityWarning(f"{self.name}: {complaint.message}"), stacklevel=2)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        if isinstance(excinfo.value, QualityFailure | HarnessError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+
+class CaseItem(HarnessItem):
+    """One case drawn by one provider."""
+
+    case: Case
+
+    @property
+    def job(self) -> Job:
+        return self.harness.job(self.suite, self.case, self.provider)
+
+    def setup(self) -> None:
+        run = self.harness.run
+        result = run.result(self.job)
+        if result.skipped:
+            pytest.skip(result.skipped)
+        verdict = run.verdict(self.job)
+        report_attempts(self, run.attempts(self.job))
+        self.note(verdict)
+        if verdict.decision is Decision.ERROR and self.provider in self.suite.gate:
+            raise GateBroken(self.text(result))
+
+    def runtest(self) -> None:
+        self.warn_all(self.verdict.complaints)
+        if self.verdict.decision is Decision.INCONCLUSIVE and self.suite.on_inconclusive == "fail":
+            self.harness.left_open = True
+        if self.verdict.decision in (Decision.FAIL, Decision.ERROR):
+            if self.provider not in self.suite.gate:
+                pytest.xfail("; ".join(complaint.message for complaint in self.verdict.complaints) or "below its thresholds")
+            raise QualityFailure(self.text(self.harness.run.result(self.job)))
+
+    def text(self, result: CaseResult) -> str:
+        return failure_text(self.suite, self.case, self.provider, self.verdict, result, self.harness.image_path)
+
+
+class GateItem(HarnessItem):
+    """The suite's verdict on one gate provider."""
+
+    @property
+    def jobs(self) -> list[Job]:
+        return self.harness.gate_jobs(self.suite, self.provider)
+
+    def setup(self) -> None:
+        run = self.harness.run
+        self.note(run.gate(self.suite.path.as_posix(), self.provider))
+        if self.verdict.decision is Decision.ERROR:
+            raise GateBroken(self.text())
+
+    def runtest(self) -> None:
+        self.warn_all(self.verdict.complaints)
+        if self.verdict.decision is Decision.FAIL:
+            raise QualityFailure(self.text())
+        if self.verdict.decision is Decision.INCONCLUSIVE and self.suite.on_inconclusive == "fail":
+            self.harness.left_open = True
+            raise QualityFailure(self.text())
+
+    def text(self) -> str:
+        return failure_text(self.suite, None, self.provider, self.verdict, None, self.harness.image_path)
+
+
+def report_attempts(item: pytest.Item, attempts: Iterable[Verdict]) -> None:
+    """Earlier verdicts of a retrained case become `rerun` reports, as people know them from pytest-rerunfailures."""
+    for verdict in attempts:
+        text = "before retraining: " + "; ".join(complaint.message for complaint in verdict.complaints)
+        report = pytest.TestReport(item.nodeid, item.location, {}, "rerun", text, "call")  # type: ignore[arg-type]
+        item.ihook.pytest_runtest_logreport(report=report)
+
+
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+    outcome: str = report.outcome
+    return ("rerun", "R", ("RERUN", {"yellow": True})) if outcome == "rerun" else None
+
+
+# --- plain Python tests over a suite ------------------------------------------------------------------------------
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "lora_case" not in metafunc.fixturenames:
+        return
+    mark = metafunc.definition.get_closest_marker("lora_suite")
+    if mark is None:
+        raise pytest.UsageError(f"{metafunc.definition.nodeid}: `lora_case` needs @pytest.mark.lora_suite('suites/NAME.yaml')")
+    session = metafunc.config.stash[SESSION]
+    suite = session.load(metafunc.config.rootpath / mark.args[0])
+    cases = [LoraCase(session, suite, case, provider) for case in session.cases(suite) for provider in suite.gate]
+    metafunc.parametrize("lora_case", cases, ids=[f"{case.case.id}-{case.provider}" for case in cases])
+
+
+class LoraCase:
+    """One case in the hands of a Python test: its samples and its verdict, awaited when asked for."""
+
+    def __init__(self, session: HarnessSession, suite: Suite, case: Case, provider: str) -> None:
+        self._session, self.suite, self.case, self.provider = session, suite, case, provider
+
+    @property
+    def job(self) -> Job:
+        return self._session.job(self.suite, self.case, self.provider)
+
+    @property
+    def result(self) -> CaseResult:
+        return self._session.run.result(self.job)
+
+    @property
+    def verdict(self) -> Verdict:
+        return self._session.run.verdict(self.job)
+
+
+# --- the run ------------------------------------------------------------------------------------------------------
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    seen: set[str] = set()
+    for item in items:
+        if isinstance(item, HarnessItem):
+            if item.nodeid in seen:
+                raise pytest.UsageError(f"{item.nodeid} was collected twice; give the suites' cases different ids")
+            seen.add(item.nodeid)
+
+
+def jobs_of(item: pytest.Item) -> list[Job]:
+    """What must be drawn before an item can be judged."""
+    if isinstance(item, CaseItem):
+        return [item.job]
+    if isinstance(item, GateItem):
+        return item.jobs
+    case = getattr(item, "callspec", None) and item.callspec.params.get("lora_case")  # type: ignore[attr-defined]
+    return [case.job] if isinstance(case, LoraCase) else []
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """The plan is known: what -k, -m and --lf left over is drawn in batches, ahead of the tests."""
+    jobs = [job for item in session.items for job in jobs_of(item)]
+    if jobs and not session.config.option.collectonly:
+        session.config.stash[SESSION].submit(list(dict.fromkeys(jobs)))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    harness = session.config.stash[SESSION]
+    try:
+        results = harness.finish()
+    except HarnessError as error:
+        harness.trouble = str(error)
+        results = None
+    if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        if harness.trouble or (results and results["gate"]["verdict"] == "error"):
+            session.exitstatus = EXIT_BROKEN
+        elif harness.left_open and exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = EXIT_OPEN
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    harness = config.stash[SESSION]
+    if harness.trouble:
+        terminalreporter.section("LoRA quality", sep="=", red=True)
+        terminalreporter.write_line(harness.trouble)
+    if harness.results is not None:
+        terminalreporter.section("LoRA quality", sep="=")
+        width = terminalreporter._tw.fullwidth
+        terminalreporter.write_line(summary_text(harness.results, width, harness.report_index))
+
+

@@ -1,0 +1,255 @@
+"""The store: what was drawn and found before, so that nothing is drawn, paid for or measured twice."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import os
+import sqlite3
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import StoreError
+from harness.store.journal import Journal
+from harness.store.schema import migrate
+from harness.values import Outcome, Request, Sample, Score, canonical_json, sample_from, score_from, to_record
+
+if TYPE_CHECKING:
+    import numpy as np
+
+BUSY_S = 60.0  # how long a write waits for another process's
+AT_ONCE = 500  # keys in one question; SQLite's oldest limit is 999
+Notice = Callable[[str], None]
+
+
+class Store:
+    """One folder; safe for many threads and for several processes at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder).resolve()
+        self._lock = threading.RLock()
+        with self._translated():
+            for name in ("images", "arrays", "journal"):
+                (self.folder / name).mkdir(parents=True, exist_ok=True)
+            path = self.folder / "records.sqlite"
+            self._records = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+            try:
+                self._records.execute("PRAGMA journal_mode = WAL")
+                self._records.execute("PRAGMA synchronous = FULL")  # a paid picture outlives a power cut
+                migrate(self._records, path)
+            except BaseException:
+                self._records.close()
+                raise
+
+    def close(self) -> None:
+        """Release the records; the store cannot be used afterwards. Closing twice is fine."""
+        with self._lock:
+            self._records.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- images -----------------------------------------------------------------------------------------------------
+
+    def put_image(self, png: bytes) -> str:
+        """Keep the bytes of a picture; returns their SHA-256, its name."""
+        return self._put_file("images", "png", png)
+
+    def image(self, sha: str) -> bytes:
+        """The bytes of a picture.
+
+        Raises:
+            StoreError: it is not there, or its bytes are no longer those that were put.
+        """
+        return self._file("images", "png", sha)
+
+    def image_path(self, sha: str) -> Path:
+        """Where a picture lies, for links and for people; it need not exist."""
+        return self._path("images", "png", sha)
+
+    # --- samples ----------------------------------------------------------------------------------------------------
+
+    def sample(self, request: str) -> Sample | None:
+        """The sample of a request's key, drawn by whichever run; marked `cached`, without scores."""
+        return self.samples([request]).get(request)
+
+    def samples(self, requests: Sequence[str]) -> dict[str, Sample]:
+        """Those of many requests that are there, whole: a picture that was altered or lost is warned about and left out."""
+        found: dict[str, Sample] = {}
+        for start in range(0, len(requests), AT_ONCE):
+            some = requests[start : start + AT_ONCE]
+            marks = ",".join("?" * len(some))
+            for (record,) in self._query(f"SELECT record FROM samples WHERE request IN ({marks})", some):  # noqa: S608 - only marks
+                sample = sample_from(json.loads(record))
+                if self._whole(sample):
+                    found[sample.request] = replace(sample, cached=True)
+        return found
+
+    def put_sample(self, request: Request, sample: Sample) -> None:
+        """Remember a request's picture. A sample that is not ok is not remembered: it must be asked for again."""
+        if sample.outcome is not Outcome.OK or sample.image is None:
+            return
+        record = to_record(replace(sample, scores={}, cached=False))
+        values = (request.key, canonical_json(to_record(request)), canonical_json(record), sample.image, time.time())
+        self._execute("INSERT OR REPLACE INTO samples VALUES (?, ?, ?, ?, ?)", values)
+
+    def recipe(self, request: str) -> dict[str, Any] | None:
+        """Everything that decided the pixels of a stored sample."""
+        for (text,) in self._query("SELECT recipe FROM samples WHERE request = ?", [request]):
+            return dict(json.loads(text))
+        return None
+
+    def _whole(self, sample: Sample) -> bool:
+        try:
+            self.image(sample.image or "")
+        except StoreError as error:
+            warnings.warn(f"{error}; it will be drawn again", stacklevel=4)
+            return False
+        return True
+
+    # --- scores -----------------------------------------------------------------------------------------------------
+
+    def scores(self, image: str, scorer: str) -> Mapping[str, Score] | None:
+        """What a scorer found in a picture, or None when it never looked."""
+        for (text,) in self._query("SELECT record FROM scores WHERE image = ? AND scorer = ?", [image, scorer]):
+            return {name: score_from(record) for name, record in json.loads(text).items()}
+        return None
+
+    def put_scores(self, image: str, scorer: str, scores: Mapping[str, Score]) -> None:
+        values = (image, scorer, canonical_json(to_record(scores)), time.time())
+        self._execute("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?)", values)
+
+    # --- memos and arrays: whatever else is dear to compute ---------------------------------------------------------
+
+    def memo(self, kind: str, key: str) -> Any | None:
+        """A plain value kept under a name, or None."""
+        for (text,) in self._query("SELECT value FROM memos WHERE kind = ? AND key = ?", [kind, key]):
+            return json.loads(text)
+        return None
+
+    def put_memo(self, kind: str, key: str, value: Any) -> None:
+        """Keep plain JSON data; what is not finite or not plain raises ValueError or TypeError."""
+        values = (kind, key, canonical_json(to_record(value)), time.time())
+        self._execute("INSERT OR REPLACE INTO memos VALUES (?, ?, ?, ?)", values)
+
+    def array(self, kind: str, key: str) -> np.ndarray[Any, Any] | None:
+        """An array kept under a name, or None; an altered one is warned about and counts as absent."""
+        import numpy as np
+
+        for (sha,) in self._query("SELECT file FROM arrays WHERE kind = ? AND key = ?", [kind, key]):
+            try:
+                found: np.ndarray[Any, Any] = np.load(io.BytesIO(self._file("arrays", "npy", sha)), allow_pickle=False)
+            except (StoreError, ValueError, EOFError) as error:
+                warnings.warn(f"{error}; it will be computed again", stacklevel=2)
+                return None
+            return found
+        return None
+
+    def put_array(self, kind: str, key: str, value: np.ndarray[Any, Any]) -> None:
+        import numpy as np
+
+        buffer = io.BytesIO()
+        np.save(buffer, value, allow_pickle=False)
+        sha = self._put_file("arrays", "npy", buffer.getvalue())
+        self._execute("INSERT OR REPLACE INTO arrays VALUES (?, ?, ?, ?)", (kind, key, sha, time.time()))
+
+    # --- runs -------------------------------------------------------------------------------------------------------
+
+    def journal(self, run_id: str) -> Journal:
+        """The journal of one run, a new or an old one."""
+        return Journal(self.folder / "journal" / f"{run_id}.jsonl")
+
+    def runs(self) -> list[str]:
+        """The ids of all runs, the oldest first."""
+        paths = sorted((self.folder / "journal").glob("*.jsonl"), key=lambda path: (path.stat().st_mtime, path.name))
+        return [path.stem for path in paths]
+
+    @contextmanager
+    def lock(self, notice: Notice | None = None, cancelled: Callable[[], bool] = lambda: False) -> Iterator[None]:
+        """Hold the engine's lock: one run draws at a time. The system frees it when its holder dies.
+
+        Args:
+            notice: told once, in words, when another run holds it and this one begins to wait.
+            cancelled: asked while waiting; True raises StoreError.
+        """
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.folder / "engine.lock")
+        told = False
+        while True:
+            try:
+                lock.acquire(timeout=0.5 if told else 0)
+                break
+            except Timeout:
+                if cancelled():
+                    raise StoreError(f"{self.folder}: cancelled while waiting for another run") from None
+                if not told and notice:
+                    notice(f"another run is drawing into {self.folder}; waiting for it (--store DIR uses another place)")
+                told = True
+        try:
+            yield
+        finally:
+            lock.release()
+
+    # --- files and records ------------------------------------------------------------------------------------------
+
+    def _path(self, kind: str, suffix: str, sha: str) -> Path:
+        return self.folder / kind / sha[:2] / f"{sha}.{suffix}"
+
+    def _put_file(self, kind: str, suffix: str, data: bytes) -> str:
+        sha = hashlib.sha256(data).hexdigest()
+        path = self._path(kind, suffix, sha)
+        with self._translated():
+            if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == sha:
+                return sha
+            path.parent.mkdir(exist_ok=True)
+            part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
+            with part.open("wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(part, path)
+        return sha
+
+    def _file(self, kind: str, suffix: str, sha: str) -> bytes:
+        path = self._path(kind, suffix, sha)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be read ({error.strerror})") from error
+        if hashlib.sha256(data).hexdigest() != sha:
+            raise StoreError(f"{path}: its bytes are not those that were stored (damaged or tampered with)")
+        return data
+
+    def _query(self, question: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        with self._lock, self._translated():
+            return self._records.execute(question, values).fetchall()
+
+    def _execute(self, statement: str, values: Sequence[Any]) -> None:
+        with self._lock, self._translated():
+            self._records.execute(statement, values)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """What the system and SQLite raise, as StoreError with what to do."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            remedy = "free some space" if "full" in str(error) else "close other programs that use it"
+            raise StoreError(f"{self.folder}: {error}; {remedy}, or use --store DIR") from error
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{self.folder}/records.sqlite: {error}; move it away, or use --store DIR") from error
+        except OSError as error:
+            remedy = "free some space" if error.errno == errno.ENOSPC else "make it writable"
+            raise StoreError(f"{self.folder}: {error.strerror or error}; {remedy}, or use --store DIR") from error

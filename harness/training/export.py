@@ -1,0 +1,114 @@
+"""LoRA files: diffusers/PEFT keys, half precision, and metadata that say whose, from what and how."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from harness.errors import LoraError, UsageError
+from harness.lora import read_header
+from harness.training.config import TrainConfig, config_from
+from harness.values import Subject
+
+
+def describe_lora(
+    config: TrainConfig, subject: Subject, references: str, base: str, size: tuple[int, int], command: str
+) -> dict[str, str]:
+    """The metadata of a LoRA: the keys other programs read, and ours under `harness.`."""
+    created = datetime.now(UTC).replace(microsecond=0).isoformat()
+    return {
+        "modelspec.sai_model_spec": "1.0.1",
+        "modelspec.architecture": "stable-diffusion-xl-v1-base/lora",
+        "modelspec.implementation": "diffusers",
+        "modelspec.title": subject.name,
+        "modelspec.trigger_phrase": subject.trigger,
+        "modelspec.resolution": f"{size[0]}x{size[1]}",
+        "modelspec.date": created,
+        "harness.version": own_version(),
+        "harness.subject": subject.name,
+        "harness.trigger": subject.trigger,
+        "harness.references": references,
+        "harness.base": base,
+        "harness.config": config.to_json(),
+        "harness.command": command,
+        "harness.created": created,
+    }
+
+
+def own_version() -> str:
+    """The installed version, or "0" in a bare checkout."""
+    try:
+        return version("lora-harness")
+    except PackageNotFoundError:
+        return "0"
+
+
+def export_lora(unet: Any, path: Path, metadata: Mapping[str, str]) -> None:
+    """Write the UNet's adapter the way diffusers does, with our metadata beside diffusers' own.
+
+    float16, as such files usually are. Raises LoraError when a weight does not fit into it.
+    """
+    import torch
+    from diffusers import StableDiffusionXLPipeline
+    from diffusers.training_utils import _collate_lora_metadata
+    from diffusers.utils import convert_state_dict_to_diffusers
+    from peft import get_peft_model_state_dict
+    from safetensors import safe_open
+
+    weights = convert_state_dict_to_diffusers(get_peft_model_state_dict(unet))
+    weights = {name: weight.detach().to("cpu", torch.float16).contiguous() for name, weight in weights.items()}
+    if not all(bool(torch.isfinite(weight).all()) for weight in weights.values()):
+        raise LoraError("training: a weight of the LoRA is not a number in float16; lower learning_rate")
+    with tempfile.TemporaryDirectory() as folder:
+        StableDiffusionXLPipeline.save_lora_weights(
+            folder, unet_lora_layers=weights, weight_name="lora.safetensors", **_collate_lora_metadata({"unet": unet})
+        )
+        with safe_open(Path(folder) / "lora.safetensors", framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            written = dict(file.metadata() or {})
+    write_tensors(path, tensors, {**written, **metadata})
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
+    """A safetensors file, whole or not at all."""
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, dict(metadata))
+    os.replace(part, path)
+
+
+@dataclass(frozen=True)
+class LoraFacts:
+    """What a LoRA file says of itself; a stranger's file says little."""
+
+    keys: int
+    metadata: Mapping[str, str] = field(repr=False)
+
+    @property
+    def config(self) -> TrainConfig | None:
+        """How it was trained, when we trained it and still understand the record."""
+        try:
+            return config_from(json.loads(self.metadata["harness.config"]))
+        except (KeyError, ValueError, TypeError, UsageError):
+            return None
+
+    @property
+    def steps(self) -> int:
+        """Steps behind it, 0 when unknown."""
+        text = self.metadata.get("harness.steps", "")
+        return int(text) if text.isdecimal() else 0
+
+
+def read_facts(path: Path) -> LoraFacts:
+    """A LoRA's metadata and key count, without torch. Raises LoraError for what is no LoRA file."""
+    header = read_header(path)
+    return LoraFacts(len(header.keys), header.metadata)

@@ -1,0 +1,154 @@
+"""The champion of a subject: one weights file, one record beside it, and its predecessors in `history/`.
+
+    references/aldar_kose/champion.safetensors
+    references/aldar_kose/champion.json          whose, how made, from which, with which scores
+    references/aldar_kose/history/<hash>.{safetensors,json}
+
+Weights and record are two files and no system replaces two at once, so the new record is written first as
+`champion.json.next`; whoever reads next finishes or drops it, by whose hash the weights bear.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness.errors import LoraError
+from harness.training.export import read_facts, write_tensors
+from harness.values import hash_file, to_record
+
+SCHEMA = 1
+HISTORY = "history"
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The LoRA in use, as its record tells it."""
+
+    path: Path
+    sha256: str
+    promoted: str  # UTC; "" for a file without a record
+    lineage: tuple[str, ...]  # hashes of earlier champions, oldest first
+    made: Mapping[str, Any] = field(default_factory=dict)  # command, config, steps, seconds, references, base
+    scores: Mapping[str, Any] = field(default_factory=dict)  # what it was promoted on, plain JSON
+    reason: str = ""
+
+
+def record_path(weights: Path) -> Path:
+    """The record beside a weights file."""
+    return weights.with_suffix(".json")
+
+
+def read_champion(weights: Path) -> Champion | None:
+    """The champion at this path, or None when there is none. A file without a record is a champion without a past."""
+    if not weights.exists():
+        return None
+    settle(weights)
+    sha256 = hash_file(weights)
+    beside = record_path(weights)
+    record = json.loads(beside.read_text(encoding="utf-8")) if beside.exists() else {}
+    if record.get("sha256") != sha256:  # somebody put another file here by hand
+        return Champion(weights, sha256, "", (), how_made(weights))
+    lineage, made, scores = tuple(record["lineage"]), record["made"], record["scores"]
+    return Champion(weights, sha256, record["promoted"], lineage, made, scores, record["reason"])
+
+
+def promote(candidate: Path, weights: Path, scores: Mapping[str, Any], reason: str) -> Champion:
+    """Put `candidate` in the champion's place; the one before goes to the history.
+
+    Args:
+        candidate: a LoRA file; stays where it is.
+        weights: the champion's path; need not exist yet.
+        scores: what the promotion was decided on, plain JSON.
+        reason: in words.
+
+    Raises:
+        LoraError: the candidate is not a LoRA file.
+    """
+    if not read_facts(candidate).keys:
+        raise LoraError(f"{candidate}: holds no weights; it cannot become the champion")
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    before = read_champion(weights)
+    sha256 = hash_file(candidate)
+    lineage: tuple[str, ...] = ()
+    if before:
+        lineage = before.lineage if before.sha256 == sha256 else (*before.lineage, before.sha256)
+        keep_in_history(before)
+    promoted = datetime.now(UTC).replace(microsecond=0).isoformat()
+    champion = Champion(weights, sha256, promoted, lineage, how_made(candidate), scores, reason)
+    write_text(pending(weights), json.dumps(as_record(champion), indent=2, sort_keys=True) + "\n")
+    part = weights.with_name(weights.name + ".part")
+    shutil.copyfile(candidate, part)
+    os.replace(part, weights)
+    settle(weights)
+    return champion
+
+
+def as_record(champion: Champion) -> dict[str, Any]:
+    """The record that lies beside the weights; holds no absolute path."""
+    record: dict[str, Any] = to_record(champion)
+    return {"schema": SCHEMA, **record, "path": champion.path.name}
+
+
+def how_made(weights: Path) -> dict[str, Any]:
+    """What a LoRA file's own metadata say about its making."""
+    facts = read_facts(weights)
+    names = ("subject", "trigger", "command", "created", "steps", "seconds", "references", "base", "parent", "scale")
+    made: dict[str, Any] = {name: facts.metadata[f"harness.{name}"] for name in names if f"harness.{name}" in facts.metadata}
+    return {**made, "config": facts.config.to_record() if facts.config else None}
+
+
+def keep_in_history(champion: Champion) -> Path:
+    """Copy a champion and its record aside, named by hash."""
+    folder = champion.path.parent / HISTORY
+    folder.mkdir(exist_ok=True)
+    kept = folder / f"{champion.sha256[:16]}{champion.path.suffix}"
+    part = kept.with_name(kept.name + ".part")
+    shutil.copyfile(champion.path, part)
+    os.replace(part, kept)
+    write_text(record_path(kept), json.dumps(as_record(champion), indent=2, sort_keys=True) + "\n")
+    return kept
+
+
+def pending(weights: Path) -> Path:
+    """The record of a promotion under way."""
+    return record_path(weights).with_name(record_path(weights).name + ".next")
+
+
+def settle(weights: Path) -> None:
+    """Finish or drop a promotion that was cut off: the weights' hash says which."""
+    waiting = pending(weights)
+    if not waiting.exists():
+        return
+    try:
+        promised = json.loads(waiting.read_text(encoding="utf-8"))["sha256"]
+    except (ValueError, KeyError):
+        promised = ""
+    if weights.exists() and hash_file(weights) == promised:
+        os.replace(waiting, record_path(weights))
+    else:
+        waiting.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    """A text file, whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(part, path)
+
+
+def rescale(lora: Path, out: Path, factor: float) -> Path:
+    """A copy whose strength 1 is the original's strength `factor`; the metadata keep the product of all factors."""
+    from harness.training.trainer import read_tensors
+
+    tensors, metadata = read_tensors(lora)
+    scaled = {name: tensor * factor if "lora_B" in name else tensor for name, tensor in tensors.items()}
+    total = float(metadata.get("harness.scale", "1")) * factor
+    write_tensors(out, scaled, {**metadata, "harness.scale": f"{total:g}"})
+    return out

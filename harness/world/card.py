@@ -1,0 +1,192 @@
+"""The card: what the embedded models can do, measured on people they have never seen, read by the attribute reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from harness.world.captions import describe
+from harness.world.people import (
+    ALDAR,
+    CATEGORIES,
+    IDENTITY,
+    MARK_KINDS,
+    Person,
+    encode_labels,
+    labels_of,
+    random_marks,
+    random_person,
+    random_scene,
+)
+from harness.world.render import render
+
+FRESH = 90_000_000  # seeds from here on are the card's alone; the bank's are far below
+CAPTIONS = 500
+LEAST = 6  # attributes a caption names, at least
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """Renders nobody was trained on: (N, 96, 96, 3) pictures and their labels as words."""
+
+    images: npt.NDArray[np.uint8]
+    labels: tuple[dict[str, str], ...]
+
+    @property
+    def codes(self) -> npt.NDArray[np.int64]:
+        return np.array([encode_labels(row) for row in self.labels])
+
+
+def fresh_renders(count: int, seed: int = FRESH) -> Fresh:
+    """Unseen people in unseen scenes; every picture shows somebody else."""
+    rng = np.random.default_rng(seed)
+    images, labels = [], []
+    for _ in range(count):
+        person, scene = random_person(rng), random_scene(rng)
+        images.append(np.asarray(render(person, scene, int(rng.integers(2**31)))))
+        labels.append(labels_of(person, scene))
+    return Fresh(np.stack(images), tuple(labels))
+
+
+def portraits(person: Person, count: int, rng: np.random.Generator) -> list[Image.Image]:
+    """One person in `count` scenes."""
+    return [render(person, random_scene(rng), int(rng.integers(2**31))) for _ in range(count)]
+
+
+def read_right(found: Mapping[str, Sequence[str]], wanted: Sequence[Mapping[str, str]]) -> dict[str, float]:
+    """Share read right in each category, over the pictures whose caption names it."""
+    shares = {}
+    for category in CATEGORIES:
+        hits = [found[category][row] == truth[category] for row, truth in enumerate(wanted) if category in truth]
+        if hits:
+            shares[category] = float(np.mean(hits))
+    return shares
+
+
+def measure_vae(vae: Any, reader: Any, fresh: Fresh) -> dict[str, float]:
+    """Attributes still read right after encode and decode, a category, among those read right before."""
+    import torch
+
+    before = reader.read(fresh.images)
+    decoded = []
+    with torch.inference_mode():
+        for start in range(0, len(fresh.images), 32):
+            pixels = torch.from_numpy(fresh.images[start : start + 32]).permute(0, 3, 1, 2).float() / 127.5 - 1
+            drawn = vae.decode(vae.encode(pixels.to(vae.dtype)).latent_dist.mean).sample
+            decoded.append(((drawn.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
+    after = reader.read(np.concatenate(decoded))
+    kept = {}
+    for category in CATEGORIES:
+        rows = [row for row, truth in enumerate(fresh.labels) if before[category][row] == truth[category]]
+        kept[category] = float(np.mean([after[category][row] == fresh.labels[row][category] for row in rows]))
+    return kept
+
+
+def random_wishes(count: int, seed: int = FRESH + 1) -> list[dict[str, str]]:
+    """What captions of at least six attributes ask for: unseen people and scenes, some categories left out."""
+    rng = np.random.default_rng(seed)
+    wishes = []
+    for _ in range(count):
+        truth = {k: v for k, v in labels_of(random_person(rng), random_scene(rng)).items() if k in CATEGORIES}
+        said = rng.choice(list(truth), size=int(rng.integers(LEAST, len(truth) + 1)), replace=False)
+        wishes.append({name: truth[name] for name in CATEGORIES if name in said})
+    return wishes
+
+
+def draw_prompts(pipeline: Any, prompts: Sequence[str], seed: int = 0, batch: int = 16, steps: int = 20) -> list[Image.Image]:
+    """One picture a prompt at guidance 4, each from its own generator."""
+    import torch
+
+    pictures: list[Image.Image] = []
+    for start in range(0, len(prompts), batch):
+        part = list(prompts[start : start + batch])
+        generators = [torch.Generator().manual_seed(seed + start + place) for place in range(len(part))]
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            drawn = pipeline(part, num_inference_steps=steps, guidance_scale=4.0, height=96, width=96, generator=generators)
+        pictures += drawn.images
+        print(f"\rcard: {len(pictures)} of {len(prompts)} pictures", end="", flush=True)
+    print()
+    return pictures
+
+
+def measure_base(pipeline: Any, reader: Any, count: int = CAPTIONS) -> dict[str, float]:
+    """Named attributes that the reader finds in what the base draws, a category."""
+    wishes = random_wishes(count)
+    prompts = [", ".join(["a person", *describe(wish)]) for wish in wishes]
+    return read_right(reader.read(draw_prompts(pipeline, prompts)), wishes)
+
+
+def mark_rates(reader: Any, pictures: Sequence[Image.Image], hero: Person = ALDAR) -> dict[str, float]:
+    """In which share of the pictures each of the hero's marks (its shape and its colour) is found."""
+    found = reader.read(pictures)
+    rates = {}
+    for kind in MARK_KINDS:
+        wanted = (getattr(hero, kind), getattr(hero, f"{kind}_color"))
+        pairs = zip(found[kind], found[f"{kind}_color"], strict=True)
+        rates[kind] = float(np.mean([pair == wanted for pair in pairs]))
+    return rates
+
+
+def far_people(count: int, seed: int = FRESH + 2, hero: Person = ALDAR) -> list[Person]:
+    """People who share at most two described attributes with the hero, and none of his marks."""
+    rng = np.random.default_rng(seed)
+    people: list[Person] = []
+    while len(people) < count:
+        person = random_person(rng)
+        if sum(getattr(person, name) == getattr(hero, name) for name in IDENTITY) <= 2:
+            people.append(person)
+    return people
+
+
+def twins(count: int, seed: int = FRESH + 3, hero: Person = ALDAR) -> list[Person]:
+    """People whom every caption describes as the hero, with other marks or none."""
+    rng = np.random.default_rng(seed)
+    bare = replace(hero, **{name: "none" for kind in MARK_KINDS for name in (kind, f"{kind}_color")})
+    return [bare if number % 2 else random_marks(bare, rng) for number in range(count)]
+
+
+def similarity(vectors: npt.NDArray[Any], references: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Mean cosine of each row of (N, D) to the (R, D) references; all of unit length."""
+    return (vectors @ references.T).mean(axis=1)
+
+
+def separation(genuine: npt.NDArray[Any], impostor: npt.NDArray[Any]) -> float:
+    """d': the distance of two means in units of their pooled standard deviation."""
+    spread = np.sqrt((genuine.var(ddof=1) + impostor.var(ddof=1)) / 2)
+    return float((genuine.mean() - impostor.mean()) / spread)
+
+
+def area_under_curve(genuine: npt.NDArray[Any], impostor: npt.NDArray[Any]) -> float:
+    """The chance that a genuine score exceeds an impostor's, ties counting half."""
+    wins = (genuine[:, None] > impostor[None]).mean() + 0.5 * (genuine[:, None] == impostor[None]).mean()
+    return float(wins)
+
+
+def measure_identity(embed: Any, references: Sequence[Image.Image]) -> dict[str, float]:
+    """d' of the hero against far impostors, and AUC against his twins, by mean cosine to his references.
+
+    Args:
+        embed: pictures to (N, D) vectors of unit length.
+    """
+    rng = np.random.default_rng(FRESH + 4)
+    anchors = embed(references)
+    genuine = similarity(embed(portraits(ALDAR, 100, rng)), anchors)
+    far = similarity(embed([portraits(person, 1, rng)[0] for person in far_people(100)]), anchors)
+    near = similarity(embed([portraits(person, 1, rng)[0] for person in twins(100)]), anchors)
+    return {"identity_d": separation(genuine, far), "twin_auc": area_under_curve(genuine, near)}
+
+
+def table(title: str, shares: Mapping[str, float]) -> str:
+    """One Markdown table of shares by category."""
+    rows = "\n".join(f"| {name} | {share:.3f} |" for name, share in shares.items())
+    return f"### {title}\n\n| category | share |\n|---|---|\n{rows}\n"
+
+
+def load_pictures(paths: Iterable[Path]) -> list[Image.Image]:
+    return [Image.open(path).convert("RGB") for path in paths]

@@ -1,0 +1,450 @@
+"""The embedded CLIP: sees what captions say of a picture, and who is in it.
+
+A CLIPModel of the real class, trained from scratch in minutes. Three things make that possible and useful:
+
+- beside whole captions, every category is asked by itself: a softmax over the texts of its values. A caption
+  of nine phrases says little about which of them was wrong; this says it, and it is what zero-shot asks later;
+- two pictures of one person must be alike and those of his twin must not, so the image embedding carries the
+  marks that no caption names;
+- a linear probe of the image embedding, thrown away after training, reads every column, marks too: the
+  shortest way for a gradient into a young transformer.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from harness.world.loop import (
+    CHECKPOINT_EVERY,
+    Alarm,
+    Average,
+    Progress,
+    autocast,
+    learning_rate_at,
+    pick_device,
+    read_checkpoint,
+    replace_file,
+    resume,
+    save_checkpoint,
+    set_learning_rate,
+)
+from harness.world.reader import HELD_OUT, SIZE, Pictures, augment, to_array, to_pixels, write_text
+
+if TYPE_CHECKING:
+    from transformers import CLIPModel, CLIPTokenizer
+
+    from harness.world.bank import Bank
+
+BLOCK = 4  # rows of the bank that must meet in one batch: a person twice, then his twin (or another) twice
+EMBED_BATCH = 256
+MAX_SCALE = math.log(100)  # where CLIP's own training stops the logit scale
+CONFIG_FILE = "clip-training.json"
+
+
+@dataclass(frozen=True)
+class ClipConfig:
+    """One training and the size of its model; saved as JSON beside the weights it made."""
+
+    patch: int = 8  # pixels a side; larger patches are cheaper and blind to a moustache
+    width: int = 192
+    depth: int = 6
+    heads: int = 6
+    text_width: int = 128
+    text_depth: int = 3
+    text_heads: int = 4
+    positions: int = 48  # tokens a text
+    projection: int = 128
+    rate: float = 1e-3
+    decay: float = 0.05
+    warmup: int = 100
+    captions: float = 0.5  # weight of whole captions against pictures
+    categories: float = 1.0  # weight of each category by itself
+    people: float = 0.5  # weight of two pictures of one person
+    probe: float = 0.5  # weight of the probe that training throws away
+    person_scale: float = 20.0  # 1 / temperature between pictures: fixed, so that twins keep pushing apart
+    average: float = 0.99  # short: a training has one or two thousand steps
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The texts of every value of every category, tokenized once, in every template."""
+
+    ids: Tensor  # (templates, texts, tokens)
+    spans: dict[str, slice]  # category to its texts
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step sees."""
+
+    pixels: Tensor  # (B, 3, S, S), normalised; rows 2k and 2k+1 show one person
+    captions: Tensor  # (B, tokens)
+    labels: Tensor  # (B, columns)
+    template: int  # in which template the categories are asked this time
+
+
+@dataclass(frozen=True)
+class Separation:
+    """How far apart a person's pictures and other people's lie, in d' (2 is fair, 4 is hardly any overlap)."""
+
+    mean: float
+    worst: float  # of the person told apart least
+    each: tuple[float, ...]
+
+
+class Trainee(nn.Module):
+    """The model and the probe, together for the optimizer and the checkpoint."""
+
+    def __init__(self, clip: CLIPModel, columns: int) -> None:
+        super().__init__()
+        self.clip = clip
+        self.probe = nn.Linear(clip.config.projection_dim, columns)
+
+
+def build_clip(config: ClipConfig, tokenizer: CLIPTokenizer) -> CLIPModel:
+    """A fresh CLIPModel whose patches already know where they are."""
+    from transformers import CLIPConfig, CLIPModel
+
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": config.text_width,
+        "intermediate_size": 4 * config.text_width,
+        "num_hidden_layers": config.text_depth,
+        "num_attention_heads": config.text_heads,
+        "max_position_embeddings": config.positions,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,  # the text model pools where this token stands
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    vision = {
+        "image_size": SIZE,
+        "patch_size": config.patch,
+        "hidden_size": config.width,
+        "intermediate_size": 4 * config.width,
+        "num_hidden_layers": config.depth,
+        "num_attention_heads": config.heads,
+    }
+    clip = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=config.projection))
+    positions = place_patches(SIZE // config.patch, config.width)
+    with torch.no_grad():  # learning the grid from noise would take a good part of a short training
+        clip.vision_model.embeddings.position_embedding.weight[1:] = positions
+    return clip
+
+
+def place_patches(side: int, width: int) -> Tensor:
+    """Sines and cosines of row and column, (side * side, width), about as large as a young patch embedding."""
+    frequencies = 100.0 ** -torch.linspace(0, 1, width // 4)
+    angles = torch.arange(side)[:, None] * frequencies
+    waves = torch.cat([angles.sin(), angles.cos()], dim=1)  # (side, width / 2)
+    rows, columns = waves.repeat_interleave(side, dim=0), waves.repeat(side, 1)
+    return 0.3 * torch.cat([rows, columns], dim=1)
+
+
+def tokenize(tokenizer: CLIPTokenizer, texts: Sequence[str], positions: int) -> Tensor:
+    """Token ids (N, longest); causal attention makes a mask for the padding behind the end needless."""
+    tokens = tokenizer(list(texts), padding=True, truncation=True, max_length=positions, return_tensors="pt")
+    ids: Tensor = tokens["input_ids"]
+    return ids
+
+
+def prepare_texts(tokenizer: CLIPTokenizer, positions: int) -> Texts:
+    """Every value's phrase in every template."""
+    from harness.world.captions import TEMPLATES, phrase
+    from harness.world.people import CATEGORIES
+
+    phrases = [phrase(category, value) for category, values in CATEGORIES.items() for value in values]
+    ids = tokenize(tokenizer, [template.format(text) for template in TEMPLATES for text in phrases], positions)
+    ends = np.cumsum([len(values) for values in CATEGORIES.values()]).tolist()
+    spans = {name: slice(end - len(CATEGORIES[name]), end) for name, end in zip(CATEGORIES, ends, strict=True)}
+    return Texts(ids.view(len(TEMPLATES), len(phrases), -1), spans)
+
+
+def embed_pixels(clip: CLIPModel, pixels: Tensor) -> Tensor:
+    """Projected image embeddings of length 1: (B, projection), fp32."""
+    return functional.normalize(clip.get_image_features(pixel_values=pixels).pooler_output.float(), dim=1)
+
+
+def embed_ids(clip: CLIPModel, ids: Tensor) -> Tensor:
+    """Projected text embeddings of length 1: (B, projection), fp32."""
+    return functional.normalize(clip.get_text_features(input_ids=ids).pooler_output.float(), dim=1)
+
+
+def caption_loss(pictures: Tensor, captions: Tensor, scale: Tensor) -> Tensor:
+    """Each picture finds its caption and each caption its picture.
+
+    A block's four rows may share their description, and a caption with a phrase left out can be true of all of
+    them; so a row's neighbours in its block are no wrong answers here (the categories tell the scenes apart).
+    """
+    rows = torch.arange(len(pictures), device=pictures.device)
+    neighbours = (rows[:, None] // BLOCK == rows // BLOCK) & (rows[:, None] != rows)
+    logits = (scale * pictures @ captions.T).masked_fill(neighbours, -torch.inf)
+    return (functional.cross_entropy(logits, rows) + functional.cross_entropy(logits.T, rows)) / 2
+
+
+def category_loss(logits: Tensor, labels: Tensor, widths: Sequence[int]) -> Tensor:
+    """Mean cross-entropy over columns that lie side by side in `logits`.
+
+    Args:
+        logits: (B, sum of widths).
+        labels: (B, columns), indices within each column.
+        widths: number of values of each column.
+    """
+    parts = logits.split(list(widths), dim=1)
+    losses = [functional.cross_entropy(part, labels[:, place]) for place, part in enumerate(parts)]
+    return torch.stack(losses).mean()
+
+
+def person_loss(pictures: Tensor, scale: float) -> Tensor:
+    """Each picture finds the other picture of the same person, in row 2k its partner is 2k+1, among all others."""
+    rows = torch.arange(len(pictures), device=pictures.device)
+    itself = torch.eye(len(pictures), dtype=torch.bool, device=pictures.device)
+    return functional.cross_entropy((scale * pictures @ pictures.T).masked_fill(itself, -torch.inf), rows ^ 1)
+
+
+def clip_loss(trainee: Trainee, batch: Batch, texts: Texts, config: ClipConfig) -> Tensor:
+    """The weighed sum of the four losses; see the module's docstring."""
+    from harness.world.people import CATEGORIES, VALUES
+
+    with autocast(batch.pixels.device):
+        pictures = embed_pixels(trainee.clip, batch.pixels)
+        captions = embed_ids(trainee.clip, batch.captions)
+        values = embed_ids(trainee.clip, texts.ids[batch.template])
+    scale = trainee.clip.logit_scale.exp()
+    asked = [len(options) for options in CATEGORIES.values()]
+    known = [len(options) for options in VALUES.values()]
+    probed = trainee.probe(pictures * math.sqrt(pictures.shape[1]))
+    return (
+        config.captions * caption_loss(pictures, captions, scale)
+        + config.categories * category_loss(scale * pictures @ values.T, batch.labels, asked)
+        + config.people * person_loss(pictures, config.person_scale)
+        + config.probe * category_loss(probed, batch.labels, known)
+    )
+
+
+def pick_rows(chance: np.random.Generator, trained: int, batch: int) -> npt.NDArray[np.int64]:
+    """Rows of one batch: whole blocks of four, so that partners and twins meet."""
+    blocks = np.sort(chance.choice(trained // BLOCK, size=batch // BLOCK, replace=False))
+    return (blocks[:, None] * BLOCK + np.arange(BLOCK)).reshape(-1)
+
+
+def measure_colours(images: npt.NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel, 0..1, shape (3, 1, 1); a thousand pictures are plenty."""
+    pixels = to_pixels(np.ascontiguousarray(images[:: max(1, len(images) // 1_000)]))
+    mean, deviation = pixels.mean(dim=(0, 2, 3)), pixels.std(dim=(0, 2, 3))
+    return mean.round(decimals=4).view(3, 1, 1), deviation.round(decimals=4).view(3, 1, 1)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Makes the batch of any step; a pure function of the step, so that resuming changes nothing."""
+
+    bank: Bank
+    tokenizer: CLIPTokenizer
+    config: ClipConfig
+    colours: tuple[Tensor, Tensor]
+    templates: int
+    batch: int
+    seed: int
+
+    def batch_at(self, step: int, device: torch.device) -> Batch:
+        chance = np.random.default_rng((self.seed, step))
+        rows = pick_rows(chance, len(self.bank) - HELD_OUT, self.batch)
+        captions = [self.bank.caption(int(row), chance) for row in rows]
+        mean, deviation = self.colours
+        pixels = (augment(to_pixels(self.bank.images[rows]), chance) - mean) / deviation
+        return Batch(
+            pixels.to(device),
+            tokenize(self.tokenizer, captions, self.config.positions).to(device),
+            torch.from_numpy(self.bank.labels[rows].astype(np.int64)).to(device),
+            int(chance.integers(self.templates)),
+        )
+
+
+def train_clip(
+    bank_dir: Path, out_dir: Path, steps: int, batch: int = 64, seed: int = 0, config: ClipConfig | None = None
+) -> Path:
+    """Train on all but the last 2,000 rows of a bank, going on from a checkpoint; the folder of the finished model.
+
+    Args:
+        bank_dir: a finished bank.
+        out_dir: receives checkpoint.pt, the tokenizer and, at the end, model, processor and config in `clip/`.
+        batch: pictures a step, a multiple of 4.
+        config: must stay the same when a training is resumed.
+    """
+    from harness.world.bank import open_bank
+    from harness.world.people import VALUES
+
+    torch.manual_seed(seed)
+    config = config or ClipConfig()
+    device, bank = pick_device(), open_bank(bank_dir)
+    tokenizer = make_tokenizer(out_dir / "tokenizer", config.positions)
+    texts = prepare_texts(tokenizer, config.positions)
+    texts = Texts(texts.ids.to(device), texts.spans)
+    source = Source(bank, tokenizer, config, measure_colours(bank.images), len(texts.ids), batch, seed)
+    trainee = Trainee(build_clip(config, tokenizer), sum(map(len, VALUES.values()))).to(device).train()
+    optimizer = torch.optim.AdamW(trainee.parameters(), lr=config.rate, betas=(0.9, 0.98), weight_decay=config.decay)
+    average = Average(trainee, config.average)
+    done = resume(out_dir, trainee, optimizer, average)
+    progress, alarm = Progress("clip", done, steps), Alarm(CHECKPOINT_EVERY)
+
+    for step in range(done, steps):
+        set_learning_rate(optimizer, learning_rate_at(step, steps, config.rate, config.warmup))
+        loss = clip_loss(trainee, source.batch_at(step, device), texts, config)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(trainee.parameters(), 1.0)
+        optimizer.step()
+        with torch.no_grad():
+            trainee.clip.logit_scale.clamp_(0, MAX_SCALE)
+        average.update(step)
+        progress.note(step + 1, loss)
+        if alarm.rings() or step + 1 == steps:
+            save_checkpoint(out_dir, step + 1, trainee, optimizer, average)
+    return export_clip(out_dir, out_dir / "clip", source)
+
+
+def make_tokenizer(folder: Path, positions: int) -> CLIPTokenizer:
+    """The world's tokenizer, kept in `folder`."""
+    from harness.world.tokens import build_tokenizer
+
+    return build_tokenizer(folder, positions)
+
+
+def export_clip(checkpoint_dir: Path, model_dir: Path, source: Source) -> Path:
+    """Write the averaged weights of a checkpoint, fp16, and the processor, as `from_pretrained` reads them."""
+    from transformers import CLIPImageProcessorPil, CLIPProcessor
+
+    from harness.world.people import VALUES
+
+    record = read_checkpoint(checkpoint_dir)
+    if record is None:
+        raise FileNotFoundError(f"{checkpoint_dir}: no checkpoint yet; train_clip writes one every two minutes")
+    trainee = Trainee(build_clip(source.config, source.tokenizer), sum(map(len, VALUES.values())))
+    with torch.no_grad():
+        for weight, mean in zip(trainee.parameters(), record["average"], strict=True):
+            weight.copy_(mean)
+    trainee.clip.half().save_pretrained(model_dir)
+    mean, deviation = (colour.flatten().tolist() for colour in source.colours)
+    pictures = CLIPImageProcessorPil(
+        size={"shortest_edge": SIZE},
+        crop_size={"height": SIZE, "width": SIZE},
+        image_mean=[round(value, 4) for value in mean],
+        image_std=[round(value, 4) for value in deviation],
+    )
+    CLIPProcessor(image_processor=pictures, tokenizer=source.tokenizer).save_pretrained(model_dir)
+    text = json.dumps({**asdict(source.config), "steps": record["step"], "batch": source.batch}, indent=2) + "\n"
+    replace_file(model_dir / CONFIG_FILE, lambda part: write_text(part, text))
+    return model_dir
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A trained model with what it needs to look and to read."""
+
+    model: CLIPModel
+    tokenizer: CLIPTokenizer
+    mean: Tensor
+    deviation: Tensor
+
+    @torch.inference_mode()
+    def embed_images(self, images: Pictures) -> Tensor:
+        """(N, projection), rows of length 1; the arithmetic is that of the saved image processor."""
+        rows = []
+        for start in range(0, len(images), EMBED_BATCH):
+            pixels = to_pixels(to_array(images[start : start + EMBED_BATCH]))
+            pixels = (pixels - self.mean) / self.deviation
+            rows.append(embed_pixels(self.model, pixels.to(self.model.device)).cpu())
+        return torch.cat(rows)
+
+    @torch.inference_mode()
+    def embed_texts(self, texts: Texts) -> Tensor:
+        """(texts, projection): the mean over the templates, rows of length 1."""
+        count, each, _ = texts.ids.shape
+        rows = embed_ids(self.model, texts.ids.flatten(0, 1).to(self.model.device)).cpu()
+        return functional.normalize(rows.view(count, each, -1).mean(dim=0), dim=1)
+
+
+@lru_cache(maxsize=2)
+def load_clip(model_dir: Path) -> Clip:
+    """A model as `train_clip` exported it, fp32."""
+    from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
+
+    model: Any = CLIPModel.from_pretrained(model_dir, dtype=torch.float32)  # the config says fp16, slow on processors
+    pictures: Any = CLIPImageProcessorPil.from_pretrained(model_dir)
+    mean, deviation = torch.tensor(pictures.image_mean), torch.tensor(pictures.image_std)
+    return Clip(
+        model.eval().requires_grad_(False).to(pick_device()),
+        CLIPTokenizer.from_pretrained(model_dir),
+        mean.view(3, 1, 1),
+        deviation.view(3, 1, 1),
+    )
+
+
+def zero_shot(model_dir: Path, images: Pictures, labels: npt.NDArray[Any]) -> dict[str, float]:
+    """Share of pictures whose value is found among the category's texts, a category; templates are averaged.
+
+    Args:
+        images: N pictures.
+        labels: (N, columns) indices, the first columns in the order of CATEGORIES.
+    """
+    clip = load_clip(model_dir)
+    texts = prepare_texts(clip.tokenizer, clip.model.config.text_config.max_position_embeddings)
+    likeness = (clip.embed_images(images) @ clip.embed_texts(texts).T).numpy()
+    truth = np.asarray(labels)
+    return {
+        category: float(np.mean(likeness[:, span].argmax(axis=1) == truth[:, place]))
+        for place, (category, span) in enumerate(texts.spans.items())
+    }
+
+
+def identity_dprime(model_dir: Path, people: Sequence[Pictures], references: int = 8) -> Separation:
+    """How well pictures of one person stand apart from pictures of all the others.
+
+    Args:
+        people: for each person his pictures, at least two; the first `references` of them are what pictures are
+            compared with (a reference itself with the other references).
+    """
+    rows = [load_clip(model_dir).embed_images(pictures).numpy() for pictures in people]
+    each = []
+    for place, own in enumerate(rows):
+        kept = own[:references]
+        others = np.concatenate([row for other, row in enumerate(rows) if other != place])
+        each.append(d_prime(likeness_to(own[references:], kept), leave_one_out(kept), likeness_to(others, kept)))
+    return Separation(float(np.mean(each)), min(each), tuple(each))
+
+
+def likeness_to(rows: npt.NDArray[Any], references: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Mean cosine of each row to the references."""
+    return np.asarray((rows @ references.T).mean(axis=1))
+
+
+def leave_one_out(references: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Mean cosine of each reference to the other ones."""
+    return np.asarray(((references @ references.T).sum(axis=1) - 1) / (len(references) - 1))
+
+
+def d_prime(fresh: npt.NDArray[Any], kept: npt.NDArray[Any], others: npt.NDArray[Any]) -> float:
+    """Distance of the means of genuine (fresh and kept) and other scores in pooled standard deviations."""
+    genuine = np.concatenate([fresh, kept])
+    spread = math.sqrt((genuine.var() + others.var()) / 2)
+    return float((genuine.mean() - others.mean()) / max(spread, 1e-9))
+
+
+def twin_auc(model_dir: Path, genuine: Pictures, twins: Pictures, references: Pictures) -> float:
+    """Chance that a picture of the person is more like the references than one of his twin: 0.5 is blind, 1 perfect."""
+    clip = load_clip(model_dir)
+    kept = clip.embed_images(references).numpy()
+    right, wrong = (likeness_to(clip.embed_images(pictures).numpy(), kept) for pictures in (genuine, twins))
+    return float(np.mean((right[:, None] > wrong) + 0.5 * (right[:, None] == wrong)))

@@ -1,0 +1,186 @@
+"""What every long training of the world shares: rate, average, checkpoints and a line of progress.
+
+Everything here is the same for the autoencoder, the base and the readers; what is special to one of them
+stays in its own module.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+CHECKPOINT = "checkpoint.pt"
+CHECKPOINT_EVERY = 120.0  # seconds
+PROGRESS_EVERY = 20.0  # seconds
+FAST_BFLOAT16 = ("avx512_bf16", "amx_bf16")  # processors without these are slower in bf16 than in fp32
+
+
+def pick_device() -> torch.device:
+    """The card when there is one, else the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@cache
+def has_fast_bfloat16() -> bool:
+    """Whether this processor multiplies bf16 in hardware."""
+    cpuinfo = Path("/proc/cpuinfo")
+    return cpuinfo.exists() and any(name in cpuinfo.read_text() for name in FAST_BFLOAT16)
+
+
+def autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Mixed precision where the device gains by it, nothing elsewhere."""
+    if device.type == "cuda" or has_fast_bfloat16():
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()
+
+
+def learning_rate_at(step: int, steps: int, peak: float, warmup: int = 100, last: float = 0.02) -> float:
+    """Linear warm-up, then a cosine from `peak` down to `last * peak` at `steps`."""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    progress = min(1.0, (step - warmup) / max(1, steps - warmup))
+    return peak * (last + (1 - last) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give every group of parameters the same rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+class Average:
+    """A running average of weights; it draws better than the weights of any single step.
+
+    Args:
+        decay: 0.999 looks back about 1,000 steps; early on it looks back less, so that the random
+            weights of the first steps are forgotten.
+    """
+
+    def __init__(self, model: nn.Module, decay: float = 0.999) -> None:
+        self.decay = decay
+        self._live = list(model.parameters())
+        self._mean = [weight.detach().clone() for weight in self._live]
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take in the weights as they are after `step`."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(self._mean, [weight.detach() for weight in self._live], 1 - decay)
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchange the model's weights with the average; a second call puts them back."""
+        for live, mean in zip(self._live, self._mean, strict=True):
+            kept = live.detach().clone()
+            live.copy_(mean)
+            mean.copy_(kept)
+
+    def state(self) -> list[Tensor]:
+        """What a checkpoint keeps, in the order of `model.parameters()`."""
+        return self._mean
+
+    @torch.no_grad()
+    def load(self, state: Iterable[Tensor]) -> None:
+        """Go on from a checkpoint."""
+        for mean, kept in zip(self._mean, state, strict=True):
+            mean.copy_(kept)
+
+
+@torch.no_grad()
+def load_average(model: nn.Module, state: Iterable[Tensor]) -> None:
+    """Put the averaged weights of a checkpoint into a fresh model."""
+    for weight, mean in zip(model.parameters(), state, strict=True):
+        weight.copy_(mean)
+
+
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Write beside `path` and rename, so that a reader never meets half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    write(part)
+    part.replace(path)
+
+
+def save_checkpoint(
+    folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, average: Average
+) -> None:
+    """Keep everything that the next step depends on; `step` is how many steps are done."""
+    record = {
+        "step": step,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "average": average.state(),
+    }
+    replace_file(folder / CHECKPOINT, lambda part: torch.save(record, part))
+
+
+def read_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """The last checkpoint of a folder, on the processor, or None before the first one."""
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return None
+    record: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return record
+
+
+def resume(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: Average) -> int:
+    """Load the last checkpoint if there is one, and say how many steps are done."""
+    record = read_checkpoint(folder)
+    if record is None:
+        return 0
+    model.load_state_dict(record["model"])
+    optimizer.load_state_dict(record["optimizer"])
+    average.load(record["average"])
+    print(f"resumed {folder} at step {record['step']}", flush=True)
+    return int(record["step"])
+
+
+class Alarm:
+    """Rings at most once every `seconds`; the first time after `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._last = time.monotonic()
+
+    def rings(self) -> bool:
+        """Whether it is time again; asking when it is resets the alarm."""
+        now = time.monotonic()
+        if now - self._last < self.seconds:
+            return False
+        self._last = now
+        return True
+
+
+class Progress:
+    """Prints step, loss (mean since the last line), speed and the time that is left."""
+
+    def __init__(self, name: str, done: int, steps: int) -> None:
+        self._name = name
+        self._steps = steps
+        self._alarm = Alarm(PROGRESS_EVERY)
+        self._since = time.monotonic()
+        self._done = done
+        self._losses: list[Tensor] = []
+
+    def note(self, done: int, loss: Tensor) -> None:
+        """Count one step; `done` includes it."""
+        self._losses.append(loss.detach())
+        if done == self._steps or self._alarm.rings():
+            self._print(done)
+
+    def _print(self, done: int) -> None:
+        now = time.monotonic()
+        speed = max(1, done - self._done) / max(1e-9, now - self._since)
+        left = (self._steps - done) / speed / 60
+        loss = torch.stack(self._losses).float().mean().item()
+        print(
+            f"{self._name} {done}/{self._steps}  loss {loss:.4f}  {speed:.2f} steps/s  {left:.0f} min left",
+            flush=True,
+        )
+        self._since, self._done, self._losses = now, done, []
