@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+
+from harness.stats import quantile
 
 Floats = npt.NDArray[np.floating[Any]]
 
 LEAST_D = 1.0  # below it genuine and impostor overlap so far that a threshold means nothing
 LEAST_PICTURES = 8  # references in all; fewer cannot be split into what trains and what judges
+LEAST_HALF = 0.01  # of a band: the choice of a resize filter alone moves an SSIM by more
 LEAST_RELIABILITY = 0.25  # of a category: how far above chance the references themselves must be classified
 
 
@@ -49,9 +51,7 @@ def separate(genuine: Sequence[float] | Floats, impostor: Sequence[float] | Floa
     pooled = math.sqrt((g_sd**2 + i_sd**2) / 2)
     gap = float(g.mean() - i.mean())
     d_prime = gap / pooled if pooled > 0 else math.copysign(1e6, gap) if gap else 0.0
-    return Separation(
-        float(g.mean()), float(i.mean()), g_sd, i_sd, d_prime, equal_error_rate(g, i), len(g), len(i)
-    )
+    return Separation(float(g.mean()), float(i.mean()), g_sd, i_sd, d_prime, equal_error_rate(g, i), len(g), len(i))
 
 
 def equal_error_rate(genuine: Floats, impostor: Floats) -> float:
@@ -80,12 +80,12 @@ class Band:
     @property
     def half(self) -> float:
         """Half the band's width. t, not 1.96: with 5 references plain z refuses 10% of the genuine."""
-        return float(stats.t.isf(0.025, self.n - 1)) * self.sd * math.sqrt(1 + 1 / self.n)
+        return max(LEAST_HALF, quantile(0.025, self.n - 1) * self.sd * math.sqrt(1 + 1 / self.n))
 
     def typicality(self, value: float) -> float:
         """1 inside the band, falling smoothly on both sides: 0.61 one half-width outside it, 0.14 two, 0.01 three."""
         outside = max(0.0, abs(value - self.mean) - self.half)
-        return math.exp(-0.5 * (outside / max(self.half, 1e-6)) ** 2)
+        return math.exp(-0.5 * (outside / self.half) ** 2)
 
 
 def band_of(values: Sequence[float] | Floats) -> Band:
@@ -130,7 +130,7 @@ class Calibration:
     measures: tuple[Measure, ...]
     sharpness: float  # the blurriest reference's variance of Laplacian
     contrast: float  # the flattest reference's standard deviation of grey levels
-    agreement: float  # of train/ with held_out/ on the scale of `clip`: 0 another person, 1 the same; NaN-free
+    agreement: float  # of train/ with held_out/ on the scale of `clip`: 0 another person, 1 the same
     crowd: float  # mean similarity among the impostors themselves: how alike strangers look
     references: int
     leave_one_out: bool = False

@@ -171,12 +171,8 @@ def lagging_traits(suite: Suite, results: Sequence[CaseResult], traits: Sequence
 
 def trait_values(details: Mapping[str, Any]) -> dict[str, float]:
     """Calibrated score by category from the details of a `features` score; what is not measurable is left out."""
-    found = {}
-    for category, item in dict(details.get("traits", {})).items():
-        value = item.get("value") if isinstance(item, Mapping) else item
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            found[str(category)] = float(value)
-    return found
+    items = {str(category): item for category, item in details.items() if isinstance(item, Mapping)}
+    return {category: float(item["score"]) for category, item in items.items() if item.get("score") is not None}
 
 
 def failing_cases(

@@ -109,11 +109,11 @@ def check_fit(path: Path, weights: Mapping[str, torch.Tensor], parts: Mapping[st
             extra.append(key)
     missing, misshapen = [], []
     for part, modules in found.items():
-        known = dict(parts[part].named_modules()) if modules else {}
+        known: dict[str, Any] = dict(parts[part].named_modules()) if modules else {}
         missing += [f"{part}.{module}" for module in promised_modules(path, part, parts[part]) - modules.keys()]
         for module, halves in modules.items():
             name = f"{part}.{module}"
-            layer = known.get(f"{module}.base_layer", known.get(module))  # another LoRA may already wrap it
+            layer: Any = known.get(f"{module}.base_layer", known.get(module))  # another LoRA may already wrap it
             if not hasattr(layer, "weight"):
                 extra.append(name)
             elif len(halves) != 2:
@@ -131,7 +131,11 @@ def promised_modules(path: Path, part: str, model: Any) -> set[str]:
         targets = record.get(f"{part}.target_modules")
     except (ValueError, AttributeError):
         return set()
-    if not isinstance(targets, list) or record.get(f"{part}.layers_to_transform") or record.get(f"{part}.exclude_modules"):
+    if (
+        not isinstance(targets, list)
+        or record.get(f"{part}.layers_to_transform")
+        or record.get(f"{part}.exclude_modules")
+    ):
         return set()
     return {
         name

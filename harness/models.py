@@ -30,7 +30,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 DEVICES = ("cpu", "cuda", "mps")
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 WEIGHTS = ("*.safetensors", "*.json", "*.txt")  # never a pickle, so never *.bin, *.pt or *.ckpt
-CHECKOUT = Path(__file__).resolve().parent.parent
+LIBRARIES = r"(torch|diffusers|transformers|peft|accelerate|huggingface_hub)\b"
 
 
 class Rooted(Protocol):
@@ -44,15 +44,16 @@ class Rooted(Protocol):
 
 
 def locate_model(name: str, root: Path, profile: str = "PROFILE") -> Path:
-    """The folder of a model: a path under `root`, the package's data or the checkout, else the hub's cache.
+    """The folder of a model: a path under `root`, or beside the shipped suites, else the hub's cache.
 
     Nothing is ever downloaded here: a run that silently fetches gigabytes surprises people.
 
     Raises:
         ModelError: it is nowhere; the text names the model, the cache folder and the command that fetches it.
     """
-    package = Path(__file__).resolve().parent
-    for base in (root, package / "data", package, CHECKOUT):
+    from harness.profile import data_root
+
+    for base in (root, data_root()):
         if (base / name).is_dir():  # an absolute name stays itself
             return base / name
     if not HUB_ID.fullmatch(name):
@@ -79,10 +80,12 @@ def fetch_models(profile: Profile) -> list[Path]:
     """Download whatever the profile names on the hub (safetensors only); models that are folders are left alone."""
     from huggingface_hub import snapshot_download
 
+    from harness.profile import data_root
+
     folders = []
     for name in dict.fromkeys(filter(None, (profile.models.base, profile.models.vae, profile.models.clip))):
         try:
-            folders.append(locate_model(name, CHECKOUT, profile.name))
+            folders.append(locate_model(name, data_root(), profile.name))
         except ModelError:
             if not HUB_ID.fullmatch(name):
                 raise
@@ -174,18 +177,21 @@ def cpu_multiplies_bfloat16() -> bool:
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Load and run without progress bars, advice and deprecation warnings: people read our output, not theirs."""
+    """Load and run without progress bars, advice and deprecation warnings: people read our output, not theirs.
+
+    Not `warnings.catch_warnings`: it would silence every thread, and with them the tests that finish meanwhile.
+    """
     from diffusers.utils import logging as diffusers_logging
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]  # exported lazily
     from transformers.utils import logging as transformers_logging
 
     for logging in (diffusers_logging, transformers_logging):
-        logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # diffusers leaves it untyped
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
     disable_progress_bars()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    for category in (DeprecationWarning, FutureWarning, UserWarning):
+        warnings.filterwarnings("ignore", category=category, module=LIBRARIES)
+    yield
 
 
 @dataclass(frozen=True)
@@ -201,7 +207,7 @@ class Clip:
     @property
     def logit_scale(self) -> float:
         """The checkpoint's own softmax temperature, as a factor."""
-        return float(self.model.logit_scale.exp())
+        return float(self.model.logit_scale.detach().exp())
 
     def embed_images(self, images: Sequence[Image.Image]) -> np.ndarray:
         """Unit vectors [n, d], float32."""
@@ -290,10 +296,10 @@ class Models:
         with translated(self.profile.models.base):
             if self.profile.models.vae:
                 vae = self._folder(self.profile.models.vae)
-                parts["vae"] = AutoencoderKL.from_pretrained(vae, torch_dtype=torch.float32, **load_options(vae))
+                parts["vae"] = AutoencoderKL.from_pretrained(vae, dtype=torch.float32, **load_options(vae))
             folder = self._folder(self.profile.models.base)
             pipe = StableDiffusionXLPipeline.from_pretrained(
-                folder, torch_dtype=dtype, add_watermarker=False, **parts, **load_options(folder)
+                folder, dtype=dtype, add_watermarker=False, **parts, **load_options(folder)
             )
         return LocalPipeline(pipe.to(self.device), self.device)
 

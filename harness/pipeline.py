@@ -116,7 +116,7 @@ class LocalPipeline:
         return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(request.seed))
 
     def encode(self, text: str, *, negative: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-        """A text's embeddings [1, window, d] and pooled [1, p], computed once and alone, so that batches do not matter."""
+        """A text's embeddings [1, window, d] and pooled [1, p], computed once and alone: batches never matter."""
         import torch
 
         if negative and not text and self.pipe.config.force_zeros_for_empty_prompt:
@@ -125,7 +125,9 @@ class LocalPipeline:
         key = (text, self._text_lora())
         if key not in self._prompts:
             with torch.inference_mode():
-                embeds, _, pooled, _ = self.pipe.encode_prompt(text, device=self.device, do_classifier_free_guidance=False)
+                embeds, _, pooled, _ = self.pipe.encode_prompt(
+                    text, device=self.device, do_classifier_free_guidance=False
+                )
             self._prompts[key] = (embeds, pooled)
             if len(self._prompts) > CACHED_PROMPTS:
                 self._prompts.popitem(last=False)
@@ -181,7 +183,9 @@ class LocalPipeline:
             self._unload(next(iter(self._loras)))
         modules = self._check(path)
         try:
-            self.pipe.load_lora_weights(str(path.parent), weight_name=path.name, adapter_name=name, local_files_only=True)
+            self.pipe.load_lora_weights(
+                str(path.parent), weight_name=path.name, adapter_name=name, local_files_only=True
+            )
         except (ValueError, RuntimeError, KeyError, OSError) as error:
             self._unload(name)
             raise LoraError(f"LoRA {path}: {error}") from error
@@ -198,21 +202,23 @@ class LocalPipeline:
             named = self.pipe.lora_state_dict(weights, unet_config=self.pipe.unet.config)[0]
         except (ValueError, KeyError, IndexError, AttributeError) as error:
             raise LoraError(f"LoRA {path}: its keys are of no known kind ({error})") from error
-        flat = {}
+        renamed: dict[str, torch.Tensor] = {}
         for part in PARTS:
             own = {key: value for key, value in named.items() if key.startswith(f"{part}.")}
             old = own and not any(".lora_A." in key for key in own)
             convert = convert_unet_state_dict_to_peft if part == "unet" else convert_state_dict_to_peft
-            flat.update(convert(own) if old else own)
+            renamed.update(convert(own) if old else own)
         strangers = [key for key in named if not key.startswith(tuple(f"{part}." for part in PARTS))]
         complain(path, extra=strangers, missing=[], misshapen=[])
-        return check_fit(path, flat, {part: getattr(self.pipe, part) for part in PARTS})
+        return check_fit(path, renamed, {part: getattr(self.pipe, part) for part in PARTS})
 
     def _confirm(self, path: Path, name: str, modules: Mapping[str, set[str]]) -> None:
         """Every module that got an adapter must have got it from the file: the rest would be random or nothing."""
         missing, extra = [], []
         for part in PARTS:
-            loaded = {key for key, module in getattr(self.pipe, part).named_modules() if name in getattr(module, "lora_A", ())}
+            loaded = {
+                key for key, module in getattr(self.pipe, part).named_modules() if name in getattr(module, "lora_A", ())
+            }
             missing += [f"{part}.{key}" for key in loaded - modules.get(part, set())]
             extra += [f"{part}.{key}" for key in modules.get(part, set()) - loaded]
         try:

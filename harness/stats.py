@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtri, stdtr, stdtrit  # scipy.stats takes a second to import, and collection waits for it
 
 from harness.values import Interval
 
@@ -26,7 +26,7 @@ Pair = tuple[Hashable, Hashable]  # (case, seed)
 
 def quantile(tail: float, df: float) -> float:
     """Student's t that leaves `tail` above it; the normal one for infinite `df`."""
-    return float(stats.t.isf(tail, df)) if math.isfinite(df) else float(stats.norm.isf(tail))
+    return float(stdtrit(df, 1 - tail)) if math.isfinite(df) else float(-ndtri(tail))
 
 
 def cluster_means(values: Mapping[Hashable, Sequence[float]]) -> list[float]:
@@ -93,7 +93,7 @@ def p_below(interval: Interval, bound: float, level: float = LEVEL) -> float:
     error = half / quantile((1 - level) / 2, interval.n - 1)
     if error == 0:
         return 0.0 if interval.mean < bound else 1.0
-    return float(stats.t.cdf((interval.mean - bound) / error, interval.n - 1))
+    return float(stdtr(interval.n - 1, (interval.mean - bound) / error))
 
 
 def holm(ps: Sequence[float]) -> list[float]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,8 +18,10 @@ import pytest
 from harness.emulator import Emulator
 from harness.engine.pictures import BadPicture, check_picture
 from harness.errors import MissingKey, ProviderError, SuiteError
+from harness.profile import ProviderConfig
 from harness.providers import open_provider
 from harness.providers.session import Policy, Session, Unanswered, retry_after
+from harness.settings import Secret
 from harness.values import Drawing, Outcome, Provider, Request
 from tests.tiny import make_context, make_suite
 
@@ -26,27 +30,17 @@ QUICK = {"backoff": 0.01, "deadline": 5.0, "read": 2.0}
 KEY = "test-key"
 
 
-class Shown:
-    """A secret that shows itself when asked, as the settings' do."""
-
-    def reveal(self) -> str:
-        return KEY
-
-    def __repr__(self) -> str:
-        return "***"
-
-
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
     with Emulator(key=KEY) as running:
         yield running
 
 
-def studio(url: str = "", *, secrets: dict[str, Shown] | None = None, **options: Any) -> Provider:
+def studio(url: str = "", *, secrets: dict[str, Secret] | None = None, **options: Any) -> Provider:
     given = {**QUICK, "url": url, "key": "STUDIO_API_KEY", **options}
-    config = SimpleNamespace(adapter="http", options=given)
-    known = {"STUDIO_API_KEY": Shown()} if secrets is None else secrets
-    return open_provider("studio", make_context(Path("."), providers={"studio": config}, size=(96, 96), secrets=known))
+    config = ProviderConfig("http", given)
+    known = {"STUDIO_API_KEY": Secret(KEY)} if secrets is None else secrets
+    return open_provider("studio", make_context(Path(), providers={"studio": config}, size=(96, 96), secrets=known))
 
 
 def plan(provider: Provider, prompt: str = PROMPT, seeds: tuple[int, ...] = (0,)) -> tuple[Request, ...]:
@@ -94,9 +88,6 @@ def test_every_ending_is_an_outcome_of_its_own(
 
     assert drawing.outcome is outcome
     assert drawing.data is None and drawing.cost_usd == 0
-    pytest.raises(AssertionError, pytest.fail) if False else None
-    import re
-
     assert re.search(message, drawing.message), drawing.message
     assert len(emulator.calls) == calls
 
@@ -139,7 +130,7 @@ def test_nobody_listening_is_retried_and_then_told() -> None:
 
 
 def test_after_a_rejected_key_nothing_more_is_sent(emulator: Emulator) -> None:
-    provider = studio(emulator.url, secrets={"STUDIO_API_KEY": Shown()}, header="X-Wrong-Header", concurrency=1)
+    provider = studio(emulator.url, secrets={"STUDIO_API_KEY": Secret(KEY)}, header="X-Wrong-Header", concurrency=1)
 
     drawings = draw(provider, seeds=(0, 1, 2, 3))
 
@@ -182,15 +173,15 @@ def test_a_missing_key_names_the_variable() -> None:
 
 
 def test_a_service_that_repeats_the_key_does_not_get_it_printed() -> None:
-    session = Session("http://127.0.0.1:1", Policy(), header="X-Api-Key", key=Shown())
+    session = Session("http://127.0.0.1:1", Policy(), header="X-Api-Key", key=Secret(KEY))
 
     assert session.redact(f"bad key {KEY}\n  given") == "bad key *** given"
 
 
 def test_a_key_needs_encryption_and_stays_on_its_origin() -> None:
     with pytest.raises(ProviderError, match="without encryption"):
-        Session("http://studio.example", Policy(), header="X-Api-Key", key=Shown())
-    session = Session("https://studio.example", Policy(), header="X-Api-Key", key=Shown())
+        Session("http://studio.example", Policy(), header="X-Api-Key", key=Secret(KEY))
+    session = Session("https://studio.example", Policy(), header="X-Api-Key", key=Secret(KEY))
 
     for path in ("//elsewhere.example/v1", "/v1", "https://elsewhere.example/"):
         assert session.url(path).startswith("https://studio.example/")
@@ -219,6 +210,8 @@ def test_emulated_and_real_pictures_never_share_a_key(emulator: Emulator) -> Non
 def test_wrong_options_are_answered_while_collecting() -> None:
     with pytest.raises(SuiteError, match="did you mean 'concurrency'"):
         studio("https://studio.example", concurency=2)
+    with pytest.raises(SuiteError, match="concurrency: Input should be"):
+        studio("https://studio.example", concurrency=0)
     with pytest.raises(SuiteError, match="needs `url`"):
         studio("")
 
@@ -248,18 +241,15 @@ def test_a_reply_that_drips_ends_at_the_deadline() -> None:
 
     def drip() -> None:
         client, _ = server.accept()
-        client.recv(65536)
-        client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-        try:
+        with client, contextlib.suppress(OSError):
+            client.recv(65536)
+            client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
             for _ in range(100):
                 client.sendall(b" " * 10)
                 time.sleep(0.05)
-        except OSError:
-            pass
 
-    import threading
-
-    threading.Thread(target=drip, daemon=True).start()
+    dripping = threading.Thread(target=drip)
+    dripping.start()
     session = Session(f"http://127.0.0.1:{server.getsockname()[1]}", Policy(deadline=0.5, read=0.3))
     started = time.monotonic()
 
@@ -267,4 +257,5 @@ def test_a_reply_that_drips_ends_at_the_deadline() -> None:
         session.post("/", {})
 
     assert time.monotonic() - started < 3
+    dripping.join()
     server.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,13 @@ import pytest
 from PIL import Image
 
 from harness.errors import LoraError, SuiteError
+from harness.profile import ProviderConfig
 from harness.providers import Context, open_provider
 from harness.values import Drawing, Lora, Outcome, Provider, Request, Suite
 from tests.tiny import SIZE, make_context, make_suite, save_lora, save_models
 
 PROMPT = "aldar kose, smiling, steppe background"
-LOCAL = {use: SimpleNamespace(adapter="local", options={"use": use}) for use in ("base", "lora", "prompt_only")}
+LOCAL = {use: ProviderConfig("local", {"use": use}) for use in ("base", "lora", "prompt_only")}
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +43,9 @@ def plan(provider: Provider, suite: Suite, seeds: tuple[int, ...] = (0, 1)) -> l
     return [request for case in suite.cases for request in provider.requests(suite, case, seeds)]
 
 
-def paint(context: Context, name: str, suite: Suite, seeds: tuple[int, ...] = (0, 1), **changes: Any) -> list[np.ndarray]:
+def paint(
+    context: Context, name: str, suite: Suite, seeds: tuple[int, ...] = (0, 1), **changes: Any
+) -> list[np.ndarray]:
     provider = open_provider(name, context)
     requests = [replace(request, **changes) for request in plan(provider, suite, seeds)]
     return [pixels(drawing) for drawing in provider.draw(requests)]
@@ -217,8 +219,31 @@ def test_the_command_lines_lora_comes_before_the_suites(tiny: Path) -> None:
 
 
 def test_no_lora_anywhere_says_where_to_put_one(context: Context) -> None:
-    with pytest.raises(LoraError, match="subject.lora or give --lora"):
+    with pytest.raises(LoraError, match=r"subject\.lora or give --lora"):
         plan(open_provider("lora", context), make_suite(PROMPT))
+
+
+def test_every_usual_way_of_writing_a_lora_is_read_alike(tiny: Path, context: Context, tmp_path: Path) -> None:
+    from diffusers.utils import convert_state_dict_to_diffusers
+    from diffusers.utils.state_dict_utils import convert_state_dict_to_kohya
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(tiny / "lora.safetensors")
+    ways = {
+        "diffusers": convert_state_dict_to_diffusers(weights),
+        "old diffusers": {
+            name.replace(".lora_A.", ".lora.down.").replace(".lora_B.", ".lora.up."): tensor
+            for name, tensor in weights.items()
+        },
+        "kohya": convert_state_dict_to_kohya(dict(weights)),
+    }
+    expected = paint(context, "lora", make_suite(PROMPT, lora=Lora(tiny / "lora.safetensors")), (0,))[0]
+
+    for way, content in ways.items():
+        file = tmp_path / f"{way}.safetensors"
+        save_file({name: tensor.contiguous() for name, tensor in content.items()}, file)
+        same = paint(context, "lora", make_suite(PROMPT, lora=Lora(file)), (0,))[0]
+        assert abs(same - expected).max() <= 1, (way, list(content)[:2])
 
 
 def edit(source: Path, target: Path, change: Any) -> Path:
@@ -242,7 +267,7 @@ WRONG = {
     "mis-shaped keys": (lambda w: {key: t[:, :-1].clone() if "lora_A" in key else t for key, t in w.items()}, "shape"),
     "poisoned": (poison, "NaN"),
     "untrained": (lambda w: {key: t * 0 if "lora_B" in key else t for key, t in w.items()}, "does nothing"),
-    "no LoRA at all": (lambda w: {"weight": t for t in w.values()}, "no known kind|have no place"),
+    "no LoRA at all": (lambda w: {"weight": w[min(w)]}, "no known kind|have no place"),
 }
 
 
@@ -319,10 +344,10 @@ def test_planning_needs_no_torch(tiny: Path) -> None:
     import sys
 
     code = (
-        "import sys; from pathlib import Path; from types import SimpleNamespace\n"
+        "import sys; from pathlib import Path; from harness.profile import ProviderConfig\n"
         "from tests.tiny import make_context, make_suite\n"
         "from harness.providers import open_provider; from harness.values import Lora\n"
-        f"folder = Path({str(tiny)!r}); use = SimpleNamespace(adapter='local', options={{'use': 'lora'}})\n"
+        f"folder = Path({str(tiny)!r}); use = ProviderConfig('local', {{'use': 'lora'}})\n"
         "context = make_context(folder, providers={'lora': use}, dtype='auto', device='auto')\n"
         "suite = make_suite('aldar kose', lora=Lora(folder / 'lora.safetensors'))\n"
         "assert len(open_provider('lora', context).requests(suite, suite.cases[0], (0, 1))) == 2\n"
@@ -333,9 +358,28 @@ def test_planning_needs_no_torch(tiny: Path) -> None:
 
 
 def test_an_unknown_use_or_provider_is_answered_with_the_nearest(tiny: Path) -> None:
-    context = make_context(tiny, providers={"base": SimpleNamespace(adapter="local", options={"use": "bas"})})
+    context = make_context(
+        tiny, providers={"base": ProviderConfig("local", {"use": "bas"}), "flat": ProviderConfig("flat")}
+    )
 
     with pytest.raises(SuiteError, match="did you mean 'base'"):
         open_provider("base", context)
     with pytest.raises(SuiteError, match="did you mean 'base'"):
         open_provider("bse", context)
+    with pytest.raises(SuiteError, match="no option called 'strength'"):
+        open_provider("lora", make_context(tiny, providers={"lora": ProviderConfig("local", {"strength": 1})}))
+
+
+def test_controls_are_drawn_as_planned(context: Context) -> None:
+    blurred = ProviderConfig("local", {"use": "base", "blur": 2})
+    controls = replace(
+        context, profile=replace(context.profile, providers={"soft": blurred, "flat": ProviderConfig("flat")})
+    )
+    sharp, soft, flat = (
+        paint(context, "base", make_suite(PROMPT))[0],
+        paint(controls, "soft", make_suite(PROMPT))[0],
+        paint(controls, "flat", make_suite(PROMPT))[0],
+    )
+
+    assert 0 < soft.std() < sharp.std()
+    assert flat.reshape(-1, 3).std(axis=0).max() == 0 and flat.shape == sharp.shape

@@ -13,12 +13,12 @@ from PIL import Image
 from harness.errors import EngineError, LoraError, UsageError
 from harness.feedback import Feedback, Shortfall
 from harness.training.config import TrainConfig, changes, config_for, config_from
-from harness.training.data import Picture, fit, read_caption, references_hash, without_trigger
-from harness.training.export import read_facts
+from harness.training.data import fit, train_pictures, with_trigger, without_trigger
+from harness.training.export import read_facts, read_tensors
 from harness.training.plan import Learner, plan_from_feedback
-from harness.training.trainer import STATE, Trained, curve, draw, is_prior, learning_rate_at, read_tensors, train
+from harness.training.trainer import STATE, Trained, curve, draw, is_prior, learning_rate_at, train
 from harness.values import Interval, Lora, Subject, Suite
-from tests.tiny import SIZE, make_context, make_suite, save_models
+from tests.tiny import make_context, make_suite, save_models
 
 SMALL = TrainConfig(steps=8, batch=2, rank=4, alpha=4, learning_rate=5e-3, warmup=2, checkpoint_every=4, prior_every=3)
 
@@ -57,7 +57,9 @@ def test_a_misspelt_setting_is_answered_with_the_nearest() -> None:
         config_from({"learning_rat": 1e-4})
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"caption_dropout": 1.0}, {"target_modules": []}, {"sampling": {"a": 0}}])
+@pytest.mark.parametrize(
+    "wrong", [{"steps": 0}, {"caption_dropout": 1.0}, {"target_modules": []}, {"sampling": {"a": 0}}]
+)
 def test_a_setting_out_of_range_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         config_from(wrong)
@@ -100,21 +102,19 @@ def test_a_picture_is_scaled_to_cover_and_cut_in_the_middle() -> None:
     assert numbers == (100, 200, 0, 32, 64, 64)
 
 
-def test_the_trigger_opens_a_caption_that_lacks_it(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("smiling\n", encoding="utf-8")
-
-    assert read_caption(tmp_path / "a.png", "aldar kose") == "aldar kose, smiling"
-    assert read_caption(tmp_path / "b.png", "aldar kose") == "aldar kose"
+def test_the_trigger_opens_a_caption_that_lacks_it() -> None:
+    assert with_trigger("smiling", "aldar kose") == "aldar kose, smiling"
+    assert with_trigger("", "aldar kose") == "aldar kose"
+    assert with_trigger("Aldar Kose, smiling", "aldar kose") == "Aldar Kose, smiling"
     assert without_trigger("Aldar Kose, smiling", "aldar kose", "a person") == "a person, smiling"
     assert without_trigger("aldar kose, smiling", "aldar kose", "") == "smiling"
 
 
-def test_the_hash_of_a_set_ignores_names_and_order(tmp_path: Path) -> None:
-    for name, colour in (("a", "red"), ("b", "blue"), ("c", "red")):
-        Image.new("RGB", (8, 8), colour).save(tmp_path / f"{name}.png")
-    a, b, c = (Picture(tmp_path / f"{name}.png", "") for name in "abc")
+def test_only_the_train_split_is_learnt_from(subject: Subject) -> None:
+    pictures = train_pictures(subject)
 
-    assert references_hash([a, b]) == references_hash([b, c]) != references_hash([a, c])
+    assert len(pictures) == 6 and {picture.path.parent.name for picture in pictures} == {"train"}
+    assert [picture.caption for picture in pictures[:2]] == ["aldar kose", "aldar kose, smiling, steppe background"]
 
 
 def test_heavier_pictures_are_drawn_more_often() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from harness.models import Models
+from harness.profile import Models as ModelNames
+from harness.profile import Profile
 from harness.providers import Context
+from harness.settings import Settings
 from harness.values import Case, Lora, Subject, Suite
 from harness.world.captions import vocabulary
 
@@ -128,10 +130,10 @@ def make_context(models: Path, **changes: Any) -> Context:
     """Everything a provider needs, around the tiny models; `changes` go to the profile, or `lora` to the settings."""
     lora = changes.pop("lora", None)
     secrets = changes.pop("secrets", {})
-    profile: Any = SimpleNamespace(
+    profile = Profile(
         name="tiny",
         path=models / "tiny.yaml",
-        models=SimpleNamespace(base=str(models / "sdxl"), vae=None, clip=str(models / "clip")),
+        models=ModelNames(base=str(models / "sdxl"), clip=str(models / "clip")),
         size=(SIZE, SIZE),
         steps=3,
         guidance=4.0,
@@ -140,11 +142,14 @@ def make_context(models: Path, **changes: Any) -> Context:
         dtype="float32",
         device="cpu",
         negative="",
+        max_tokens=24,
         vocabulary={},
+        templates=("{}",),
+        impostors=None,
         providers={},
     )
-    profile.__dict__.update(changes)
-    settings: Any = SimpleNamespace(root=models, lora=lora, secret=secrets.get)
+    profile = replace(profile, **changes)
+    settings = Settings(models, lora=lora, environment=secrets)
     return Context(profile, settings, Models(profile, settings))
 
 
@@ -153,7 +158,3 @@ def make_suite(*prompts: str, lora: Lora | None = None, **subject: Any) -> Suite
     who = Subject("Aldar Kose", "aldar kose", Path("references"), lora=lora, **subject)
     cases = tuple(Case("tiny", f"case-{number}", prompt) for number, prompt in enumerate(prompts))
     return Suite("tiny", Path("tiny.yaml"), who, ("lora",), ("lora",), cases)
-
-
-def with_seed(suite: Suite, seed: int) -> Suite:
-    return replace(suite, seed=seed)

@@ -1,4 +1,4 @@
-"""A picture service on this machine: a real socket, the providers' contract, pictures of the world, faults on demand."""
+"""A picture service on this machine: a real socket, the providers' contract, world pictures, faults on demand."""
 
 from __future__ import annotations
 

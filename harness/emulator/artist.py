@@ -6,7 +6,7 @@ import io
 import re
 import zlib
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.world.people import CATEGORIES, IDENTITY, SCENE, random_person, random_scene
 
@@ -49,7 +49,7 @@ def draw_prompt(prompt: str, seed: int, width: int, height: int) -> Image.Image:
 
     chance = zlib.crc32(prompt.encode())  # another prompt is answered with another person, as services do
     rng = np.random.default_rng([abs(seed), chance])
-    said = read_prompt(prompt)
+    said: dict[str, Any] = {**read_prompt(prompt)}
     person = replace(random_person(rng), **{name: said[name] for name in IDENTITY if name in said})
     scene = replace(random_scene(rng), **{name: said[name] for name in SCENE if name in said})
     picture = render(person, scene, int(rng.integers(2**31)), size=max(width, height))

@@ -89,7 +89,11 @@ def check_payload(payload: Mapping[str, Any]) -> str:
     numbers = [payload.get(name) for name in ("seed", "width", "height")]
     if not all(isinstance(number, int) for number in numbers):
         return "seed, width and height must be whole numbers"
-    return "" if all(8 <= payload[name] <= MAX_SIDE for name in ("width", "height")) else f"sizes are 8 to {MAX_SIDE} pixels"
+    return (
+        ""
+        if all(8 <= payload[name] <= MAX_SIDE for name in ("width", "height"))
+        else f"sizes are 8 to {MAX_SIDE} pixels"
+    )
 
 
 class Server(ThreadingHTTPServer):

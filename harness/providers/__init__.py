@@ -25,6 +25,12 @@ class Context:
     traits: Callable[[Suite], Sequence[Trait]] | None = None
 
 
+def flat(name: str, config: ProviderConfig, context: Context) -> Provider:
+    from harness.providers.flat import FlatProvider
+
+    return FlatProvider(name, config, context)
+
+
 def local(name: str, config: ProviderConfig, context: Context) -> Provider:
     from harness.providers.local import LocalProvider
 
@@ -38,6 +44,7 @@ def http(name: str, config: ProviderConfig, context: Context) -> Provider:
 
 
 PROVIDERS: dict[str, Callable[[str, ProviderConfig, Context], Provider]] = {
+    "flat": flat,
     "http": http,
     "local": local,
 }

@@ -1,9 +1,9 @@
 """A generic picture service over HTTP: POST a JSON request, get base64 pictures in JSON.
 
-    POST {url}{path}   {KEY HEADER}: key   {"prompt", "negative", "seed", "width", "height" [, "model"]}
-    200 {"images": ["<base64>"]}           pictures
-    200 {"images": [], "refused": "why"}   refused by moderation
-    4xx, 5xx {"error": {"message": "why"}} anything else
+POST {url}{path}   {KEY HEADER}: key   {"prompt", "negative", "seed", "width", "height" [, "model"]}
+200 {"images": ["<base64>"]}           pictures
+200 {"images": [], "refused": "why"}   refused by moderation
+4xx, 5xx {"error": {"message": "why"}} anything else
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import MissingKey, SuiteError, nearest
 from harness.providers.session import Policy, Reply, Session, Unanswered
@@ -39,22 +41,25 @@ STATUS: dict[int, tuple[Outcome, str]] = {
     429: (Outcome.QUOTA, "too many requests, also after waiting; lower `concurrency` or try later"),
 }
 """What an HTTP status means, and what to do about it."""
-STATUS |= dict.fromkeys((301, 302, 303, 307, 308), (Outcome.PROVIDER_ERROR, "redirects are not followed; correct `url`"))
+STATUS |= dict.fromkeys(
+    (301, 302, 303, 307, 308), (Outcome.PROVIDER_ERROR, "redirects are not followed; correct `url`")
+)
 STATUS |= dict.fromkeys((405, 415, 422), STATUS[400])
 UNKNOWN = (Outcome.PROVIDER_ERROR, "the service failed; try again later")
 
 
-@dataclass(frozen=True)
-class HttpOptions:
+class HttpOptions(BaseModel):
     """A profile's options of one service."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     url: str = ""  # scheme and host; not used while emulated
     path: str = "/v1/images"
     model: str = ""
     key: str = ""  # the environment variable that holds the key; "" when none is needed
     header: str = "X-Api-Key"
-    concurrency: int = 4
-    cost_usd: float = 0.0  # of one picture
+    concurrency: int = Field(4, ge=1, le=64)
+    cost_usd: float = Field(0.0, ge=0)  # of one picture
     emulated: bool = False
     faults: tuple[str, ...] = ()  # of the emulator, one a request, then all is well
     attempts: int = Policy.attempts
@@ -67,7 +72,7 @@ class HttpOptions:
 
     @property
     def policy(self) -> Policy:
-        return Policy(**{field.name: getattr(self, field.name) for field in fields(Policy)})
+        return Policy(**self.model_dump(include={field.name for field in fields(Policy)}))
 
 
 class HttpProvider:
@@ -110,6 +115,8 @@ class HttpProvider:
 
     def close(self) -> None:
         with self._lock:
+            if self._session is not None:
+                self._session.close()
             if self._emulator is not None:
                 self._emulator.close()
             self._emulator = self._session = None
@@ -147,15 +154,19 @@ class HttpProvider:
 
 
 def read_options(name: str, options: Mapping[str, Any], context: Context) -> HttpOptions:
-    """The options of a profile, checked; `use` belongs to local providers and is ignored."""
-    known = {field.name for field in fields(HttpOptions)}
+    """The options of a profile, checked."""
+    where = f"provider {name!r}"
     for key in options:
-        if key not in known:
-            raise SuiteError(f"provider {name!r}: no option called {key!r}; {nearest(key, known)}", context.profile.path)
-    given = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
-    parsed = HttpOptions(**given)
+        if key not in HttpOptions.model_fields:
+            message = f"{where}: no option called {key!r}; {nearest(key, HttpOptions.model_fields)}"
+            raise SuiteError(message, context.profile.path)
+    try:
+        parsed = HttpOptions.model_validate(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise SuiteError(f"{where}: {first['loc'][0]}: {first['msg']}", context.profile.path) from error
     if not parsed.emulated and not parsed.url:
-        raise SuiteError(f"provider {name!r}: needs `url`, or `emulated: true`", context.profile.path)
+        raise SuiteError(f"{where}: needs `url`, or `emulated: true`", context.profile.path)
     return parsed
 
 

@@ -21,19 +21,24 @@ if TYPE_CHECKING:
 
 ADAPTER = "local/1"
 USES = ("base", "lora", "prompt_only")
+OPTIONS = ("blur", "use")
 
 
 class LocalProvider:
-    """One way to use the shared pipeline; `use` says which."""
+    """One way to use the shared pipeline: `use` says which, `blur` (pixels) spoils it as a control for the metrics."""
 
     emulated = False
 
     def __init__(self, name: str, config: ProviderConfig, context: Context) -> None:
         self.name, self.context = name, context
-        self.use = str(config.options.get("use", name))
+        for option in config.options:
+            if option not in OPTIONS:
+                raise self._wrong(f"no option called {option!r}; {nearest(option, OPTIONS)}")
+        self.use, self.blur = config.options.get("use", name), config.options.get("blur", 0)
         if self.use not in USES:
-            message = f"provider {name!r}: no use called {self.use!r}; {nearest(self.use, USES)}"
-            raise SuiteError(message, context.profile.path)
+            raise self._wrong(f"no use called {self.use!r}; {nearest(str(self.use), USES)}")
+        if not isinstance(self.blur, int | float) or not 0 <= self.blur <= 100:
+            raise self._wrong(f"blur {self.blur!r}: a radius of 0 to 100 pixels")
         self._loras: dict[str, Lora] = {}  # SHA-256 to the file that had it when it was asked for
 
     def missing(self) -> str:
@@ -59,6 +64,7 @@ class LocalProvider:
             scheduler=profile.scheduler,
             dtype=models.dtype,
             batch=profile.batch,
+            extra={"blur": self.blur} if self.blur else {},
             libraries=library_class("torch", "diffusers", "transformers", *(["peft"] if sha else [])),
         )
         return tuple(Request(**{**template.__dict__, "seed": seed}) for seed in seeds)
@@ -77,10 +83,13 @@ class LocalProvider:
             seconds = (time.perf_counter() - started) / len(batch)
             for request, picture in zip(batch, pictures, strict=True):
                 cut = pipeline.truncated(request.prompt)
-                yield to_drawing(picture, seconds, request.dtype, {"truncated": cut} if cut else {})
+                yield to_drawing(picture, seconds, request, {"truncated": cut} if cut else {})
 
     def close(self) -> None:
         """The models belong to the run; nothing to give back."""
+
+    def _wrong(self, message: str) -> SuiteError:
+        return SuiteError(f"provider {self.name!r}: {message}", self.context.profile.path)
 
     def _prompt(self, suite: Suite, case: Case) -> str:
         if self.use != "prompt_only":
@@ -134,11 +143,15 @@ def settings_of(request: Request) -> Request:
     return Request(**{**request.__dict__, "prompt": "", "negative": "", "seed": 0})
 
 
-def to_drawing(picture: Image.Image | None, seconds: float, dtype: str, meta: dict[str, str]) -> Drawing:
+def to_drawing(picture: Image.Image | None, seconds: float, request: Request, meta: dict[str, str]) -> Drawing:
     """A picture as PNG bytes; none means that the model overflowed."""
     if picture is None:
-        message = f"the model produced NaN at {dtype}; set `dtype: float32` in the profile"
+        message = f"the model produced NaN at {request.dtype}; set `dtype: float32` in the profile"
         return Drawing(Outcome.BAD_IMAGE, message=message, seconds=seconds, meta=meta)
+    if request.extra.get("blur"):
+        from PIL import ImageFilter
+
+        picture = picture.filter(ImageFilter.GaussianBlur(request.extra["blur"]))
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     return Drawing(Outcome.OK, buffer.getvalue(), seconds=seconds, meta=meta)

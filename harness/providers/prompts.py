@@ -39,14 +39,22 @@ def describe_subject(suite: Suite, case: Case, traits: Sequence[Trait], vocabula
     phrases = [part for part in said if not trigger.fullmatch(part)]
     placed = {part: category_of(part, case, vocabulary) for part in phrases}
     named = set(placed.values())
-    wanted = [(trait.category, trait.phrase) for trait in traits if trait.category not in named]
+    order = {category: place for place, category in enumerate(vocabulary)}
+    wanted = [(order.get(trait.category, len(order)), trait.phrase) for trait in traits if trait.category not in named]
     if len(phrases) == len(said):  # a sentence, not a list: its own order stands
         sentence = trigger.sub(OPENING, case.prompt)
-        return ", ".join([sentence, *join_nouns([phrase for _, phrase in wanted])])
-    order = {category: place for place, category in enumerate(vocabulary)}
-    everything = [*wanted, *((category, phrase) for phrase, category in placed.items())]
-    everything.sort(key=lambda item: order.get(item[0], len(order)))  # stable: unknown phrases stay last, as written
-    return ", ".join([OPENING, *join_nouns([phrase for _, phrase in everything])])
+        return ", ".join([sentence, *join_nouns([phrase for _, phrase in sorted(wanted, key=rank)])])
+    ranked: list[tuple[float, str]] = [*wanted]
+    following: float = len(order)
+    for phrase in reversed(phrases):  # what the vocabulary does not know stays before what it stood before
+        following = order.get(placed[phrase], following - 0.5)
+        ranked.append((following, phrase))
+    return ", ".join([OPENING, *join_nouns([phrase for _, phrase in sorted(ranked, key=rank)])])
+
+
+def rank(item: tuple[float, str]) -> float:
+    """Sort by place alone, so that equals stay as they came."""
+    return item[0]
 
 
 def category_of(phrase: str, case: Case, vocabulary: Mapping[str, Vocabulary]) -> str:

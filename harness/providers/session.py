@@ -6,10 +6,11 @@ service itself answered 429 or 5xx. Whatever hung or broke midway ends here, pos
 
 from __future__ import annotations
 
+import queue
 import random
-import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -17,6 +18,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import requests
+from urllib3.exceptions import DecodeError, ReadTimeoutError
 from urllib3.exceptions import HTTPError as TransportError
 
 from harness.errors import ProviderError
@@ -24,7 +26,7 @@ from harness.values import Outcome
 
 RETRIED = frozenset({429, 500, 502, 503, 504, 529})
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-CHUNK = 64 * 1024  # bytes read at a time, so that the cap and the deadline are seen in time
+CHUNK = 64 * 1024  # bytes read at a time, at most, so that the cap and the deadline are seen in time
 SHOWN = 200  # characters of a service's own words in a message
 
 
@@ -68,7 +70,7 @@ class Unanswered(Exception):
 
 
 class Session:
-    """HTTP to one origin. Threads may share it: each gets a connection pool of its own."""
+    """HTTP to one origin; threads may share it."""
 
     def __init__(self, origin: str, policy: Policy, *, header: str = "", key: Secret | None = None) -> None:
         parts = urlsplit(origin)
@@ -79,7 +81,7 @@ class Session:
             raise ProviderError(f"{origin}: a key is never sent without encryption; write https://")
         self.origin, self.policy = origin.rstrip("/"), policy
         self._key, self._header = key, header
-        self._threads = threading.local()
+        self._idle: queue.LifoQueue[requests.Session] = queue.LifoQueue()  # clients with their open connections
 
     def post(self, path: str, payload: Mapping[str, Any]) -> Reply:
         """Send JSON to `path`; retry what was provably not accepted, within the deadline.
@@ -111,6 +113,12 @@ class Session:
         assert reply is not None  # the loop ran: there was a failure or a reply
         return reply
 
+    def close(self) -> None:
+        """Close the connections that nobody uses."""
+        with suppress(queue.Empty):
+            while True:
+                self._idle.get_nowait().close()
+
     def url(self, path: str) -> str:
         """A path on this origin, and only there."""
         url = f"{self.origin}/{path.lstrip('/')}"
@@ -133,9 +141,12 @@ class Session:
         left = max(0.05, deadline - time.monotonic())
         timeout = (min(self.policy.connect, left), min(self.policy.read, left))
         try:
-            with self._client().post(
-                url, json=payload, headers=headers, timeout=timeout, stream=True, allow_redirects=False
-            ) as response:
+            with (
+                self._client() as client,
+                client.post(
+                    url, json=payload, headers=headers, timeout=timeout, stream=True, allow_redirects=False
+                ) as response,
+            ):
                 body = self._read(response, deadline)
                 names = {name.lower(): value for name, value in response.headers.items()}
                 return Reply(response.status_code, names, body)
@@ -146,19 +157,21 @@ class Session:
         """The whole body, or why not."""
         body = bytearray()
         try:
-            for piece in response.iter_content(CHUNK):
+            while piece := response.raw.read1(
+                CHUNK, decode_content=True
+            ):  # whatever has come, without waiting for more
                 body += piece
                 if len(body) > self.policy.max_bytes:
                     raise Unanswered(Outcome.BAD_IMAGE, f"the reply is larger than {self.policy.max_bytes} bytes")
                 if time.monotonic() > deadline:
                     raise self._hung()
-        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError, TransportError) as error:
-            if "timed out" in str(error).lower():
-                raise self._hung() from error
+        except ReadTimeoutError as error:
+            raise self._hung() from error
+        except DecodeError as error:
+            raise Unanswered(Outcome.BAD_IMAGE, f"the reply cannot be unpacked: {self.redact(error)}") from error
+        except (TransportError, OSError) as error:
             message = f"the reply broke off after {len(body)} bytes; possibly billed, so not sent again"
             raise Unanswered(Outcome.BAD_IMAGE, message) from error
-        except requests.exceptions.ContentDecodingError as error:
-            raise Unanswered(Outcome.BAD_IMAGE, f"the reply cannot be unpacked: {self.redact(error)}") from error
         return bytes(body)
 
     def _hung(self) -> Unanswered:
@@ -167,7 +180,11 @@ class Session:
     def _broken(self, error: requests.ConnectionError) -> Unanswered:
         """A connection never made may be tried again; one that broke after sending may have been accepted."""
         said = self.redact(error)
-        if "Failed to establish" in str(error) or "NewConnectionError" in repr(error) or "NameResolution" in repr(error):
+        if (
+            "Failed to establish" in str(error)
+            or "NewConnectionError" in repr(error)
+            or "NameResolution" in repr(error)
+        ):
             return Unanswered(Outcome.PROVIDER_ERROR, f"no connection to {self.origin}: {said}")
         message = f"the connection to {self.origin} broke; possibly billed, so not sent again: {said}"
         return Unanswered(Outcome.TIMEOUT, message)
@@ -178,19 +195,23 @@ class Session:
         doubled = self.policy.backoff * 2 ** (attempt - 1)
         return asked if asked is not None else doubled * random.uniform(0.5, 1.0)
 
-    def _client(self) -> requests.Session:
-        """This thread's client. No .netrc: only the configured key is ever sent. No proxy to the machine itself."""
-        if not hasattr(self._threads, "client"):
+    @contextmanager
+    def _client(self) -> Iterator[requests.Session]:
+        """A client for one thread at a time. No .netrc: only the configured key is sent. No proxy to this machine."""
+        try:
+            client = self._idle.get_nowait()
+        except queue.Empty:
             client = requests.Session()
             client.auth = lambda prepared: prepared
             client.trust_env = not self.local
-            self._threads.client = client
-        found: requests.Session = self._threads.client
-        return found
+        try:
+            yield client
+        finally:
+            self._idle.put(client)
 
 
 def retry_after(value: str, now: datetime) -> float | None:
-    """Seconds that a Retry-After header asks for, written as a number or as a date; None when it says nothing usable."""
+    """Seconds that a Retry-After header asks for, as a number or as a date; None when it says nothing usable."""
     try:
         seconds = float(value)
     except ValueError:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import ModelError, ReferencesError
 from harness.models import load_options, locate_model, quiet_libraries, translated
-from harness.values import Subject, digest, hash_file
+from harness.references import load_references
+from harness.values import Subject
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -53,34 +54,26 @@ def train_pictures(subject: Subject) -> tuple[Picture, ...]:
     """The train pictures with their captions: the .txt file beside each, else the trigger alone.
 
     Raises:
-        ReferencesError: there is no picture.
+        ReferencesError: there is no picture, or the references are not what they should be.
     """
-    from harness.references import load_references
-
-    paths = load_references(subject).train
-    if not paths:
+    references = load_references(subject)
+    if not references.train:
         raise ReferencesError(f"{subject.references}: no train picture; put some into its train/ folder")
-    return tuple(Picture(path, read_caption(path, subject.trigger)) for path in paths)
+    captions = ((path, references.captions.get(path, "")) for path in references.train)
+    return tuple(Picture(path, with_trigger(text, subject.trigger)) for path, text in captions)
 
 
-def read_caption(picture: Path, trigger: str) -> str:
-    """The caption beside a picture; the trigger opens it when its author left it out."""
-    beside = picture.with_suffix(".txt")
-    text = beside.read_text(encoding="utf-8").strip() if beside.exists() else ""
-    if not text:
+def with_trigger(caption: str, trigger: str) -> str:
+    """A caption that the trigger opens, unless its author put it in already."""
+    if not caption:
         return trigger
-    return text if trigger.casefold() in text.casefold() else f"{trigger}, {text}"
+    return caption if trigger.casefold() in caption.casefold() else f"{trigger}, {caption}"
 
 
 def without_trigger(caption: str, trigger: str, class_word: str) -> str:
     """The same caption about anybody: the class word stands where the trigger stood."""
     text = re.sub(re.escape(trigger), class_word, caption, count=1, flags=re.IGNORECASE)
     return text.strip(" ,")
-
-
-def references_hash(pictures: Sequence[Picture]) -> str:
-    """One hash for a set of pictures, whatever their names and order; captions are not part of it."""
-    return digest(sorted(hash_file(picture.path) for picture in pictures))
 
 
 def fit(image: Image.Image, size: tuple[int, int]) -> tuple[Image.Image, tuple[int, int, int, int, int, int]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -58,11 +57,9 @@ def export_lora(unet: Any, path: Path, metadata: Mapping[str, str]) -> None:
     import torch
     from diffusers import StableDiffusionXLPipeline
     from diffusers.training_utils import _collate_lora_metadata
-    from diffusers.utils import convert_state_dict_to_diffusers
     from peft import get_peft_model_state_dict
-    from safetensors import safe_open
 
-    weights = convert_state_dict_to_diffusers(get_peft_model_state_dict(unet))
+    weights = get_peft_model_state_dict(unet)
     weights = {name: weight.detach().to("cpu", torch.float16).contiguous() for name, weight in weights.items()}
     if not all(bool(torch.isfinite(weight).all()) for weight in weights.values()):
         raise LoraError("training: a weight of the LoRA is not a number in float16; lower learning_rate")
@@ -70,9 +67,7 @@ def export_lora(unet: Any, path: Path, metadata: Mapping[str, str]) -> None:
         StableDiffusionXLPipeline.save_lora_weights(
             folder, unet_lora_layers=weights, weight_name="lora.safetensors", **_collate_lora_metadata({"unet": unet})
         )
-        with safe_open(Path(folder) / "lora.safetensors", framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-            written = dict(file.metadata() or {})
+        tensors, written = read_tensors(Path(folder) / "lora.safetensors")
     write_tensors(path, tensors, {**written, **metadata})
 
 
@@ -83,7 +78,16 @@ def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str,
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, dict(metadata))
-    os.replace(part, path)
+    part.replace(path)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """All tensors of a safetensors file, on the processor, and its metadata."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        names = file.keys()
+        return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
 
 
 @dataclass(frozen=True)

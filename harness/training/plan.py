@@ -123,9 +123,7 @@ def adjust(feedback: Feedback, full: TrainConfig, config: TrainConfig) -> tuple[
     return replace(config, learning_rate=full.learning_rate * factor), reasons
 
 
-def weigh_pictures(
-    feedback: Feedback, prompts: Sequence[str], learner: Learner
-) -> tuple[dict[str, float], list[str]]:
+def weigh_pictures(feedback: Feedback, prompts: Sequence[str], learner: Learner) -> tuple[dict[str, float], list[str]]:
     """Show more often the pictures whose captions share words with what fails: {file name: 1 to 3} and why.
 
     What fails is the prompts of failing cases and the traits that lag; a trait that no caption names weighs nothing.

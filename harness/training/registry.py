@@ -11,7 +11,7 @@ Weights and record are two files and no system replaces two at once, so the new 
 from __future__ import annotations
 
 import json
-import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import LoraError
-from harness.training.export import read_facts, write_tensors
+from harness.training.export import read_facts, read_tensors, write_tensors
 from harness.values import hash_file, to_record
 
 SCHEMA = 1
 HISTORY = "history"
+UP = re.compile(r"lora_B|lora_up|[._]up\.weight")  # one factor of each product, in any style of names
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def promote(candidate: Path, weights: Path, scores: Mapping[str, Any], reason: s
     write_text(pending(weights), json.dumps(as_record(champion), indent=2, sort_keys=True) + "\n")
     part = weights.with_name(weights.name + ".part")
     shutil.copyfile(candidate, part)
-    os.replace(part, weights)
+    part.replace(weights)
     settle(weights)
     return champion
 
@@ -100,7 +101,8 @@ def how_made(weights: Path) -> dict[str, Any]:
     """What a LoRA file's own metadata say about its making."""
     facts = read_facts(weights)
     names = ("subject", "trigger", "command", "created", "steps", "seconds", "references", "base", "parent", "scale")
-    made: dict[str, Any] = {name: facts.metadata[f"harness.{name}"] for name in names if f"harness.{name}" in facts.metadata}
+    said = facts.metadata
+    made: dict[str, Any] = {name: said[f"harness.{name}"] for name in names if f"harness.{name}" in said}
     return {**made, "config": facts.config.to_record() if facts.config else None}
 
 
@@ -111,7 +113,7 @@ def keep_in_history(champion: Champion) -> Path:
     kept = folder / f"{champion.sha256[:16]}{champion.path.suffix}"
     part = kept.with_name(kept.name + ".part")
     shutil.copyfile(champion.path, part)
-    os.replace(part, kept)
+    part.replace(kept)
     write_text(record_path(kept), json.dumps(as_record(champion), indent=2, sort_keys=True) + "\n")
     return kept
 
@@ -131,7 +133,7 @@ def settle(weights: Path) -> None:
     except (ValueError, KeyError):
         promised = ""
     if weights.exists() and hash_file(weights) == promised:
-        os.replace(waiting, record_path(weights))
+        waiting.replace(record_path(weights))
     else:
         waiting.unlink()
 
@@ -140,15 +142,13 @@ def write_text(path: Path, text: str) -> None:
     """A text file, whole or not at all."""
     part = path.with_name(path.name + ".part")
     part.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(part, path)
+    part.replace(path)
 
 
 def rescale(lora: Path, out: Path, factor: float) -> Path:
     """A copy whose strength 1 is the original's strength `factor`; the metadata keep the product of all factors."""
-    from harness.training.trainer import read_tensors
-
     tensors, metadata = read_tensors(lora)
-    scaled = {name: tensor * factor if "lora_B" in name else tensor for name, tensor in tensors.items()}
+    scaled = {name: tensor * factor if UP.search(name) else tensor for name, tensor in tensors.items()}
     total = float(metadata.get("harness.scale", "1")) * factor
     write_tensors(out, scaled, {**metadata, "harness.scale": f"{total:g}"})
     return out

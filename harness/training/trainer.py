@@ -1,7 +1,7 @@
 """The loop: cached latents and embeddings in, a LoRA out; a killed run goes on where it was and ends the same.
 
-Every draw of a step comes from a generator seeded with (seed, step), on the processor, so that a resumed run, and the same
-run on another device, see the same pictures, noise and noise levels.
+Every draw of a step comes from a generator seeded with (seed, step), on the processor, so that a resumed run, and
+the same run on another device, see the same pictures, noise and noise levels.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import EngineError, LoraError
 from harness.models import load_options, locate_model, quiet_libraries, translated
+from harness.references import set_hash
 from harness.training.config import TrainConfig
 from harness.training.data import (
     Picture,
@@ -24,11 +25,10 @@ from harness.training.data import (
     free_memory,
     load_encoders,
     load_training_set,
-    references_hash,
     sampling_weights,
     train_pictures,
 )
-from harness.training.export import describe_lora, export_lora, write_tensors
+from harness.training.export import describe_lora, export_lora, read_tensors, write_tensors
 from harness.values import Subject, digest, hash_file
 
 if TYPE_CHECKING:
@@ -91,7 +91,9 @@ def train(
         "start": hash_file(start_from) if start_from else "",
     }
     work = work or out.parent / f"{out.stem}.work"
-    metadata = describe_lora(config, subject, references_hash(pictures), base, profile.size, command)
+    metadata = describe_lora(
+        config, subject, set_hash(picture.path for picture in pictures), base, profile.size, command
+    )
     if start_from:
         metadata["harness.parent"] = record["start"]
     device, dtype = training_place(config, models)
@@ -227,8 +229,9 @@ def snr_weights(schedule: Any, times: Tensor, gamma: float) -> Tensor:
     if gamma <= 0:
         return torch.ones_like(snr)
     kept = torch.clamp(snr, max=gamma)
-    kept = kept / (snr + 1) if schedule.config.prediction_type == "v_prediction" else kept / snr.clamp(min=1e-8)
-    return kept
+    carried = snr + 1 if schedule.config.prediction_type == "v_prediction" else snr.clamp(min=1e-8)
+    weights: Tensor = kept / carried
+    return weights
 
 
 class Loop:
@@ -290,7 +293,7 @@ class Loop:
         chance = draw(self.config, step, self.data, self.schedule.config.num_train_timesteps)
         with self.autocast():
             loss = self.loss(chance, is_prior(step, self.config))
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(self.weights.values(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -341,8 +344,8 @@ class Loop:
         values = torch.stack(fresh).float().cpu().tolist()
         fresh.clear()
         if not all(math.isfinite(value) for value in values):
-            rate = self.config.learning_rate
-            raise EngineError(f"training: the loss is not a number at step {step + 1}; learning_rate {rate:g} is too high")
+            rate = f"learning_rate {self.config.learning_rate:g} is too high"
+            raise EngineError(f"training: the loss is not a number at step {step + 1}; {rate}")
         self.losses += values
 
     def tell(self, done: int, seconds: float) -> None:
@@ -399,18 +402,9 @@ def checkpoint_name(step: int) -> str:
     return f"step-{step:06d}.safetensors"
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """All tensors of a safetensors file and its metadata."""
-    from safetensors import safe_open
-
-    with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})
-
-
 def curve(losses: Sequence[float], points: int = CURVE) -> tuple[tuple[int, float], ...]:
     """A loss curve of at most `points` points: (last step, mean) of equal stretches."""
     stretch = max(1, math.ceil(len(losses) / points))
     parts = [losses[first : first + stretch] for first in range(0, len(losses), stretch)]
     ends = [min(len(losses), (index + 1) * stretch) for index in range(len(parts))]
     return tuple((end, round(sum(part) / len(part), 6)) for end, part in zip(ends, parts, strict=True))
-

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from harness.world.captions import TEMPLATES, phrase, vocabulary
 from harness.world.loop import (
     CHECKPOINT_EVERY,
     Alarm,
@@ -40,7 +41,9 @@ from harness.world.loop import (
     save_checkpoint,
     set_learning_rate,
 )
+from harness.world.people import CATEGORIES, VALUES
 from harness.world.reader import HELD_OUT, SIZE, Pictures, augment, to_array, to_pixels, write_text
+from harness.world.tokens import build_tokenizer
 
 if TYPE_CHECKING:
     from transformers import CLIPModel, CLIPTokenizer
@@ -161,9 +164,6 @@ def tokenize(tokenizer: CLIPTokenizer, texts: Sequence[str], positions: int) -> 
 
 def prepare_texts(tokenizer: CLIPTokenizer, positions: int) -> Texts:
     """Every value's phrase in every template."""
-    from harness.world.captions import TEMPLATES, phrase
-    from harness.world.people import CATEGORIES
-
     phrases = [phrase(category, value) for category, values in CATEGORIES.items() for value in values]
     ids = tokenize(tokenizer, [template.format(text) for template in TEMPLATES for text in phrases], positions)
     ends = np.cumsum([len(values) for values in CATEGORIES.values()]).tolist()
@@ -215,8 +215,6 @@ def person_loss(pictures: Tensor, scale: float) -> Tensor:
 
 def clip_loss(trainee: Trainee, batch: Batch, texts: Texts, config: ClipConfig) -> Tensor:
     """The weighed sum of the four losses; see the module's docstring."""
-    from harness.world.people import CATEGORIES, VALUES
-
     with autocast(batch.pixels.device):
         pictures = embed_pixels(trainee.clip, batch.pixels)
         captions = embed_ids(trainee.clip, batch.captions)
@@ -279,17 +277,16 @@ def train_clip(
 
     Args:
         bank_dir: a finished bank.
-        out_dir: receives checkpoint.pt, the tokenizer and, at the end, model, processor and config in `clip/`.
+        out_dir: receives checkpoint.pt and, at the end, model, processor and config in `clip/`.
         batch: pictures a step, a multiple of 4.
         config: must stay the same when a training is resumed.
     """
     from harness.world.bank import open_bank
-    from harness.world.people import VALUES
 
     torch.manual_seed(seed)
     config = config or ClipConfig()
     device, bank = pick_device(), open_bank(bank_dir)
-    tokenizer = make_tokenizer(out_dir / "tokenizer", config.positions)
+    tokenizer = build_tokenizer(vocabulary(), config.positions)
     texts = prepare_texts(tokenizer, config.positions)
     texts = Texts(texts.ids.to(device), texts.spans)
     source = Source(bank, tokenizer, config, measure_colours(bank.images), len(texts.ids), batch, seed)
@@ -315,18 +312,9 @@ def train_clip(
     return export_clip(out_dir, out_dir / "clip", source)
 
 
-def make_tokenizer(folder: Path, positions: int) -> CLIPTokenizer:
-    """The world's tokenizer, kept in `folder`."""
-    from harness.world.tokens import build_tokenizer
-
-    return build_tokenizer(folder, positions)
-
-
 def export_clip(checkpoint_dir: Path, model_dir: Path, source: Source) -> Path:
     """Write the averaged weights of a checkpoint, fp16, and the processor, as `from_pretrained` reads them."""
     from transformers import CLIPImageProcessorPil, CLIPProcessor
-
-    from harness.world.people import VALUES
 
     record = read_checkpoint(checkpoint_dir)
     if record is None:

@@ -1,0 +1,209 @@
+"""The `harness` command: each subcommand is a few lines that call the package."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import __version__
+from harness.errors import HarnessError
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand; errors raised on purpose are printed, not traced. The exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["run"]:  # everything behind it is pytest's
+        return run(words[1:])
+    options = build_parser().parse_args(words)
+    try:
+        command: Command = options.command
+        return command(options)
+    except HarnessError as error:
+        print(f"harness: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("harness: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All subcommands and their options."""
+    parser = argparse.ArgumentParser(prog="harness", description="pytest for LoRA quality.")
+    parser.add_argument("--version", action="version", version=f"lora-harness {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(name: str, command: Command, summary: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=summary, description=summary)
+        sub.set_defaults(command=command)
+        return sub
+
+    init_options(add("init", init, "write the demo suite here, or a suite for a folder of your pictures"))
+    doctor_options(add("doctor", doctor, "say what this machine lacks and how to mend it"))
+    commands.add_parser("run", help="run suites: the same as `pytest suites/`, options and all")
+    train_options(add("train", train, "train a suite's LoRA on its reference pictures"))
+    report_options(add("report", report, "make the report again from a results.json"))
+    add("lint", lint, "check suites without drawing anything").add_argument("suites", nargs="+", type=Path, metavar="SUITE")
+    add("fetch", fetch, "download a profile's weights from the hub").add_argument("profile", metavar="PROFILE")
+    add("emulator", emulator, "serve the emulated image service").add_argument("--port", type=int, default=8899)
+    world_options(add("world", world, "draw the world, train the embedded models, measure them"))
+    return parser
+
+
+# --- run ----------------------------------------------------------------------------------------------------------
+
+
+def run(arguments: Sequence[str]) -> int:
+    """`harness run ...` is `pytest ...`, over suites/ when no path is given."""
+    import pytest
+
+    paths = [word for word in arguments if not word.startswith("-") and Path(word.split("::")[0]).exists()]
+    return int(pytest.main([*arguments, *([] if paths else ["suites"])]))
+
+
+# --- init ---------------------------------------------------------------------------------------------------------
+
+
+def init_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("pictures", nargs="?", type=Path, help="a folder of pictures of one subject; none: the demo suite")
+    sub.add_argument("--name", help="the subject's name (default: the folder's)")
+    sub.add_argument("--trigger", help="the word that stands for the subject in prompts (default: the name)")
+    sub.add_argument("--kind", choices=["character", "style"], default="character")
+    sub.add_argument("--profile", default="embedded")
+    sub.add_argument("--into", type=Path, default=Path(), help="where to write (default: here)")
+
+
+def init(options: argparse.Namespace) -> int:
+    from harness.scaffold import write_demo, write_subject
+
+    if options.pictures is None:
+        written = write_demo(options.into)
+    else:
+        name = options.name or options.pictures.name.replace("_", " ").replace("-", " ")
+        written = write_subject(options.into, options.pictures, name, options.trigger or name.lower(), options.kind)
+    for path in written:
+        print(f"wrote {path.as_posix()}")
+    return 0
+
+
+# --- doctor -------------------------------------------------------------------------------------------------------
+
+
+def doctor_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--profile", default="embedded")
+
+
+def doctor(options: argparse.Namespace) -> int:
+    from harness.doctor import examine, show
+
+    checks = examine(Path.cwd(), options.profile)
+    print(show(checks))
+    return 1 if any(check.state == "fail" for check in checks) else 0
+
+
+# --- train --------------------------------------------------------------------------------------------------------
+
+
+def train_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("suite", type=Path)
+    sub.add_argument("--profile", help="default: embedded, or HARNESS_PROFILE")
+    sub.add_argument("--out", type=Path, help="where the LoRA goes (default: the suite's own lora)")
+    sub.add_argument("--steps", type=int)
+    sub.add_argument("--rank", type=int)
+    sub.add_argument("--learning-rate", type=float)
+    sub.add_argument("--batch", type=int)
+    sub.add_argument("--seed", type=int)
+    sub.add_argument("--store", help="where checkpoints are kept until the training ends")
+
+
+def train(options: argparse.Namespace) -> int:
+    from harness.profile import load_profile
+    from harness.settings import Settings
+    from harness.suite import load_suite
+    from harness.training.command import train_suite
+
+    settings = Settings.load(Path.cwd(), {"profile": options.profile, "store": options.store})
+    profile = load_profile(settings.profile, settings.root)
+    suite = load_suite(options.suite.resolve(), profile)
+    changes: dict[str, Any] = {
+        name: getattr(options, name)
+        for name in ("steps", "rank", "learning_rate", "batch", "seed")
+        if getattr(options, name) is not None
+    }
+    path = train_suite(suite, profile, settings, out=options.out, changes=changes, command=" ".join(["harness", *sys.argv[1:]]))
+    print(f"wrote {path}")
+    return 0
+
+
+# --- report, lint, fetch, emulator --------------------------------------------------------------------------------
+
+
+def report_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--from", dest="results", type=Path, default=Path("reports/results.json"), metavar="RESULTS.JSON")
+    sub.add_argument("--store")
+    sub.add_argument("--report-dir", type=Path, default=Path("reports"))
+
+
+def report(options: argparse.Namespace) -> int:
+    from harness.report import rerender
+    from harness.settings import Settings
+    from harness.store import Store
+
+    settings = Settings.load(Path.cwd(), {"store": options.store})
+    print(f"wrote {rerender(options.results, Store(settings.store), options.report_dir)}")
+    return 0
+
+
+def lint(options: argparse.Namespace) -> int:
+    from harness.profile import load_profile
+    from harness.settings import Settings
+    from harness.suite import lint_suite, load_suite
+
+    settings = Settings.load(Path.cwd(), {})
+    profile = load_profile(settings.profile, settings.root)
+    for path in options.suites:
+        suite = load_suite(path.resolve(), profile)
+        split = sum(case.split == "locked" for case in suite.cases)
+        print(f"{path}: {len(suite.cases) - split} open and {split} locked cases, {len(suite.providers)} providers")
+        for note in lint_suite(suite, profile):
+            print(f"{path}: {note}")
+    return 0
+
+
+def fetch(options: argparse.Namespace) -> int:
+    from harness.models import fetch_models
+    from harness.profile import load_profile
+
+    for folder in fetch_models(load_profile(options.profile, Path.cwd())):
+        print(folder)
+    return 0
+
+
+def emulator(options: argparse.Namespace) -> int:
+    from harness.emulator import serve
+
+    serve(options.port)
+    return 0
+
+
+# --- world --------------------------------------------------------------------------------------------------------
+
+
+def world_options(sub: argparse.ArgumentParser) -> None:
+    from harness.world.commands import STAGES
+
+    sub.add_argument("stage", choices=list(STAGES), help="; ".join(f"{name}: {stage.summary}" for name, stage in STAGES.items()))
+    sub.add_argument("--work", type=Path, default=Path(".cache/world"), help="where checkpoints and the bank are kept")
+    sub.add_argument("--steps", type=int, help="of a training (default: what the card was made with)")
+    sub.add_argument("--count", type=int, help="pictures of the bank (default: 48,000)")
+
+
+def world(options: argparse.Namespace) -> int:
+    from harness.world.commands import STAGES
+
+    STAGES[options.stage].run(options)
+    return 0

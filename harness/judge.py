@@ -1,0 +1,507 @@
+"""Scores to verdicts: pure functions of what was drawn and scored.
+
+A score is held against `fail` with its 95% interval, and there are three answers:
+
+    the interval lies below `fail`          fail
+    the interval holds `fail`               inconclusive (a warning; red only with `on_inconclusive: fail`)
+    the interval lies above `fail`          pass, with a warning when the mean is below `warn`
+
+With one sample the mean decides. A case's interval takes its spread from all cases of the suite (three seeds alone
+say too little); a gate's interval is clustered by prompt, `quality` is its primary metric, and the others are held
+against theirs at Holm's level. The difference to a baseline, paired by case and seed, is read as non-inferiority:
+
+    upper bound below -margin               regressed: fail
+    lower bound at or above -margin         not worse: pass
+    otherwise                               inconclusive
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness import stats
+from harness.calibrate import Calibration
+from harness.metrics.applied import Applied
+from harness.metrics.evidence import Evidence, count_faults, faults_of, gather_evidence
+from harness.values import (
+    METRICS,
+    Case,
+    CaseResult,
+    Complaint,
+    Decision,
+    Interval,
+    Outcome,
+    Sample,
+    Score,
+    Suite,
+    Threshold,
+    Verdict,
+    to_record,
+)
+
+Pooled = Mapping[str, tuple[float, int]]  # metric to (standard deviation within cases, degrees of freedom)
+
+PRIMARY = METRICS[0]
+ALPHA = (1 - stats.LEVEL) / 2  # one side of the interval
+REFERENCES_OF_THE_BASE = ("base", "prompt_only")  # never "the best competitor": they are the LoRA's own base
+BEST = "best_competitor"
+ORDER = (Decision.PASS, Decision.INCONCLUSIVE, Decision.FAIL, Decision.ERROR)  # the later wins
+MOST = 0.5  # the share of pictures from which a fault is the provider's and not one picture's
+WHOLE = ("blank", "size")  # faults that spoil a picture wholly, so that one is enough
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One complaint and what it means for the verdict."""
+
+    decision: Decision
+    complaint: Complaint
+
+
+def fail(metric: str, message: str) -> Finding:
+    return Finding(Decision.FAIL, Complaint(metric, message, "fail"))
+
+
+def unsure(metric: str, message: str) -> Finding:
+    return Finding(Decision.INCONCLUSIVE, Complaint(metric, message, "warn"))
+
+
+def warn(metric: str, message: str) -> Finding:
+    return Finding(Decision.PASS, Complaint(metric, message, "warn"))
+
+
+def error(metric: str, message: str) -> Finding:
+    return Finding(Decision.ERROR, Complaint(metric, message, "error"))
+
+
+def conclude(
+    findings: Sequence[Finding],
+    scores: Mapping[str, Interval],
+    cause: str = "",
+    details: Mapping[str, Any] | None = None,
+) -> Verdict:
+    """The worst finding decides; a cause comes first, because it explains the others."""
+    decision = max((finding.decision for finding in findings), key=ORDER.index, default=Decision.PASS)
+    complaints = sorted(
+        (finding.complaint for finding in findings), key=lambda c: ("error", "fail", "warn").index(c.severity)
+    )
+    if cause:
+        complaints.insert(0, Complaint("cause", cause, "error" if decision is Decision.ERROR else "fail"))
+    return Verdict(decision, scores, tuple(complaints), cause, details or {})
+
+
+# --- one case -----------------------------------------------------------------------------------------------------
+
+
+def judge_case(
+    suite: Suite, case: Case, result: CaseResult, pooled: Pooled, *, calibration: Calibration | None = None
+) -> Verdict:
+    """The verdict of one test: the pictures of one case by one provider.
+
+    Args:
+        pooled: the spread of seeds over all cases of the suite and provider (`pooled_sds`).
+        calibration: where it must not gate, a fail becomes inconclusive; None: it is good.
+    """
+    if missing := missing_pictures([result]):
+        return conclude([missing], {}, details={"outcome": result.outcome.value})
+    values = metric_values([result])
+    scores = {name: case_interval(group, pooled.get(name, (0.0, 0))) for name, group in values.items() if group}
+    findings = technical_findings(result.scored)
+    for metric in METRICS:
+        threshold = suite.threshold(case, metric)
+        if metric in scores:
+            findings += hold(metric, scores[metric], threshold, weakest(metric, result.scored))
+        elif bounded(threshold):
+            findings.append(unmeasured(metric, result.scored))
+    if calibration and not calibration.can_gate:
+        findings = [soften(finding, calibration.reason) for finding in findings]
+    return conclude(findings, scores, details={"faults": count_faults(result.scored)})
+
+
+def case_interval(values: Sequence[float], pooled: tuple[float, int]) -> Interval:
+    """One case's mean; a single sample has no bounds, because its mean decides."""
+    if len(values) < 2:
+        return Interval(float(values[0]), None, None, 1)
+    return stats.pooled_interval(values, *(pooled if pooled[1] else stats.pooled_sd([values])))
+
+
+def pooled_sds(results: Iterable[CaseResult]) -> dict[str, tuple[float, int]]:
+    """Metric to the standard deviation of seeds within cases, pooled over all cases, and its degrees of freedom."""
+    groups: dict[str, list[list[float]]] = {}
+    for result in results:
+        for name, values in metric_values([result]).items():
+            groups.setdefault(name, []).append(values)
+    return {name: stats.pooled_sd(group) for name, group in groups.items()}
+
+
+def hold(metric: str, found: Interval, threshold: Threshold, more: str = "", p: float | None = None) -> list[Finding]:
+    """One score against its threshold.
+
+    Args:
+        more: what to add to a complaint.
+        p: Holm's adjusted p of "not below `fail`", which then decides in place of the interval.
+    """
+    bound, text = threshold.fail, f"{metric} {show(found)}"
+    if bound is not None:
+        below = found.mean < bound if found.high is None else (found.high < bound if p is None else p < ALPHA)
+        if below:
+            return [fail(metric, f"{text} is below {bound:.2f}{more}")]
+        if found.low is not None and found.low < bound:
+            return [
+                unsure(
+                    metric, f"{text}: the interval does not settle whether it is below {bound:.2f}; draw more samples"
+                )
+            ]
+    if threshold.warn is not None and found.mean < threshold.warn:
+        return [warn(metric, f"{text} is below the warning level {threshold.warn:.2f}{more}")]
+    return []
+
+
+def technical_findings(samples: Sequence[Sample]) -> list[Finding]:
+    """Blank and mis-sized pictures fail; blur and flatness fail when most pictures have them, else warn."""
+    findings = []
+    for kind, count in count_faults(samples).items():
+        message = next(fault["message"] for s in samples for fault in faults_of(s) if fault["kind"] == kind)
+        text = f"{count} of {len(samples)} pictures: {message}"
+        bad = kind in WHOLE or count > MOST * len(samples)
+        findings.append(fail("technical", text) if bad else warn("technical", text))
+    return findings
+
+
+def missing_pictures(results: Sequence[CaseResult]) -> Finding | None:
+    """An error when a picture, or the score of one, is not there: no missing picture is ever a score of zero."""
+    if skipped := next((result.skipped for result in results if result.skipped), ""):
+        return error("outcome", f"nothing was drawn: {skipped}")
+    samples = [sample for result in results for sample in result.samples]
+    if not samples:
+        return error("outcome", "nothing was drawn: no picture was asked for")
+    lost = [sample for sample in samples if sample.outcome is not Outcome.OK]
+    if lost:
+        kinds = ", ".join(dict.fromkeys(sample.outcome.value for sample in lost))
+        said = f": {lost[0].message}" if lost[0].message else ""
+        return error("outcome", f"{len(lost)} of {len(samples)} pictures are missing ({kinds}){said}")
+    if unscored := sum(not sample.scores for sample in samples):
+        return error("outcome", f"{unscored} of {len(samples)} pictures were drawn and not scored; run again")
+    return None
+
+
+def unmeasured(metric: str, samples: Sequence[Sample]) -> Finding:
+    """A threshold on a metric that found no value."""
+    found: list[Score] = [sample.scores[metric] for sample in samples if metric in sample.scores]
+    reason = next((score.reason for score in found if score.reason), "nothing measured it")
+    return unsure(metric, f"{metric} could not be measured ({reason}), so its threshold says nothing")
+
+
+def soften(finding: Finding, reason: str) -> Finding:
+    """What scores alone say cannot fail anything while the calibration is not good enough."""
+    if finding.decision is not Decision.FAIL or finding.complaint.metric not in METRICS:
+        return finding
+    return unsure(finding.complaint.metric, f"{finding.complaint.message} (not binding: {reason})")
+
+
+def weakest(metric: str, samples: Sequence[Sample], most: int = 3) -> str:
+    """The traits that are missing, the worst first, as the end of a complaint."""
+    if metric not in (PRIMARY, "features"):
+        return ""
+    traits = trait_means(samples)
+    worst = sorted((mean, category, value) for (category, value), mean in traits.items() if mean < 0.5)[:most]
+    return (
+        "; missing: " + ", ".join(f"{category} {value!r} {mean:.2f}" for mean, category, value in worst)
+        if worst
+        else ""
+    )
+
+
+def trait_means(samples: Sequence[Sample]) -> dict[tuple[str, str], float]:
+    """(category, value) to the mean score of that trait over the samples that could measure it."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for sample in samples:
+        features = sample.scores.get("features")
+        for category, item in (features.details if features else {}).items():
+            if isinstance(item, Mapping) and item.get("score") is not None:
+                found.setdefault((category, str(item["value"])), []).append(float(item["score"]))
+    return {key: sum(values) / len(values) for key, values in found.items()}
+
+
+# --- the gate -----------------------------------------------------------------------------------------------------
+
+
+def judge_gate(
+    suite: Suite,
+    provider: str,
+    results: Sequence[CaseResult],
+    *,
+    others: Mapping[str, Sequence[CaseResult]] | None = None,
+    baseline: Sequence[CaseResult] | None = None,
+    applied: Applied | None = None,
+    calibration: Calibration | None = None,
+    evidence: Evidence | None = None,
+) -> Verdict:
+    """The suite's verdict on one gate provider.
+
+    Args:
+        results: all its cases.
+        others: provider to its results, for `beat`.
+        baseline: the same provider's earlier results; None: there is no baseline.
+        applied: None when no LoRA is under test.
+        calibration: None: good.
+        evidence: what `Scorer.evidence` gathered; None: what the results tell.
+    """
+    facts = evidence or gather_evidence(provider, results, applied, calibration)
+    samples = [sample for result in results for sample in result.scored]
+    scores = {name: stats.clustered(by_case(results, name)) for name, group in metric_values(results).items() if group}
+    details: dict[str, Any] = {"faults": count_faults(samples)}
+    findings = [missing] if (missing := missing_pictures(results)) else []
+    if not findings:
+        findings += technical_findings(samples) + gate_thresholds(suite, scores, samples)
+        findings += [
+            *regression(suite, results, baseline, details),
+            *beats(suite, provider, results, others or {}, details),
+        ]
+    if calibration:
+        details["calibration"] = {**to_record(calibration.clip), "agreement": calibration.agreement}
+        if not calibration.can_gate:
+            findings = [soften(finding, calibration.reason) for finding in findings]
+            findings.append(unsure("calibration", f"no verdict: {calibration.reason}"))
+    if applied:
+        details["applied"] = to_record(applied)
+        findings += [] if applied.ok else [fail("applied", applied.reason)]
+    if message := disagreement(facts):
+        findings.append(fail("references", message))
+    red = any(finding.decision in (Decision.FAIL, Decision.ERROR) for finding in findings)
+    return conclude(findings, scores, diagnose(facts) if red else "", details)
+
+
+def gate_thresholds(suite: Suite, scores: Mapping[str, Interval], samples: Sequence[Sample]) -> list[Finding]:
+    """All metrics against the suite's thresholds: the primary one at its own level, the others at Holm's."""
+    bounds = {metric: suite.threshold(None, metric) for metric in METRICS}
+    family = [m for m in METRICS if m != PRIMARY and m in scores and bounds[m].fail is not None]
+    ps = stats.holm([stats.p_below(scores[m], bounds[m].fail or 0.0) for m in family])
+    adjusted = dict(zip(family, ps, strict=True))
+    findings = []
+    for metric, threshold in bounds.items():
+        if metric in scores:
+            findings += hold(metric, scores[metric], threshold, weakest(metric, samples), adjusted.get(metric))
+        elif bounded(threshold):
+            findings.append(unmeasured(metric, samples))
+    return findings
+
+
+def regression(
+    suite: Suite, results: Sequence[CaseResult], baseline: Sequence[CaseResult] | None, details: dict[str, Any]
+) -> list[Finding]:
+    """Quality against the baseline; see the module's three-way rule."""
+    if baseline is None:
+        return []
+    gap = stats.paired(by_pair(results), by_pair(baseline))
+    if gap is None:
+        return [unsure("regression", "the baseline has no case and seed in common with this run; make a new baseline")]
+    details["regression"] = to_record(gap)
+    text = f"quality against the baseline {show(gap, signed=True)}"
+    if gap.low is None or gap.high is None:
+        worse = gap.mean < -suite.margin
+        return [unsure("regression", f"{text}: one case in common proves nothing; add cases")] if worse else []
+    if gap.high < -suite.margin:
+        return [fail("regression", f"{text}: worse by more than the margin {suite.margin:.2f}")]
+    if gap.low < -suite.margin:
+        return [
+            unsure(
+                "regression", f"{text}: not proven to stay within the margin {suite.margin:.2f}; add cases or samples"
+            )
+        ]
+    return []
+
+
+def beats(
+    suite: Suite,
+    provider: str,
+    results: Sequence[CaseResult],
+    others: Mapping[str, Sequence[CaseResult]],
+    details: dict[str, Any],
+) -> list[Finding]:
+    """Whether the gate stands above those it must beat: the paired interval must exclude 0, or the answer stays open."""
+    findings = []
+    for rival in suite.beat:
+        gap = best_gap(suite, provider, results, others) if rival == BEST else rival_gap(results, others.get(rival, ()))
+        if gap is None:
+            findings.append(unsure("beat", f"{rival} has no pictures to compare with, so it is not proven beaten"))
+            continue
+        details.setdefault("beat", {})[rival] = to_record(gap)
+        text = f"quality against {rival} {show(gap, signed=True)}"
+        if gap.high is not None and gap.high < 0:
+            findings.append(fail("beat", f"{text}: it is worse"))
+        elif gap.low is None or gap.low <= 0:
+            findings.append(unsure("beat", f"{text}: not proven better; add cases or samples"))
+    return findings
+
+
+def rival_gap(results: Sequence[CaseResult], rival: Sequence[CaseResult]) -> Interval | None:
+    """Quality minus one other provider's; None without a common (case, seed)."""
+    return stats.paired(by_pair(results), by_pair(rival))
+
+
+def best_gap(
+    suite: Suite, provider: str, results: Sequence[CaseResult], others: Mapping[str, Sequence[CaseResult]]
+) -> Interval | None:
+    """Quality minus the best competitor's, corrected for the choice of the best."""
+    rivals = [name for name in others if name not in (*suite.gate, *REFERENCES_OF_THE_BASE, provider)]
+    gaps = {name: stats.differences(by_pair(results), by_pair(others[name])) for name in rivals}
+    return stats.max_of_k({name: gap for name, gap in gaps.items() if gap})
+
+
+# --- why it is red ------------------------------------------------------------------------------------------------
+
+STRANGER = 0.5  # below the middle between impostor and genuine it is somebody else
+AMONG_THEMSELVES = 0.6  # pictures this much alike show one person
+APART = 0.3  # by which they are liker to each other than to the references
+
+
+def diagnose(evidence: Evidence) -> str:
+    """The likeliest cause of a red gate in words, what to do included, or "" when no known one fits."""
+    for probe in (
+        strength_zero,
+        lora_idle,
+        absent,
+        blank,
+        blurred,
+        disagreement,
+        lora_stranger,
+        other_references,
+        one_stranger,
+    ):
+        if cause := probe(evidence):
+            return cause
+    return ""
+
+
+def strength_zero(evidence: Evidence) -> str:
+    applied = evidence.applied
+    if applied is None or applied.strength != 0:
+        return ""
+    return f"strength is 0: {evidence.lora or 'the LoRA'} cannot change a picture; set a strength above 0"
+
+
+def lora_idle(evidence: Evidence) -> str:
+    applied = evidence.applied
+    if applied is None or applied.ok:
+        return ""
+    return f"LoRA not loaded or without effect: {applied.reason}"
+
+
+def absent(evidence: Evidence) -> str:
+    if not evidence.missing:
+        return ""
+    kinds = ", ".join(f"{count} {outcome}" for outcome, count in evidence.missing.items())
+    return f"pictures are missing ({kinds}): {evidence.message or 'see the outcome'}"
+
+
+def blank(evidence: Evidence) -> str:
+    count = evidence.faults.get("blank", 0)
+    if count <= MOST * evidence.pictures:
+        return ""
+    return (
+        f"blank images: {count} of {evidence.pictures} pictures of {evidence.provider} are one colour; "
+        "look for NaN in the autoencoder (half precision) or a broken service"
+    )
+
+
+def blurred(evidence: Evidence) -> str:
+    count = evidence.faults.get("blur", 0)
+    if count <= MOST * evidence.pictures:
+        return ""
+    return (
+        f"blurred pictures: {count} of {evidence.pictures} pictures of {evidence.provider} are far softer than every "
+        "reference; check steps, size and upscaling"
+    )
+
+
+def disagreement(evidence: Evidence) -> str:
+    """train/ and held_out/ show different people: no score against them means anything."""
+    if evidence.agreement is None or evidence.agreement >= STRANGER:
+        return ""
+    whose = ""
+    if evidence.train is not None and evidence.clip is not None and evidence.train - evidence.clip > APART:
+        whose = "; the pictures look like train/, so held_out/ is the wrong one"
+    return (
+        f"references of another person: train/ and held_out/ do not show the same one (likeness {evidence.agreement:.2f}, "
+        f"where 0 is a stranger and 1 the same){whose}; correct the reference folder"
+    )
+
+
+def lora_stranger(evidence: Evidence) -> str:
+    """The LoRA file says that it is somebody else's."""
+    made = {name: evidence.metadata.get(f"harness.{name}", "") for name in ("subject", "trigger")}
+    for name, ours in (("subject", evidence.subject), ("trigger", evidence.trigger)):
+        if made[name] and ours and made[name].casefold() != ours.casefold():
+            return (
+                f"LoRA of another person: {evidence.lora} was trained for {name} {made[name]!r}, the suite tests {ours!r}; "
+                "give the right file"
+            )
+    return ""
+
+
+def other_references(evidence: Evidence) -> str:
+    """The LoRA is this subject's, but learned from other pictures than those that judge it."""
+    learned = evidence.metadata.get("harness.references", "")
+    if not learned or learned == evidence.references or evidence.clip is None or evidence.clip >= STRANGER:
+        return ""
+    if evidence.alike is not None and evidence.alike < AMONG_THEMSELVES:
+        return ""
+    return (
+        f"references of another person: {evidence.lora} was trained on other pictures than those in train/ now, and what it "
+        f"draws does not look like them (likeness {evidence.clip:.2f}); restore the references, or train again"
+    )
+
+
+def one_stranger(evidence: Evidence) -> str:
+    """The pictures show one person, and it is not the subject."""
+    if evidence.alike is None or evidence.clip is None or evidence.clip >= STRANGER:
+        return ""
+    if evidence.alike < AMONG_THEMSELVES or evidence.alike - evidence.clip < APART:
+        return ""
+    nearest = f" (nearest impostor: {evidence.likest})" if evidence.likest else ""
+    return (
+        f"LoRA of another person: the pictures are alike among themselves ({evidence.alike:.2f}) and unlike the references "
+        f"({evidence.clip:.2f}){nearest}; give this subject's LoRA, or check whose the references are"
+    )
+
+
+# --- small things -------------------------------------------------------------------------------------------------
+
+
+def metric_values(results: Sequence[CaseResult]) -> dict[str, list[float]]:
+    """Metric to every value that could be measured, `prompt` and `technical` too."""
+    found: dict[str, list[float]] = {}
+    for result in results:
+        for sample in result.scored:
+            for name, score in sample.scores.items():
+                found.setdefault(name, []).extend([] if score.value is None else [score.value])
+    return found
+
+
+def by_case(results: Sequence[CaseResult], metric: str) -> dict[Hashable, list[float]]:
+    """Case to the values of one metric."""
+    return {result.job.case: metric_values([result]).get(metric, []) for result in results}
+
+
+def by_pair(results: Sequence[CaseResult], metric: str = PRIMARY) -> dict[stats.Pair, float]:
+    """(case, seed) to the value of one metric."""
+    return {
+        (result.job.case, sample.seed): score.value
+        for result in results
+        for sample in result.scored
+        if (score := sample.scores.get(metric)) and score.value is not None
+    }
+
+
+def bounded(threshold: Threshold) -> bool:
+    return threshold.fail is not None or threshold.warn is not None
+
+
+def show(found: Interval, signed: bool = False) -> str:
+    """A mean and its interval: "0.71 [0.66, 0.76]"."""
+    form = "+.3f" if signed else ".2f"
+    bounds = "" if found.low is None or found.high is None else f" [{found.low:{form}}, {found.high:{form}}]"
+    return f"{found.mean:{form}}{bounds}"

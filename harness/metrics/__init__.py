@@ -1,0 +1,95 @@
+"""What a picture is worth: one file a metric family, one line of METRICS each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.calibrate import Calibration, Floats
+from harness.metrics.applied import Applied, check_applied
+from harness.metrics.clip import clip_score
+from harness.metrics.evidence import Evidence
+from harness.metrics.features import Question, features_score, prompt_score
+from harness.metrics.quality import quality_score
+from harness.metrics.ssim import Plate, ssim_score
+from harness.metrics.technical import technical_score
+from harness.values import Case, Score
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from harness.metrics.scorer import Scorer
+
+
+@dataclass(frozen=True)
+class Look:
+    """One sample's picture in every form that a metric wants."""
+
+    case: Case
+    picture: Image.Image  # RGB
+    vector: Floats  # CLIP, unit length (d,)
+    plate: Plate  # grey 256 x 256
+    expected: Mapping[str, Question]  # category to the question that the case's `expect` puts
+
+
+@dataclass(frozen=True)
+class Ground:
+    """All that the pictures of one suite are held against."""
+
+    calibration: Calibration
+    gallery: Floats  # (references, d)
+    train: Floats  # (train pictures, d)
+    impostors: Floats  # (impostors, d)
+    plates: tuple[Plate, ...]  # of the gallery
+    questions: Mapping[str, Question]  # category to question, of the subject's traits
+    scale: float  # of the softmax
+    size: tuple[int, int]  # pixels, as the profile asks
+    weights: Mapping[str, float]  # of quality
+
+
+def clip(look: Look, ground: Ground, _: Mapping[str, Score]) -> Score:
+    return clip_score(look.vector, ground.gallery, ground.train, ground.impostors, ground.calibration)
+
+
+def features(look: Look, ground: Ground, _: Mapping[str, Score]) -> Score:
+    return features_score(look.vector, ground.calibration.measures, ground.questions, ground.scale)
+
+
+def ssim(look: Look, ground: Ground, _: Mapping[str, Score]) -> Score:
+    return ssim_score(look.plate, ground.plates, ground.calibration.ssim)
+
+
+def quality(_: Look, ground: Ground, found: Mapping[str, Score]) -> Score:
+    return quality_score(found, ground.weights)
+
+
+def prompt(look: Look, ground: Ground, _: Mapping[str, Score]) -> Score | None:
+    return prompt_score(look.vector, look.case.expect, look.expected, ground.scale) if look.case.expect else None
+
+
+def technical(look: Look, ground: Ground, _: Mapping[str, Score]) -> Score:
+    return technical_score(look.picture, ground.size, ground.calibration.sharpness, ground.calibration.contrast)
+
+
+METRICS: dict[str, Callable[[Look, Ground, Mapping[str, Score]], Score | None]] = {
+    "clip": clip,
+    "features": features,
+    "ssim": ssim,
+    "quality": quality,  # reads the three above
+    "prompt": prompt,
+    "technical": technical,
+}
+"""Name to what finds it; later ones see the scores of those before. None: has nothing to say of this case."""
+
+
+def __getattr__(name: str) -> type[Scorer]:
+    """`Scorer` on demand, because it imports this table."""
+    if name == "Scorer":
+        from harness.metrics.scorer import Scorer
+
+        return Scorer
+    raise AttributeError(name)
+
+
+__all__ = ["METRICS", "Applied", "Evidence", "Ground", "Look", "Scorer", "check_applied"]

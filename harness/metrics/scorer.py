@@ -1,0 +1,241 @@
+"""Scores the pictures of one suite: what the references say is computed once, what a picture says once a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from harness.calibrate import Calibration, Floats, calibration_from
+from harness.errors import ReferencesError
+from harness.metrics import METRICS, Ground, Look
+from harness.metrics.applied import Applied, check_applied
+from harness.metrics.clip import clip_separation, crowd_similarity, self_similarity
+from harness.metrics.embed import Embedder, Embeddings, open_picture
+from harness.metrics.evidence import Evidence, gather_evidence
+from harness.metrics.features import NONE, Question, measure_trait
+from harness.metrics.ssim import Plate, grey_square, plate_of, reference_band
+from harness.metrics.technical import contrast, sharpness
+from harness.references import (
+    Reading,
+    References,
+    extract_traits,
+    load_impostors,
+    load_references,
+    read_category,
+    set_hash,
+)
+from harness.values import Case, CaseResult, Lora, Score, Suite, Trait, digest, to_record
+
+if TYPE_CHECKING:
+    from harness.models import Models
+    from harness.profile import Profile
+    from harness.store import Store
+
+VERSION = 1  # of every formula in this package and in calibrate.py: raise it, and stored scores are computed anew
+LIBRARIES = ("transformers", "pillow", "scipy")  # the preprocessing is part of the measurement
+
+
+class Scorer:
+    """The metrics of one suite. Construction, `identity` and everything found before need no torch."""
+
+    def __init__(
+        self, suite: Suite, profile: Profile, models: Models, store: Store, load: Callable[[], Embedder] | None = None
+    ) -> None:
+        """`load` brings another embedder than the profile's CLIP."""
+        self.suite, self.profile, self.store = suite, profile, store
+        clip = models.model_hash(profile.models.clip)
+        self._clip = clip
+        self._embeddings = Embeddings(load or models.clip, store, digest([VERSION, clip, self._libraries]))
+        self._questions: dict[tuple[str, str], Question] = {}
+
+    # --- what decides a score -----------------------------------------------------------------------------------------
+
+    @cached_property
+    def identity(self) -> str:
+        """A hash of everything that decides a score but the picture and the case's `expect`."""
+        return digest([self._ground_identity, dict(self.suite.weights)])
+
+    @cached_property
+    def _ground_identity(self) -> str:
+        """What decides traits and calibration: weights of `quality` do not."""
+        return digest(
+            {
+                "version": VERSION,
+                "clip": self._clip,
+                "libraries": self._libraries,
+                "references": [set_hash(self.references.train), set_hash(self.references.held_out)],
+                "impostors": set_hash(self.impostors),
+                "vocabulary": to_record(self.profile.vocabulary),
+                "traits": dict(self.suite.subject.traits) if self.suite.subject.traits is not None else None,
+                "size": list(self.profile.size),
+            }
+        )
+
+    @cached_property
+    def _libraries(self) -> str:
+        from harness.models import library_class
+
+        return library_class(*LIBRARIES)
+
+    @cached_property
+    def references(self) -> References:
+        return load_references(self.suite.subject)
+
+    @cached_property
+    def impostors(self) -> tuple[Any, ...]:
+        return load_impostors(self.suite.subject.impostors or self.profile.impostors)
+
+    # --- what the references say --------------------------------------------------------------------------------------
+
+    @cached_property
+    def readings(self) -> tuple[Reading, ...]:
+        """Every category of the vocabulary as the train pictures show it, for the report."""
+        known = self.store.memo("readings", self._ground_identity)
+        if known is None:
+            known = to_record([self._read(category) for category in self.profile.vocabulary])
+            self.store.put_memo("readings", self._ground_identity, known)
+        return tuple(Reading(**record) for record in known)
+
+    def traits(self) -> tuple[Trait, ...]:
+        """The subject's traits: the suite's own, else those that the train pictures agree on."""
+        given = self.suite.subject.traits
+        if given is None:
+            return extract_traits(self.readings)
+        return tuple(Trait(category, value, self._phrases(category, value)[value]) for category, value in given.items())
+
+    def calibration(self) -> Calibration:
+        """What raw numbers mean for this subject; computed once a store."""
+        return self._calibration
+
+    @cached_property
+    def _calibration(self) -> Calibration:
+        known = self.store.memo("calibration", self._ground_identity)
+        if known is None:
+            known = to_record(self._calibrate())
+            self.store.put_memo("calibration", self._ground_identity, known)
+        return calibration_from(known)
+
+    def _calibrate(self) -> Calibration:
+        references = self.references
+        gallery, impostors = self._vectors(references.gallery), self._vectors(self.impostors)
+        if len(gallery) < 2:
+            raise ReferencesError(f"{self.suite.subject.references}: one picture has no other to be compared with")
+        clip, scale = clip_separation(gallery, impostors), self._embeddings.logit_scale
+        greys = [grey_square(open_picture(path.read_bytes())) for path in references.gallery]
+        apart = not references.leave_one_out and len(references.train)
+        agreement = clip.scale(float((self._vectors(references.train) @ gallery.T).mean())) if apart else 1.0
+        return Calibration(
+            clip=clip,
+            ssim=reference_band([plate_of(grey) for grey in greys]),
+            measures=tuple(
+                measure_trait(self._question(trait.category, trait.value), trait.value, gallery, scale)
+                for trait in self.traits()
+            ),
+            sharpness=min(map(sharpness, greys)),
+            contrast=min(map(contrast, greys)),
+            agreement=agreement if agreement == agreement else 0.0,  # NaN: no scale to stand on
+            crowd=crowd_similarity(impostors),
+            references=len(references.all),
+            leave_one_out=references.leave_one_out,
+            names=tuple(path.name for path in self.impostors),
+        )
+
+    @cached_property
+    def _ground(self) -> Ground:
+        calibration, references = self.calibration(), self.references
+        return Ground(
+            calibration=calibration,
+            gallery=self._vectors(references.gallery),
+            train=self._vectors(references.train) if references.train else self._vectors(references.gallery),
+            impostors=self._vectors(self.impostors),
+            plates=tuple(plate_of(grey_square(open_picture(path.read_bytes()))) for path in references.gallery),
+            questions={trait.category: self._question(trait.category, trait.value) for trait in calibration.measures},
+            scale=self._embeddings.logit_scale,
+            size=self.profile.size,
+            weights=self.suite.weights,
+        )
+
+    # --- what a picture says ------------------------------------------------------------------------------------------
+
+    def score(self, items: Sequence[tuple[Case, bytes]]) -> list[Mapping[str, Score]]:
+        """Metric to score, one mapping a picture, in order. Pictures are encoded bytes, embedded in batches."""
+        if not items:
+            return []
+        vectors = self.embed([data for _, data in items])
+        return [self._score(case, data, vector) for (case, data), vector in zip(items, vectors, strict=True)]
+
+    def embed(self, pictures: Sequence[bytes]) -> Floats:
+        """CLIP unit vectors (n, d) of encoded pictures."""
+        return self._embeddings.images(pictures)
+
+    def applied(
+        self, pairs: Sequence[tuple[bytes, bytes]], keys: int | None = None, lora: Lora | None = None
+    ) -> Applied:
+        """Whether the LoRA was applied, from pictures of the same prompts and seeds (with it, without it)."""
+        name = lora.path.name if lora else "the LoRA"
+        return check_applied(pairs, self.embed, keys=keys, strength=lora.strength if lora else None, lora=name)
+
+    def evidence(
+        self, provider: str, results: Sequence[CaseResult], lora: Lora | None = None, applied: Applied | None = None
+    ) -> Evidence:
+        """Everything that tells why a gate is red; cheap when the pictures were scored before."""
+        from harness.errors import LoraError
+        from harness.lora import read_header
+
+        found = gather_evidence(provider, results, applied, self.calibration())
+        images = [sample.image for result in results for sample in result.scored if sample.image]
+        vectors = self.embed([self.store.image(image) for image in images]) if images else ()
+        try:
+            metadata = read_header(lora.path).metadata if lora else {}
+        except LoraError:  # whoever loads the file says what is wrong with it
+            metadata = {}
+        return replace(
+            found,
+            subject=self.suite.subject.name,
+            trigger=self.suite.subject.trigger,
+            alike=self_similarity(vectors, self.calibration()) if len(vectors) else None,
+            lora=lora.path.name if lora else "",
+            metadata=metadata,
+            references=set_hash(self.references.train),
+        )
+
+    def _score(self, case: Case, data: bytes, vector: Floats) -> Mapping[str, Score]:
+        picture = open_picture(data)
+        expected = {category: self._question(category, value) for category, value in case.expect.items()}
+        look = Look(case, picture, vector, plate_of(grey_square(picture)), expected)
+        found: dict[str, Score] = {}
+        for name, metric in METRICS.items():
+            if (score := metric(look, self._ground, found)) is not None:
+                found[name] = score
+        return found
+
+    # --- questions ----------------------------------------------------------------------------------------------------
+
+    def _vectors(self, paths: Sequence[Any]) -> Floats:
+        return self._embeddings.files(paths)
+
+    def _read(self, category: str) -> Reading:
+        vocabulary = self.profile.vocabulary[category]
+        question = self._question(category, next(iter(vocabulary.alternatives)))
+        pictures = self._vectors(self.references.train or self.references.gallery)
+        probabilities = question.probabilities(pictures, self._embeddings.logit_scale)
+        return read_category(category, question.phrases, probabilities, vocabulary.identity)
+
+    def _phrases(self, category: str, value: str) -> dict[str, str]:
+        """The alternatives of a category with their phrases; a value the vocabulary lacks joins them."""
+        vocabulary = self.profile.vocabulary.get(category)
+        phrases = {item: vocabulary.phrase(item) for item in vocabulary.alternatives} if vocabulary else {}
+        if value not in phrases:
+            phrases[value] = value
+        return phrases if len(phrases) > 1 else {**phrases, NONE: "a person"}
+
+    def _question(self, category: str, value: str) -> Question:
+        if (category, value) not in self._questions:
+            phrases = self._phrases(category, value)
+            vocabulary = self.profile.vocabulary.get(category)
+            vectors = self._embeddings.phrases(list(phrases.values()), self.profile.templates)
+            identity = vocabulary.identity if vocabulary else True
+            self._questions[category, value] = Question(category, phrases, vectors, identity)
+        return self._questions[category, value]

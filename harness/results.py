@@ -1,0 +1,419 @@
+"""`results.json`: the record of one run, built and read back here; report and summary are projections of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness.errors import UsageError
+from harness.feedback import describe, feedback
+from harness.leaderboard import leaderboard
+from harness.values import (
+    METRICS,
+    CaseResult,
+    Decision,
+    Interval,
+    Job,
+    Row,
+    Suite,
+    Threshold,
+    Trait,
+    Usage,
+    Verdict,
+    to_record,
+)
+
+SCHEMA = 1
+"""Raised whenever a key changes its meaning or goes away; a new key does not raise it."""
+
+WORST = (Decision.ERROR, Decision.FAIL, Decision.INCONCLUSIVE, Decision.PASS)
+UNDER_TEST = frozenset({"lora", "strength", "prompt", "seed", "index"})
+"""What a run and its baseline may differ in: the LoRA is what is compared, the others name the picture."""
+LARGEST = 512 * 2**20  # bytes of a results file
+
+
+@dataclass(frozen=True)
+class SuiteRun:
+    """All that a run knows about one suite."""
+
+    suite: Suite
+    results: Mapping[str, Sequence[CaseResult]]  # by provider
+    verdicts: Mapping[Job, Verdict] = field(default_factory=dict)
+    gates: Mapping[str, Verdict] = field(default_factory=dict)  # by gate provider
+    attempts: Mapping[Job, Sequence[Verdict]] = field(default_factory=dict)  # verdicts before retraining
+    emulated: Collection[str] = ()
+    traits: Sequence[Trait] = ()
+    calibration: Any = None  # a dataclass or plain JSON
+    references: Mapping[str, Sequence[str]] = field(default_factory=dict)  # split to SHA-256 of stored pictures
+    scorer: Mapping[str, Any] = field(default_factory=dict)  # what decides a score, by name; at least `identity`
+    recipe: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by provider: what its requests share
+    notes: Sequence[str] = ()  # for people: locked cases left out, a prompt cut off
+
+
+def build_results(
+    run: Mapping[str, Any],
+    suites: Sequence[SuiteRun],
+    usage: Usage,
+    rounds: Sequence[Mapping[str, Any]] = (),
+    trouble: str = "",
+) -> dict[str, Any]:
+    """The record of a run, plain JSON.
+
+    Args:
+        run: `id`, `started` (ISO 8601), `profile`, `versions`, and whatever else is worth keeping.
+        suites: one a suite, in the order in which they ran.
+        usage: what the engine did.
+        rounds: of retraining, as `harness.training.improve` tells them.
+        trouble: why the run broke down, if it did; turns the verdict to error.
+    """
+    engine = {**to_record(usage), "cost_usd": _cost(suites)}
+    record = {
+        "schema": SCHEMA,
+        "run": dict(run),
+        "gate": gate_record(suites, trouble),
+        "leaderboard": [
+            row_record(row) for item in suites for row in leaderboard(item.suite, item.results, item.emulated)
+        ],
+        "cases": [case for item in suites for case in _cases(item)],
+        "engine": engine,
+        "rounds": [to_record(dict(item)) for item in rounds],
+        "suites": [suite_record(item) for item in suites],
+        "feedback": [_feedback(item, provider) for item in suites for provider in _judged(item)],
+    }
+    plain: dict[str, Any] = finite(to_record(record))
+    return plain
+
+
+def finite(value: Any) -> Any:
+    """The same plain data with every NaN and infinity as None, because JSON has no word for them."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, list) else value
+
+
+def _cost(suites: Sequence[SuiteRun]) -> float:
+    """What this run paid; a picture from the store was paid for by an earlier one."""
+    results = [result for item in suites for group in item.results.values() for result in group]
+    return sum(sample.cost_usd for result in results for sample in result.samples if not sample.cached)
+
+
+def _judged(item: SuiteRun) -> list[str]:
+    """The gate providers of a suite that took part in the run."""
+    return [provider for provider in item.suite.gate if item.results.get(provider) or provider in item.gates]
+
+
+# --- the verdict --------------------------------------------------------------------------------------------------
+
+
+def gate_record(suites: Sequence[SuiteRun], trouble: str = "") -> dict[str, Any]:
+    """The verdict of the run: the worst of the gate items' and of the gate providers' own cases.
+
+    An inconclusive case alone does not open the verdict: its suite's gate weighs all cases together.
+    """
+    found: list[tuple[Decision, list[str]]] = [(Decision.ERROR, [trouble])] if trouble else []
+    for item in suites:
+        for provider in _judged(item):
+            gate = item.gates.get(provider)
+            if gate:
+                found.append((gate.decision, _gate_reasons(item.suite, provider, gate)))
+            for job, verdict in item.verdicts.items():
+                if job.provider == provider and (verdict.decision in (Decision.FAIL, Decision.ERROR) or gate is None):
+                    found.append((verdict.decision, [_reason(f"{job.case} by {provider}", verdict)]))
+    if not found:
+        return {"verdict": "inconclusive", "reasons": ["no gate provider was judged in this run"], "items": []}
+    worst = next(decision for decision in WORST if any(decision is each for each, _ in found))
+    reasons = [reason for decision, words in found if decision is worst for reason in words]
+    items = [_gate_item(item, provider) for item in suites for provider in item.gates]
+    return {"verdict": worst.value, "reasons": reasons, "items": items}
+
+
+def _gate_item(item: SuiteRun, provider: str) -> dict[str, Any]:
+    verdict = item.gates[provider]
+    return {"suite": item.suite.name, "provider": provider, **_verdict_record(verdict)}
+
+
+def _verdict_record(verdict: Verdict) -> dict[str, Any]:
+    record: dict[str, Any] = to_record(verdict)
+    return {"verdict": record.pop("decision"), **record}
+
+
+def _reason(name: str, verdict: Verdict) -> str:
+    words = "; ".join(item.message for item in verdict.complaints if item.severity != "warn")
+    words = words or "; ".join(item.message for item in verdict.complaints)
+    cause = f"{verdict.cause}: " if verdict.cause and verdict.cause not in words else ""
+    score = verdict.scores.get("quality")
+    return f"{name}: {cause}{words or f'quality {describe(score)}'}"
+
+
+def _gate_reasons(suite: Suite, provider: str, gate: Verdict) -> list[str]:
+    """One reason a complaint that matters; the score itself when there is nothing to complain of."""
+    name = f"{suite.name}, {provider}"
+    serious = [item.message for item in gate.complaints if item.severity != "warn"]
+    if gate.decision is Decision.PASS:
+        bound = suite.threshold(None, "quality").fail
+        wanted = "" if bound is None else f", wanted {bound:.2f}"
+        return [f"{name}: quality {describe(gate.scores.get('quality'))}{wanted}"]
+    if not serious:
+        return [_reason(name, gate)]
+    cause = [f"{name}: {gate.cause}"] if gate.cause and not any(gate.cause in words for words in serious) else []
+    return cause + [f"{name}: {words}" for words in serious]
+
+
+# --- the parts ----------------------------------------------------------------------------------------------------
+
+
+def row_record(row: Row) -> dict[str, Any]:
+    """One line of the leaderboard; a metric without a score is None."""
+    return {
+        "suite": row.suite,
+        "provider": row.provider,
+        "rank": row.rank,
+        "gate": row.gate,
+        "emulated": row.emulated,
+        **{metric: to_record(row.scores.get(metric)) for metric in METRICS},
+        "common": to_record(row.common),
+        "raw": dict(row.raw),
+        "versus": {other: versus_record(gap) for other, gap in row.versus.items()},
+        "outcomes": dict(row.outcomes),
+        "cost_usd": row.cost_usd,
+        "seconds": row.seconds,
+    }
+
+
+def versus_record(gap: Interval) -> dict[str, Any]:
+    return {"diff": gap.mean, "low": gap.low, "high": gap.high, "n": gap.n}
+
+
+def _cases(item: SuiteRun) -> Iterable[dict[str, Any]]:
+    """One record a case and provider, in the order of the suite's cases."""
+    order = {case.id: index for index, case in enumerate(item.suite.cases)}
+    every = [result for group in item.results.values() for result in group]
+    for result in sorted(every, key=lambda result: order.get(result.job.case, len(order))):
+        yield _case_record(item, result)
+
+
+def _case_record(item: SuiteRun, result: CaseResult) -> dict[str, Any]:
+    job = result.job
+    case = next((case for case in item.suite.cases if case.id == job.case), None)
+    verdict = item.verdicts.get(job)
+    words = "skipped" if result.skipped else verdict.decision.value if verdict else None
+    bounds = {metric: item.suite.threshold(case, metric) for metric in METRICS}
+    return {
+        "suite": item.suite.name,
+        "case": job.case,
+        "split": case.split if case else "open",
+        "provider": job.provider,
+        "gate": job.provider in item.suite.gate,
+        "verdict": words,
+        "outcome": result.outcome.value if result.samples else None,
+        "scores": to_record(verdict.scores) if verdict else {},
+        "samples": [to_record(sample) for sample in result.samples],
+        "complaints": to_record(verdict.complaints) if verdict else [],
+        "cause": verdict.cause if verdict else "",
+        "skipped": result.skipped,
+        "attempts": [_verdict_record(earlier) for earlier in item.attempts.get(job, ())],
+        "prompt": case.prompt if case else "",
+        "negative": case.negative if case else "",
+        "expect": dict(case.expect) if case else {},
+        "tags": list(case.tags) if case else [],
+        "line": case.line if case else 1,
+        "thresholds": {name: to_record(bound) for name, bound in bounds.items() if bound != Threshold()},
+    }
+
+
+def suite_record(item: SuiteRun) -> dict[str, Any]:
+    """What a reader must know of the suite to read its figures."""
+    suite, subject = item.suite, item.suite.subject
+    lora = subject.lora
+    return {
+        "name": suite.name,
+        "path": relative(suite.path),
+        "subject": {"name": subject.name, "kind": subject.kind, "trigger": subject.trigger},
+        "lora": {"file": lora.path.name, "strength": lora.strength} if lora else None,
+        "providers": list(suite.providers),
+        "gate": list(suite.gate),
+        "beat": list(suite.beat),
+        "samples": suite.samples,
+        "seed": suite.seed,
+        "weights": dict(suite.weights),
+        "thresholds": {name: to_record(bound) for name, bound in suite.thresholds.items()},
+        "margin": suite.margin,
+        "traits": to_record(list(item.traits)),
+        "calibration": to_record(item.calibration),
+        "references": {split: list(images) for split, images in item.references.items()},
+        "scorer": to_record(dict(item.scorer)),
+        "recipe": to_record({name: dict(shared) for name, shared in item.recipe.items()}),
+        "notes": list(item.notes),
+    }
+
+
+def relative(path: Path) -> str:
+    """A path as the person at the keyboard would type it, where that is possible."""
+    return path.relative_to(Path.cwd()).as_posix() if path.is_relative_to(Path.cwd()) else path.as_posix()
+
+
+def _feedback(item: SuiteRun, provider: str) -> dict[str, Any]:
+    gate = item.gates.get(provider)
+    return feedback(item.suite, item.verdicts, item.results, item.traits, gate=gate, provider=provider).to_record()
+
+
+# --- reading it back ----------------------------------------------------------------------------------------------
+
+
+class _Open(BaseModel):
+    """A part of the file: what is promised is checked, what is added is kept."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class _Run(_Open):
+    id: str
+    started: str
+    profile: str
+    versions: dict[str, Any]
+
+
+class _Gate(_Open):
+    verdict: Decision
+    reasons: list[str]
+
+
+class _Row(_Open):
+    suite: str
+    provider: str
+    rank: int
+    gate: bool
+    emulated: bool
+
+
+class _Sample(_Open):
+    image: str | None
+    seed: int
+    scores: dict[str, dict[str, Any]]
+
+
+class _Case(_Open):
+    suite: str
+    case: str
+    split: str
+    provider: str
+    samples: list[_Sample]
+
+
+class _Results(_Open):
+    run: _Run
+    gate: _Gate
+    leaderboard: list[_Row]
+    cases: list[_Case]
+    engine: dict[str, Any]
+    rounds: list[dict[str, Any]]
+
+
+def load_results(path: Path) -> dict[str, Any]:
+    """Read and check a `results.json`.
+
+    Raises:
+        UsageError: it is not there, is not JSON, is of another schema, or lacks what a run's record must hold.
+    """
+    try:
+        if path.stat().st_size > LARGEST:
+            raise UsageError(f"{path}: larger than {LARGEST // 2**20} MiB; this is no results.json")
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(
+            f"{path}: cannot be read ({error.strerror}); name the results.json of an earlier run"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: not JSON ({error}); name the results.json of an earlier run") from error
+    check_results(record, str(path))
+    return dict(record)
+
+
+def check_results(record: Any, where: str) -> None:
+    """Raise UsageError unless `record` is a run's record of this schema."""
+    schema = record.get("schema") if isinstance(record, Mapping) else None
+    if schema != SCHEMA or isinstance(schema, bool):
+        newer = isinstance(schema, int) and schema > SCHEMA
+        remedy = "update this package to read it" if newer else "make it again with this version"
+        raise UsageError(f"{where}: schema {schema!r}, this version reads schema {SCHEMA}; {remedy}")
+    try:
+        _Results.model_validate(record)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{where}: {key}: {first['msg']}; the file was changed or cut off, make it again") from error
+
+
+# --- as a baseline ------------------------------------------------------------------------------------------------
+
+BaselineKey = tuple[str, str, str, int]  # (suite, case, provider, seed)
+
+
+def baseline_scores(results: Mapping[str, Any], metric: str = "quality") -> dict[BaselineKey, float]:
+    """Calibrated values of one metric by (suite, case, provider, seed), for a comparison in pairs."""
+    return {
+        (case["suite"], case["case"], case["provider"], sample["seed"]): float(value)
+        for case in results["cases"]
+        for sample in case["samples"]
+        if (value := sample["scores"].get(metric, {}).get("value")) is not None
+    }
+
+
+def paired_scores(results: Mapping[str, Any], suite: str, provider: str) -> dict[tuple[str, int], float]:
+    """The qualities of one suite and provider by (case, seed), as `harness.stats.paired` takes them."""
+    return {
+        (case, seed): value
+        for (of_suite, case, by, seed), value in baseline_scores(results).items()
+        if of_suite == suite and by == provider
+    }
+
+
+@dataclass(frozen=True)
+class Comparable:
+    """Whether a baseline may be compared with a run: not when `refused` holds anything."""
+
+    refused: tuple[str, ...] = ()  # names of fields that differ, with both values
+    warned: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return not self.refused
+
+
+def compare_recipes(baseline: Mapping[str, Any], suite: Mapping[str, Any], provider: str) -> Comparable:
+    """Hold the recipe and scorer of a baseline against those of `suite` (its `suite_record`).
+
+    Another dtype is a warning. Every other difference is a refusal, because the scores would not mean the same.
+    """
+    old = next((item for item in baseline.get("suites", ()) if item.get("name") == suite["name"]), None)
+    if old is None:
+        return Comparable(refused=(f"suite: the baseline has none called {suite['name']!r}",))
+    found = _differences("recipe", old.get("recipe", {}).get(provider, {}), suite.get("recipe", {}).get(provider, {}))
+    before, after = dict(old.get("scorer", {})), dict(suite.get("scorer", {}))
+    if len(before) > 1 and len(after) > 1:  # the parts say more than the hash over all of them
+        before.pop("identity", None)
+        after.pop("identity", None)
+    found |= _differences("scorer", before, after)
+    warned = tuple(words for name, words in found.items() if name.endswith(".dtype"))
+    return Comparable(tuple(words for name, words in found.items() if not name.endswith(".dtype")), warned)
+
+
+def _differences(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
+    names = sorted((old.keys() | new.keys()) - UNDER_TEST)
+    return {
+        f"{kind}.{name}": f"{kind}.{name}: {_short(old.get(name))} in the baseline, {_short(new.get(name))} now"
+        for name in names
+        if old.get(name) != new.get(name)
+    }
+
+
+def _short(value: Any) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 60 else f"{text[:12]}..."

@@ -1,0 +1,124 @@
+"""The only reader of the environment, of .env, and of command-line options."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+
+from harness.errors import UsageError
+from harness.values import Lora
+
+DEFAULTS = {"profile": "embedded", "store": ".harness", "report_dir": "reports"}
+VARIABLES = {"profile": "HARNESS_PROFILE", "store": "HARNESS_STORE", "report_dir": "HARNESS_REPORT_DIR"}
+
+
+class Secret:
+    """A key that shows itself only when asked to; logs, errors and records see stars."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a secret is not written anywhere")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one invocation was asked for. Paths are absolute."""
+
+    root: Path
+    profile: str = "embedded"
+    store: Path = Path(".harness")
+    report_dir: Path = Path("reports")
+    samples: int | None = None  # seeds a prompt, instead of the suite's own
+    lora: Lora | None = None  # instead of the suite's own
+    providers: tuple[str, ...] = ()  # only these; empty: all of the suite's
+    fresh: bool = False
+    locked: bool = False
+    baseline: Path | None = None
+    retrain: int = 0  # rounds
+    environment: Mapping[str, Secret] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def load(cls, root: Path, options: Mapping[str, Any] | None = None) -> Settings:
+        """Options win over the environment, the environment over .env, .env over the defaults.
+
+        Args:
+            options: by the names of the fields, as strings or None, as a command line delivers them.
+
+        Raises:
+            UsageError: an option that cannot be read.
+        """
+        given = {name: value for name, value in (options or {}).items() if value is not None}
+        root = root.resolve()
+        environment = {**{k: v for k, v in dotenv_values(root / ".env").items() if v}, **os.environ}
+        named = {name: str(given.get(name) or environment.get(VARIABLES[name]) or DEFAULTS[name]) for name in DEFAULTS}
+        samples, retrain = given.get("samples"), int(given.get("retrain") or 0)
+        if samples is not None and not 1 <= int(samples) <= 1_000:
+            raise UsageError(f"--samples {samples}: between 1 and 1000 seeds a prompt")
+        if retrain < 0:
+            raise UsageError(f"--retrain {retrain}: a number of rounds, 0 or more")
+        baseline = given.get("baseline")
+        if baseline and not (root / baseline).is_file():
+            raise UsageError(f"--baseline {baseline}: there is no such file; it is an earlier run's results.json")
+        return cls(
+            root=root,
+            profile=named["profile"],
+            store=root / named["store"],
+            report_dir=root / named["report_dir"],
+            samples=int(samples) if samples is not None else None,
+            lora=parse_lora(str(given["lora"]), root) if given.get("lora") else None,
+            providers=tuple(part.strip() for part in str(given.get("providers") or "").split(",") if part.strip()),
+            fresh=bool(given.get("fresh")),
+            locked=bool(given.get("locked")),
+            baseline=root / baseline if baseline else None,
+            retrain=retrain,
+            environment={name: Secret(value) for name, value in environment.items()},
+        )
+
+    def secret(self, name: str) -> Secret | None:
+        """A variable's value, or None when it is unset or empty."""
+        found = self.environment.get(name)
+        return found if found is not None and found.reveal() else None
+
+
+def parse_lora(text: str, root: Path) -> Lora:
+    """`FILE` or `FILE@STRENGTH`.
+
+    Raises:
+        UsageError: no such file, or a strength that is no number in [0, 4].
+    """
+    name, at, strength = text.rpartition("@")
+    if not at or (root / text).is_file():
+        name, strength = text, "1"
+    try:
+        value = float(strength)
+    except ValueError:
+        raise UsageError(f"--lora {text}: the strength behind @ must be a number, 0.8 say") from None
+    if not 0 <= value <= 4:
+        raise UsageError(f"--lora {text}: a strength is between 0 and 4")
+    path = (root / name).resolve()
+    if not path.is_file():
+        raise UsageError(f"--lora {text}: there is no file {path}; train one with `harness train SUITE`")
+    return Lora(path, value)

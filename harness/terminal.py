@@ -1,0 +1,330 @@
+"""What a person reads in the terminal: pure functions from results and verdicts to plain text, and the live line.
+
+`harness.feedback` is imported where it is used: it brings scipy, and pytest loads this module at every start.
+"""
+
+from __future__ import annotations
+
+import shutil
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.values import METRICS, Case, CaseResult, Decision, Interval, Outcome, Suite, Verdict
+
+if TYPE_CHECKING:
+    from harness.engine.context import Progress
+
+LONGEST = 400  # characters of a foreign text, a service's message say
+OUTCOME_ADVICE: Mapping[str, str] = {
+    "refused": "the service's moderation refused the prompt: change the prompt or leave the provider out",
+    "quota": "the service's quota or budget is used up: wait, raise it, or leave the provider out",
+    "auth": "the key was not accepted: check it with `harness doctor`",
+    "model_retired": "the model is gone: name another one in the profile",
+    "timeout": "the service did not answer in time: run again, what was drawn is kept",
+    "provider_error": "the provider broke: its message says how; run again, what was drawn is kept",
+    "bad_image": "what came is not a usable picture: its message says why",
+}
+
+
+# --- text ---------------------------------------------------------------------------------------------------------
+
+
+def clean(text: str, longest: int = LONGEST) -> str:
+    """One line without control characters, so that no provider's message can drive the terminal."""
+    spaced = " ".join(text[: 4 * longest].split())
+    safe = "".join("?" if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co") else char for char in spaced)
+    return safe if len(safe) <= longest else safe[: longest - 3] + "..."
+
+
+def cells(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
+    return len(text) + wide - sum(bool(unicodedata.combining(char)) for char in text)
+
+
+def pad(text: str, width: int) -> str:
+    return text + " " * max(0, width - cells(text))
+
+
+def clip_cells(text: str, width: int) -> str:
+    """Cut to a number of columns, with an ellipsis where something is missing."""
+    if cells(text) <= width:
+        return text
+    kept = ""
+    for char in text:
+        if cells(kept + char) > width - 3:
+            break
+        kept += char
+    return kept + "..."
+
+
+def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
+    """Rows of equal length as aligned lines, two spaces between columns."""
+    widths = [max(cells(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    lines = ("  ".join(pad(cell, width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return [(indent + line).rstrip() for line in lines]
+
+
+# --- the leaderboard ----------------------------------------------------------------------------------------------
+
+COLUMNS = ("#", "provider", "quality", "clip", "features", "ssim", "versus", "pictures")
+EXPENDABLE = ("ssim", "pictures", "clip", "features", "versus")
+"""What a narrow terminal goes without, in this order."""
+
+
+def leaderboard_table(rows: Sequence[Mapping[str, Any]], width: int = 100) -> str:
+    """One suite's leaderboard (records of `results.json`) within `width` columns."""
+    rival = next((row["provider"] for row in rows if row["gate"]), None)
+    titles = {"versus": f"vs {clean(rival, 24)}" if rival else "versus"}
+    lines = [{name: titles.get(name, name) for name in COLUMNS}, *(_line(row, rival) for row in rows)]
+    kept = list(COLUMNS) if rival and len(rows) > 1 else [name for name in COLUMNS if name != "versus"]
+    for name in (None, *EXPENDABLE):
+        kept = [column for column in kept if column != name]
+        text = table([[line[column] for column in kept] for line in lines])
+        if max(map(cells, text)) <= width:
+            break
+    return "\n".join(clip_cells(line, width) for line in text)
+
+
+def _line(row: Mapping[str, Any], rival: str | None) -> dict[str, str]:
+    name = clean(row["provider"], 40) + (" (gate)" if row["gate"] else "") + (" (emulated)" if row["emulated"] else "")
+    scored = row.get("quality") is not None
+    gap = row.get("versus", {}).get(rival)
+    line = {metric: f"{row[metric]['mean']:.2f}" if row.get(metric) else "-" for metric in METRICS}
+    outcomes = row.get("outcomes", {})
+    lost = [f"{count} {outcome}" for outcome, count in sorted(outcomes.items()) if outcome != "ok"]
+    return {
+        **line,
+        "#": str(row["rank"]) if scored else "-",
+        "provider": name,
+        "quality": bounds_text(row["quality"]) if scored else "no scores",
+        "versus": "" if gap is None else bounds_text({**gap, "mean": gap["diff"]}, signed=True),
+        "pictures": ", ".join([str(outcomes.get("ok", 0)), *lost]),
+    }
+
+
+def bounds_text(record: Mapping[str, Any] | None, signed: bool = False) -> str:
+    """An interval's record as `0.52 [0.45, 0.59]`."""
+    if record is None or record.get("mean") is None:
+        return "-"
+    form = "+.2f" if signed else ".2f"
+    if record.get("low") is None or record.get("high") is None:
+        return f"{record['mean']:{form}}"
+    return f"{record['mean']:{form}} [{record['low']:{form}}, {record['high']:{form}}]"
+
+
+def summary_text(results: Mapping[str, Any], width: int = 100, report: Path | None = None) -> str:
+    """The end of a run: each suite's leaderboard, the rounds of retraining, the verdict, and where the report lies."""
+    lines: list[str] = []
+    for suite in dict.fromkeys(row["suite"] for row in results["leaderboard"]):
+        rows = [row for row in results["leaderboard"] if row["suite"] == suite]
+        lines += [clean(suite), leaderboard_table(rows, width), ""]
+    lines += [round_text(number, item) for number, item in enumerate(results.get("rounds", ()), 1)]
+    engine = results.get("engine", {})
+    facts = f"{engine.get('images_generated', 0)} drawn, {engine.get('images_cached', 0)} from the store"
+    cost = engine.get("cost_usd") or 0.0
+    lines.append(f"pictures: {facts}" + (f", ${cost:.2f}" if cost else ""))
+    gate = results["gate"]
+    reasons = [clean(reason) for reason in gate["reasons"]] or [""]
+    lines.append(f"verdict: {gate['verdict'].upper()}  {reasons[0]}".rstrip())
+    lines += [f"         {reason}" for reason in reasons[1:6]]
+    if len(reasons) > 6:
+        lines.append(f"         and {len(reasons) - 6} more, in the report")
+    if report is not None:
+        lines.append(f"report:  {report}")
+    return "\n".join(lines)
+
+
+def round_text(number: int, record: Mapping[str, Any]) -> str:
+    """One round of retraining in a line."""
+    end = "promoted" if record.get("promoted") else "refused"
+    why = record.get("reason") or ""
+    gap = record.get("gap") or record.get("versus_champion") or {}
+    middle = gap.get("mean", gap.get("diff")) if isinstance(gap, Mapping) else None
+    shown = (
+        f", challenger {bounds_text({**gap, 'mean': middle}, signed=True)} over champion" if middle is not None else ""
+    )
+    return clean(f"round {record.get('round', number)}: {end}{shown}" + (f"; {why}" if why else ""))
+
+
+# --- a failing item -----------------------------------------------------------------------------------------------
+
+
+def failure_text(
+    suite: Suite,
+    case: Case | None,
+    provider: str,
+    verdict: Verdict,
+    result: CaseResult | None,
+    image_path: Callable[[str], Path],
+) -> str:
+    """What a failing test prints: metrics beside thresholds, missing traits, the worst sample's path, what to do.
+
+    Args:
+        suite: for its thresholds.
+        case: None for the gate's item.
+        provider: whose pictures they are.
+        verdict: the judge's.
+        result: the samples; None for the gate's item.
+        image_path: where a stored picture lies, by its SHA-256.
+    """
+    lines = [f"{suite.name}::{case.id if case else 'gate'}::{provider}  {verdict.decision.value.upper()}"]
+    if case:
+        lines.append(f"  prompt: {clean(case.prompt)}")
+    if verdict.cause:
+        lines.append(f"  cause: {clean(verdict.cause)}")
+    lines += metrics_table(suite, case, verdict.scores, result)
+    lines += [f"  {item.severity}: {clean(item.message)}" for item in verdict.complaints]
+    if result:
+        lines += _missing_traits(result) + _lost_samples(result) + _worst_sample(result, image_path)
+    lines += [f"  do: {advice}" for advice in what_to_do(suite, case, verdict, result)]
+    return "\n".join(lines)
+
+
+def metrics_table(
+    suite: Suite, case: Case | None, scores: Mapping[str, Interval], result: CaseResult | None
+) -> list[str]:
+    """A line a metric: the score with its interval, the bound, and what that means."""
+    known = [*METRICS, *(name for name in scores if name not in METRICS)]
+    rows = [_metric_row(suite, case, name, scores[name], result) for name in known if name in scores]
+    return table([("metric", "score", "needed", "", "raw"), *rows]) if rows else []
+
+
+def _metric_row(
+    suite: Suite, case: Case | None, name: str, score: Interval, result: CaseResult | None
+) -> tuple[str, ...]:
+    from harness.feedback import describe
+    from harness.leaderboard import scores_of
+
+    bound = suite.threshold(case, name)
+    if bound.fail is not None and score.mean < bound.fail:
+        sure = score.high is None or score.high < bound.fail
+        word = "below" if sure else "below, but not surely"
+    elif bound.warn is not None and score.mean < bound.warn:
+        word = "worth a look"
+    else:
+        word = "" if bound.fail is None and bound.warn is None else "ok"
+    needed = "" if bound.fail is None else f">= {bound.fail:.2f}"
+    raw = [score.raw for score in scores_of([result], name).values() if score.raw is not None] if result else []
+    return name, describe(score), needed, word, f"{sum(raw) / len(raw):.3f}" if raw else ""
+
+
+def _missing_traits(result: CaseResult) -> list[str]:
+    """The traits that these pictures show too rarely."""
+    from harness.feedback import GOOD, trait_values
+
+    seen: dict[str, list[float]] = {}
+    for score in (sample.scores["features"] for sample in result.scored if "features" in sample.scores):
+        for category, value in trait_values(score.details).items():
+            seen.setdefault(trait_name(category, score.details), []).append(value)
+    means = {name: sum(values) / len(values) for name, values in seen.items()}
+    low = sorted((mean, name) for name, mean in means.items() if mean < GOOD)
+    return ["  missing traits: " + ", ".join(f"{clean(name, 60)} {mean:.2f}" for mean, name in low)] if low else []
+
+
+def trait_name(category: str, details: Mapping[str, Any]) -> str:
+    """`facial_hair: thin mustache` where the details say what is wanted, else the category."""
+    wanted = details.get(category, {}).get("value")
+    return f"{category}: {wanted}" if wanted else category
+
+
+def _lost_samples(result: CaseResult) -> list[str]:
+    lost = [sample for sample in result.samples if sample.outcome is not Outcome.OK]
+    return [f"  seed {sample.seed}: {sample.outcome.value} {clean(sample.message)}".rstrip() for sample in lost]
+
+
+def _worst_sample(result: CaseResult, image_path: Callable[[str], Path]) -> list[str]:
+    scored = [sample for sample in result.scored if sample.image and sample.scores.get("quality")]
+    known = [(score.value, sample) for sample in scored if (score := sample.scores["quality"]).value is not None]
+    if not known:
+        return []
+    value, worst = min(known, key=lambda pair: pair[0])
+    return [f"  worst sample: seed {worst.seed}, quality {value:.2f}: {image_path(worst.image or '')}"]
+
+
+def what_to_do(suite: Suite, case: Case | None, verdict: Verdict, result: CaseResult | None) -> list[str]:
+    """Advice in words, for errors by outcome and for failures by metric."""
+    from harness.feedback import ADVICE
+
+    if result and result.outcome is not Outcome.OK:
+        return [OUTCOME_ADVICE[result.outcome.value]]
+    if verdict.cause:
+        return ["mend the cause above first; training longer cannot"]
+    if verdict.decision is Decision.INCONCLUSIVE:
+        return ["more seeds decide it: --samples with twice the number"]
+    short = []
+    for name in METRICS:
+        bound = suite.threshold(case, name).fail
+        if bound is not None and name in verdict.scores and verdict.scores[name].mean < bound:
+            short.append(name)
+    advice = [ADVICE[name][1] for name in short if name != "quality" or len(short) == 1]
+    return [*advice, "or let `--retrain 2` try it"] if short and verdict.decision is Decision.FAIL else advice
+
+
+# --- the live line ------------------------------------------------------------------------------------------------
+
+STAGES: Mapping[str, str] = {
+    "load": "loading the model",
+    "draw": "drawing",
+    "score": "scoring",
+    "train": "training",
+    "wait": "waiting for another run",
+}
+
+
+def progress_text(progress: Progress, width: int = 80) -> str:
+    """Where a run stands, in one line of at most `width` columns."""
+    parts = [STAGES.get(progress.stage, progress.stage)]
+    if progress.provider:
+        parts[0] += f" {clean(progress.provider, 30)}"
+    if progress.total:
+        stored = f" ({progress.cached} from the store)" if progress.cached else ""
+        parts.append(f"{progress.done}/{progress.total} pictures{stored}")
+    if progress.cost_usd:
+        parts.append(f"${progress.cost_usd:.2f}")
+    if progress.eta_s is not None and progress.stage != "done":
+        parts.append(f"{duration(progress.eta_s)} left")
+    if progress.message:
+        parts.append(clean(progress.message))
+    return clip_cells(", ".join(parts), width)
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3 min 05 s`, `2 h 10 min`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+class ProgressLine:
+    """Listens to a run and keeps one line current; where lines cannot be overwritten, it says each new stage once."""
+
+    def __init__(self, write: Callable[[str], object], live: bool) -> None:
+        self._write, self._live, self._stage, self._open = write, live, ("", ""), False
+
+    def __call__(self, progress: Progress) -> None:
+        if self._live:
+            self._show(progress)
+            return
+        stage = (progress.stage, progress.provider)
+        if stage != self._stage and progress.stage in ("train", "wait"):
+            self._write(f"\n{progress_text(progress)}\n")
+        self._stage = stage
+
+    def _show(self, progress: Progress) -> None:
+        if progress.stage == "done":
+            self.clear()
+            return
+        width = shutil.get_terminal_size().columns - 1
+        self._write("\r" + pad(progress_text(progress, width), width))
+        self._open = True
+
+    def clear(self) -> None:
+        """Take the line away, so that what is printed next starts in the first column."""
+        if self._open:
+            self._write("\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r")
+            self._open = False

@@ -1,0 +1,80 @@
+"""The stages by which the embedded models are made, in their order; each is resumable and seeded."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+MODELS = Path("fixtures/models")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the recipe."""
+
+    run: Callable[[argparse.Namespace], None]
+    summary: str
+
+
+def bank(options: argparse.Namespace) -> None:
+    from harness.world.bank import make_bank
+
+    make_bank(options.work / "bank", options.count or 48_000)
+
+
+def vae(options: argparse.Namespace) -> None:
+    from harness.world.vae import train_vae
+
+    train_vae(options.work / "bank", options.work / "vae", options.steps or 7_000)
+
+
+def base(options: argparse.Namespace) -> None:
+    from harness.world.base import train_base
+    from harness.world.latents import encode_latents
+
+    work: Path = options.work
+    encode_latents(work / "bank", work / "vae" / "vae", work / "latents")
+    train_base(work / "bank", work / "latents", work / "vae" / "vae", work / "base", options.steps or 2_800)
+    shutil.copytree(work / "base" / "pipeline", MODELS / "sdxl", dirs_exist_ok=True)
+
+
+def reader(options: argparse.Namespace) -> None:
+    from harness.world.reader import train_reader
+
+    trained = train_reader(options.work / "bank", options.work / "reader", passes=(options.steps or 1_436) / 718)
+    shutil.copytree(trained, MODELS / "reader", dirs_exist_ok=True)
+
+
+def clip(options: argparse.Namespace) -> None:
+    from harness.world.clip import train_clip
+
+    trained = train_clip(options.work / "bank", options.work / "clip", options.steps or 3_000)
+    shutil.copytree(trained, MODELS / "clip", dirs_exist_ok=True)
+
+
+def references(options: argparse.Namespace) -> None:
+    from harness.world.gallery import draw_impostors, draw_references
+    from harness.world.people import ALDAR
+
+    draw_references(Path("references/aldar_kose"), ALDAR, "aldar kose", seed=1)
+    draw_impostors(Path("references/impostors"), seed=2)
+
+
+def card(options: argparse.Namespace) -> None:
+    from harness.world.card import write_card
+
+    print(write_card(MODELS))
+
+
+STAGES: dict[str, Stage] = {
+    "bank": Stage(bank, "render the training pictures"),
+    "reader": Stage(reader, "train the attribute reader"),
+    "vae": Stage(vae, "train the autoencoder"),
+    "base": Stage(base, "train UNet and text encoders, write the pipeline"),
+    "clip": Stage(clip, "train the CLIP model"),
+    "references": Stage(references, "draw Aldar's reference pictures and the impostors"),
+    "card": Stage(card, "measure everything and write CARD.md"),
+}

@@ -1,0 +1,168 @@
+"""Reads a YAML file safely and remembers on which line everything stood."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from harness.errors import SuiteError, nearest
+
+MAX_BYTES, MAX_DEPTH, MAX_NODES = 2_000_000, 16, 300_000  # an alias counts each time it is used
+Place = tuple[str | int, ...]
+Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Document:
+    """Plain data, and the line of every key and list entry."""
+
+    path: Path
+    data: Any
+    lines: Mapping[Place, int]
+
+    def line(self, place: Place) -> int:
+        """The line of a place, or of the nearest one around it."""
+        while place and place not in self.lines:
+            place = place[:-1]
+        return self.lines.get(place, 1)
+
+    def error(self, message: str, *place: str | int) -> SuiteError:
+        """An error that names file, line and key."""
+        where = spell(place)
+        return SuiteError(f"{where}: {message}" if where else message, self.path, self.line(place))
+
+
+def spell(place: Place) -> str:
+    """("cases", 2, "id") as people write it: cases[2].id."""
+    text = ""
+    for part in place:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def read_yaml(path: Path) -> Document:
+    """Load one YAML document.
+
+    Raises:
+        SuiteError: unreadable, not UTF-8, not YAML, too large or too deep, a key twice, a tag that is not plain data.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise SuiteError(f"cannot be read: {error.strerror or error}", path) from error
+    if len(raw) > MAX_BYTES:
+        raise SuiteError(f"{len(raw):,} bytes; {MAX_BYTES:,} are the most; split the suite", path)
+    try:
+        text = raw.decode("utf-8-sig")
+        loader = Loader(text)
+        node = loader.get_single_node()
+    except UnicodeDecodeError as error:
+        raise SuiteError(f"is not UTF-8 text (byte {error.start})", path, raw[: error.start].count(b"\n") + 1) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error)
+        raise SuiteError(f"is not YAML: {problem}", path, mark.line + 1 if mark else None) from error
+    except RecursionError as error:
+        raise SuiteError(f"is nested deeper than {MAX_DEPTH} levels", path) from error
+    reader = _Reader(path, loader)
+    return Document(path, reader.build(node, (), 0) if node is not None else None, reader.lines)
+
+
+class _Reader:
+    """Turns nodes into data, counting as it goes."""
+
+    def __init__(self, path: Path, loader: Any) -> None:
+        self.path, self.loader = path, loader
+        self.lines: dict[Place, int] = {}
+        self.count = 0
+
+    def build(self, node: Any, place: Place, depth: int) -> Any:
+        self.count += 1
+        line = node.start_mark.line + 1
+        self.lines.setdefault(place, line)
+        if depth > MAX_DEPTH:
+            raise SuiteError(f"is nested deeper than {MAX_DEPTH} levels", self.path, line)
+        if self.count > MAX_NODES:
+            raise SuiteError(f"holds more than {MAX_NODES:,} values, aliases counted; is that meant?", self.path, line)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, place, depth)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.build(item, (*place, number), depth + 1) for number, item in enumerate(node.value)]
+        try:
+            return self.loader.construct_object(node)
+        except (yaml.YAMLError, ValueError) as error:
+            raise SuiteError(f"{spell(place)}: not plain data: {getattr(error, 'problem', error)}", self.path, line) from error
+
+    def _mapping(self, node: Any, place: Place, depth: int) -> dict[str, Any]:
+        data: dict[str, Any] = {}
+        for key_node, value in node.value:
+            key, line = getattr(key_node, "value", None), key_node.start_mark.line + 1
+            if not isinstance(key, str):
+                raise SuiteError(f"{spell(place)}: a key must be a word", self.path, line)
+            if key in data:
+                raise SuiteError(f"{spell((*place, key))}: stands here twice; remove one", self.path, line)
+            self.lines[(*place, key)] = line
+            data[key] = self.build(value, (*place, key), depth + 1)
+        return data
+
+
+def validate(document: Document, model: type[Model]) -> Model:
+    """The document as its model; the first error with file, line, key and the nearest right spelling."""
+    if not isinstance(document.data, dict):
+        raise document.error("is empty; it must hold keys and values")
+    try:
+        return model.model_validate(document.data)
+    except ValidationError as error:
+        first = min(error.errors(), key=lambda item: document.line(_place(item["loc"])))
+        raise _explain(document, model, first) from error
+
+
+def _place(location: tuple[int | str, ...]) -> Place:
+    """A pydantic location without the names of union members that it mixes in."""
+    return tuple(part for part in location if isinstance(part, int) or not part.endswith("]") and part not in UNION_NOISE)
+
+
+UNION_NOISE = {"float", "str", "int", "bool", "ThresholdEntry", "LoraEntry", "VocabularyEntry", "SamplesEntry", "dict"}
+
+
+def _explain(document: Document, model: type[BaseModel], item: Any) -> SuiteError:
+    place = _place(item["loc"])
+    if item["type"] == "extra_forbidden":
+        known = fields_at(model, place[:-1])
+        return document.error(f"unknown key; {nearest(str(place[-1]), known)}", *place)
+    if item["type"] == "missing":
+        return document.error("is missing; add it", *place)
+    message = item["msg"].removeprefix("Value error, ")
+    found = "" if isinstance(item["input"], dict | list) or item["type"] == "value_error" else f" (found {item['input']!r:.60})"
+    return document.error(f"{message[0].lower()}{message[1:]}{found}", *place)
+
+
+def fields_at(model: type[BaseModel], place: Place) -> list[str]:
+    """The keys that a place of a model may hold."""
+    current: Any = model
+    for part in place:
+        if isinstance(part, int):
+            continue
+        fields = getattr(current, "model_fields", {})
+        if part in fields:
+            current = inner_model(fields[part].annotation) or current
+    return list(getattr(current, "model_fields", {}))
+
+
+def inner_model(annotation: Any) -> type[BaseModel] | None:
+    """The model inside list[M], M | None, dict[str, M] and the like."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (Union, UnionType, list, tuple, dict, Mapping) or get_args(annotation):
+        for argument in get_args(annotation):
+            found = inner_model(argument)
+            if found:
+                return found
+    return None

@@ -1,0 +1,310 @@
+"""The improve loop: real training of a tiny model; how good a LoRA's pictures are is a known function of its file."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from harness.engine.context import ImproveContext, Progress
+from harness.errors import EngineError
+from harness.feedback import feedback
+from harness.store import Store
+from harness.training.config import TrainConfig
+from harness.training.exam import EXAM_OFFSET, Ground, decide
+from harness.training.export import read_facts
+from harness.training.improve import improve
+from harness.training.registry import promote, read_champion
+from harness.training.trainer import train
+from harness.values import (
+    Case,
+    CaseResult,
+    Complaint,
+    Decision,
+    Interval,
+    Job,
+    Lora,
+    Outcome,
+    Sample,
+    Score,
+    Subject,
+    Suite,
+    Threshold,
+    Verdict,
+    hash_file,
+)
+from tests.tiny import make_context, save_models
+
+TRAINING = {"steps": 6, "batch": 2, "rank": 4, "learning_rate": 5e-3, "checkpoint_every": 3}
+
+Talent = Callable[[Lora | None], float]
+"""How good the pictures of a LoRA are, 0 to 1."""
+
+
+def by_steps(lora: Lora | None) -> float:
+    """The longer trained the better, up to 0.9 for what the profile asks for; strength 1 is best."""
+    if lora is None:
+        return 0.1
+    facts = read_facts(lora.path)
+    scale = float(facts.metadata.get("harness.scale", "1")) * lora.strength
+    return min(0.9, 0.2 + 0.12 * facts.steps) - 0.2 * abs(scale - 1)
+
+
+@dataclass
+class Studio:
+    """Stands where the engine does: answers with scores instead of pictures and remembers what it was asked."""
+
+    suite: Suite
+    talent: Talent
+    asked: list[tuple[Lora | None, str, int]] = field(default_factory=list)  # LoRA, case, seed
+
+    def __call__(
+        self, lora: Lora | None, provider: str, cases: Sequence[Case], seeds: Sequence[int]
+    ) -> list[CaseResult]:
+        self.asked += [(lora, case.id, seed) for case in cases for seed in seeds]
+        return [self.result(lora, provider, case, seeds) for case in cases]
+
+    def result(self, lora: Lora | None, provider: str, case: Case, seeds: Sequence[int]) -> CaseResult:
+        samples = []
+        for seed in seeds:
+            value = self.talent(lora) + random.Random(f"{case.id} {seed}").uniform(-0.03, 0.03)
+            scores = {name: Score(name, value, value) for name in ("quality", "clip", "features", "ssim")}
+            samples.append(Sample(f"{case.id}{seed}", seed, Outcome.OK, "0" * 64, scores=scores))
+        return CaseResult(Job(self.suite.path.as_posix(), case.id, provider), tuple(samples))
+
+
+@dataclass
+class World:
+    """A suite, its references, tiny models, a store, and the LoRAs under test."""
+
+    root: Path
+    models: Path
+    suite: Suite
+    store: Store
+    drawing: Any
+
+    def lora(self, name: str, steps: int) -> Path:
+        config = TrainConfig(**{**TRAINING, "steps": steps, "alpha": 4, "warmup": 1})
+        out = self.root / f"{name}.safetensors"
+        train(config, self.suite.subject, self.drawing.profile, self.drawing.models, out, work=self.root / f"w-{name}")
+        return out
+
+    def context(self, lora: Lora | None, talent: Talent = by_steps, **changes: Any) -> tuple[ImproveContext, Studio]:
+        studio = Studio(self.suite, talent)
+        cases = [case for case in self.suite.cases if case.split == "open"]
+        results = studio(lora, "lora", cases, self.suite.seeds())
+        studio.asked.clear()
+        verdicts = {result.job: Verdict(Decision.FAIL, {"quality": Interval(0.3, 0.2, 0.4, 3)}) for result in results}
+        gate = Verdict(Decision.FAIL, complaints=(Complaint("quality", "too low"),))
+        told = feedback(self.suite, verdicts, {"lora": results}, gate=gate)
+        settings = SimpleNamespace(retrain=2, samples=None, lora=lora, store=self.store.folder)
+        options: dict[str, Any] = {
+            "suite": self.suite,
+            "provider": "lora",
+            "lora": lora,
+            "profile": self.drawing.profile,
+            "settings": settings,
+            "store": self.store,
+            "models": self.drawing.models,
+            "scorer": SimpleNamespace(traits=lambda: (), identity="known", calibration=lambda: None),
+            "results": {"lora": results},
+            "verdicts": verdicts,
+            "gate": gate,
+            "feedback": told,
+            "evaluate": studio,
+            "listener": lambda progress: None,
+            "cancelled": lambda: False,
+        }
+        return ImproveContext(**{**options, **changes}), studio
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny-improve")
+    save_models(folder)
+    return folder
+
+
+@pytest.fixture
+def world(tiny: Path, tmp_path: Path) -> Iterator[World]:
+    for split in ("train", "held_out"):
+        folder = tmp_path / "references" / split
+        folder.mkdir(parents=True)
+        for number in range(5):
+            colour = (50 * number, 90, 200 if split == "train" else 30)
+            Image.new("RGB", (32, 32), colour).save(folder / f"{number}.png")
+            (folder / f"{number}.txt").write_text(f"aldar kose, holding {number}", encoding="utf-8")
+    subject = Subject("Aldar Kose", "aldar kose", tmp_path / "references")
+    cases = [Case("demo", f"open-{number}", f"aldar kose, holding {number}") for number in range(4)]
+    cases += [Case("demo", f"locked-{number}", f"aldar kose, {number}", split="locked") for number in range(4)]
+    bounds = {"quality": Threshold(0.6)}
+    path = tmp_path / "demo.yaml"
+    suite = Suite("demo", path, subject, ("lora",), ("lora",), tuple(cases), thresholds=bounds)
+    with Store(tmp_path / "store") as store:
+        yield World(tmp_path, tiny, suite, store, make_context(tiny, training=TRAINING))
+
+
+def test_an_under_trained_lora_is_replaced_by_a_proven_challenger(world: World) -> None:
+    weak = Lora(world.lora("weak", steps=1))
+    context, _ = world.context(weak)
+
+    result = improve(context)
+
+    (record,) = result.rounds
+    assert record["promoted"] and record["gap"]["low"] > 0 and record["failing_after"] == []
+    assert "trained from scratch" in record["plan"][0] and record["changes"]["steps"] == [1, 6]
+    assert record["steps"] == 6 and record["loss"] and record["seconds"] > 0
+    assert result.promoted and result.promoted.path.parent == world.store.folder / "loras"
+    assert hash_file(result.promoted.path) == record["challenger"]["sha256"]
+    assert read_facts(result.promoted.path).steps == 6
+
+
+def test_training_and_choosing_never_see_a_locked_case_or_its_seeds(world: World) -> None:
+    context, studio = world.context(Lora(world.lora("weak", steps=1)))
+
+    (record,) = improve(context).rounds
+
+    challenger = record["challenger"]["sha256"]
+    locked = [entry for entry in studio.asked if entry[1].startswith("locked")]
+    first = studio.asked.index(locked[0])
+    chosen, examined = studio.asked[:first], locked
+    assert chosen and not any(case.startswith("locked") or seed >= EXAM_OFFSET for _, case, seed in chosen)
+    assert not {seed for _, _, seed in chosen} & set(world.suite.seeds())
+    assert all(seed >= EXAM_OFFSET for _, _, seed in examined)
+    assert {hash_file(lora.path) for lora, _, _ in examined if lora} == {challenger, record["champion"]["sha256"]}
+
+
+def test_a_challenger_that_is_no_better_is_refused_and_kept_aside(world: World) -> None:
+    champion = world.lora("sound", steps=6)
+    before = hash_file(champion)
+    context, _ = world.context(Lora(champion), talent=lambda lora: 0.4)
+
+    result = improve(context)
+
+    assert result.promoted is None and [record["verdict"] for record in result.rounds] == ["refused", "refused"]
+    assert "not proven better" in result.rounds[0]["reason"]
+    assert [record["attempt"] for record in result.rounds] == [1, 2]
+    assert "refused" in result.rounds[1]["plan"][0] and result.rounds[1]["config"]["seed"] == 1
+    assert hash_file(champion) == before
+    assert (world.store.folder / "loras" / result.rounds[0]["challenger"]["file"]).exists()
+
+
+def test_the_suites_own_champion_is_replaced_and_remembered(world: World) -> None:
+    home = world.root / "references" / "champion.safetensors"
+    promote(world.lora("weak", steps=1), home, {}, "the first one")
+    before = hash_file(home)
+    own = Lora(home)
+    world.suite = replace(world.suite, subject=replace(world.suite.subject, lora=own))
+    context, _ = world.context(own, settings=SimpleNamespace(retrain=1, samples=None, lora=None))
+
+    result = improve(context)
+
+    champion = read_champion(home)
+    assert result.promoted == own and champion and champion.lineage == (before,)
+    assert champion.sha256 == result.rounds[0]["challenger"]["sha256"] and champion.scores["differences"]
+
+
+def test_a_lora_given_on_the_command_line_leaves_the_champion_alone(world: World) -> None:
+    home = world.root / "references" / "champion.safetensors"
+    promote(world.lora("sound", steps=6), home, {}, "the first one")
+    before = hash_file(home)
+    world.suite = replace(world.suite, subject=replace(world.suite.subject, lora=Lora(home)))
+    context, _ = world.context(Lora(world.lora("weak", steps=1)))
+
+    assert improve(context).promoted
+    assert hash_file(home) == before
+
+
+def test_a_forgotten_strength_is_mended_without_training(world: World) -> None:
+    weak = Lora(world.lora("sound", steps=6), strength=0.1)
+    context, _ = world.context(weak, talent=lambda lora: by_steps(lora) - (0 if lora and lora.strength > 0.5 else 0.5))
+
+    (record,) = improve(context).rounds
+
+    assert record["promoted"] and "nothing to train" in record["plan"][0] and "steps" not in record
+
+
+def test_without_locked_cases_nothing_is_promoted(world: World) -> None:
+    world.suite = replace(world.suite, cases=tuple(case for case in world.suite.cases if case.split == "open"))
+    context, studio = world.context(Lora(world.lora("weak", steps=1)))
+
+    result = improve(context)
+
+    assert result.promoted is None and "no locked cases" in result.rounds[0]["reason"] and not studio.asked
+
+
+def test_a_cancelled_loop_stops_and_the_next_goes_on_where_it_was(world: World) -> None:
+    weak = Lora(world.lora("weak", steps=1))
+    lines: list[str] = []
+
+    def listen(progress: Progress) -> None:
+        lines.append(progress.message)
+
+    stopped, _ = world.context(weak, listener=listen, cancelled=lambda: any("6/6" in line for line in lines))
+    assert improve(stopped).rounds == ()
+    resumed, _ = world.context(weak, listener=listen)
+
+    assert improve(resumed).promoted
+    assert any("resumed" in line for line in lines)
+
+
+# --- the wall -----------------------------------------------------------------------------------------------------
+
+
+def test_the_ground_refuses_what_would_leak(world: World) -> None:
+    first, second = Lora(world.lora("one", steps=1)), Lora(world.lora("two", steps=2))
+    context, _ = world.context(first)
+    ground = Ground(context, attempt=1)
+    open_cases = [case for case in world.suite.cases if case.split == "open"]
+    locked = [case for case in world.suite.cases if case.split == "locked"]
+
+    with pytest.raises(EngineError, match="locked cases"):
+        ground.practise(first, locked)
+    with pytest.raises(EngineError, match="seeds"):
+        ground.practise(first, open_cases, [EXAM_OFFSET])
+    with pytest.raises(EngineError, match="not entered"):
+        ground.examine(first, None)
+    ground.enter(first)
+    with pytest.raises(EngineError, match="one challenger"):
+        ground.enter(second)
+
+
+# --- the decision -------------------------------------------------------------------------------------------------
+
+
+def scores(quality: float, **others: float) -> dict[str, dict[Any, float]]:
+    """Four cases of two seeds, with the same small differences in all."""
+    values = {"quality": quality, "clip": 0.7, "features": 0.7, "ssim": 0.7, **others}
+    pairs = [(f"case-{number}", seed) for number in range(4) for seed in (0, 1)]
+    return {name: {pair: value + 0.002 * number for number, pair in enumerate(pairs)} for name, value in values.items()}
+
+
+@pytest.mark.parametrize(
+    ("challenger", "champion", "promoted", "reason"),
+    [
+        (scores(0.8), scores(0.7), True, "better"),
+        (scores(0.7), scores(0.7), False, "not proven better"),
+        (scores(0.6), scores(0.7), False, "not proven better"),
+        (scores(0.8, ssim=0.6), scores(0.7), False, "ssim: worse"),
+        (scores(0.8, ssim=0.69), scores(0.7), True, "better"),  # within the suite's margin
+        (scores(0.5), scores(0.4), False, "under the suite's 0.60"),
+    ],
+)
+def test_only_what_is_proven_better_and_nowhere_worse_is_promoted(
+    world: World, challenger: Any, champion: Any, promoted: bool, reason: str
+) -> None:
+    ruling = decide(world.suite, challenger, champion)
+
+    assert ruling.promoted is promoted and reason in ruling.reasons[0]
+
+
+def test_one_common_case_proves_nothing(world: World) -> None:
+    one = {name: {("case-0", 0): 0.9} for name in ("quality", "clip", "features", "ssim")}
+
+    assert not decide(world.suite, one, {name: {("case-0", 0): 0.1} for name in one}).promoted
