@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.floating[Any]]
 LEAST_D = 1.0  # below it genuine and impostor overlap so far that a threshold means nothing
 LEAST_PICTURES = 8  # references in all; fewer cannot be split into what trains and what judges
 LEAST_HALF = 0.01  # of a band: the choice of a resize filter alone moves an SSIM by more
-LEAST_RELIABILITY = 0.25  # of a category: how far above chance the references themselves must be classified
+LEAST_RELIABILITY = 0.25  # of a category: how far above chance (0) towards certainty (1) the references must be read
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def equal_error_rate(genuine: Floats, impostor: Floats) -> float:
 def leave_one_out(similarities: Floats) -> Floats:
     """Each reference's mean similarity to the others, from the (n, n) matrix of all pairs; n >= 2."""
     n = len(similarities)
-    return (similarities.sum(1) - np.diag(similarities)) / (n - 1)  # type: ignore[no-any-return]  # numpy stubs
+    return (similarities.sum(1) - np.diag(similarities)) / (n - 1)
 
 
 @dataclass(frozen=True)
@@ -113,12 +113,18 @@ def measure(category: str, value: str, phrase: str, probabilities: Floats, truth
     accuracy = float(np.mean(probabilities.argmax(1) == truth))
     reach = float(np.median(probabilities[:, truth]))
     chance = 1 / alternatives
-    weight = max(0.0, (accuracy - chance) / (1 - chance)) if alternatives > 1 else 0.0
-    reason = ""
+    weight, reason = max(0.0, above_chance(accuracy, alternatives)), ""
     if weight < LEAST_RELIABILITY:
         reason = f"not measurable: the references themselves are read as {value!r} in {accuracy:.0%} of cases"
-        weight = 0.0
-    return Measure(category, value, phrase, accuracy, reach, weight, reason)
+    elif above_chance(reach, alternatives) < LEAST_RELIABILITY:
+        reason = f"not measurable: {value!r} gets {reach:.0%} in the references, by chance it would get {chance:.0%}"
+    return Measure(category, value, phrase, accuracy, reach, 0.0 if reason else weight, reason)
+
+
+def above_chance(rate: float, alternatives: int) -> float:
+    """A rate of being right on the scale where guessing among the alternatives is 0 and always right is 1."""
+    chance = 1 / alternatives
+    return (rate - chance) / (1 - chance) if alternatives > 1 else 0.0
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,8 @@ class Calibration:
     """All that scoring one subject needs to know, and whether it is good enough to gate on."""
 
     clip: Separation
-    ssim: Band
+    ssim: Band  # mean SSIM of one reference to the others
+    detail: Band  # logarithm of the references' sharpness
     measures: tuple[Measure, ...]
     sharpness: float  # the blurriest reference's variance of Laplacian
     contrast: float  # the flattest reference's standard deviation of grey levels
@@ -163,6 +170,7 @@ def calibration_from(record: Mapping[str, Any]) -> Calibration:
             **record,
             "clip": Separation(**record["clip"]),
             "ssim": Band(**record["ssim"]),
+            "detail": Band(**record["detail"]),
             "measures": tuple(Measure(**item) for item in record["measures"]),
             "names": tuple(record.get("names", ())),
         }

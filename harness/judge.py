@@ -17,7 +17,7 @@ against theirs at Holm's level. The difference to a baseline, paired by case and
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,7 @@ ALPHA = (1 - stats.LEVEL) / 2  # one side of the interval
 REFERENCES_OF_THE_BASE = ("base", "prompt_only")  # never "the best competitor": they are the LoRA's own base
 BEST = "best_competitor"
 ORDER = (Decision.PASS, Decision.INCONCLUSIVE, Decision.FAIL, Decision.ERROR)  # the later wins
+SEVERITIES = ("error", "fail", "warn")  # the first is shown first
 MOST = 0.5  # the share of pictures from which a fault is the provider's and not one picture's
 WHOLE = ("blank", "size")  # faults that spoil a picture wholly, so that one is enough
 
@@ -84,9 +85,7 @@ def conclude(
 ) -> Verdict:
     """The worst finding decides; a cause comes first, because it explains the others."""
     decision = max((finding.decision for finding in findings), key=ORDER.index, default=Decision.PASS)
-    complaints = sorted(
-        (finding.complaint for finding in findings), key=lambda c: ("error", "fail", "warn").index(c.severity)
-    )
+    complaints = sorted((finding.complaint for finding in findings), key=lambda c: SEVERITIES.index(c.severity))
     if cause:
         complaints.insert(0, Complaint("cause", cause, "error" if decision is Decision.ERROR else "fail"))
     return Verdict(decision, scores, tuple(complaints), cause, details or {})
@@ -149,11 +148,7 @@ def hold(metric: str, found: Interval, threshold: Threshold, more: str = "", p: 
         if below:
             return [fail(metric, f"{text} is below {bound:.2f}{more}")]
         if found.low is not None and found.low < bound:
-            return [
-                unsure(
-                    metric, f"{text}: the interval does not settle whether it is below {bound:.2f}; draw more samples"
-                )
-            ]
+            return [unsure(metric, f"{text}: the interval holds the threshold {bound:.2f}; draw more samples")]
     if threshold.warn is not None and found.mean < threshold.warn:
         return [warn(metric, f"{text} is below the warning level {threshold.warn:.2f}{more}")]
     return []
@@ -321,7 +316,7 @@ def beats(
     others: Mapping[str, Sequence[CaseResult]],
     details: dict[str, Any],
 ) -> list[Finding]:
-    """Whether the gate stands above those it must beat: the paired interval must exclude 0, or the answer stays open."""
+    """Whether the gate stands above those it must beat: the paired interval excludes 0, or the answer stays open."""
     findings = []
     for rival in suite.beat:
         gap = best_gap(suite, provider, results, others) if rival == BEST else rival_gap(results, others.get(rival, ()))
@@ -360,17 +355,7 @@ APART = 0.3  # by which they are liker to each other than to the references
 
 def diagnose(evidence: Evidence) -> str:
     """The likeliest cause of a red gate in words, what to do included, or "" when no known one fits."""
-    for probe in (
-        strength_zero,
-        lora_idle,
-        absent,
-        blank,
-        blurred,
-        disagreement,
-        lora_stranger,
-        other_references,
-        one_stranger,
-    ):
+    for probe in PROBES:
         if cause := probe(evidence):
             return cause
     return ""
@@ -425,8 +410,8 @@ def disagreement(evidence: Evidence) -> str:
     if evidence.train is not None and evidence.clip is not None and evidence.train - evidence.clip > APART:
         whose = "; the pictures look like train/, so held_out/ is the wrong one"
     return (
-        f"references of another person: train/ and held_out/ do not show the same one (likeness {evidence.agreement:.2f}, "
-        f"where 0 is a stranger and 1 the same){whose}; correct the reference folder"
+        f"references of another person: train/ and held_out/ do not show the same one (likeness "
+        f"{evidence.agreement:.2f}, where 0 is a stranger and 1 the same){whose}; correct the reference folder"
     )
 
 
@@ -436,8 +421,8 @@ def lora_stranger(evidence: Evidence) -> str:
     for name, ours in (("subject", evidence.subject), ("trigger", evidence.trigger)):
         if made[name] and ours and made[name].casefold() != ours.casefold():
             return (
-                f"LoRA of another person: {evidence.lora} was trained for {name} {made[name]!r}, the suite tests {ours!r}; "
-                "give the right file"
+                f"LoRA of another person: {evidence.lora} was trained for {name} {made[name]!r}, "
+                f"the suite tests {ours!r}; give the right file"
             )
     return ""
 
@@ -450,8 +435,8 @@ def other_references(evidence: Evidence) -> str:
     if evidence.alike is not None and evidence.alike < AMONG_THEMSELVES:
         return ""
     return (
-        f"references of another person: {evidence.lora} was trained on other pictures than those in train/ now, and what it "
-        f"draws does not look like them (likeness {evidence.clip:.2f}); restore the references, or train again"
+        f"references of another person: {evidence.lora} was trained on other pictures than those in train/ now, and "
+        f"what it draws does not look like them (likeness {evidence.clip:.2f}); restore them, or train again"
     )
 
 
@@ -463,9 +448,23 @@ def one_stranger(evidence: Evidence) -> str:
         return ""
     nearest = f" (nearest impostor: {evidence.likest})" if evidence.likest else ""
     return (
-        f"LoRA of another person: the pictures are alike among themselves ({evidence.alike:.2f}) and unlike the references "
-        f"({evidence.clip:.2f}){nearest}; give this subject's LoRA, or check whose the references are"
+        f"LoRA of another person: the pictures are alike among themselves ({evidence.alike:.2f}) and unlike the "
+        f"references ({evidence.clip:.2f}){nearest}; give this subject's LoRA, or check whose the references are"
     )
+
+
+PROBES: tuple[Callable[[Evidence], str], ...] = (
+    strength_zero,
+    lora_idle,
+    absent,
+    blank,
+    blurred,
+    disagreement,
+    lora_stranger,
+    other_references,
+    one_stranger,
+)
+"""The causes that can be told, the surest first."""
 
 
 # --- small things -------------------------------------------------------------------------------------------------

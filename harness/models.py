@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 DTYPES = ("float32", "bfloat16", "float16")
 DEVICES = ("cpu", "cuda", "mps")
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")  # NAME or NAME@REVISION
+WEIGHT_FILE = re.compile(r"(diffusion_pytorch_)?model(\.fp16)?(-\d+-of-\d+)?(\.fp16)?\.safetensors")
 WEIGHTS = ("*.safetensors", "*.json", "*.txt")  # never a pickle, so never *.bin, *.pt or *.ckpt
 LIBRARIES = r"(torch|diffusers|transformers|peft|accelerate|huggingface_hub)\b"
 
@@ -67,8 +68,9 @@ def cached_snapshot(name: str, profile: str) -> Path:
     from huggingface_hub.constants import HF_HUB_CACHE
     from huggingface_hub.errors import LocalEntryNotFoundError
 
+    repository, _, revision = name.partition("@")
     try:
-        return Path(snapshot_download(name, local_files_only=True))
+        return Path(snapshot_download(repository, revision=revision or None, local_files_only=True))
     except (LocalEntryNotFoundError, FileNotFoundError) as error:
         raise ModelError(
             f"model {name!r} is not in the cache folder {HF_HUB_CACHE}; "
@@ -77,23 +79,40 @@ def cached_snapshot(name: str, profile: str) -> Path:
 
 
 def fetch_models(profile: Profile) -> list[Path]:
-    """Download whatever the profile names on the hub (safetensors only); models that are folders are left alone."""
-    from huggingface_hub import snapshot_download
-
+    """Download whatever the profile names on the hub; models that are folders are left alone."""
     from harness.profile import data_root
 
     folders = []
     for name in dict.fromkeys(filter(None, (profile.models.base, profile.models.vae, profile.models.clip))):
-        try:
-            folders.append(locate_model(name, data_root(), profile.name))
-        except ModelError:
-            if not HUB_ID.fullmatch(name):
-                raise
-            try:
-                folders.append(Path(snapshot_download(name, allow_patterns=list(WEIGHTS))))
-            except Exception as error:  # the hub client raises a dozen kinds; all of them mean "no download"
-                raise ModelError(f"model {name!r} could not be fetched: {error}") from error
+        local = HUB_ID.fullmatch(name) is None or (data_root() / name).is_dir()
+        folders.append(locate_model(name, data_root(), profile.name) if local else fetch_model(name))
     return folders
+
+
+def fetch_model(name: str) -> Path:
+    """Download one hub model, resuming what an earlier attempt left; HF_TOKEN and HF_HOME work as everywhere."""
+    from huggingface_hub import HfApi, snapshot_download
+
+    repository, _, revision = name.partition("@")
+    try:
+        files = choose_files(HfApi().list_repo_files(repository, revision=revision or None))
+        if any(file.endswith(".safetensors") for file in files):
+            return Path(snapshot_download(repository, revision=revision or None, allow_patterns=files))
+    except Exception as error:  # the hub client raises a dozen kinds; all of them mean "no download"
+        raise ModelError(f"model {name!r} could not be fetched: {error}") from error
+    raise ModelError(
+        f"model {name!r} has no .safetensors weights there, and pickles are never loaded; "
+        "name a revision that has them in the profile: NAME@REVISION, refs/pr/15 say"
+    )
+
+
+def choose_files(files: Iterable[str]) -> list[str]:
+    """Of a model's files those that are loaded: settings, vocabularies, and each part's weights once, halves first."""
+    files = list(files)
+    weights = [file for file in files if WEIGHT_FILE.fullmatch(file.rpartition("/")[2])]
+    halved = {file.rpartition("/")[0] for file in weights if ".fp16" in file}
+    weights = [file for file in weights if ".fp16" in file or file.rpartition("/")[0] not in halved]
+    return sorted([*weights, *(file for file in files if file.endswith((".json", ".txt", ".model")))])
 
 
 def hash_model(name: str, root: Path, profile: str = "PROFILE") -> str:
@@ -118,6 +137,7 @@ def _hash_file(path: Path, size: int, changed: int) -> str:
     return hash_file(path)
 
 
+@lru_cache(maxsize=16)
 def library_class(*names: str) -> str:
     """The compatibility class of libraries: "torch 2.13, diffusers 0.42"; patch releases draw alike."""
     versions = ((name, metadata.version(name).split("+")[0].split(".")) for name in names)
@@ -247,15 +267,18 @@ class Models:
         self.seconds: dict[str, float] = {}  # model to seconds of loading
         self._lock = threading.RLock()
         self._loaded: dict[str, Any] = {}
+        self._base_hash: str | None = None
 
     def model_hash(self, name: str) -> str:
         """A model's identity, without torch."""
         return hash_model(name, self.root, self.profile.name)
 
     def base_hash(self) -> str:
-        """The identity of what draws: the base, and the autoencoder that replaces its own."""
-        names = (self.profile.models.base, self.profile.models.vae)
-        return digest([self.model_hash(name) for name in names if name])
+        """The identity of what draws: the base, and the autoencoder that replaces its own. Computed once."""
+        if self._base_hash is None:
+            names = (self.profile.models.base, self.profile.models.vae)
+            self._base_hash = digest([self.model_hash(name) for name in names if name])
+        return self._base_hash
 
     def pipeline(self) -> LocalPipeline:
         """The one diffusion pipeline that every local provider shares."""

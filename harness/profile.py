@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from harness.errors import SuiteError, nearest
+from harness.values import Suite, Vocabulary
 from harness.yamlfile import read_yaml, validate
 
+__all__ = ["Models", "Profile", "ProviderConfig", "Vocabulary", "data_root", "extend_vocabulary", "load_profile"]
+
 PACKAGE = Path(__file__).resolve().parent
-ADAPTERS = ("local", "http", "flat")
 
 
 @dataclass(frozen=True)
@@ -24,18 +26,6 @@ class Models:
     base: str
     clip: str
     vae: str | None = None  # None: the base's own
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """One category of traits: its alternatives and how a prompt says each."""
-
-    alternatives: Mapping[str, str]  # value to phrase
-    identity: bool = True  # False: belongs to the scene, that is to the prompt
-
-    def phrase(self, value: str) -> str:
-        """How a prompt says a value; a value that is not listed is said as it is."""
-        return self.alternatives.get(value, value)
 
 
 @dataclass(frozen=True)
@@ -69,6 +59,24 @@ class Profile:
     training: Mapping[str, Any] = field(default_factory=dict)
 
 
+def with_place(text: str) -> str:
+    """A text that has a place for the phrase."""
+    if text.count("{}") != 1:
+        raise ValueError(f"needs exactly one {{}} where the phrase goes (found {text!r})")
+    return text
+
+
+def multiple_of_eight(pixels: int) -> int:
+    """A side that SDXL's autoencoder can halve three times."""
+    if pixels % 8 or not 8 <= pixels <= 4096:
+        raise ValueError(f"a side is a multiple of 8 pixels, 4096 at most (found {pixels})")
+    return pixels
+
+
+Template = Annotated[str, AfterValidator(with_place)]
+Side = Annotated[int, AfterValidator(multiple_of_eight)]
+
+
 class Strict(BaseModel):
     """An unknown key is a typo, not an option."""
 
@@ -90,15 +98,15 @@ class ProviderEntry(BaseModel):
 
 class CategoryEntry(Strict):
     identity: bool = True
-    phrase: str = "{}"
-    values: list[str] | dict[str, str]
+    phrase: Template = "{}"
+    values: Annotated[list[str], Field(min_length=1)] | Annotated[dict[str, str], Field(min_length=1)]
 
 
 class TraitsFile(Strict):
     """A vocabulary of traits in a file of its own, so that suites and profiles share it."""
 
-    templates: list[str] = Field(min_length=1)
-    categories: dict[str, CategoryEntry]
+    templates: list[Template] = Field(min_length=1)
+    categories: dict[str, CategoryEntry] = Field(min_length=1)
 
 
 class ProfileFile(Strict):
@@ -107,7 +115,7 @@ class ProfileFile(Strict):
     version: Literal[1]
     profile: str
     models: ModelsEntry
-    size: tuple[int, int]
+    size: tuple[Side, Side]
     steps: int = Field(30, ge=1, le=1000)
     guidance: float = Field(5.0, ge=0, le=50)
     scheduler: str = "euler"
@@ -118,7 +126,7 @@ class ProfileFile(Strict):
     max_tokens: int = Field(77, ge=8)
     traits: str
     impostors: str | None = None
-    providers: dict[str, ProviderEntry]
+    providers: dict[str, ProviderEntry] = Field(min_length=1)
     training: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -149,6 +157,9 @@ def load_profile(name: str, root: Path) -> Profile:
     path = find_profile(name, root)
     document = read_yaml(path)
     file = validate(document, ProfileFile)
+    document.check_id(file.profile, "profile")
+    for provider in file.providers:
+        document.check_id(provider, "providers", provider)
     traits = path.parent / file.traits
     if not traits.is_file():
         raise document.error(f"there is no file {traits}", "traits")
@@ -172,7 +183,9 @@ def load_profile(name: str, root: Path) -> Profile:
         vocabulary=vocabulary,
         templates=templates,
         impostors=impostors,
-        providers={key: ProviderConfig(entry.adapter, entry.model_extra or {}) for key, entry in file.providers.items()},
+        providers={
+            name: ProviderConfig(entry.adapter, entry.model_extra or {}) for name, entry in file.providers.items()
+        },
         training=file.training,
     )
 
@@ -185,10 +198,25 @@ def load_traits(path: Path) -> tuple[dict[str, Vocabulary], tuple[str, ...]]:
 
 def to_vocabulary(entry: CategoryEntry) -> Vocabulary:
     """Values with their phrases; a list is phrased by the category's own `phrase`."""
-    values = entry.values if isinstance(entry.values, dict) else {value: entry.phrase.format(value) for value in entry.values}
-    return Vocabulary(values, entry.identity)
+    if isinstance(entry.values, dict):
+        return Vocabulary(entry.values, entry.identity)
+    return Vocabulary({value: entry.phrase.replace("{}", value) for value in entry.values}, entry.identity)
+
+
+def merge_vocabulary(known: Mapping[str, Vocabulary], added: Mapping[str, Vocabulary]) -> dict[str, Vocabulary]:
+    """Known categories with further alternatives, then new categories. What a known one is about stays as it is."""
+    merged = dict(known)
+    for name, extra in added.items():
+        old = merged.get(name, Vocabulary({}, extra.identity))
+        merged[name] = Vocabulary({**old.alternatives, **extra.alternatives}, old.identity)
+    return merged
+
+
+def extend_vocabulary(profile: Profile, suite: Suite) -> Profile:
+    """The profile with what a suite's `vocabulary:` adds."""
+    return replace(profile, vocabulary=merge_vocabulary(profile.vocabulary, suite.vocabulary))
 
 
 def profile_schema() -> dict[str, Any]:
-    """The JSON schema of profiles, for editors."""
+    """The JSON schema of profiles, for editors: suites/schema/profile.json."""
     return ProfileFile.model_json_schema()

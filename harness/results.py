@@ -7,7 +7,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -247,12 +247,19 @@ def suite_record(item: SuiteRun) -> dict[str, Any]:
         "thresholds": {name: to_record(bound) for name, bound in suite.thresholds.items()},
         "margin": suite.margin,
         "traits": to_record(list(item.traits)),
-        "calibration": to_record(item.calibration),
+        "calibration": calibration_record(item.calibration),
         "references": {split: list(images) for split, images in item.references.items()},
         "scorer": to_record(dict(item.scorer)),
         "recipe": to_record({name: dict(shared) for name, shared in item.recipe.items()}),
         "notes": list(item.notes),
     }
+
+
+def calibration_record(calibration: Any) -> dict[str, Any] | None:
+    """A `harness.calibrate.Calibration` with the reason why it must not gate, if there is one."""
+    if calibration is None or isinstance(calibration, Mapping):
+        return calibration and dict(calibration)
+    return {**to_record(calibration), "reason": getattr(calibration, "reason", "")}
 
 
 def relative(path: Path) -> str:
@@ -271,7 +278,7 @@ def _feedback(item: SuiteRun, provider: str) -> dict[str, Any]:
 class _Open(BaseModel):
     """A part of the file: what is promised is checked, what is added is kept."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", strict=True)
 
 
 class _Run(_Open):
@@ -282,8 +289,20 @@ class _Run(_Open):
 
 
 class _Gate(_Open):
-    verdict: Decision
+    verdict: Literal["pass", "fail", "inconclusive", "error"]
     reasons: list[str]
+
+
+class _Interval(_Open):
+    mean: float
+    low: float | None = None
+    high: float | None = None
+
+
+class _Versus(_Open):
+    diff: float
+    low: float | None = None
+    high: float | None = None
 
 
 class _Row(_Open):
@@ -292,12 +311,27 @@ class _Row(_Open):
     rank: int
     gate: bool
     emulated: bool
+    quality: _Interval | None = None
+    clip: _Interval | None = None
+    features: _Interval | None = None
+    ssim: _Interval | None = None
+    raw: dict[str, float] = {}
+    versus: dict[str, _Versus] = {}
+    outcomes: dict[str, int] = {}
+
+
+class _Score(_Open):
+    value: float | None = None
 
 
 class _Sample(_Open):
     image: str | None
     seed: int
-    scores: dict[str, dict[str, Any]]
+    scores: dict[str, _Score]
+
+
+class _Complaint(_Open):
+    message: str
 
 
 class _Case(_Open):
@@ -305,7 +339,23 @@ class _Case(_Open):
     case: str
     split: str
     provider: str
+    verdict: str | None = None
+    outcome: str | None = None
     samples: list[_Sample]
+    complaints: list[_Complaint] = []
+
+
+class _Advice(_Open):
+    message: str
+    priority: str
+
+
+class _Feedback(_Open):
+    recommendations: list[_Advice] = []
+
+
+class _Round(_Open):
+    gap: _Interval | None = None
 
 
 class _Results(_Open):
@@ -314,7 +364,8 @@ class _Results(_Open):
     leaderboard: list[_Row]
     cases: list[_Case]
     engine: dict[str, Any]
-    rounds: list[dict[str, Any]]
+    rounds: list[_Round]
+    feedback: list[_Feedback] = []
 
 
 def load_results(path: Path) -> dict[str, Any]:
@@ -395,7 +446,9 @@ def compare_recipes(baseline: Mapping[str, Any], suite: Mapping[str, Any], provi
     old = next((item for item in baseline.get("suites", ()) if item.get("name") == suite["name"]), None)
     if old is None:
         return Comparable(refused=(f"suite: the baseline has none called {suite['name']!r}",))
-    found = _differences("recipe", old.get("recipe", {}).get(provider, {}), suite.get("recipe", {}).get(provider, {}))
+    drawn, now = old.get("recipe", {}).get(provider, {}), suite.get("recipe", {}).get(provider, {})
+    shared = drawn.keys() & now.keys()  # a recipe holds what all its requests share: with fewer cases that is more
+    found = _differences("recipe", {name: drawn[name] for name in shared}, {name: now[name] for name in shared})
     before, after = dict(old.get("scorer", {})), dict(suite.get("scorer", {}))
     if len(before) > 1 and len(after) > 1:  # the parts say more than the hash over all of them
         before.pop("identity", None)

@@ -72,7 +72,7 @@ class Settings:
         """
         given = {name: value for name, value in (options or {}).items() if value is not None}
         root = root.resolve()
-        environment = {**{k: v for k, v in dotenv_values(root / ".env").items() if v}, **os.environ}
+        environment = read_environment(root)
         named = {name: str(given.get(name) or environment.get(VARIABLES[name]) or DEFAULTS[name]) for name in DEFAULTS}
         samples, retrain = given.get("samples"), int(given.get("retrain") or 0)
         if samples is not None and not 1 <= int(samples) <= 1_000:
@@ -101,6 +101,19 @@ class Settings:
         """A variable's value, or None when it is unset or empty."""
         found = self.environment.get(name)
         return found if found is not None and found.reveal() else None
+
+
+def read_environment(root: Path) -> dict[str, str]:
+    """The environment over `root`/.env; an empty variable is an unset one, as CI passes secrets that it lacks."""
+    try:
+        file = dotenv_values(root / ".env", interpolate=False, encoding="utf-8")  # a key may hold a dollar sign
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{root / '.env'}: is not UTF-8 text; save it as UTF-8") from error
+    return {name: value for name, value in {**file, **_set(os.environ)}.items() if value}
+
+
+def _set(variables: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in variables.items() if value}
 
 
 def parse_lora(text: str, root: Path) -> Lora:

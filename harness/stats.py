@@ -97,7 +97,7 @@ def p_below(interval: Interval, bound: float, level: float = LEVEL) -> float:
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order given: the family's error rate stays at the level they are held against."""
+    """Holm's adjusted p-values, in the order given: a family's error rate stays at its level."""
     order = sorted(range(len(ps)), key=lambda index: ps[index])
     adjusted, running = [0.0] * len(ps), 0.0
     for rank, index in enumerate(order):

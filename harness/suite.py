@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import itertools
+import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from harness.errors import nearest
-from harness.profile import CategoryEntry, Strict, to_vocabulary
-from harness.values import METRICS, Case, Lora, Subject, Suite, Threshold
-from harness.yamlfile import Document, read_yaml, validate
+from harness.profile import CategoryEntry, Strict, merge_vocabulary, profile_schema, to_vocabulary
+from harness.values import METRICS, Case, Lora, Subject, Suite, Threshold, Vocabulary
+from harness.yamlfile import Document, Place, read_yaml, validate
 
 if TYPE_CHECKING:
     from harness.profile import Profile
 
-ID = re.compile(r"[a-z0-9_.-]+")
-RESERVED = {"gate"}
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 WEIGHTS = {"clip": 0.4, "features": 0.4, "ssim": 0.2}
 QUALITY = Threshold(fail=0.6, warn=0.7)  # where a suite says nothing
 COMPETITOR = "best_competitor"
-TOKENS_A_LETTER = 0.5  # a text encoder's worst case is about a token for two letters of an unknown word
+CLIP_TOKENS = 77  # a smaller window is a small model's, and such a model knows few words
+MAX_CASES = 10_000  # of a matrix; a product grows faster than its author thinks
 
 
 class ThresholdEntry(Strict):
@@ -96,10 +96,12 @@ def load_suite(path: Path, profile: Profile | None = None) -> Suite:
     path = path.resolve()
     document = read_yaml(path)
     file = validate(document, SuiteFile)
-    check_names(document, file, profile)
+    added = {name: to_vocabulary(entry) for name, entry in file.vocabulary.items()}
+    vocabulary = merge_vocabulary(profile.vocabulary if profile else {}, added)
+    check_names(document, file, profile, vocabulary)
     subject = read_subject(document, file.subject, path.parent)
     if profile is not None:
-        check_trigger(document, subject.trigger, profile.max_tokens)
+        check_fit(document, subject, profile)
     total = sum(file.weights.values())
     return Suite(
         name=file.suite,
@@ -107,7 +109,7 @@ def load_suite(path: Path, profile: Profile | None = None) -> Suite:
         subject=subject,
         providers=tuple(file.providers),
         gate=tuple(file.gate),
-        cases=tuple(read_cases(document, file)),
+        cases=tuple(read_cases(document, file, vocabulary)),
         samples=file.samples,
         seed=file.seed,
         weights={name: weight / total for name, weight in file.weights.items()},
@@ -116,58 +118,57 @@ def load_suite(path: Path, profile: Profile | None = None) -> Suite:
         beat=tuple(file.beat),
         on_inconclusive=file.on_inconclusive,
         negative=file.negative,
+        vocabulary=added,
     )
-
-
-def extend_vocabulary(profile: Profile, path: Path) -> Profile:
-    """The profile with the categories that a suite adds under `vocabulary:`."""
-    added = validate(read_yaml(path), SuiteFile).vocabulary
-    extra = {name: to_vocabulary(entry) for name, entry in added.items()}
-    return replace(profile, vocabulary={**profile.vocabulary, **extra}) if extra else profile
 
 
 # --- checks that need more than one key ---------------------------------------------------------------------------
 
 
-def check_names(document: Document, file: SuiteFile, profile: Profile | None) -> None:
+def check_names(
+    document: Document, file: SuiteFile, profile: Profile | None, vocabulary: Mapping[str, Vocabulary]
+) -> None:
     """Ids, providers, metrics and categories are spelt as they are known elsewhere."""
-    check_id(document, file.suite, "suite")
-    known = list(profile.providers) if profile else file.providers
-    for key, names, choices in (
-        ("providers", file.providers, known),
-        ("gate", file.gate, file.providers),
-        ("beat", file.beat, [*file.providers, COMPETITOR]),
-    ):
-        for place, name in enumerate(names):
-            if name not in choices:
-                listed = " in the suite's providers" if key != "providers" else f" in profile {profile.name}" if profile else ""
-                raise document.error(f"no provider called {name!r}{listed}; {nearest(name, choices)}", key, place)
-            if name in names[:place]:
-                raise document.error(f"{name!r} stands here twice; remove one", key, place)
+    document.check_id(file.suite, "suite")
+    check_providers(document, file, profile)
     for name, weight in file.weights.items():
         if name not in WEIGHTS:
             raise document.error(f"no metric called {name!r}; {nearest(name, WEIGHTS)}", "weights", name)
-        if weight < 0:
+        if not 0 <= weight < math.inf:
             raise document.error("a weight is 0 or more", "weights", name)
     if sum(file.weights.values()) <= 0:
         raise document.error("the weights are all 0; raise one", "weights")
     check_metrics(document, file.thresholds, "thresholds")
-    categories = {**(profile.vocabulary if profile else {}), **file.vocabulary}
-    for name in file.subject.traits if isinstance(file.subject.traits, dict) else ():
-        if profile and name not in categories:
-            raise document.error(f"no category called {name!r}; {nearest(name, categories)}", "subject", "traits", name)
     for number, case in enumerate(file.cases):
         check_metrics(document, case.thresholds, "cases", number, "thresholds")
-        for name in case.expect if profile else ():
-            if name not in categories:
-                raise document.error(f"no category called {name!r}; {nearest(name, categories)}", "cases", number, "expect", name)
+    if profile is not None:
+        check_categories(document, file, vocabulary)
 
 
-def check_id(document: Document, name: str, *place: str | int) -> None:
-    if not ID.fullmatch(name):
-        raise document.error(f"{name!r} is not an id; use a-z, 0-9, _, . and - only", *place)
-    if name in RESERVED:
-        raise document.error(f"{name!r} is reserved for the suite's verdict; choose another", *place)
+def check_providers(document: Document, file: SuiteFile, profile: Profile | None) -> None:
+    """The profile has the suite's providers, the suite those that gate or are to be beaten, and none stands twice."""
+    for key, names, choices, owner in (
+        ("providers", file.providers, profile.providers if profile else file.providers, "the profile"),
+        ("gate", file.gate, file.providers, "the suite's providers"),
+        ("beat", file.beat, [*file.providers, COMPETITOR], "the suite's providers"),
+    ):
+        for place, name in enumerate(names):
+            if name not in choices:
+                raise document.error(f"no provider called {name!r} in {owner}; {nearest(name, choices)}", key, place)
+            if name in names[:place]:
+                raise document.error(f"{name!r} stands here twice; remove one", key, place)
+
+
+def check_categories(document: Document, file: SuiteFile, known: Mapping[str, Vocabulary]) -> None:
+    """Traits and expectations name categories that can be measured."""
+    traits = file.subject.traits if isinstance(file.subject.traits, dict) else {}
+    named: list[tuple[str, Place]] = [(name, ("subject", "traits", name)) for name in traits]
+    for number, case in enumerate(file.cases):
+        named += [(name, ("cases", number, "expect", name)) for name in case.expect]
+    for name, place in named:
+        if name not in known:
+            remedy = f"{nearest(name, known)}; a new one is added under `vocabulary:`"
+            raise document.error(f"no category called {name!r}; {remedy}", *place)
 
 
 def check_metrics(document: Document, bounds: Mapping[str, Bound], *place: str | int) -> None:
@@ -176,13 +177,19 @@ def check_metrics(document: Document, bounds: Mapping[str, Bound], *place: str |
             raise document.error(f"no metric called {name!r}; {nearest(name, METRICS)}", *place, name)
         if isinstance(bound, float) and not 0 <= bound <= 1:
             raise document.error(f"{bound} is no calibrated score; thresholds lie in [0, 1]", *place, name)
-        if isinstance(bound, ThresholdEntry) and bound.fail is not None and bound.warn is not None and bound.warn < bound.fail:
-            raise document.error(f"warn {bound.warn} is below fail {bound.fail}; swap them", *place, name)
+        fail, warn = (bound.fail, bound.warn) if isinstance(bound, ThresholdEntry) else (None, None)
+        if fail is not None and warn is not None and warn < fail:
+            raise document.error(f"warn {warn} is below fail {fail}; swap them", *place, name)
 
 
-def check_trigger(document: Document, trigger: str, max_tokens: int) -> None:
-    if len(trigger) * TOKENS_A_LETTER > max_tokens - 2:
-        raise document.error(f"longer than the text encoder's window of {max_tokens} tokens; shorten it", "subject", "trigger")
+def check_fit(document: Document, subject: Subject, profile: Profile) -> None:
+    """What the suite leaves to the profile is there, and the trigger fits into the text encoder's window."""
+    if least_tokens(subject.trigger) > profile.max_tokens - 2:
+        message = f"longer than the text encoder's window of {profile.max_tokens} tokens; shorten it"
+        raise document.error(message, "subject", "trigger")
+    if subject.impostors is None and profile.impostors is None:
+        remedy = f"name a folder with pictures of others: profile {profile.name} has none"
+        raise document.error(f"impostors is missing; {remedy}", "subject")
 
 
 # --- from entries to values ---------------------------------------------------------------------------------------
@@ -194,12 +201,17 @@ def read_subject(document: Document, entry: SubjectEntry, folder: Path) -> Subje
     if not references.is_dir():
         remedy = "make it, with the pictures in train/ and held_out/, or run `harness init PICTURES`"
         raise document.error(f"there is no folder {references}; {remedy}", "subject", "references")
+    if entry.split == "folders" and not any((references / name).is_dir() for name in ("train", "held_out")):
+        remedy = "make train/ and held_out/ in it, or write `split: auto`"
+        raise document.error(f"{references} is not split; {remedy}", "subject", "references")
     impostors = (folder / entry.impostors).resolve() if entry.impostors else None
     if impostors is not None and not impostors.is_dir():
         raise document.error(f"there is no folder {impostors}", "subject", "impostors")
     lora = LoraEntry(file=entry.lora, strength=1.0) if isinstance(entry.lora, str) else entry.lora
     if lora is not None and not lora.file.endswith(".safetensors"):
-        raise document.error(f"{lora.file!r}: a LoRA is a .safetensors file; other formats can run code", "subject", "lora")
+        raise document.error(
+            f"{lora.file!r}: a LoRA is a .safetensors file; other formats can run code", "subject", "lora"
+        )
     return Subject(
         name=entry.name,
         trigger=entry.trigger,
@@ -220,19 +232,19 @@ def read_thresholds(bounds: Mapping[str, Bound]) -> dict[str, Threshold]:
     }
 
 
-def read_cases(document: Document, file: SuiteFile) -> Iterator[Case]:
+def read_cases(document: Document, file: SuiteFile, vocabulary: Mapping[str, Vocabulary]) -> Iterator[Case]:
     """The listed cases, then the matrix; an id stands once."""
-    seen: dict[str, str] = {}
-    entries = [(entry, ("cases", number)) for number, entry in enumerate(file.cases)]
-    entries += [(entry, ("matrix",)) for entry in expand_matrix(document, file.matrix)]
+    entries: list[tuple[CaseEntry, Place]] = [(entry, ("cases", number)) for number, entry in enumerate(file.cases)]
+    entries += [(entry, ("matrix",)) for entry in expand_matrix(document, file.matrix, vocabulary)]
     if not entries:
         raise document.error("no case: add `cases:` or `matrix:`")
+    seen: dict[str, int] = {}
     for entry, place in entries:
-        at = (*place, "id") if place[0] == "cases" else place
-        check_id(document, entry.id, *at)
+        at = place if place == ("matrix",) else (*place, "id")
+        document.check_id(entry.id, *at)
         if entry.id in seen:
-            raise document.error(f"{entry.id!r} is the id of {seen[entry.id]} too; choose another", *at)
-        seen[entry.id] = "cases" if place[0] == "cases" else "the matrix"
+            raise document.error(f"{entry.id!r} is the id of the case in line {seen[entry.id]}; choose another", *at)
+        seen[entry.id] = document.line(place)
         yield Case(
             suite=file.suite,
             id=entry.id,
@@ -254,52 +266,93 @@ def fill(document: Document, text: str, values: Mapping[str, str], place: Sequen
     return PLACEHOLDER.sub(lambda match: values[match[1]], text)
 
 
-def expand_matrix(document: Document, matrix: Mapping[str, Any]) -> Iterator[CaseEntry]:
-    """The product of the lists, each combination one case; what a list is called is what its value is expected to be."""
+def expand_matrix(
+    document: Document, matrix: Mapping[str, Any], vocabulary: Mapping[str, Vocabulary]
+) -> Iterator[CaseEntry]:
+    """The product of the lists, each combination one case; values of a category's own alternatives are expected too."""
     if not matrix:
         return
-    prompt = matrix.get("prompt")
+    prompt, split = matrix.get("prompt"), matrix.get("split", "open")
     if not isinstance(prompt, str):
         raise document.error("a matrix needs a `prompt` with a {placeholder} for each list", "matrix")
+    if split not in ("open", "locked"):
+        raise document.error(f"must be open or locked (found {split!r})", "matrix", "split")
     lists = {name: values for name, values in matrix.items() if name not in {"prompt", "split"}}
     for name, values in lists.items():
         if not isinstance(values, list) or not values:
             raise document.error("must be a list of values", "matrix", name)
-    split: Any = matrix.get("split", "open")
-    if split not in ("open", "locked"):
-        raise document.error(f"must be open or locked (found {split!r})", "matrix", "split")
-    for values in itertools.product(*lists.values()):
-        chosen = dict(zip(lists, values, strict=True))
-        case_id = "-".join(re.sub(r"[^a-z0-9_.]+", "-", value.lower()).strip("-") for value in values)
-        text = fill(document, prompt, {"trigger": "{trigger}", **chosen}, ("matrix", "prompt"))
-        yield CaseEntry(id=case_id, prompt=text, split=split)
+        if name not in PLACEHOLDER.findall(prompt):
+            raise document.error(f"the prompt does not use it; write {{{name}}} there", "matrix", name)
+    if (count := math.prod(len(values) for values in lists.values())) > MAX_CASES:
+        raise document.error(f"{count:,} combinations; {MAX_CASES:,} are the most", "matrix")
+    for chosen in itertools.product(*lists.values()):
+        values = dict(zip(lists, chosen, strict=True))
+        yield CaseEntry(
+            id="-".join(re.sub(r"[^a-z0-9_.]+", "-", value.lower()).strip("-") for value in chosen),
+            prompt=fill(document, prompt, {"trigger": "{trigger}", **values}, ("matrix", "prompt")),
+            expect={
+                name: value
+                for name, value in values.items()
+                if name in vocabulary and value in vocabulary[name].alternatives
+            },
+            split=split,
+        )
 
 
 # --- before anything is drawn -------------------------------------------------------------------------------------
 
 
 def lint_suite(suite: Suite, profile: Profile) -> list[str]:
-    """What is allowed and still worth a word: prompts too long for the encoder, words that the vocabulary lacks."""
-    known = {word for category in profile.vocabulary.values() for text in category.alternatives.values() for word in words(text)}
-    notes = []
-    for case in suite.cases:
-        said = words(case.prompt.replace(suite.subject.trigger, ""))
-        if len(words(case.prompt)) + case.prompt.count(",") > profile.max_tokens - 2:
-            notes.append(f"line {case.line}: {case.id}: longer than the encoder's {profile.max_tokens} tokens; its end is lost")
-        unknown = sorted(set(said) - known) if profile.max_tokens < 77 else []
-        if unknown:
-            notes.append(f"line {case.line}: {case.id}: the embedded models do not know {', '.join(unknown)}")
-    if len(suite.cases) - sum(case.split == "locked" for case in suite.cases) < 8:
+    """What is allowed and still worth a word: truncated prompts, words nobody knows, too little to prove anything."""
+    vocabulary = merge_vocabulary(profile.vocabulary, suite.vocabulary)
+    phrases = [text for category in vocabulary.values() for text in category.alternatives.values()]
+    known = {word for text in phrases for word in words(text)}
+    notes = [
+        f"line {case.line}: {case.id}: {note}"
+        for case in suite.cases
+        for note in lint_case(case, suite.subject.trigger, profile.max_tokens, vocabulary, known)
+    ]
+    if sum(case.split == "open" for case in suite.cases) < 8:
         notes.append("fewer than 8 open cases: intervals will be wide; more prompts help more than more seeds")
     if not any(case.split == "locked" for case in suite.cases):
         notes.append("no locked case: --retrain has nothing to prove a challenger on")
+    if not suite.gate:
+        notes.append("no gate: nothing can turn the run red; name a provider under `gate:`")
     return notes
+
+
+def lint_case(
+    case: Case, trigger: str, max_tokens: int, vocabulary: Mapping[str, Vocabulary], known: set[str]
+) -> Iterator[str]:
+    """One case's notes."""
+    if least_tokens(case.prompt) > max_tokens - 2:
+        yield f"longer than the encoder's {max_tokens} tokens; its end is lost: shorten the prompt"
+    if trigger.lower() not in case.prompt.lower():
+        yield "does not say {trigger}, so the LoRA may not answer"
+    unknown = sorted(set(words(case.prompt.lower().replace(trigger.lower(), ""))) - known)
+    if unknown and max_tokens < CLIP_TOKENS:
+        yield f"the profile's small models do not know {', '.join(unknown)}"
+    for name, value in case.expect.items():
+        alternatives = vocabulary[name].alternatives if name in vocabulary else {}
+        if value not in alternatives:
+            yield f"expects {name} {value!r}, which the vocabulary lacks; {nearest(value, alternatives)}"
 
 
 def words(text: str) -> list[str]:
     return re.findall(r"\w+", text.lower())
 
 
+def least_tokens(text: str) -> int:
+    """Tokens that any text encoder needs at least, start and end not counted: one a word, one a punctuation mark."""
+    return len(re.findall(r"\w+|[^\w\s]", text))
+
+
 def suite_schema() -> dict[str, Any]:
-    """The JSON schema of suites, for editors."""
+    """The JSON schema of suites, for editors: suites/schema/suite.json."""
     return SuiteFile.model_json_schema()
+
+
+def write_schemas(folder: Path) -> None:
+    """Both schemas as files, for the first line of suites and profiles."""
+    for name, schema in (("suite", suite_schema()), ("profile", profile_schema())):
+        (folder / f"{name}.json").write_text(json.dumps(schema, indent=2) + "\n", encoding="utf-8", newline="\n")

@@ -70,7 +70,7 @@ def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
 # --- the leaderboard ----------------------------------------------------------------------------------------------
 
 COLUMNS = ("#", "provider", "quality", "clip", "features", "ssim", "versus", "pictures")
-EXPENDABLE = ("ssim", "pictures", "clip", "features", "versus")
+EXPENDABLE = ("ssim", "clip", "features", "pictures", "versus")
 """What a narrow terminal goes without, in this order."""
 
 
@@ -139,13 +139,9 @@ def summary_text(results: Mapping[str, Any], width: int = 100, report: Path | No
 
 def round_text(number: int, record: Mapping[str, Any]) -> str:
     """One round of retraining in a line."""
-    end = "promoted" if record.get("promoted") else "refused"
-    why = record.get("reason") or ""
-    gap = record.get("gap") or record.get("versus_champion") or {}
-    middle = gap.get("mean", gap.get("diff")) if isinstance(gap, Mapping) else None
-    shown = (
-        f", challenger {bounds_text({**gap, 'mean': middle}, signed=True)} over champion" if middle is not None else ""
-    )
+    end = "promoted" if record.get("promoted") else str(record.get("verdict") or "refused")
+    gap, why = record.get("gap"), record.get("reason")
+    shown = f", challenger {bounds_text(gap, signed=True)} over champion" if gap else ""
     return clean(f"round {record.get('round', number)}: {end}{shown}" + (f"; {why}" if why else ""))
 
 

@@ -78,6 +78,18 @@ class Trait:
 
 
 @dataclass(frozen=True)
+class Vocabulary:
+    """One category of traits: its alternatives and how a prompt says each."""
+
+    alternatives: Mapping[str, str]  # value to phrase
+    identity: bool = True  # False: belongs to the scene, that is to the prompt
+
+    def phrase(self, value: str) -> str:
+        """How a prompt says a value; a value that is not listed is said as it is."""
+        return self.alternatives.get(value, value)
+
+
+@dataclass(frozen=True)
 class Subject:
     """Whom a suite is about. Paths are absolute."""
 
@@ -124,6 +136,7 @@ class Suite:
     beat: tuple[str, ...] = ()
     on_inconclusive: str = "warn"  # or "fail": exit code 11
     negative: str = ""
+    vocabulary: Mapping[str, Vocabulary] = field(default_factory=dict)  # what the suite adds to the profile's
 
     def seeds(self, samples: int | None = None, offset: int = 0) -> tuple[int, ...]:
         """The seeds of every case; a promotion uses an offset nobody has seen."""

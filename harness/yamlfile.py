@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
@@ -14,6 +15,9 @@ from pydantic import BaseModel, ValidationError
 from harness.errors import SuiteError, nearest
 
 MAX_BYTES, MAX_DEPTH, MAX_NODES = 2_000_000, 16, 300_000  # an alias counts each time it is used
+ID = re.compile(r"[a-z0-9_.-]+")
+PLAIN = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+RESERVED = frozenset({"gate"})
 Place = tuple[str | int, ...]
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Model = TypeVar("Model", bound=BaseModel)
@@ -38,6 +42,13 @@ class Document:
         where = spell(place)
         return SuiteError(f"{where}: {message}" if where else message, self.path, self.line(place))
 
+    def check_id(self, name: str, *place: str | int) -> None:
+        """Ids end up in test ids, file names and addresses, so they stay plain. Raises SuiteError."""
+        if not ID.fullmatch(name):
+            raise self.error(f"{name!r} is not an id; use a-z, 0-9, _, . and - only", *place)
+        if name in RESERVED:
+            raise self.error(f"{name!r} is reserved for the suite's verdict; choose another", *place)
+
 
 def spell(place: Place) -> str:
     """("cases", 2, "id") as people write it: cases[2].id."""
@@ -61,18 +72,32 @@ def read_yaml(path: Path) -> Document:
         raise SuiteError(f"{len(raw):,} bytes; {MAX_BYTES:,} are the most; split the suite", path)
     try:
         text = raw.decode("utf-8-sig")
+        check_depth(path, text)
         loader = Loader(text)
         node = loader.get_single_node()
     except UnicodeDecodeError as error:
-        raise SuiteError(f"is not UTF-8 text (byte {error.start})", path, raw[: error.start].count(b"\n") + 1) from error
+        line = raw[: error.start].count(b"\n") + 1
+        raise SuiteError(f"is not UTF-8 text (byte {error.start}); save it as UTF-8", path, line) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error)
         raise SuiteError(f"is not YAML: {problem}", path, mark.line + 1 if mark else None) from error
-    except RecursionError as error:
-        raise SuiteError(f"is nested deeper than {MAX_DEPTH} levels", path) from error
     reader = _Reader(path, loader)
     return Document(path, reader.build(node, (), 0) if node is not None else None, reader.lines)
+
+
+def check_depth(path: Path, text: str) -> None:
+    """Refuse deep nesting before a tree is built: libyaml builds it recursively, and its stack ends in a crash.
+
+    Raises:
+        SuiteError: too deep. yaml.YAMLError: not YAML.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            line = event.start_mark.line + 1 if event.start_mark else None
+            raise SuiteError(f"is nested deeper than {MAX_DEPTH} levels", path, line)
 
 
 class _Reader:
@@ -91,6 +116,8 @@ class _Reader:
             raise SuiteError(f"is nested deeper than {MAX_DEPTH} levels", self.path, line)
         if self.count > MAX_NODES:
             raise SuiteError(f"holds more than {MAX_NODES:,} values, aliases counted; is that meant?", self.path, line)
+        if isinstance(node, yaml.CollectionNode) and node.tag not in PLAIN:
+            raise SuiteError(f"{spell(place)}: not plain data: {node.tag}; remove the tag", self.path, line)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, place, depth)
         if isinstance(node, yaml.SequenceNode):
@@ -98,7 +125,8 @@ class _Reader:
         try:
             return self.loader.construct_object(node)
         except (yaml.YAMLError, ValueError) as error:
-            raise SuiteError(f"{spell(place)}: not plain data: {getattr(error, 'problem', error)}", self.path, line) from error
+            problem = getattr(error, "problem", error)
+            raise SuiteError(f"{spell(place)}: not plain data: {problem}", self.path, line) from error
 
     def _mapping(self, node: Any, place: Place, depth: int) -> dict[str, Any]:
         data: dict[str, Any] = {}
@@ -115,33 +143,62 @@ class _Reader:
 
 def validate(document: Document, model: type[Model]) -> Model:
     """The document as its model; the first error with file, line, key and the nearest right spelling."""
-    if not isinstance(document.data, dict):
+    if document.data is None:
         raise document.error("is empty; it must hold keys and values")
+    if not isinstance(document.data, dict):
+        raise document.error("must hold keys and values, `version: 1` first")
     try:
         return model.model_validate(document.data)
     except ValidationError as error:
-        first = min(error.errors(), key=lambda item: document.line(_place(item["loc"])))
-        raise _explain(document, model, first) from error
+        raise _explain(document, model, _most_telling(document, error.errors())) from error
+
+
+def _most_telling(document: Document, items: Sequence[Any]) -> Any:
+    """The first error in the file, less what only follows from another one.
+
+    A misspelt key is also a missing one, and a union (a number, or fail and warn) complains of each of its members,
+    of which the one that looked deepest understood the author best.
+    """
+    places = {id(item): _place(item["loc"]) for item in items}
+    typos = {places[id(item)][:-1] for item in items if item["type"] == "extra_forbidden"}
+
+    def follows(item: Any) -> bool:
+        place = places[id(item)]
+        deeper = any(len(other) > len(place) and other[: len(place)] == place for other in places.values())
+        return deeper or (item["type"] == "missing" and place[:-1] in typos)
+
+    return min((item for item in items if not follows(item)), key=lambda item: document.line(places[id(item)]))
+
+
+UNION_MEMBERS = re.compile(r"(float|str|int|bool|[A-Z]\w+Entry|(list|dict|literal)\[.*\])")
 
 
 def _place(location: tuple[int | str, ...]) -> Place:
     """A pydantic location without the names of union members that it mixes in."""
-    return tuple(part for part in location if isinstance(part, int) or not part.endswith("]") and part not in UNION_NOISE)
-
-
-UNION_NOISE = {"float", "str", "int", "bool", "ThresholdEntry", "LoraEntry", "VocabularyEntry", "SamplesEntry", "dict"}
+    return tuple(part for part in location if isinstance(part, int) or not UNION_MEMBERS.fullmatch(part))
 
 
 def _explain(document: Document, model: type[BaseModel], item: Any) -> SuiteError:
-    place = _place(item["loc"])
-    if item["type"] == "extra_forbidden":
-        known = fields_at(model, place[:-1])
-        return document.error(f"unknown key; {nearest(str(place[-1]), known)}", *place)
-    if item["type"] == "missing":
+    place, kind, found = _place(item["loc"]), item["type"], item["input"]
+    if kind == "extra_forbidden":
+        return document.error(f"unknown key; {nearest(str(place[-1]), fields_at(model, place[:-1]))}", *place)
+    if kind == "missing":
         return document.error("is missing; add it", *place)
-    message = item["msg"].removeprefix("Value error, ")
-    found = "" if isinstance(item["input"], dict | list) or item["type"] == "value_error" else f" (found {item['input']!r:.60})"
-    return document.error(f"{message[0].lower()}{message[1:]}{found}", *place)
+    message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if kind != "value_error" and not isinstance(found, dict | list):
+        message += f" (found {found!r:.60})"
+    return document.error(f"{message[0].lower()}{message[1:]}{_remedy(item)}", *place)
+
+
+def _remedy(item: Any) -> str:
+    """What to do about a value of the wrong kind, where that is more than its message says."""
+    found = item["input"]
+    if item["type"] == "literal_error" and isinstance(found, str):
+        choices = re.findall(r"'([^']*)'", str(item["ctx"]["expected"]))
+        return f"; {nearest(found, choices)}"
+    if item["type"] == "string_type" and not isinstance(found, dict | list | None):
+        return '; YAML reads it as something else than text: put it in "quotes"'
+    return ""
 
 
 def fields_at(model: type[BaseModel], place: Place) -> list[str]:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from harness.errors import LoraError, ModelError
 from harness.lora import read_header
-from harness.models import hash_model, library_class, locate_model, resolve_device, resolve_dtype
+from harness.models import choose_files, hash_model, library_class, locate_model, resolve_device, resolve_dtype
 from tests.tiny import make_context, save_lora, save_models
 
 
@@ -90,6 +90,36 @@ def test_an_absent_folder_and_an_absent_hub_model_say_what_to_do(tmp_path: Path)
         ModelError, match=r"'nobody/nothing-of-the-kind' is not in the cache folder .* `harness fetch sdxl`"
     ):
         locate_model("nobody/nothing-of-the-kind", tmp_path, "sdxl")
+
+
+def test_each_part_is_fetched_once_and_in_halves_where_there_are_any() -> None:
+    files = [
+        "README.md",
+        "model_index.json",
+        "sd_xl_base_1.0.safetensors",
+        "scheduler/scheduler_config.json",
+        "text_encoder/model.fp16.safetensors",
+        "text_encoder/model.safetensors",
+        "text_encoder/pytorch_model.bin",
+        "tokenizer/merges.txt",
+        "unet/diffusion_pytorch_model.fp16.safetensors",
+        "unet/diffusion_pytorch_model.safetensors",
+        "vae/diffusion_pytorch_model-00001-of-00002.safetensors",
+        "vae/model.onnx",
+    ]
+
+    assert choose_files(files) == [
+        "model_index.json",
+        "scheduler/scheduler_config.json",
+        "text_encoder/model.fp16.safetensors",
+        "tokenizer/merges.txt",
+        "unet/diffusion_pytorch_model.fp16.safetensors",
+        "vae/diffusion_pytorch_model-00001-of-00002.safetensors",
+    ]
+    assert choose_files(["config.json", "pytorch_model.bin", "model.safetensors"]) == [
+        "config.json",
+        "model.safetensors",
+    ]
 
 
 def test_a_folder_without_weights_or_with_broken_ones_is_no_model(tiny: Path, tmp_path: Path) -> None:

@@ -16,10 +16,24 @@ from harness.training.config import TrainConfig, changes, config_for, config_fro
 from harness.training.data import fit, train_pictures, with_trigger, without_trigger
 from harness.training.export import read_facts, read_tensors
 from harness.training.plan import Learner, plan_from_feedback
-from harness.training.trainer import STATE, Trained, curve, draw, is_prior, learning_rate_at, train
+from harness.training.trainer import (
+    STATE,
+    Loop,
+    Trained,
+    curve,
+    draw,
+    encode,
+    is_prior,
+    learning_rate_at,
+    open_unet,
+    train,
+    training_place,
+    without_lora,
+)
 from harness.values import Interval, Lora, Subject, Suite
 from tests.tiny import make_context, make_suite, save_models
 
+ROOT = Path(__file__).resolve().parent.parent
 SMALL = TrainConfig(steps=8, batch=2, rank=4, alpha=4, learning_rate=5e-3, warmup=2, checkpoint_every=4, prior_every=3)
 
 
@@ -246,6 +260,33 @@ def test_curves_are_thinned_to_a_hundred_points() -> None:
     points = curve([float(step) for step in range(950)])
 
     assert len(points) <= 100 and points[-1][0] == 950 and points[0] == (10, 4.5)
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not (ROOT / "fixtures/models/sdxl/unet").is_dir(), reason="the embedded models are not there yet")
+def test_a_short_real_training_brings_the_subject_nearer(tmp_path: Path) -> None:
+    import torch
+
+    from harness.models import Models
+    from harness.profile import load_profile
+
+    profile = load_profile("embedded", ROOT)
+    models = Models(profile, SimpleNamespace(root=ROOT))
+    subject = Subject("Aldar Kose", "aldar kose", ROOT / "references" / "aldar_kose")
+    config = config_for({**profile.training, "steps": 40}, pictures=12)
+
+    made = train(config, subject, profile, models, tmp_path / "lora.safetensors")
+
+    device, dtype = training_place(config, models)
+    data, schedule = encode(train_pictures(subject), config, subject, profile, models, dtype)
+    unet = open_unet(config, profile, models, dtype, made.path)
+    loop = Loop(config, data, unet, schedule, device, dtype, tmp_path / "none", "", {})
+    chances = [draw(replace(config, caption_dropout=0.0), 1000 + number, data, 1000) for number in range(6)]
+    with torch.no_grad(), loop.autocast():
+        learnt = [float(loop.loss(chance, prior=False)) for chance in chances]
+        with without_lora(unet):
+            before = [float(loop.loss(chance, prior=False)) for chance in chances]
+    assert sum(learnt) < 0.95 * sum(before), f"{learnt} against {before}"
 
 
 # --- the plan -----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What travels between the engine and those around it: progress to whoever watches, and the ground of an improve loop."""
+"""What travels between the engine and those around it: progress, and the ground of an improve loop."""
 
 from __future__ import annotations
 
@@ -47,7 +47,19 @@ class ScorerLike(Protocol):
         """Metric to score, one mapping a picture, in order."""
         ...
 
-    def calibration(self) -> Any: ...
+    def calibration(self) -> Any:
+        """`harness.calibrate.Calibration`, or None when nothing may be said of it."""
+        ...
+
+    def applied(self, pairs: Sequence[tuple[bytes, bytes]], keys: int | None = None, lora: Lora | None = None) -> Any:
+        """`harness.metrics.Applied` from pictures of the same prompts and seeds, with the LoRA and without it."""
+        ...
+
+    def evidence(
+        self, provider: str, results: Sequence[CaseResult], lora: Lora | None = None, applied: Any = None
+    ) -> Any:
+        """`harness.metrics.Evidence`: the facts from which a cause is told."""
+        ...
 
 
 class Evaluate(Protocol):

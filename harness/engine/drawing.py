@@ -6,14 +6,14 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 
 from harness.engine.pictures import BadPicture, check_picture
 from harness.engine.plan import Task
 from harness.errors import HarnessError, StoreError
 from harness.store import Journal, Store
-from harness.values import Drawing, Outcome, Request, Sample, to_record
+from harness.values import Drawing, Outcome, Sample, to_record
 
 
 class Drawer:
@@ -48,7 +48,7 @@ class Drawer:
                 self.cached += len(found)
         return [task for task in tasks if task.request.key not in self.samples]
 
-    def draw(self, tasks: Sequence[Task]) -> Iterator[Sample]:
+    def draw(self, tasks: Sequence[Task]) -> Generator[Sample, None, None]:
         """Draw one chunk, all of one provider; every task ends as a sample, with a picture or with an outcome.
 
         Raises:
@@ -58,15 +58,16 @@ class Drawer:
         for start in range(0, len(tasks), size):
             yield from self._draw(tasks[start : start + size])
 
-    def _draw(self, tasks: Sequence[Task]) -> Iterator[Sample]:
+    def _draw(self, tasks: Sequence[Task]) -> Generator[Sample, None, None]:
         provider, done = tasks[0].provider, 0
         started = time.perf_counter()
         try:
             for drawing in provider.draw([task.request for task in tasks]):
-                if done == len(tasks) or self._cancelled():
+                if done < len(tasks):  # cancelled or not: what came was paid for
+                    yield self._keep(tasks[done], drawing, len(tasks))
+                    done += 1
+                if self._cancelled():
                     break
-                yield self._keep(tasks[done], drawing, len(tasks))
-                done += 1
         except StoreError:
             raise
         except Exception as error:
@@ -79,7 +80,7 @@ class Drawer:
         if done < len(tasks) and not self._cancelled():
             yield from self._give_up(tasks[done:], f"answered {done} of {len(tasks)} requests", 0.0)
 
-    def _halve(self, tasks: Sequence[Task]) -> Iterator[Sample]:
+    def _halve(self, tasks: Sequence[Task]) -> Generator[Sample, None, None]:
         """Out of memory: smaller batches from now on, and on with the work."""
         free_memory()
         half = max(1, len(tasks) // 2)
@@ -88,7 +89,7 @@ class Drawer:
         yield from self._draw(tasks[:half])
         yield from self.draw(tasks[half:])
 
-    def _give_up(self, tasks: Sequence[Task], message: str, seconds: float) -> Iterator[Sample]:
+    def _give_up(self, tasks: Sequence[Task], message: str, seconds: float) -> Generator[Sample, None, None]:
         for task in tasks:
             drawing = Drawing(Outcome.PROVIDER_ERROR, message=message, seconds=seconds / len(tasks))
             yield self._keep(task, drawing, len(tasks))
@@ -157,7 +158,3 @@ def explain(error: Exception, batch: int) -> str:
         return str(error)
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"
-
-
-def batch_size(request: Request) -> int:
-    return max(1, request.batch)

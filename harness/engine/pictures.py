@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 FORMATS = ("PNG", "JPEG", "WEBP")
 BYTES_CAP = 100_000_000
 PIXEL_CAP = 64_000_000  # 8,000 x 8,000; decoding takes 3 bytes a pixel
-ON_THIS_MACHINE = ("local/", "flat/")  # adapters whose pictures are exactly as asked for, and whose blanks are a finding
+ON_THIS_MACHINE = ("local/", "flat/")  # adapters whose size is exactly as asked for, and whose blanks are a finding
 
 
 class BadPicture(ValueError):
@@ -90,7 +90,7 @@ def encode(image: Image.Image) -> bytes:
 
 
 def is_blank(image: Image.Image) -> bool:
-    return all(low == high for low, high in image.getextrema())
+    return image.getcolors(1) is not None  # None: more than one colour
 
 
 def fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -98,11 +98,3 @@ def fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     from PIL import Image, ImageOps
 
     return ImageOps.fit(image, size, Image.Resampling.LANCZOS)
-
-
-def difference(one: bytes, other: bytes) -> float:
-    """Mean absolute difference of two pictures of one size, in grey levels (0 to 255)."""
-    from PIL import ImageChops, ImageStat
-
-    stat = ImageStat.Stat(ImageChops.difference(decode(one), decode(other)))
-    return float(sum(stat.mean) / len(stat.mean))

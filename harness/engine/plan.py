@@ -1,4 +1,4 @@
-"""The plan: which pictures a set of jobs needs, in which order, in which batches. Pure but for the providers' hashes."""
+"""The plan: which pictures a set of jobs needs, in which order, in which batches."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def build_plan(
 
 
 def tasks_of(steps: Iterable[Step]) -> list[Task]:
-    """Every picture once, sorted by what must be loaded for it: adapter, model, LoRA, strength; then provider and case."""
+    """Every picture once, sorted by what must be loaded for it (adapter, model, LoRA), then by provider and case."""
     tasks: dict[str, Task] = {}
     for index, step in enumerate(steps):
         for request in step.requests if step.provider else ():

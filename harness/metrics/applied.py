@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,35 +43,26 @@ def check_applied(
         keys: how many weights of the file were loaded.
         strength: at which the LoRA was drawn.
     """
-    if strength == 0:
-        return Applied(
-            False, f"strength is 0: {lora} changes nothing; set a strength above 0", 0.0, keys, 0.0, strength
-        )
-    if keys == 0:
-        return Applied(False, f"{lora} was not loaded: none of its keys fits the model", 0.0, keys, 0.0, strength)
-    if not pairs:
-        return Applied(False, "there is no control pair: nothing was drawn with the LoRA off", 0.0, keys, 0.0, strength)
+    plain = {
+        f"strength is 0: {lora} changes nothing; set a strength above 0": strength == 0,
+        f"{lora} was not loaded: none of its keys fits the model": keys == 0,
+        "there is no control pair: nothing was drawn with the LoRA off": not pairs,
+    }
+    if reason := next((reason for reason, true in plain.items() if true), ""):
+        return Applied(False, reason, keys=keys, strength=strength)
     pixels = float(np.mean([pixel_difference(on, off) for on, off in pairs]))
     distance = clip_distance(pairs, embed) if embed else 0.0
-    facts: dict[str, Any] = {
-        "difference": distance,
-        "keys": keys,
-        "pixels": pixels,
-        "strength": strength,
-        "pairs": len(pairs),
-    }
+    facts = Applied(True, "", distance, keys, pixels, strength, len(pairs))
     if pixels <= PIXEL_NOISE:
         reason = (
             f"{lora} does nothing: with it on and off the same seeds differ by {pixels:.2f} of 255 levels, "
             f"which is rounding (at most {PIXEL_NOISE:g}); it was not loaded, or its weights are zero"
         )
-        return Applied(False, reason, **facts)
+        return replace(facts, ok=False, reason=reason)
     if embed and distance <= CLIP_NOISE:
-        reason = (
-            f"{lora} changes nothing that CLIP can see: mean distance {distance:.5f}, noise is up to {CLIP_NOISE:g}"
-        )
-        return Applied(False, reason, **facts)
-    return Applied(True, "", **facts)
+        reason = f"{lora} changes nothing that CLIP sees: mean distance {distance:.5f}, noise is up to {CLIP_NOISE:g}"
+        return replace(facts, ok=False, reason=reason)
+    return facts
 
 
 def pixel_difference(a: bytes, b: bytes) -> float:
@@ -86,6 +77,6 @@ def clip_distance(pairs: Sequence[tuple[bytes, bytes]], embed: Callable[[Sequenc
     return float(np.mean(1 - np.sum(vectors[0::2] * vectors[1::2], axis=1)))
 
 
-def applied_from(record: dict[str, Any]) -> Applied:
+def applied_from(record: Mapping[str, Any]) -> Applied:
     """The way back from `values.to_record`."""
     return Applied(**record)

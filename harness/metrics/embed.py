@@ -48,7 +48,7 @@ def open_picture(data: bytes) -> Image.Image:
 def normalize(vectors: Floats) -> Floats:
     """Unit length along the last axis; a zero vector stays zero."""
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return vectors / np.where(length > 0, length, 1)  # type: ignore[no-any-return]  # numpy stubs
+    return vectors / np.where(length > 0, length, 1)
 
 
 class Embeddings:
@@ -109,4 +109,4 @@ def softmax(cosines: Floats, scale: float) -> Floats:
     """Probabilities over the last axis."""
     logits = scale * np.asarray(cosines, np.float64)
     powers = np.exp(logits - logits.max(-1, keepdims=True))
-    return powers / powers.sum(-1, keepdims=True)  # type: ignore[no-any-return]  # numpy stubs
+    return powers / powers.sum(-1, keepdims=True)

@@ -50,7 +50,7 @@ def gather_evidence(
         message=lost[0].message if lost else "",
         clip=mean_or_none([sample.scores["clip"].value for sample in scored if "clip" in sample.scores]),
         train=mean_or_none([s.scores["clip"].details.get("train") for s in scored if "clip" in s.scores]),
-        agreement=calibration.agreement if calibration and not calibration.leave_one_out else None,
+        agreement=calibration.agreement if calibration and calibration.can_gate else None,
         likest=likest.most_common(1)[0][0] if likest else "",
         applied=applied,
     )

@@ -1,4 +1,4 @@
-"""Does the picture show the subject's traits, and what the case expects: CLIP zero-shot over each category's alternatives.
+"""Does the picture show the subject's traits, and what the case expects: CLIP zero-shot over alternatives.
 
 A raw text-image cosine cannot be held against a threshold (good and bad captions differ by 0.06), so each trait is a
 softmax over its alternatives, relative to what the references themselves reach.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,8 @@ def features_score(
     vector: Floats, measures: Sequence[Measure], questions: Mapping[str, Question], scale: float
 ) -> Score:
     """Reliability-weighted mean over the measurable traits of probability relative to the references', at most 1."""
-    found, raws = {}, []
+    found: dict[str, dict[str, Any]] = {}
+    raws = []
     for trait in measures:
         question = questions[trait.category]
         column = question.column(trait.value)
@@ -84,7 +86,7 @@ def features_score(
 
 def prompt_score(vector: Floats, expect: Mapping[str, str], questions: Mapping[str, Question], scale: float) -> Score:
     """The mean probability of what the case expects; it says nothing about who the picture shows."""
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for category, value in expect.items():
         question = questions[category]
         cosines = question.cosines(vector[None])[0]

@@ -1,4 +1,4 @@
-"""The one number that decides: the suite's weights over the calibrated scores, and the plain formula over the raw ones."""
+"""The one number that decides: the suite's weights over calibrated scores, and the plain formula over raw ones."""
 
 from __future__ import annotations
 

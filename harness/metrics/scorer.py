@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.calibrate import Calibration, Floats, calibration_from
 from harness.errors import ReferencesError
@@ -15,8 +16,9 @@ from harness.metrics.clip import clip_separation, crowd_similarity, self_similar
 from harness.metrics.embed import Embedder, Embeddings, open_picture
 from harness.metrics.evidence import Evidence, gather_evidence
 from harness.metrics.features import NONE, Question, measure_trait
-from harness.metrics.ssim import Plate, grey_square, plate_of, reference_band
-from harness.metrics.technical import contrast, sharpness
+from harness.metrics.ssim import detail_band, grey_square, plate_of, reference_band, sharpness
+from harness.metrics.technical import contrast
+from harness.profile import merge_vocabulary
 from harness.references import (
     Reading,
     References,
@@ -45,6 +47,7 @@ class Scorer:
     ) -> None:
         """`load` brings another embedder than the profile's CLIP."""
         self.suite, self.profile, self.store = suite, profile, store
+        self.vocabulary = merge_vocabulary(profile.vocabulary, suite.vocabulary)
         clip = models.model_hash(profile.models.clip)
         self._clip = clip
         self._embeddings = Embeddings(load or models.clip, store, digest([VERSION, clip, self._libraries]))
@@ -67,7 +70,7 @@ class Scorer:
                 "libraries": self._libraries,
                 "references": [set_hash(self.references.train), set_hash(self.references.held_out)],
                 "impostors": set_hash(self.impostors),
-                "vocabulary": to_record(self.profile.vocabulary),
+                "vocabulary": to_record(self.vocabulary),
                 "traits": dict(self.suite.subject.traits) if self.suite.subject.traits is not None else None,
                 "size": list(self.profile.size),
             }
@@ -84,8 +87,11 @@ class Scorer:
         return load_references(self.suite.subject)
 
     @cached_property
-    def impostors(self) -> tuple[Any, ...]:
-        return load_impostors(self.suite.subject.impostors or self.profile.impostors)
+    def impostors(self) -> tuple[Path, ...]:
+        folder = self.suite.subject.impostors or self.profile.impostors
+        if folder is None:
+            raise ReferencesError(f"{self.suite.path}: no impostors; name a folder with pictures of other subjects")
+        return load_impostors(folder)
 
     # --- what the references say --------------------------------------------------------------------------------------
 
@@ -94,7 +100,7 @@ class Scorer:
         """Every category of the vocabulary as the train pictures show it, for the report."""
         known = self.store.memo("readings", self._ground_identity)
         if known is None:
-            known = to_record([self._read(category) for category in self.profile.vocabulary])
+            known = to_record([self._read(category) for category in self.vocabulary])
             self.store.put_memo("readings", self._ground_identity, known)
         return tuple(Reading(**record) for record in known)
 
@@ -124,11 +130,13 @@ class Scorer:
             raise ReferencesError(f"{self.suite.subject.references}: one picture has no other to be compared with")
         clip, scale = clip_separation(gallery, impostors), self._embeddings.logit_scale
         greys = [grey_square(open_picture(path.read_bytes())) for path in references.gallery]
+        plates = [plate_of(grey) for grey in greys]
         apart = not references.leave_one_out and len(references.train)
         agreement = clip.scale(float((self._vectors(references.train) @ gallery.T).mean())) if apart else 1.0
         return Calibration(
             clip=clip,
-            ssim=reference_band([plate_of(grey) for grey in greys]),
+            ssim=reference_band(plates),
+            detail=detail_band(plates),
             measures=tuple(
                 measure_trait(self._question(trait.category, trait.value), trait.value, gallery, scale)
                 for trait in self.traits()
@@ -186,7 +194,11 @@ class Scorer:
 
         found = gather_evidence(provider, results, applied, self.calibration())
         images = [sample.image for result in results for sample in result.scored if sample.image]
-        vectors = self.embed([self.store.image(image) for image in images]) if images else ()
+        alike = (
+            self_similarity(self.embed([self.store.image(image) for image in images]), self.calibration())
+            if images
+            else None
+        )
         try:
             metadata = read_header(lora.path).metadata if lora else {}
         except LoraError:  # whoever loads the file says what is wrong with it
@@ -195,7 +207,7 @@ class Scorer:
             found,
             subject=self.suite.subject.name,
             trigger=self.suite.subject.trigger,
-            alike=self_similarity(vectors, self.calibration()) if len(vectors) else None,
+            alike=alike,
             lora=lora.path.name if lora else "",
             metadata=metadata,
             references=set_hash(self.references.train),
@@ -213,11 +225,11 @@ class Scorer:
 
     # --- questions ----------------------------------------------------------------------------------------------------
 
-    def _vectors(self, paths: Sequence[Any]) -> Floats:
+    def _vectors(self, paths: Sequence[Path]) -> Floats:
         return self._embeddings.files(paths)
 
     def _read(self, category: str) -> Reading:
-        vocabulary = self.profile.vocabulary[category]
+        vocabulary = self.vocabulary[category]
         question = self._question(category, next(iter(vocabulary.alternatives)))
         pictures = self._vectors(self.references.train or self.references.gallery)
         probabilities = question.probabilities(pictures, self._embeddings.logit_scale)
@@ -225,7 +237,7 @@ class Scorer:
 
     def _phrases(self, category: str, value: str) -> dict[str, str]:
         """The alternatives of a category with their phrases; a value the vocabulary lacks joins them."""
-        vocabulary = self.profile.vocabulary.get(category)
+        vocabulary = self.vocabulary.get(category)
         phrases = {item: vocabulary.phrase(item) for item in vocabulary.alternatives} if vocabulary else {}
         if value not in phrases:
             phrases[value] = value
@@ -234,7 +246,7 @@ class Scorer:
     def _question(self, category: str, value: str) -> Question:
         if (category, value) not in self._questions:
             phrases = self._phrases(category, value)
-            vocabulary = self.profile.vocabulary.get(category)
+            vocabulary = self.vocabulary.get(category)
             vectors = self._embeddings.phrases(list(phrases.values()), self.profile.templates)
             identity = vocabulary.identity if vocabulary else True
             self._questions[category, value] = Question(category, phrases, vectors, identity)

@@ -1,46 +1,80 @@
-"""Flat colours decided by prompt and seed: no model, no network, the same pixels every time.
+"""Flat colours or stripes decided by prompt, seed and LoRA: no model, no network, the same pixels every time.
 
-The provider for trying things out, and the control that every metric must condemn.
+The provider for trying things out, and the control that every metric must condemn. Options: `pattern: stripes`
+(default: one colour), `use: lora` (the LoRA under test decides too).
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from harness.values import Case, Drawing, Outcome, Request, Suite, digest
+from harness.errors import SuiteError, nearest
+from harness.values import Case, Drawing, Outcome, Request, Suite, digest, hash_file
 
 if TYPE_CHECKING:
     from harness.profile import ProviderConfig
     from harness.providers import Context
 
 ADAPTER = "flat/1"
+OPTIONS = ("pattern", "use")
 
 
 class FlatProvider:
-    """Draws pictures of one colour."""
+    """Draws pictures of one colour, or of two in stripes."""
 
     emulated = False
 
     def __init__(self, name: str, config: ProviderConfig, context: Context) -> None:
-        self.name, self.size = name, context.profile.size
+        self.name, self.context = name, context
+        for key in config.options:
+            if key not in OPTIONS:
+                raise SuiteError(f"provider {name!r}: no option called {key!r}; {nearest(key, OPTIONS)}")
+        self.pattern = str(config.options.get("pattern", "colour"))
+        self.use = str(config.options.get("use", ""))
 
     def missing(self) -> str:
         return ""
 
     def requests(self, suite: Suite, case: Case, seeds: Sequence[int]) -> tuple[Request, ...]:
-        width, height = self.size
-        return tuple(Request(ADAPTER, "flat colour", case.prompt, seed, width, height) for seed in seeds)
+        """One request a seed; a LoRA at strength 0 asks for the pictures without one."""
+        profile = self.context.profile
+        lora = (self.context.settings.lora or suite.subject.lora) if self.use == "lora" else None
+        applied = lora if lora and lora.strength else None
+        width, height = profile.size
+        template = Request(
+            adapter=ADAPTER,
+            model=f"flat {self.pattern}",
+            prompt=case.prompt,
+            seed=0,
+            width=width,
+            height=height,
+            lora=hash_file(applied.path) if applied else "",
+            strength=applied.strength if applied else 0.0,
+            batch=profile.batch,
+        )
+        return tuple(replace(template, seed=seed) for seed in seeds)
 
     def draw(self, requests: Sequence[Request]) -> Iterator[Drawing]:
-        from PIL import Image
-
         for request in requests:
-            color = "#" + digest([request.prompt, request.seed])[:6]
-            buffer = io.BytesIO()
-            Image.new("RGB", (request.width, request.height), color).save(buffer, "PNG")
-            yield Drawing(Outcome.OK, buffer.getvalue())
+            yield Drawing(Outcome.OK, flat_picture(request))
 
     def close(self) -> None:
         """Nothing to give back."""
+
+
+def flat_picture(request: Request) -> bytes:
+    """PNG in colours, and with stripes of a width, that the request decides."""
+    from PIL import Image, ImageDraw
+
+    code = bytes.fromhex(digest([request.prompt, request.seed, request.lora, request.strength]))
+    image = Image.new("RGB", (request.width, request.height), tuple(code[:3]))
+    if request.model.endswith("stripes"):
+        pen, step = ImageDraw.Draw(image), 4 + code[6] % 8
+        for left in range(0, request.width, 2 * step):
+            pen.rectangle((left, 0, left + step - 1, request.height), fill=tuple(code[3:6]))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

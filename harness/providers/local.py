@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import LoraError, SuiteError, nearest
@@ -40,6 +41,7 @@ class LocalProvider:
         if not isinstance(self.blur, int | float) or not 0 <= self.blur <= 100:
             raise self._wrong(f"blur {self.blur!r}: a radius of 0 to 100 pixels")
         self._loras: dict[str, Lora] = {}  # SHA-256 to the file that had it when it was asked for
+        self._checked: set[Path] = set()  # files whose kind is known to be right
 
     def missing(self) -> str:
         return ""
@@ -107,7 +109,9 @@ class LocalProvider:
         lora = self.context.settings.lora or suite.subject.lora
         if lora is None:
             raise LoraError(f"{suite.path}: provider {self.name!r} needs a LoRA; set subject.lora or give --lora FILE")
-        read_header(lora.path)  # a wrong file is told while planning, before any model is loaded
+        if lora.path not in self._checked:
+            read_header(lora.path)  # a wrong file is told while planning, before any model is loaded
+            self._checked.add(lora.path)
         if lora.strength == 0:
             return "", 0.0
         sha = hash_once(lora.path)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.calibrate import Floats
+from harness.calibrate import LEAST_RELIABILITY, Floats, above_chance
 from harness.values import Trait
 
 LEAST_SHARE = 0.6  # of the train pictures that must agree before a value counts as the subject's
@@ -36,7 +36,11 @@ def read_category(category: str, phrases: Mapping[str, str], probabilities: Floa
     mean = probabilities.mean(0)
     best = int(np.argmax(mean))
     share = float(np.mean(probabilities.argmax(1) == best))
-    reason = "" if share >= LEAST_SHARE else f"the pictures differ: only {share:.0%} show {values[best]!r}"
+    reason = ""
+    if share < LEAST_SHARE:
+        reason = f"the pictures differ: only {share:.0%} show {values[best]!r}"
+    elif above_chance(float(mean[best]), len(values)) < LEAST_RELIABILITY:
+        reason = f"unclear: {values[best]!r} gets {mean[best]:.0%} of {len(values)} alternatives"
     return Reading(category, values[best], phrases[values[best]], share, float(mean[best]), identity, reason)
 
 

@@ -34,7 +34,8 @@ class Journal:
                 stream.flush()
                 os.fsync(stream.fileno())
         except OSError as error:
-            raise StoreError(f"{self.path}: cannot be written ({error.strerror}); free some space or use --store DIR") from error
+            said = f"{self.path}: cannot be written ({error.strerror})"
+            raise StoreError(f"{said}; free some space or use --store DIR") from error
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Every whole event, oldest first; a line that was cut off is left out."""

@@ -6,11 +6,11 @@ import errno
 import hashlib
 import io
 import json
+import logging
 import os
 import sqlite3
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,6 +25,7 @@ from harness.values import Outcome, Request, Sample, Score, canonical_json, samp
 if TYPE_CHECKING:
     import numpy as np
 
+LOG = logging.getLogger(__name__)
 BUSY_S = 60.0  # how long a write waits for another process's
 AT_ONCE = 500  # keys in one question; SQLite's oldest limit is 999
 Notice = Callable[[str], None]
@@ -35,6 +36,7 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder).resolve()
+        self.notices: list[str] = []  # what people should know: damage that was found, and what is done about it
         self._lock = threading.RLock()
         with self._translated():
             for name in ("images", "arrays", "journal"):
@@ -76,7 +78,7 @@ class Store:
 
     def image_path(self, sha: str) -> Path:
         """Where a picture lies, for links and for people; it need not exist."""
-        return self._path("images", "png", sha)
+        return image_path(self.folder, sha)
 
     # --- samples ----------------------------------------------------------------------------------------------------
 
@@ -85,7 +87,7 @@ class Store:
         return self.samples([request]).get(request)
 
     def samples(self, requests: Sequence[str]) -> dict[str, Sample]:
-        """Those of many requests that are there, whole: a picture that was altered or lost is warned about and left out."""
+        """Those of many requests that are there and whole; an altered or lost picture is told of and left out."""
         found: dict[str, Sample] = {}
         for start in range(0, len(requests), AT_ONCE):
             some = requests[start : start + AT_ONCE]
@@ -114,7 +116,7 @@ class Store:
         try:
             self.image(sample.image or "")
         except StoreError as error:
-            warnings.warn(f"{error}; it will be drawn again", stacklevel=4)
+            self._notice(f"{error}; it is drawn again")
             return False
         return True
 
@@ -151,7 +153,7 @@ class Store:
             try:
                 found: np.ndarray[Any, Any] = np.load(io.BytesIO(self._file("arrays", "npy", sha)), allow_pickle=False)
             except (StoreError, ValueError, EOFError) as error:
-                warnings.warn(f"{error}; it will be computed again", stacklevel=2)
+                self._notice(f"{error}; it is computed again")
                 return None
             return found
         return None
@@ -195,7 +197,7 @@ class Store:
                 if cancelled():
                     raise StoreError(f"{self.folder}: cancelled while waiting for another run") from None
                 if not told and notice:
-                    notice(f"another run is drawing into {self.folder}; waiting for it (--store DIR uses another place)")
+                    notice(f"another run draws into {self.folder}; waiting for it (--store DIR uses another place)")
                 told = True
         try:
             yield
@@ -205,7 +207,7 @@ class Store:
     # --- files and records ------------------------------------------------------------------------------------------
 
     def _path(self, kind: str, suffix: str, sha: str) -> Path:
-        return self.folder / kind / sha[:2] / f"{sha}.{suffix}"
+        return file_path(self.folder, kind, suffix, sha)
 
     def _put_file(self, kind: str, suffix: str, data: bytes) -> str:
         sha = hashlib.sha256(data).hexdigest()
@@ -219,7 +221,7 @@ class Store:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.replace(part, path)
+            part.replace(path)
         return sha
 
     def _file(self, kind: str, suffix: str, sha: str) -> bytes:
@@ -231,6 +233,11 @@ class Store:
         if hashlib.sha256(data).hexdigest() != sha:
             raise StoreError(f"{path}: its bytes are not those that were stored (damaged or tampered with)")
         return data
+
+    def _notice(self, text: str) -> None:
+        """Not a Python warning: the engine's threads must not die of it where warnings are errors."""
+        LOG.warning(text)
+        self.notices.append(text)
 
     def _query(self, question: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         with self._lock, self._translated():
@@ -253,3 +260,12 @@ class Store:
         except OSError as error:
             remedy = "free some space" if error.errno == errno.ENOSPC else "make it writable"
             raise StoreError(f"{self.folder}: {error.strerror or error}; {remedy}, or use --store DIR") from error
+
+
+def file_path(folder: Path, kind: str, suffix: str, sha: str) -> Path:
+    return folder / kind / sha[:2] / f"{sha}.{suffix}"
+
+
+def image_path(folder: Path, sha: str) -> Path:
+    """Where a store in `folder` keeps a picture; for those who only want to name it, and open no store."""
+    return file_path(folder, "images", "png", sha)

@@ -169,11 +169,12 @@ def load_encoders(profile: Any, models: Any, dtype: Any) -> Any:
     A copy of its own beside the one that draws: it is gone before the first step, and nobody's LoRA is in it.
     """
     import torch
-    from diffusers import AutoencoderKL, StableDiffusionXLPipeline
 
     folder = locate_model(profile.models.base, models.root, profile.name)
     parts: dict[str, Any] = {"unet": None}
     with quiet_libraries(), translated(profile.models.base):
+        from diffusers import AutoencoderKL, StableDiffusionXLPipeline
+
         if profile.models.vae:
             vae = locate_model(profile.models.vae, models.root, profile.name)
             parts["vae"] = AutoencoderKL.from_pretrained(vae, torch_dtype=torch.float32, **load_options(vae))

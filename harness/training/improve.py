@@ -66,6 +66,8 @@ def improve(context: ImproveContext) -> ImproveResult:
         except Cancelled:
             break
         except HarnessError as error:
+            if context.cancelled():
+                break
             rounds.append(round_.failed(error))
             break
         rounds.append(record)
@@ -253,10 +255,12 @@ class Round:
             "challenger": self._describe(challenger),
             **self._costs(),
         }
+        self.record["place"] = f"loras/{challenger.path.name}"  # in the store; a champion's own place is its suite's
         if not ruling.promoted:
             return self.record, None
         if self.own is None:
             return self.record, challenger
+        self.record["place"] = self.own.path.name
         promote(challenger.path, self.own.path, {**scores, "attempt": self.attempt}, reason)
         return self.record, self.own
 

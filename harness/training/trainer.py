@@ -264,17 +264,18 @@ class Loop:
         """Train whatever is left to do, then write the LoRA to `out`."""
         done = self.resume()
         self.unet.train()
-        began, said = time.monotonic(), time.monotonic()
+        began = said = time.monotonic()
         fresh: list[Tensor] = []
         for step in range(done, self.config.steps):
             fresh.append(self.step(step))
-            last, now = step + 1 == self.config.steps, time.monotonic()
+            last = step + 1 == self.config.steps
             due = last or (step + 1) % self.config.checkpoint_every == 0
-            if due or len(fresh) >= CHECK_EVERY:
+            late = time.monotonic() - said > LINE_EVERY
+            if due or late or len(fresh) >= CHECK_EVERY:
                 self.take(fresh, step)
-            if last or now - said > LINE_EVERY:
-                self.tell(step + 1, (now - began) / (step + 1 - done))
-                said = now
+            if last or late:
+                self.tell(step + 1, (time.monotonic() - began) / (step + 1 - done))
+                said = time.monotonic()
             if due:
                 self.seconds += time.monotonic() - began
                 began, done = time.monotonic(), step + 1
@@ -351,7 +352,7 @@ class Loop:
     def tell(self, done: int, seconds: float) -> None:
         """One line of progress; `seconds` a step."""
         recent = self.losses[-CURVE // 4 :]
-        loss = sum(recent) / len(recent) if recent else math.nan
+        loss = sum(recent) / len(recent)
         left = (self.config.steps - done) * seconds
         self.say(f"training {done}/{self.config.steps}  loss {loss:.4f}  {seconds:.2f} s a step  {left:.0f} s left")
 

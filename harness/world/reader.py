@@ -133,7 +133,8 @@ def fit(picture: Image.Image, size: int) -> Image.Image:
 
 def to_pixels(array: npt.NDArray[np.uint8]) -> Tensor:
     """(N, H, W, 3) uint8 to (N, 3, H, W) float 0..1, channels last in memory."""
-    return torch.from_numpy(array).permute(0, 3, 1, 2).float() / 255
+    owned = array if array.flags.writeable else array.copy()  # a bank's memory map is read-only, a tensor is not
+    return torch.from_numpy(owned).permute(0, 3, 1, 2).float() / 255
 
 
 def augment(pixels: Tensor, chance: np.random.Generator) -> Tensor:

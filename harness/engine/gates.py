@@ -1,0 +1,141 @@
+"""The suite's verdict on a gate provider: controls with the LoRA off, the baseline, and what the judge says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from harness.engine.plan import Step, plan_step
+from harness.engine.workshop import Workshop
+from harness.errors import HarnessError, LoraError
+from harness.values import CaseResult, Complaint, Decision, Job, Lora, Suite, Verdict, sample_from
+
+if TYPE_CHECKING:
+    from harness.metrics import Applied
+
+CONTROLS = 2  # cases whose first seed is drawn with the LoRA off as well
+
+
+@dataclass(frozen=True)
+class Control:
+    """A case drawn with the LoRA under test and without it."""
+
+    tested: Step
+    off: Step
+
+
+def lora_of(step: Step, override: Lora | None) -> Lora | None:
+    """The LoRA behind a step, also at strength 0; None for a provider that uses none."""
+    uses = any(request.lora for request in step.requests) or getattr(step.provider, "use", "") == "lora"
+    return (override or step.suite.subject.lora) if uses else None
+
+
+def plan_controls(workshop: Workshop, steps: Sequence[Step], promoted: Lora | None = None) -> list[Control]:
+    """The first cases of one gate provider once more, one seed each, at strength 0."""
+    controls = []
+    for step in steps[:CONTROLS]:
+        lora = lora_of(step, promoted or workshop.settings.lora)
+        if lora is None or not step.requests or not lora.strength:
+            continue
+        off = workshop.provider(step.job.provider, replace(lora, strength=0.0))
+        controls.append(Control(step, plan_step(step.suite, step.case, step.job, off, step.seeds[:1])))
+    return [control for control in controls if control.off.requests]
+
+
+def check_controls(
+    workshop: Workshop, controls: Sequence[Control], step: Step, promoted: Lora | None
+) -> Applied | None:
+    """Whether the LoRA was applied; None when none is under test, or its pictures could not be had."""
+    lora = lora_of(step, promoted or workshop.settings.lora)
+    if lora is None or step.error:
+        return None
+    pairs = []
+    for control in controls:
+        images = [workshop.drawer.samples.get(each.requests[0].key) for each in (control.tested, control.off)]
+        if all(sample and sample.image for sample in images):
+            on, off = (workshop.store.image(sample.image) for sample in images if sample and sample.image)
+            pairs.append((on, off))
+    if lora.strength and not pairs:
+        return None  # the missing pictures are complained of by themselves
+    found: Applied = workshop.scoring.scorer(step.suite).applied(pairs, count_keys(lora), lora)
+    return found
+
+
+def count_keys(lora: Lora) -> int | None:
+    """How many weights the file brings; the provider refuses a file of which any has no place in the model."""
+    from harness.lora import read_header
+
+    try:
+        return len(read_header(lora.path).keys)
+    except LoraError:
+        return None
+
+
+def judge_provider(
+    workshop: Workshop,
+    suite: Suite,
+    provider: str,
+    results: Mapping[str, Sequence[CaseResult]],
+    applied: Applied | None,
+    lora: Lora | None,
+) -> Verdict:
+    """The gate's verdict from everything the run has."""
+    from harness.judge import judge_gate
+
+    own = results.get(provider, ())
+    scorer, calibration, evidence = workshop.scoring.scorer(suite), None, None
+    if any(result.scored for result in own):  # without a picture there is nothing that the references could explain
+        calibration = scorer.calibration()
+        evidence = scorer.evidence(provider, own, lora, applied)
+    return judge_gate(
+        suite,
+        provider,
+        own,
+        others={name: items for name, items in results.items() if name != provider},
+        baseline=baseline_of(workshop, suite, provider),
+        applied=applied,
+        calibration=calibration,
+        evidence=evidence,
+    )
+
+
+def baseline_of(workshop: Workshop, suite: Suite, provider: str) -> list[CaseResult] | None:
+    """The provider's results in the baseline; None without one."""
+    path = workshop.settings.baseline
+    if path is None:
+        return None
+    from harness.results import load_results
+
+    return [
+        CaseResult(Job(suite.path.as_posix(), item["case"], provider), tuple(map(sample_from, item["samples"])))
+        for item in load_results(path)["cases"]
+        if item["suite"] == suite.name and item["provider"] == provider
+    ]
+
+
+def hold_baseline(workshop: Workshop, record: Mapping[str, Any], provider: str, verdict: Verdict) -> Verdict:
+    """A baseline of another recipe proves nothing, so it is refused; another dtype is only warned about.
+
+    Args:
+        record: of the suite in this run, as `harness.results.suite_record` makes it.
+    """
+    from harness.results import compare_recipes, load_results
+
+    path = workshop.settings.baseline
+    if path is None or verdict.decision is Decision.ERROR:
+        return verdict
+    try:
+        comparable = compare_recipes(load_results(path), record, provider)
+    except HarnessError as error:
+        return replace(verdict, decision=Decision.ERROR, complaints=(Complaint("baseline", str(error), "error"),))
+    warned = tuple(Complaint("baseline", f"{path.name}: {words}", "warn") for words in comparable.warned)
+    if comparable:
+        return replace(verdict, complaints=(*verdict.complaints, *warned))
+    said = "; ".join(comparable.refused)
+    message = f"{path.name} cannot be compared with this run: {said}; make a new baseline"
+    return replace(
+        verdict,
+        decision=Decision.ERROR,
+        complaints=(Complaint("baseline", message, "error"), *verdict.complaints, *warned),
+    )

@@ -1,0 +1,67 @@
+"""Pictures to scores: looked up by picture and scorer, found in batches where they are not known."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+from harness.engine.context import ScorerLike
+from harness.errors import EngineError
+from harness.store import Store
+from harness.values import Case, Score, Suite, digest
+
+AT_ONCE = 32  # pictures handed to a scorer together
+
+
+class Scoring:
+    """The scores of one run; safe for several threads, one of which scores at a time."""
+
+    def __init__(self, store: Store, make: Callable[[Suite], ScorerLike], *, fresh: bool = False) -> None:
+        """`fresh`: what earlier runs found does not count."""
+        self.store, self.fresh = store, fresh
+        self.lock = threading.RLock()  # models are not made for two threads
+        self._make = make
+        self._scorers: dict[str, ScorerLike] = {}
+        self._found: dict[tuple[str, str], Mapping[str, Score]] = {}
+
+    def scorer(self, suite: Suite) -> ScorerLike:
+        """The one scorer of a suite; another LoRA under test does not change it."""
+        with self.lock:
+            key = suite.path.as_posix()
+            if key not in self._scorers:
+                self._scorers[key] = self._make(suite)
+            return self._scorers[key]
+
+    def key(self, suite: Suite, case: Case) -> str:
+        """What a stored score depends on beside the picture: the scorer, and what the case expects to see."""
+        identity = self.scorer(suite).identity
+        return f"{identity}:{digest(dict(case.expect))[:16]}" if case.expect else identity
+
+    def score(self, suite: Suite, pictures: Sequence[tuple[Case, str]]) -> None:
+        """Make sure that every (case, SHA-256 of a picture) has its scores."""
+        with self.lock:
+            unknown: dict[tuple[str, str], Case] = {}
+            for case, image in pictures:
+                key = (image, self.key(suite, case))
+                if key not in self._found and not self._recall(key):
+                    unknown[key] = case
+            keys = list(unknown)
+            for start in range(0, len(keys), AT_ONCE):
+                some = keys[start : start + AT_ONCE]
+                items = [(unknown[key], self.store.image(key[0])) for key in some]
+                found = self.scorer(suite).score(items)
+                if len(found) != len(some):
+                    raise EngineError(f"{suite.path}: the scorer answered {len(found)} of {len(some)} pictures")
+                for key, scores in zip(some, found, strict=True):
+                    self.store.put_scores(*key, scores)
+                    self._found[key] = scores
+
+    def scores(self, suite: Suite, case: Case, image: str) -> Mapping[str, Score]:
+        """What `score` found."""
+        return self._found[image, self.key(suite, case)]
+
+    def _recall(self, key: tuple[str, str]) -> bool:
+        known = None if self.fresh else self.store.scores(*key)
+        if known is not None:
+            self._found[key] = known
+        return known is not None

@@ -1,0 +1,54 @@
+"""The record of a run as a page, a summary and the record itself: index.html, summary.md, results.json, images/."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.report.pictures import ImageStore, Pictures
+from harness.report.summary import summary_markdown
+from harness.results import load_results
+
+__all__ = ["rerender", "summary_markdown", "write_report"]
+
+
+def write_report(
+    results: Mapping[str, Any], store: ImageStore | None, folder: Path, *, beside: Path | None = None
+) -> Path:
+    """Write the whole report; returns the path of its page.
+
+    Args:
+        results: of `harness.results.build_results` or `load_results`.
+        store: where the pictures are; what it lacks is shown as missing.
+        folder: made when it is not there; `images/` in it holds the originals of this run and of no other.
+        beside: a folder of originals from an earlier report, asked where the store has nothing.
+    """
+    from harness.report.page import render_page
+
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = Pictures(store, folder / "images", beside)
+    page = render_page(results, pictures)
+    pictures.forget_others()
+    write_text(folder / "results.json", json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(folder / "summary.md", summary_markdown(results))
+    write_text(folder / "index.html", page)
+    return folder / "index.html"
+
+
+def rerender(results: Path, store: ImageStore | None, folder: Path) -> Path:
+    """Make the report of an earlier run again from its `results.json`; returns the path of the page.
+
+    Raises:
+        UsageError: the file is not there or is no record of a run.
+    """
+    return write_report(load_results(results), store, folder, beside=results.parent / "images")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file at once, so that a page that somebody reads is never half a page."""
+    part = path.with_name(path.name + ".part")
+    # a lone surrogate in a service's message must not cost the report
+    part.write_text(text.encode("utf-8", "replace").decode("utf-8"), encoding="utf-8", newline="\n")
+    part.replace(path)

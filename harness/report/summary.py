@@ -1,0 +1,76 @@
+"""The run in Markdown, for a pull request or a step summary: the verdict line first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from harness.terminal import bounds_text, clean, round_text
+
+SIGNS: Mapping[str, str] = {"pass": "✅", "fail": "❌", "inconclusive": "❔", "error": "⚠️"}
+FAILURES = 50  # that many lines; a summary has a size limit where it is shown
+SPECIAL = re.compile(r"([\\`*_<>#|~&@$]|\](?=[(\[:]))")
+
+
+def summary_markdown(results: Mapping[str, Any]) -> str:
+    """Verdict and reasons, each suite's leaderboard, what fails, the rounds, the facts."""
+    gate = results["gate"]
+    reasons = [escape(reason) for reason in gate["reasons"]]
+    lines = [
+        f"{SIGNS.get(gate['verdict'], '')} **{gate['verdict'].upper()}** {reasons[0] if reasons else ''}".rstrip(),
+        "",
+    ]
+    lines += [*(f"- {reason}" for reason in reasons[1:]), ""] if len(reasons) > 1 else []
+    for suite in dict.fromkeys(row["suite"] for row in results["leaderboard"]):
+        lines += [f"### {escape(suite)}", "", *_leaderboard(results, suite), ""]
+    failures = list(_failures(results))
+    if failures:
+        lines += ["### What fails", "", *failures[:FAILURES]]
+        lines += [f"- and {len(failures) - FAILURES} more, in the report"] if len(failures) > FAILURES else []
+        lines.append("")
+    rounds = [f"- {escape(round_text(number, item))}" for number, item in enumerate(results["rounds"], 1)]
+    lines += ["### Retraining", "", *rounds, ""] if rounds else []
+    engine, run = results["engine"], results["run"]
+    facts = f"{engine.get('images_generated', 0)} pictures drawn, {engine.get('images_cached', 0)} from the store"
+    return "\n".join([*lines, f"{facts}; profile {escape(str(run['profile']))}, run {escape(str(run['id']))}", ""])
+
+
+def escape(text: str) -> str:
+    """Foreign text as text: neither markup nor HTML nor a mention of somebody."""
+    return SPECIAL.sub(r"\\\1", clean(text)).replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\@", "@\u200b")
+
+
+def _leaderboard(results: Mapping[str, Any], suite: str) -> list[str]:
+    rows = [row for row in results["leaderboard"] if row["suite"] == suite]
+    rival = next((row["provider"] for row in rows if row["gate"]), None)
+    title = f" against {escape(rival)} |" if rival else " |"
+    lines = [f"| # | provider | quality | clip | features | ssim |{title}", "|--:|:--|:--|--:|--:|--:|:--|"]
+    for row in rows:
+        name = (
+            escape(row["provider"])
+            + (" **(gate)**" if row["gate"] else "")
+            + (" *emulated*" if row["emulated"] else "")
+        )
+        others = [f"{row[name]['mean']:.2f}" if row.get(name) else "" for name in ("clip", "features", "ssim")]
+        gap = row.get("versus", {}).get(rival)
+        versus = bounds_text({**gap, "mean": gap["diff"]}, signed=True) if gap else ""
+        score = bounds_text(row["quality"]) if row.get("quality") else "no scores: " + _outcomes(row)
+        lines.append(f"| {row['rank']} | {name} | {score} | {' | '.join(others)} | {versus} |")
+    return lines
+
+
+def _outcomes(row: Mapping[str, Any]) -> str:
+    return ", ".join(f"{count} {escape(name)}" for name, count in row.get("outcomes", {}).items()) or "no pictures"
+
+
+def _failures(results: Mapping[str, Any]) -> Iterable[str]:
+    """Gate providers' cases that failed or broke, then what feedback says to do."""
+    for case in results["cases"]:
+        if case.get("gate") and case.get("verdict") in ("fail", "error"):
+            words = "; ".join(item["message"] for item in case.get("complaints", ())) or str(case.get("outcome"))
+            yield f"- **{escape(case['case'])}** by {escape(case['provider'])}: {escape(words)}"
+    for item in results.get("feedback", ()):
+        if item.get("needs_improvement"):
+            for advice in item.get("recommendations", ()):
+                yield f"- do ({escape(advice['priority'])}): {escape(advice['message'])}"

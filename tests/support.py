@@ -1,0 +1,56 @@
+"""Runs pytest as people do, in a process of its own, and reads what it left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+ALDAR_SUITE, SMOKE = "suites/aldar_kose.yaml", "suites/smoke.yaml"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """One finished pytest."""
+
+    status: int
+    output: str
+    report: Path
+
+    @cached_property
+    def results(self) -> dict[str, Any]:
+        return json.loads((self.report / "results.json").read_text(encoding="utf-8"))
+
+    def count(self, word: str) -> int:
+        """From the closing line: `3 passed` is 3."""
+        closing = self.output.strip().splitlines()[-1].replace(",", "").split()
+        return int(closing[closing.index(word) - 1]) if word in closing else 0
+
+    def quality(self, provider: str) -> float:
+        return next(row for row in self.results["leaderboard"] if row["provider"] == provider)["quality"]["mean"]
+
+
+def run_suites(folder: Path, *arguments: str, cwd: Path = ROOT, python: str = sys.executable) -> Finished:
+    """`pytest ARGUMENTS` with the store and the report in `folder`."""
+    report = folder / "report"
+    command = [python, "-m", "pytest", *arguments, "--store", str(folder / "store"), "--report-dir", str(report)]
+    command += ["-o", f"cache_dir={folder / 'pytest_cache'}"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "HARNESS_"))}
+    environment |= {"PYTHONUTF8": "1", "COLUMNS": "120"}
+    done = subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=900, check=False
+    )
+    return Finished(done.returncode, done.stdout + done.stderr, report)
+
+
+def write_suite(folder: Path, text: str, name: str = "suite.yaml") -> Path:
+    """A suite file with the repository's references filled in for REFERENCES."""
+    path = folder / name
+    path.write_text(text.replace("REFERENCES", (ROOT / "references" / "aldar_kose").as_posix()), encoding="utf-8")
+    return path

@@ -1,0 +1,354 @@
+"""Verdicts as truth tables: what is held against what, and which cause is named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.calibrate import Band, Calibration, Separation
+from harness.judge import diagnose, judge_case, judge_gate, pooled_sds
+from harness.metrics.applied import Applied
+from harness.metrics.evidence import Evidence
+from harness.values import (
+    Case,
+    CaseResult,
+    Decision,
+    Job,
+    Outcome,
+    Sample,
+    Score,
+    Subject,
+    Suite,
+    Threshold,
+    Verdict,
+    to_record,
+    verdict_from,
+)
+
+PASS, FAIL, INCONCLUSIVE, ERROR = Decision.PASS, Decision.FAIL, Decision.INCONCLUSIVE, Decision.ERROR
+
+
+def suite(thresholds: Mapping[str, Threshold] | None = None, **options: Any) -> Suite:
+    subject = Subject("Aldar Kose", "aldar kose", Path("references"))
+    cases = tuple(Case("aldar", f"case-{number}", "aldar kose") for number in range(8))
+    bounds = {"quality": Threshold(0.6, 0.7)} if thresholds is None else thresholds
+    return Suite("aldar", Path("aldar.yaml"), subject, ("lora",), ("lora",), cases, thresholds=bounds, **options)
+
+
+def sample(seed: int, quality: float | None = 0.8, faults: Sequence[str] = (), **scores: float | None) -> Sample:
+    found = {"quality": quality, **scores}
+    values = {name: Score(name, value, reason="no reason" if value is None else "") for name, value in found.items()}
+    listed = [{"kind": kind, "message": f"the picture is {kind}"} for kind in faults]
+    values["technical"] = Score("technical", 0.0 if faults else 1.0, details={"faults": listed})
+    return Sample(f"request {seed}", seed, Outcome.OK, image=f"image {seed}", scores=values)
+
+
+def result(case: str, samples: Sequence[Sample], provider: str = "lora", skipped: str = "") -> CaseResult:
+    return CaseResult(Job("aldar.yaml", case, provider), tuple(samples), skipped)
+
+
+def results(means: Sequence[float], spread: float = 0.0, seeds: int = 3, provider: str = "lora") -> list[CaseResult]:
+    """One case a mean, its seeds `spread` around it."""
+    offsets = np.linspace(-spread, spread, seeds)
+    return [
+        result(f"case-{number}", [sample(seed, mean + offsets[seed]) for seed in range(seeds)], provider)
+        for number, mean in enumerate(means)
+    ]
+
+
+def lost(seed: int, outcome: Outcome, message: str = "") -> Sample:
+    return Sample(f"request {seed}", seed, outcome, message=message)
+
+
+def calibration(d_prime: float = 4.0, agreement: float = 1.0, few: bool = False) -> Calibration:
+    clip = Separation(0.9, 0.3, 0.05, 0.1, d_prime, 0.01, 8, 48)
+    band = Band(0.4, 0.03, 8)
+    return Calibration(clip, band, band, (), 50.0, 40.0, agreement, 0.3, 6 if few else 20, leave_one_out=few)
+
+
+def says(verdict: Verdict) -> str:
+    return " | ".join(complaint.message for complaint in verdict.complaints)
+
+
+# --- one case ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mean", "sd", "decision", "warned"),
+    [
+        (0.40, 0.05, FAIL, False),  # the interval lies below
+        (0.58, 0.05, INCONCLUSIVE, True),  # it holds the threshold, from below
+        (0.62, 0.05, INCONCLUSIVE, True),  # and from above
+        (0.68, 0.05, PASS, True),  # above `fail`, below `warn`
+        (0.80, 0.05, PASS, False),
+        (0.58, 0.00, FAIL, False),  # no spread: the mean decides
+        (0.60, 0.00, PASS, True),  # the threshold itself passes
+    ],
+)
+def test_a_case_is_judged_by_its_interval(mean: float, sd: float, decision: Decision, warned: bool) -> None:
+    one = results([mean])[0]
+
+    verdict = judge_case(suite(), suite().cases[0], one, {"quality": (sd, 30)})
+
+    assert verdict.decision is decision
+    assert any(complaint.severity == "warn" for complaint in verdict.complaints) is warned
+
+
+@pytest.mark.parametrize(("value", "decision"), [(0.59, FAIL), (0.60, PASS), (0.69, PASS), (0.9, PASS)])
+def test_with_one_sample_the_mean_decides(value: float, decision: Decision) -> None:
+    verdict = judge_case(suite(), suite().cases[0], result("case-0", [sample(0, value)]), {"quality": (0.2, 30)})
+
+    assert verdict.decision is decision
+    assert verdict.scores["quality"].low is None
+
+
+def test_the_spread_is_pooled_over_the_suite() -> None:
+    drawn = results([0.4, 0.6, 0.8, 0.7], spread=0.1)
+    drawn[0] = results([0.5], spread=0.001)[0]  # three seeds that happen to agree
+
+    verdict = judge_case(suite(), suite().cases[0], drawn[0], pooled_sds(drawn))
+
+    assert verdict.decision is INCONCLUSIVE
+    sd, df = pooled_sds(drawn)["quality"]
+    assert df == 8
+    assert verdict.scores["quality"].high == pytest.approx(0.5 + 2.306 * sd / 3**0.5, abs=1e-3)
+
+
+def test_a_cases_own_threshold_comes_before_the_suites() -> None:
+    lenient = Case("aldar", "case-0", "aldar kose", thresholds={"quality": Threshold(0.3)})
+
+    assert judge_case(suite(), lenient, results([0.4])[0], {}).decision is PASS
+
+
+@pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome is not Outcome.OK])
+def test_a_missing_picture_is_an_error_with_its_outcome_and_never_a_zero(outcome: Outcome) -> None:
+    verdict = judge_case(suite(), suite().cases[0], result("case-0", [sample(0), lost(1, outcome, "why")]), {})
+
+    assert verdict.decision is ERROR
+    assert verdict.scores == {}
+    assert f"1 of 2 pictures are missing ({outcome.value}): why" in says(verdict)
+
+
+def test_nothing_drawn_and_nothing_scored_are_errors() -> None:
+    bare = Sample("request", 0, Outcome.OK, image="image")
+
+    assert judge_case(suite(), suite().cases[0], result("case-0", []), {}).decision is ERROR
+    assert judge_case(suite(), suite().cases[0], result("case-0", [bare]), {}).decision is ERROR
+    skipped = result("case-0", [], skipped="KEY is not set")
+    assert "KEY is not set" in says(judge_case(suite(), suite().cases[0], skipped, {}))
+
+
+def test_what_could_not_be_measured_is_open_and_not_passed() -> None:
+    bounds = {"features": Threshold(0.6)}
+
+    verdict = judge_case(suite(bounds), suite().cases[0], result("case-0", [sample(0, 0.9, features=None)]), {})
+
+    assert verdict.decision is INCONCLUSIVE
+    assert "features could not be measured (no reason)" in says(verdict)
+
+
+@pytest.mark.parametrize(
+    ("faults", "decision"),
+    [
+        ([["blank"], [], []], FAIL),
+        ([["blur"], [], []], PASS),
+        ([["blur"], ["blur"], []], FAIL),
+        ([["size"], [], []], FAIL),
+        ([["contrast"], ["contrast"], ["contrast"]], FAIL),
+    ],
+)
+def test_technical_faults(faults: list[list[str]], decision: Decision) -> None:
+    drawn = result("case-0", [sample(seed, 0.9, kinds) for seed, kinds in enumerate(faults)])
+
+    verdict = judge_case(suite(), suite().cases[0], drawn, {"quality": (0.05, 30)})
+
+    assert verdict.decision is decision
+    assert f"the picture is {faults[0][0]}" in says(verdict)
+
+
+def test_a_failing_case_names_the_missing_traits() -> None:
+    details = {"hair": {"value": "short", "score": 0.9}, "eyes": {"value": "narrow", "score": 0.1}}
+    score = {"quality": Score("quality", 0.2), "features": Score("features", 0.5, details=details)}
+    drawn = result("case-0", [Sample("request", 0, Outcome.OK, scores=score)])
+
+    assert "missing: eyes 'narrow' 0.10" in says(judge_case(suite(), suite().cases[0], drawn, {}))
+
+
+def test_few_references_only_report() -> None:
+    verdict = judge_case(suite(), suite().cases[0], results([0.1])[0], {}, calibration=calibration(few=True))
+
+    assert verdict.decision is INCONCLUSIVE
+    assert "not binding: only 6 reference pictures" in says(verdict)
+
+
+# --- the gate ---------------------------------------------------------------------------------------------------------
+
+GOOD = [0.78, 0.80, 0.82, 0.79, 0.81, 0.80, 0.83, 0.77]
+
+
+@pytest.mark.parametrize(
+    ("means", "decision"),
+    [
+        (GOOD, PASS),
+        ([value - 0.4 for value in GOOD], FAIL),
+        ([0.3, 0.9, 0.35, 0.85, 0.4, 0.8, 0.5, 0.7], INCONCLUSIVE),  # spread over prompts, however alike the seeds
+    ],
+)
+def test_the_gate_is_clustered_by_prompt(means: list[float], decision: Decision) -> None:
+    verdict = judge_gate(suite(), "lora", results(means, seeds=10), calibration=calibration())
+
+    assert verdict.decision is decision
+    assert verdict.scores["quality"].n == 8
+
+
+def test_a_verdict_survives_the_way_to_a_record() -> None:
+    verdict = judge_gate(suite(), "lora", results(GOOD), calibration=calibration(), baseline=results(GOOD))
+
+    assert verdict_from(to_record(verdict)) == verdict
+
+
+def test_secondary_metrics_are_held_at_holms_level() -> None:
+    """Just below at its own level is not below at the level of three."""
+    bounds = {"quality": Threshold(0.2), "clip": Threshold(0.6), "ssim": Threshold(0.6), "features": Threshold(0.6)}
+    values = np.array([0.50, 0.61, 0.53, 0.59, 0.50, 0.60, 0.55, 0.57])
+
+    drawn = [result(f"case-{n}", [sample(0, 0.9, clip=float(v), ssim=0.9, features=0.9)]) for n, v in enumerate(values)]
+
+    verdict = judge_gate(suite(bounds), "lora", drawn, calibration=calibration())
+    assert verdict.scores["clip"].high is not None and verdict.scores["clip"].high < 0.6
+    assert verdict.decision is INCONCLUSIVE
+    primary = judge_gate(suite({"clip": Threshold(0.6)}), "lora", drawn, calibration=calibration())
+    assert primary.decision is FAIL  # a family of one has nothing to correct
+
+
+@pytest.mark.parametrize(
+    ("change", "noise", "decision"),
+    [
+        (0.0, 0.002, PASS),
+        (-0.01, 0.002, PASS),  # worse, but proven within the margin
+        (-0.10, 0.002, FAIL),
+        (-0.03, 0.02, INCONCLUSIVE),
+        (0.0, 0.2, INCONCLUSIVE),  # too noisy to prove anything
+    ],
+)
+def test_regression_has_three_answers(change: float, noise: float, decision: Decision) -> None:
+    wobble = noise * np.array([1, -1, 1, -1, 1, -1, 1, -1])
+    now = results([mean + change + shift for mean, shift in zip(GOOD, wobble, strict=True)])
+
+    verdict = judge_gate(suite({}), "lora", now, baseline=results(GOOD), calibration=calibration())
+
+    assert verdict.decision is decision
+    assert verdict.details["regression"]["mean"] == pytest.approx(change)
+
+
+def test_a_baseline_of_other_cases_proves_nothing() -> None:
+    old = [result(f"other-{number}", [sample(0)]) for number in range(4)]
+
+    assert judge_gate(suite(), "lora", results(GOOD), baseline=old).decision is INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("rival", "decision"), [(0.60, PASS), (0.95, FAIL), (0.80, INCONCLUSIVE), (None, INCONCLUSIVE)]
+)
+def test_who_must_be_beaten(rival: float | None, decision: Decision) -> None:
+    wobble = 0.02 * np.array([1, -1, 1, -1, 1, -1, 1, -1])
+    others = {} if rival is None else {"base": results([rival + shift for shift in wobble], provider="base")}
+
+    verdict = judge_gate(suite(beat=("base",)), "lora", results(GOOD), others=others, calibration=calibration())
+
+    assert verdict.decision is decision
+
+
+def test_the_best_competitor_is_no_base_and_corrected_for_being_chosen() -> None:
+    others = {
+        "base": results([0.99] * 8, provider="base"),
+        "gemini": results([0.5 + 0.01 * (n % 3) for n in range(8)], provider="gemini"),
+        "freepik": results([0.6 + 0.01 * (n % 2) for n in range(8)], provider="freepik"),
+    }
+
+    verdict = judge_gate(suite(beat=("best_competitor",)), "lora", results(GOOD), others=others)
+
+    assert verdict.decision is PASS
+    assert verdict.details["beat"]["best_competitor"]["mean"] == pytest.approx(0.195, abs=0.01)
+
+
+def test_bad_calibration_refuses_to_gate_either_way() -> None:
+    for means in (GOOD, [0.1] * 8):
+        verdict = judge_gate(suite(), "lora", results(means), calibration=calibration(d_prime=0.7))
+
+        assert verdict.decision is INCONCLUSIVE
+        assert "cannot be told from the impostors (d' 0.70" in says(verdict)
+
+
+def test_a_lora_without_effect_fails_however_good_the_pictures() -> None:
+    verdict = judge_gate(suite(), "lora", results(GOOD), applied=Applied(False, "x.safetensors does nothing"))
+
+    assert verdict.decision is FAIL
+    assert verdict.cause == "LoRA not loaded or without effect: x.safetensors does nothing"
+
+
+def test_a_gate_with_missing_pictures_is_an_error() -> None:
+    drawn = [*results(GOOD[:-1]), result("case-7", [lost(0, Outcome.QUOTA, "out of credits")])]
+
+    verdict = judge_gate(suite(), "lora", drawn, calibration=calibration())
+
+    assert verdict.decision is ERROR
+    assert "quota" in verdict.cause and "out of credits" in verdict.cause
+
+
+def test_an_empty_gate_is_an_error() -> None:
+    assert judge_gate(suite(), "lora", []).decision is ERROR
+
+
+# --- causes -----------------------------------------------------------------------------------------------------------
+
+HEALTHY = Evidence("lora", "Aldar Kose", "aldar kose", 24, clip=0.9, train=0.95, alike=0.95, agreement=1.0)
+MADE = {"harness.subject": "Aldar Kose", "harness.trigger": "aldar kose", "harness.references": "old"}
+
+
+def evidence(**changes: Any) -> Evidence:
+    return Evidence(**{**HEALTHY.__dict__, **changes})
+
+
+@pytest.mark.parametrize(
+    ("facts", "cause"),
+    [
+        (evidence(), ""),
+        (evidence(clip=0.3, train=0.3, alike=0.35), ""),  # an under-trained LoRA has no planted cause
+        (evidence(applied=Applied(False, "no", strength=0.0)), "strength is 0"),
+        (evidence(applied=Applied(False, "none of its keys fits", keys=0)), "LoRA not loaded"),
+        (evidence(applied=Applied(False, "x does nothing", keys=9, strength=1.0)), "LoRA not loaded or without effect"),
+        (evidence(missing={"quota": 3}, message="out of credits"), "pictures are missing (3 quota): out of credits"),
+        (evidence(faults={"blank": 24}), "blank images: 24 of 24"),
+        (evidence(faults={"blank": 1}), ""),
+        (evidence(faults={"blur": 20}), "blurred pictures: 20 of 24"),
+        (evidence(agreement=0.1, clip=0.1, train=0.9), "so held_out/ is the wrong one"),
+        (evidence(agreement=0.1, clip=0.1, train=0.1), "references of another person: train/ and held_out/"),
+        (evidence(metadata={**MADE, "harness.subject": "Baba Yaga"}), "trained for subject 'Baba Yaga'"),
+        (evidence(metadata={**MADE, "harness.trigger": "baba"}), "LoRA of another person"),
+        (evidence(metadata=MADE, references="new"), ""),  # more pictures were added since: no fault
+        (evidence(metadata=MADE, references="new", clip=0.1), "references of another person"),
+        (evidence(metadata=MADE, references="old", clip=0.1, alike=0.2), ""),
+        (evidence(clip=0.05, likest="07.png"), "nearest impostor: 07.png"),
+    ],
+)
+def test_causes(facts: Evidence, cause: str) -> None:
+    assert cause in diagnose(facts) if cause else diagnose(facts) == ""
+
+
+def test_references_of_another_person_turn_the_gate_red_even_when_scores_pass() -> None:
+    verdict = judge_gate(suite(), "lora", results(GOOD), calibration=calibration(agreement=0.1))
+
+    assert verdict.decision is FAIL
+    assert "references of another person" in verdict.cause
+
+
+def test_the_cause_is_the_first_complaint() -> None:
+    verdict = judge_gate(suite(), "lora", results([0.1] * 8), evidence=evidence(faults={"blank": 24}))
+
+    assert verdict.complaints[0].metric == "cause"
+    assert verdict.complaints[0].message == verdict.cause
