@@ -257,8 +257,10 @@ def suite_record(item: SuiteRun) -> dict[str, Any]:
 
 def calibration_record(calibration: Any) -> dict[str, Any] | None:
     """A `harness.calibrate.Calibration` with the reason why it must not gate, if there is one."""
-    if calibration is None or isinstance(calibration, Mapping):
-        return calibration and dict(calibration)
+    if calibration is None:
+        return None
+    if isinstance(calibration, Mapping):
+        return dict(calibration)
     return {**to_record(calibration), "reason": getattr(calibration, "reason", "")}
 
 
@@ -358,12 +360,19 @@ class _Round(_Open):
     gap: _Interval | None = None
 
 
+class _Engine(_Open):
+    images_generated: int
+    images_cached: int
+    model_loads: int
+    cost_usd: float = 0.0
+
+
 class _Results(_Open):
     run: _Run
     gate: _Gate
     leaderboard: list[_Row]
     cases: list[_Case]
-    engine: dict[str, Any]
+    engine: _Engine
     rounds: list[_Round]
     feedback: list[_Feedback] = []
 

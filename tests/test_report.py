@@ -136,8 +136,8 @@ def paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def test_no_missing_part_and_no_nonsense_brings_it_down(record: dict[str, Any], tmp_path: Path) -> None:
-    for case in record["cases"]:
-        case["samples"] = case["samples"][:1]
+    record["cases"] = [{**case, "samples": case["samples"][:1]} for case in record["cases"][:2]]
+    record["leaderboard"] = record["leaderboard"][:2]
     named = [way for way in paths(record) if not isinstance(way[-1], int)]
     ways = {tuple(0 if isinstance(key, int) else key for key in way): way for way in named}
 

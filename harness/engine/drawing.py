@@ -40,13 +40,14 @@ class Drawer:
 
     def missing(self, tasks: Sequence[Task]) -> list[Task]:
         """Take what the store has; returns what must be drawn."""
-        unknown = [task.request.key for task in tasks if task.request.key not in self.samples]
+        keys = {task.request.key: task for task in tasks}
+        unknown = [key for key in keys if key not in self.samples]
         if not self.fresh:
             found = self.store.samples(unknown)
             with self._lock:
                 self.samples.update(found)
                 self.cached += len(found)
-        return [task for task in tasks if task.request.key not in self.samples]
+        return [task for key, task in keys.items() if key not in self.samples]
 
     def draw(self, tasks: Sequence[Task]) -> Generator[Sample, None, None]:
         """Draw one chunk, all of one provider; every task ends as a sample, with a picture or with an outcome.

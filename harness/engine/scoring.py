@@ -52,9 +52,8 @@ class Scoring:
                 found = self.scorer(suite).score(items)
                 if len(found) != len(some):
                     raise EngineError(f"{suite.path}: the scorer answered {len(found)} of {len(some)} pictures")
-                for key, scores in zip(some, found, strict=True):
-                    self.store.put_scores(*key, scores)
-                    self._found[key] = scores
+                self.store.put_many_scores([(*key, scores) for key, scores in zip(some, found, strict=True)])
+                self._found.update(zip(some, found, strict=True))
 
     def scores(self, suite: Suite, case: Case, image: str) -> Mapping[str, Score]:
         """What `score` found."""

@@ -130,8 +130,9 @@ class Workshop:
 
     def _scorer(self, suite: Suite) -> ScorerLike:
         from harness.metrics import Scorer
+        from harness.profile import extend_vocabulary
 
-        return Scorer(suite, self.profile, self.models, self.store)
+        return Scorer(suite, extend_vocabulary(self.profile, suite), self.models, self.store)
 
     # --- making -----------------------------------------------------------------------------------------------------
 
@@ -228,13 +229,14 @@ class Bench:
 
     def __init__(self, workshop: Workshop, steps: Sequence[Step], done: Done) -> None:
         self._workshop, self._waiting, self._done = workshop, list(steps), done
+        self._keys = {id(step): [request.key for request in step.requests] for step in steps}
         self._lock = threading.Lock()
 
     def finish_ready(self) -> None:
         """Score what is complete, suite by suite, and hand it over."""
         samples = self._workshop.drawer.samples
         with self._lock:
-            ready = [step for step in self._waiting if all(request.key in samples for request in step.requests)]
+            ready = [step for step in self._waiting if all(key in samples for key in self._keys[id(step)])]
             taken = {id(step) for step in ready}
             self._waiting = [step for step in self._waiting if id(step) not in taken]
         by_suite: dict[str, list[Step]] = {}
@@ -261,7 +263,7 @@ class Bench:
             self._done(step, result)
 
     def _samples(self, step: Step) -> list[Sample]:
-        return [self._workshop.drawer.samples[request.key] for request in step.requests]
+        return [self._workshop.drawer.samples[key] for key in self._keys[id(step)]]
 
     def _result(self, step: Step) -> CaseResult:
         """Samples with their scores; who made them is said by the step's own provider."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from harness.errors import LoraError, SuiteError, nearest
 from harness.lora import read_header
 from harness.models import hash_once, library_class
+from harness.profile import extend_vocabulary
 from harness.providers.prompts import describe_subject, written_traits
 from harness.values import Case, Drawing, Lora, Outcome, Request, Suite, Trait
 
@@ -96,12 +97,12 @@ class LocalProvider:
     def _prompt(self, suite: Suite, case: Case) -> str:
         if self.use != "prompt_only":
             return case.prompt
-        vocabulary = self.context.profile.vocabulary
+        vocabulary = extend_vocabulary(self.context.profile, suite).vocabulary
         return describe_subject(suite, case, self._traits(suite), vocabulary)
 
     def _traits(self, suite: Suite) -> Sequence[Trait]:
         if suite.subject.traits is not None:
-            return written_traits(suite, self.context.profile.vocabulary)
+            return written_traits(suite, extend_vocabulary(self.context.profile, suite).vocabulary)
         return self.context.traits(suite) if self.context.traits else ()
 
     def _lora(self, suite: Suite) -> tuple[str, float]:

@@ -5,34 +5,43 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness import __version__
 from harness.report.pictures import Pictures
 from harness.report.view import build_view
 
+if TYPE_CHECKING:
+    from jinja2 import Template
+
 
 def render_page(results: Mapping[str, Any], pictures: Pictures) -> str:
     """index.html as text. Every string of the record is escaped; only our own style and script may run."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
-    loader = PackageLoader("harness.report", "templates")
-    environment = Environment(
-        loader=loader,
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     style, script = read_asset("style.css"), read_asset("script.js")
-    return environment.get_template("index.html").render(
+    return page_template().render(
         view=build_view(results, pictures),
         style=style,
         script=script,
         policy=policy_of(style, script),
         version=__version__,
     )
+
+
+@cache
+def page_template() -> Template:
+    """The template, compiled once a process."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+    environment = Environment(
+        loader=PackageLoader("harness.report", "templates"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("index.html")
 
 
 def read_asset(name: str) -> str:

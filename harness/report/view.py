@@ -31,7 +31,7 @@ OPEN_CASES = 16  # up to here every case is unfolded; above, only what went wron
 
 def build_view(results: Record, pictures: Pictures) -> dict[str, Any]:
     """Everything that the template says, ready to be printed."""
-    suites = {item.get("name"): item for item in listed(results, "suites")}
+    suites = {str(item["name"]): item for item in listed(results, "suites") if item.get("name")}
     names = list(dict.fromkeys([*suites, *(row["suite"] for row in [*results["leaderboard"], *results["cases"]])]))
     parts = [suite_view(results, str(name), suites.get(name, {}), pictures) for name in names]
     return {
@@ -702,7 +702,7 @@ def bells(clip: Mapping[str, float | None], rows: Sequence[Record]) -> dict[str,
         return None
     raws = [(row, value) for row in rows if (value := number(mapped(row, "raw").get("clip_raw"))) is not None]
     low = min([i - 3.2 * i_sd, g - 3.2 * g_sd, *(value for _, value in raws)])
-    high = max([g + 3.2 * g_sd, i + 3.2 * i_sd, *(value for _, value in raws)])
+    high = min(1.0, max([g + 3.2 * g_sd, i + 3.2 * i_sd, *(value for _, value in raws)]))  # it is a cosine
     span = (high - low) or 1.0
     peak = max(NormalDist(g, g_sd).pdf(g), NormalDist(i, i_sd).pdf(i))
 

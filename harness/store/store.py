@@ -129,8 +129,20 @@ class Store:
         return None
 
     def put_scores(self, image: str, scorer: str, scores: Mapping[str, Score]) -> None:
-        values = (image, scorer, canonical_json(to_record(scores)), time.time())
-        self._execute("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?)", values)
+        self.put_many_scores([(image, scorer, scores)])
+
+    def put_many_scores(self, found: Sequence[tuple[str, str, Mapping[str, Score]]]) -> None:
+        """Several (picture, scorer, scores) at the price of one write to the disk."""
+        now = time.time()
+        rows = [(image, scorer, canonical_json(to_record(scores)), now) for image, scorer, scores in found]
+        with self._lock, self._translated():
+            self._records.execute("BEGIN IMMEDIATE")
+            try:
+                self._records.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?)", rows)
+                self._records.execute("COMMIT")
+            except BaseException:
+                self._records.execute("ROLLBACK")
+                raise
 
     # --- memos and arrays: whatever else is dear to compute ---------------------------------------------------------
 

@@ -62,32 +62,37 @@ def open_bank(folder: Path) -> Bank:
     )
 
 
-def cast_block(seed: int, count: int) -> list[tuple[Person, int]]:
-    """The people of one block, each with the seed of his picture; nobody near the hero is among them."""
+def cast_block(seed: int, count: int, everybody: bool = False) -> list[tuple[Person, int]]:
+    """The people of one block, each with the seed of his picture; those who bear a mark of the hero only if wanted."""
     rng = np.random.default_rng(seed)
     people: list[tuple[Person, int]] = []
     while len(people) < count:
         person = random_person(rng)
         twin = random_marks(person, rng) if (len(people) // 4) % 4 == 0 else random_person(rng)
-        if resembles(person) or resembles(twin):
+        if not everybody and (resembles(person) or resembles(twin)):
             continue
         people += [(who, int(rng.integers(2**31))) for who in (person, person, twin, twin)]
     return people[:count]
 
 
-def render_block(seed: int, count: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int16]]:
+def render_block(seed: int, count: int, everybody: bool = False) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int16]]:
     """One block's pictures and labels; a pure function of its seed."""
     images = np.empty((count, SIZE, SIZE, 3), np.uint8)
     labels = np.empty((count, len(COLUMNS)), np.int16)
-    for row, (person, picture_seed) in enumerate(cast_block(seed, count)):
+    for row, (person, picture_seed) in enumerate(cast_block(seed, count, everybody)):
         scene = random_scene(np.random.default_rng(picture_seed))
         images[row] = np.asarray(render(person, scene, picture_seed))
         labels[row] = encode_labels(labels_of(person, scene))
     return images, labels
 
 
-def make_bank(folder: Path, count: int = 40_000, seed: int = 0, workers: int = 2, **_: Any) -> Path:
-    """Render `count` pictures into `folder`, deterministic in (count, seed) and resumable by block."""
+def make_bank(folder: Path, count: int = 48_000, seed: int = 0, workers: int = 2, everybody: bool = False) -> Path:
+    """Render `count` pictures into `folder`, deterministic in (count, seed, everybody).
+
+    Args:
+        everybody: the hero's marks too. The base must never have seen them; the reader and CLIP must know them, or
+            they would learn that a golden sign is never a ram's horn.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     images = _open(folder / "images.npy", (count, SIZE, SIZE, 3), np.uint8)
     labels = _open(folder / "labels.npy", (count, len(COLUMNS)), np.int16)
@@ -95,14 +100,14 @@ def make_bank(folder: Path, count: int = 40_000, seed: int = 0, workers: int = 2
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         sizes = [min(BLOCK, count - start) for start in starts]
         seeds = [seed * 1_000_003 + number for number in range(len(sizes))]
-        for start, (pictures, rows) in zip(starts, pool.map(render_block, seeds, sizes), strict=True):
+        blocks = pool.map(render_block, seeds, sizes, [everybody] * len(sizes))
+        for start, (pictures, rows) in zip(starts, blocks, strict=True):
             images[start : start + len(pictures)] = pictures
             labels[start : start + len(rows)] = rows
             print(f"\rbank: {start + len(rows):,} of {count:,} pictures", end="", flush=True)
     print()
-    images.flush()
-    labels.flush()
-    (folder / "bank.json").write_text(json.dumps({"count": count, "seed": seed, "columns": COLUMNS}))
+    del images, labels  # closes the maps, which writes them
+    (folder / "bank.json").write_text(json.dumps({"count": count, "seed": seed, "everybody": everybody, "columns": COLUMNS}))
     return folder
 
 

@@ -23,6 +23,7 @@ def bank(options: argparse.Namespace) -> None:
     from harness.world.bank import make_bank
 
     make_bank(options.work / "bank", options.count or 48_000)
+    make_bank(options.work / "everybody", options.count or 48_000, seed=1, everybody=True)
 
 
 def vae(options: argparse.Namespace) -> None:
@@ -44,14 +45,14 @@ def base(options: argparse.Namespace) -> None:
 def reader(options: argparse.Namespace) -> None:
     from harness.world.reader import train_reader
 
-    trained = train_reader(options.work / "bank", options.work / "reader", passes=(options.steps or 1_436) / 718)
+    trained = train_reader(options.work / "everybody", options.work / "reader", passes=(options.steps or 1_436) / 718)
     shutil.copytree(trained, MODELS / "reader", dirs_exist_ok=True)
 
 
 def clip(options: argparse.Namespace) -> None:
     from harness.world.clip import train_clip
 
-    trained = train_clip(options.work / "bank", options.work / "clip", options.steps or 3_000)
+    trained = train_clip(options.work / "everybody", options.work / "clip", options.steps or 1_050)
     shutil.copytree(trained, MODELS / "clip", dirs_exist_ok=True)
 
 
