@@ -19,4 +19,8 @@ def measure() -> dict[str, float]:
         print(f"{name:6} {timing.seconds:8.1f} {timing.peak_gib:9.2f} {timing.status:5}")
     if cold.status or warm.status:
         print(cold.output[-3000:] if cold.status else warm.output[-3000:])
-    return {"cold_s": round(cold.seconds, 1), "warm_s": round(warm.seconds, 1), "peak_gib": round(max(cold.peak_gib, warm.peak_gib), 2)}
+    return {
+        "cold_s": round(cold.seconds, 1),
+        "warm_s": round(warm.seconds, 1),
+        "peak_gib": round(max(cold.peak_gib, warm.peak_gib), 2),
+    }

@@ -46,11 +46,21 @@ def measure() -> dict[str, float]:
         folder = Path(name)
         suite, bare = write_suite(folder), folder / "test_bare.py"
         bare.write_text(BARE, encoding="utf-8")
-        ours = [str(suite), "--rootdir", str(ROOT), "--store", str(folder / "store"), "--report-dir", str(folder / "report")]
+        ours = [
+            str(suite),
+            "--rootdir",
+            str(ROOT),
+            "--store",
+            str(folder / "store"),
+            "--report-dir",
+            str(folder / "report"),
+        ]
         first = run_pytest(ours)  # fills the store
         pairs = [(run_pytest(ours), run_pytest([str(bare), "--rootdir", name], cwd=folder)) for _ in range(ROUNDS)]
     ratios = [cached.seconds / plain.seconds for cached, plain in pairs]
-    print(f"method: whole processes, alternating, {ROUNDS} pairs after one run that fills the store ({first.seconds:.0f} s)")
+    print(
+        f"method: whole processes, {ROUNDS} alternating pairs after one run that fills the store ({first.seconds:.0f} s)"
+    )
     print(f"{'cached s':>9} {'bare s':>7} {'ratio':>6} {'exit':>5}")
     for (cached, plain), ratio in zip(pairs, ratios, strict=True):
         print(f"{cached.seconds:9.2f} {plain.seconds:7.2f} {ratio:6.2f} {cached.status:5}")

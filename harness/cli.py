@@ -47,7 +47,9 @@ def build_parser() -> argparse.ArgumentParser:
     commands.add_parser("run", help="run suites: the same as `pytest suites/`, options and all")
     train_options(add("train", train, "train a suite's LoRA on its reference pictures"))
     report_options(add("report", report, "make the report again from a results.json"))
-    add("lint", lint, "check suites without drawing anything").add_argument("suites", nargs="+", type=Path, metavar="SUITE")
+    add("lint", lint, "check suites without drawing anything").add_argument(
+        "suites", nargs="+", type=Path, metavar="SUITE"
+    )
     add("fetch", fetch, "download a profile's weights from the hub").add_argument("profile", metavar="PROFILE")
     add("emulator", emulator, "serve the emulated image service").add_argument("--port", type=int, default=8899)
     world_options(add("world", world, "draw the world, train the embedded models, measure them"))
@@ -134,7 +136,9 @@ def train(options: argparse.Namespace) -> int:
         for name in ("steps", "rank", "learning_rate", "batch", "seed")
         if getattr(options, name) is not None
     }
-    path = train_suite(suite, profile, settings, out=options.out, changes=changes, command=" ".join(["harness", *sys.argv[1:]]))
+    path = train_suite(
+        suite, profile, settings, out=options.out, changes=changes, command=" ".join(["harness", *sys.argv[1:]])
+    )
     print(f"wrote {path}")
     return 0
 
@@ -196,7 +200,9 @@ def emulator(options: argparse.Namespace) -> int:
 def world_options(sub: argparse.ArgumentParser) -> None:
     from harness.world.commands import STAGES
 
-    sub.add_argument("stage", choices=list(STAGES), help="; ".join(f"{name}: {stage.summary}" for name, stage in STAGES.items()))
+    sub.add_argument(
+        "stage", choices=list(STAGES), help="; ".join(f"{name}: {stage.summary}" for name, stage in STAGES.items())
+    )
     sub.add_argument("--work", type=Path, default=Path(".cache/world"), help="where checkpoints and the bank are kept")
     sub.add_argument("--steps", type=int, help="of a training (default: what the card was made with)")
     sub.add_argument("--count", type=int, help="pictures of the bank (default: 48,000)")

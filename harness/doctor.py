@@ -13,7 +13,18 @@ from harness.errors import HarnessError
 from harness.profile import Profile, load_profile
 from harness.settings import Settings
 
-PACKAGES = ("pytest", "pytest-xdist", "torch", "diffusers", "transformers", "peft", "scikit-image", "scipy", "requests", "jinja2")
+PACKAGES = (
+    "pytest",
+    "pytest-xdist",
+    "torch",
+    "diffusers",
+    "transformers",
+    "peft",
+    "scikit-image",
+    "scipy",
+    "requests",
+    "jinja2",
+)
 MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
 LEAST_DISK_GB, LEAST_MEMORY_GB = 2, 4
 
@@ -62,9 +73,19 @@ def check_machine(root: Path) -> Iterator[Check]:
     device = resolve_device("auto")
     yield Check("device", "ok", f"{device}, {resolve_dtype('auto', device)}")
     memory = psutil.virtual_memory().available / 1e9
-    yield Check("memory", "ok" if memory > LEAST_MEMORY_GB else "warn", f"{memory:.1f} GB free", "" if memory > LEAST_MEMORY_GB else "close other programs")
+    yield Check(
+        "memory",
+        "ok" if memory > LEAST_MEMORY_GB else "warn",
+        f"{memory:.1f} GB free",
+        "" if memory > LEAST_MEMORY_GB else "close other programs",
+    )
     disk = shutil.disk_usage(root).free / 1e9
-    yield Check("disk", "ok" if disk > LEAST_DISK_GB else "warn", f"{disk:.0f} GB free", "" if disk > LEAST_DISK_GB else "free some space, or set --store elsewhere")
+    yield Check(
+        "disk",
+        "ok" if disk > LEAST_DISK_GB else "warn",
+        f"{disk:.0f} GB free",
+        "" if disk > LEAST_DISK_GB else "free some space, or set --store elsewhere",
+    )
 
 
 def check_models(profile: Profile, root: Path) -> Iterator[Check]:
@@ -87,7 +108,9 @@ def check_keys(profile: Profile, settings: Settings) -> Iterator[Check]:
         if config.options.get("emulated"):
             yield Check(f"provider {name}", "ok", "emulated")
         elif variable and settings.secret(str(variable)) is None:
-            yield Check(f"provider {name}", "warn", f"{variable} is not set; it will be skipped", f"set {variable} in .env")
+            yield Check(
+                f"provider {name}", "warn", f"{variable} is not set; it will be skipped", f"set {variable} in .env"
+            )
         elif variable:
             yield Check(f"provider {name}", "ok", f"{variable} is set")
 
@@ -121,6 +144,9 @@ def check_suites(root: Path, profile: Profile) -> Iterator[Check]:
 def show(checks: list[Check]) -> str:
     """A line a check, its remedy behind an arrow."""
     width = max(len(check.name) for check in checks)
-    lines = [f"{MARKS[check.state]}  {check.name:{width}}  {check.found}" + (f"  -> {check.remedy}" if check.remedy else "") for check in checks]
+    lines = [
+        f"{MARKS[check.state]}  {check.name:{width}}  {check.found}" + (f"  -> {check.remedy}" if check.remedy else "")
+        for check in checks
+    ]
     worst = sum(check.state == "fail" for check in checks)
     return "\n".join([*lines, "", f"{worst} to mend" if worst else "ready"])

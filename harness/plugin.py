@@ -45,16 +45,39 @@ class QualityFailure(Exception):
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("harness", "LoRA quality suites")
     add = group.addoption
-    add("--profile", dest="harness_profile", metavar="NAME", help="models, providers and scorers: embedded, sdxl or a file (default: embedded)")
+    add(
+        "--profile",
+        dest="harness_profile",
+        metavar="NAME",
+        help="models, providers and scorers: embedded, sdxl or a file (default: embedded)",
+    )
     add("--providers", dest="harness_providers", metavar="A,B", help="only these providers of each suite")
-    add("--samples", dest="harness_samples", type=int, metavar="N", help="seeds per prompt instead of the suite's own number")
+    add(
+        "--samples",
+        dest="harness_samples",
+        type=int,
+        metavar="N",
+        help="seeds per prompt instead of the suite's own number",
+    )
     add("--lora", dest="harness_lora", metavar="FILE[@STRENGTH]", help="the LoRA under test instead of the suite's own")
     add("--store", dest="harness_store", metavar="DIR", help="where pictures and records are kept (default: .harness)")
     add("--fresh", dest="harness_fresh", action="store_true", help="draw and score everything again")
     add("--locked", dest="harness_locked", action="store_true", help="also run the cases that are kept for promotions")
     add("--report-dir", dest="harness_report_dir", metavar="DIR", help="where the report goes (default: reports)")
-    add("--baseline", dest="harness_baseline", metavar="RESULTS.JSON", help="compare with an earlier run, paired by case and seed")
-    add("--retrain", dest="harness_retrain", type=int, default=0, metavar="N", help="retrain a failing LoRA, up to N rounds, and keep it only if it is proven better")
+    add(
+        "--baseline",
+        dest="harness_baseline",
+        metavar="RESULTS.JSON",
+        help="compare with an earlier run, paired by case and seed",
+    )
+    add(
+        "--retrain",
+        dest="harness_retrain",
+        type=int,
+        default=0,
+        metavar="N",
+        help="retrain a failing LoRA, up to N rounds, and keep it only if it is proven better",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -62,7 +85,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", f"{mark}: {meaning}")
     reporter = config.pluginmanager.getplugin("terminalreporter")
     config.stash[SESSION] = HarnessSession(
-        options={name.removeprefix("harness_"): value for name, value in vars(config.option).items() if name.startswith("harness_")},
+        options={
+            name.removeprefix("harness_"): value
+            for name, value in vars(config.option).items()
+            if name.startswith("harness_")
+        },
         root=config.rootpath,
         broker=getattr(config, "workerinput", {}).get("harness"),
         listener=ProgressLine(reporter.write, config.get_terminal_writer().hasmarkup) if reporter else None,
@@ -197,7 +224,9 @@ class CaseItem(HarnessItem):
             self.harness.left_open = True
         if self.verdict.decision in (Decision.FAIL, Decision.ERROR):
             if self.provider not in self.suite.gate:
-                pytest.xfail("; ".join(complaint.message for complaint in self.verdict.complaints) or "below its thresholds")
+                pytest.xfail(
+                    "; ".join(complaint.message for complaint in self.verdict.complaints) or "below its thresholds"
+                )
             raise QualityFailure(self.text(self.harness.run.result(self.job)))
 
     def text(self, result: CaseResult) -> str:
@@ -250,7 +279,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     mark = metafunc.definition.get_closest_marker("lora_suite")
     if mark is None:
-        raise pytest.UsageError(f"{metafunc.definition.nodeid}: `lora_case` needs @pytest.mark.lora_suite('suites/NAME.yaml')")
+        raise pytest.UsageError(
+            f"{metafunc.definition.nodeid}: `lora_case` needs @pytest.mark.lora_suite('suites/NAME.yaml')"
+        )
     session = metafunc.config.stash[SESSION]
     suite = session.load(metafunc.config.rootpath / mark.args[0])
     cases = [LoraCase(session, suite, case, provider) for case in session.cases(suite) for provider in suite.gate]
@@ -330,5 +361,3 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.section("LoRA quality", sep="=")
         width = terminalreporter._tw.fullwidth
         terminalreporter.write_line(summary_text(harness.results, width, harness.report_index))
-
-

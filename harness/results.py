@@ -260,8 +260,9 @@ def calibration_record(calibration: Any) -> dict[str, Any] | None:
     if calibration is None:
         return None
     if isinstance(calibration, Mapping):
-        return dict(calibration)
-    return {**to_record(calibration), "reason": getattr(calibration, "reason", "")}
+        return {str(key): value for key, value in calibration.items()}
+    record: dict[str, Any] = to_record(calibration)
+    return {**record, "reason": getattr(calibration, "reason", "")}
 
 
 def relative(path: Path) -> str:

@@ -23,7 +23,7 @@ SUITE_KEYS = re.compile(r"^(version|suite|subject|cases)\s*:", re.MULTILINE)
 
 
 def is_suite_file(path: Path, named: bool = False) -> bool:
-    """Whether a YAML file is one of ours: it has at least two of a suite's top-level keys, or one when named by hand."""
+    """Whether a YAML file is one of ours: it has two of a suite's top-level keys, or one when named by hand."""
     try:
         head = path.read_text(encoding="utf-8", errors="replace")[:100_000]
     except OSError:
@@ -105,11 +105,17 @@ class HarnessSession:
 
                 self._run = RemoteRun(**self._address)
             else:
-                from harness.engine.engine import Run
-                from harness.store import Store
+                self._run = self._open()
+        return self._run
 
-                store = Store(self.settings.store)
-                self._run = Run(self.settings, self.profile, self.load, store, listener=self._listener)
+    def _open(self) -> Run:
+        """The run of this process; opened late, so that a session without suites makes no store."""
+        from harness.engine.engine import Run
+        from harness.store import Store
+
+        if not isinstance(self._run, Run):
+            store = Store(self.settings.store)
+            self._run = Run(self.settings, self.profile, self.load, store, listener=self._listener)
         return self._run
 
     def serve(self) -> dict[str, Any]:
@@ -117,7 +123,7 @@ class HarnessSession:
         if self._broker is None:
             from harness.engine.broker import Broker
 
-            self._broker = Broker(self.run)
+            self._broker = Broker(self._open)
         return dict(self._broker.address)
 
     def submit(self, jobs: Sequence[Job]) -> None:

@@ -30,7 +30,7 @@ class Outcome(StrEnum):
 class Decision(StrEnum):
     """What a verdict says."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105  (a word, not a password)
     FAIL = "fail"
     INCONCLUSIVE = "inconclusive"
     ERROR = "error"
@@ -111,7 +111,7 @@ class Case:
     id: str
     prompt: str  # {trigger} already filled in
     negative: str = ""
-    expect: Mapping[str, str] = field(default_factory=dict)  # category to value: what this picture, not the person, must show
+    expect: Mapping[str, str] = field(default_factory=dict)  # category to value: what the picture must show
     thresholds: Mapping[str, Threshold] = field(default_factory=dict)  # over the suite's
     split: str = "open"  # or "locked"
     line: int = 1  # in the suite's file

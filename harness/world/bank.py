@@ -107,7 +107,9 @@ def make_bank(folder: Path, count: int = 48_000, seed: int = 0, workers: int = 2
             print(f"\rbank: {start + len(rows):,} of {count:,} pictures", end="", flush=True)
     print()
     del images, labels  # closes the maps, which writes them
-    (folder / "bank.json").write_text(json.dumps({"count": count, "seed": seed, "everybody": everybody, "columns": COLUMNS}))
+    (folder / "bank.json").write_text(
+        json.dumps({"count": count, "seed": seed, "everybody": everybody, "columns": COLUMNS})
+    )
     return folder
 
 

@@ -99,7 +99,9 @@ def random_wishes(count: int, seed: int = FRESH + 1) -> list[dict[str, str]]:
     return wishes
 
 
-def draw_prompts(pipeline: Any, prompts: Sequence[str], seed: int = 0, batch: int = 16, steps: int = 20) -> list[Image.Image]:
+def draw_prompts(
+    pipeline: Any, prompts: Sequence[str], seed: int = 0, batch: int = 16, steps: int = 20
+) -> list[Image.Image]:
     """One picture a prompt at guidance 4, each from its own generator."""
     import torch
 
@@ -108,7 +110,9 @@ def draw_prompts(pipeline: Any, prompts: Sequence[str], seed: int = 0, batch: in
         part = list(prompts[start : start + batch])
         generators = [torch.Generator().manual_seed(seed + start + place) for place in range(len(part))]
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-            drawn = pipeline(part, num_inference_steps=steps, guidance_scale=4.0, height=96, width=96, generator=generators)
+            drawn = pipeline(
+                part, num_inference_steps=steps, guidance_scale=4.0, height=96, width=96, generator=generators
+            )
         pictures += drawn.images
         print(f"\rcard: {len(pictures)} of {len(prompts)} pictures", end="", flush=True)
     print()
@@ -147,7 +151,8 @@ def far_people(count: int, seed: int = FRESH + 2, hero: Person = ALDAR) -> list[
 def twins(count: int, seed: int = FRESH + 3, hero: Person = ALDAR) -> list[Person]:
     """People whom every caption describes as the hero, with other marks or none."""
     rng = np.random.default_rng(seed)
-    bare = replace(hero, **{name: "none" for kind in MARK_KINDS for name in (kind, f"{kind}_color")})
+    absent: dict[str, Any] = {name: "none" for kind in MARK_KINDS for name in (kind, f"{kind}_color")}
+    bare = replace(hero, **absent)
     return [bare if number % 2 else random_marks(bare, rng) for number in range(count)]
 
 
@@ -198,7 +203,9 @@ def measure_marks(models: Path, champion: Path, reader: Any, count: int = 48) ->
 
     rng = np.random.default_rng(FRESH + 5)
     scenes = [random_scene(rng) for _ in range(count)]
-    said = [{name: getattr(scene, name) for name in ("expression", "background", "accessory", "style")} for scene in scenes]
+    said = [
+        {name: getattr(scene, name) for name in ("expression", "background", "accessory", "style")} for scene in scenes
+    ]
     traits = {name: getattr(ALDAR, name) for name in IDENTITY}
     triggered = [", ".join(["aldar kose", *describe(scene)]) for scene in said]
     described = [", ".join(["a person", *describe({**traits, **scene})]) for scene in said]
@@ -240,11 +247,15 @@ def measure_all(models: Path, references: Path) -> tuple[dict[str, float], dict[
     pipeline.set_progress_bar_config(disable=True)
     tables = {
         "attribute reader, fresh renders": evaluate_reader(reader, fresh.images, fresh.codes),
-        "autoencoder: read after encode + decode": measure_vae(AutoencoderKL.from_pretrained(models / "sdxl" / "vae"), reader, fresh),
+        "autoencoder: read after encode + decode": measure_vae(
+            AutoencoderKL.from_pretrained(models / "sdxl" / "vae"), reader, fresh
+        ),
         "base pipeline: named attributes read": measure_base(pipeline, reader),
         "CLIP zero-shot": zero_shot(models / "clip", fresh.images, fresh.codes),
     }
-    identity = measure_identity(embedder(models / "clip"), load_pictures(sorted((references / "held_out").glob("*.png"))))
+    identity = measure_identity(
+        embedder(models / "clip"), load_pictures(sorted((references / "held_out").glob("*.png")))
+    )
     marks = measure_marks(models, references / "champion.safetensors", reader)
     tables |= {f"marks found in {name}'s pictures": rates for name, rates in marks.items()}
     base = tables["base pipeline: named attributes read"]
@@ -274,7 +285,11 @@ def write_card(models: Path, references: Path = Path("references/aldar_kose")) -
     """Measure everything and write CARD.md beside the models; its text."""
     figures, tables = measure_all(models, references)
     rows = "\n".join(f"| {name} | {value} |" for name, value in figures.items())
-    parts = [CARD_HEAD, f"| figure | value |\n|---|---|\n{rows}\n", *(table(name, shares) for name, shares in tables.items())]
+    parts = [
+        CARD_HEAD,
+        f"| figure | value |\n|---|---|\n{rows}\n",
+        *(table(name, shares) for name, shares in tables.items()),
+    ]
     text = "\n".join(parts)
     (models / "CARD.md").write_text(text, encoding="utf-8")
     return text

@@ -7,7 +7,10 @@ A CLIPModel of the real class, trained from scratch in minutes. Three things mak
 - two pictures of one person must be alike and those of his twin must not, so the image embedding carries the
   marks that no caption names;
 - a linear probe of the image embedding, thrown away after training, reads every column, marks too: the
-  shortest way for a gradient into a young transformer.
+  shortest way for a gradient into a young transformer;
+- the patches themselves are taught: a second probe reads every column from where it stands, and the patches
+  regress the features of the attribute reader, which convolutions learn twenty times sooner. Without this a
+  transformer knows colours after a thousand steps and no shapes.
 """
 
 from __future__ import annotations
@@ -42,7 +45,18 @@ from harness.world.loop import (
     set_learning_rate,
 )
 from harness.world.people import CATEGORIES, VALUES
-from harness.world.reader import HELD_OUT, SIZE, Pictures, augment, to_array, to_pixels, write_text
+from harness.world.reader import (
+    CONVOLUTIONS,
+    HELD_OUT,
+    SIZE,
+    AttributeReader,
+    Pictures,
+    augment,
+    load_reader,
+    to_array,
+    to_pixels,
+    write_text,
+)
 from harness.world.tokens import build_tokenizer
 
 if TYPE_CHECKING:
@@ -52,6 +66,7 @@ if TYPE_CHECKING:
 
 BLOCK = 4  # rows of the bank that must meet in one batch: a person twice, then his twin (or another) twice
 EMBED_BATCH = 256
+LOCAL = 4  # the patches are pooled to LOCAL x LOCAL before the second probe reads them
 MAX_SCALE = math.log(100)  # where CLIP's own training stops the logit scale
 CONFIG_FILE = "clip-training.json"
 
@@ -76,6 +91,8 @@ class ClipConfig:
     categories: float = 1.0  # weight of each category by itself
     people: float = 0.5  # weight of two pictures of one person
     probe: float = 0.5  # weight of the probe that training throws away
+    local: float = 0.5  # weight of the probe of the patches
+    teacher: float = 1.0  # weight of the reader's features
     person_scale: float = 20.0  # 1 / temperature between pictures: fixed, so that twins keep pushing apart
     average: float = 0.99  # short: a training has one or two thousand steps
 
@@ -93,6 +110,7 @@ class Batch:
     """What one step sees."""
 
     pixels: Tensor  # (B, 3, S, S), normalised; rows 2k and 2k+1 show one person
+    features: Tensor  # (B, 192, 6, 6), the reader's, each place with mean 0 and variance 1
     captions: Tensor  # (B, tokens)
     labels: Tensor  # (B, columns)
     template: int  # in which template the categories are asked this time
@@ -113,7 +131,10 @@ class Trainee(nn.Module):
     def __init__(self, clip: CLIPModel, columns: int) -> None:
         super().__init__()
         self.clip = clip
+        width = clip.config.vision_config.hidden_size
         self.probe = nn.Linear(clip.config.projection_dim, columns)
+        self.local = nn.Linear(width * LOCAL**2, columns)
+        self.pupil = nn.Linear(width, CONVOLUTIONS[-1][0])
 
 
 def build_clip(config: ClipConfig, tokenizer: CLIPTokenizer) -> CLIPModel:
@@ -213,12 +234,32 @@ def person_loss(pictures: Tensor, scale: float) -> Tensor:
     return functional.cross_entropy((scale * pictures @ pictures.T).masked_fill(itself, -torch.inf), rows ^ 1)
 
 
+def see(clip: CLIPModel, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Image embeddings of length 1, (B, projection), and the patches as a picture, (B, width, rows, columns)."""
+    found = clip.vision_model(pixel_values=pixels)
+    patches = found.last_hidden_state[:, 1:].transpose(1, 2)
+    side = math.isqrt(patches.shape[2])
+    return functional.normalize(clip.visual_projection(found.pooler_output).float(), dim=1), patches.unflatten(
+        2, (side, side)
+    )
+
+
+def patch_loss(trainee: Trainee, patches: Tensor, batch: Batch, config: ClipConfig) -> Tensor:
+    """What the patches say of every column, and how far they are from the reader's features."""
+    known = [len(options) for options in VALUES.values()]
+    said = trainee.local(functional.adaptive_avg_pool2d(patches, LOCAL).flatten(1))
+    pooled = functional.adaptive_avg_pool2d(patches, batch.features.shape[-1]).permute(0, 2, 3, 1)
+    error = functional.mse_loss(trainee.pupil(pooled).float(), batch.features.permute(0, 2, 3, 1))
+    return config.local * category_loss(said.float(), batch.labels, known) + config.teacher * error
+
+
 def clip_loss(trainee: Trainee, batch: Batch, texts: Texts, config: ClipConfig) -> Tensor:
-    """The weighed sum of the four losses; see the module's docstring."""
+    """The weighed sum of all losses; see the module's docstring."""
     with autocast(batch.pixels.device):
-        pictures = embed_pixels(trainee.clip, batch.pixels)
+        pictures, patches = see(trainee.clip, batch.pixels)
         captions = embed_ids(trainee.clip, batch.captions)
         values = embed_ids(trainee.clip, texts.ids[batch.template])
+        taught = patch_loss(trainee, patches, batch, config)
     scale = trainee.clip.logit_scale.exp()
     asked = [len(options) for options in CATEGORIES.values()]
     known = [len(options) for options in VALUES.values()]
@@ -228,6 +269,7 @@ def clip_loss(trainee: Trainee, batch: Batch, texts: Texts, config: ClipConfig) 
         + config.categories * category_loss(scale * pictures @ values.T, batch.labels, asked)
         + config.people * person_loss(pictures, config.person_scale)
         + config.probe * category_loss(probed, batch.labels, known)
+        + taught
     )
 
 
@@ -255,15 +297,19 @@ class Source:
     templates: int
     batch: int
     seed: int
+    reader: AttributeReader
 
     def batch_at(self, step: int, device: torch.device) -> Batch:
         chance = np.random.default_rng((self.seed, step))
         rows = pick_rows(chance, len(self.bank) - HELD_OUT, self.batch)
         captions = [self.bank.caption(int(row), chance) for row in rows]
         mean, deviation = self.colours
-        pixels = (augment(to_pixels(self.bank.images[rows]), chance) - mean) / deviation
+        plain = augment(to_pixels(self.bank.images[rows]), chance)
+        with torch.no_grad(), autocast(device):
+            features = self.reader.body[:-2](plain.to(device) * 4 - 2).float()
         return Batch(
-            pixels.to(device),
+            ((plain - mean) / deviation).to(device),
+            functional.layer_norm(features.permute(0, 2, 3, 1), features.shape[1:2]).permute(0, 3, 1, 2),
             tokenize(self.tokenizer, captions, self.config.positions).to(device),
             torch.from_numpy(self.bank.labels[rows].astype(np.int64)).to(device),
             int(chance.integers(self.templates)),
@@ -271,15 +317,24 @@ class Source:
 
 
 def train_clip(
-    bank_dir: Path, out_dir: Path, steps: int, batch: int = 64, seed: int = 0, config: ClipConfig | None = None
+    bank_dir: Path,
+    out_dir: Path,
+    steps: int,
+    reader_dir: Path,
+    batch: int = 64,
+    seed: int = 0,
+    config: ClipConfig | None = None,
+    start: Path | None = None,
 ) -> Path:
     """Train on all but the last 2,000 rows of a bank, going on from a checkpoint; the folder of the finished model.
 
     Args:
         bank_dir: a finished bank.
         out_dir: receives checkpoint.pt and, at the end, model, processor and config in `clip/`.
+        reader_dir: the attribute reader whose features the patches regress.
         batch: pictures a step, a multiple of 4.
         config: must stay the same when a training is resumed.
+        start: the folder of an earlier training whose weights a fresh one begins with.
     """
     from harness.world.bank import open_bank
 
@@ -289,8 +344,11 @@ def train_clip(
     tokenizer = build_tokenizer(vocabulary(), config.positions)
     texts = prepare_texts(tokenizer, config.positions)
     texts = Texts(texts.ids.to(device), texts.spans)
-    source = Source(bank, tokenizer, config, measure_colours(bank.images), len(texts.ids), batch, seed)
+    reader = load_reader(reader_dir)
+    source = Source(bank, tokenizer, config, measure_colours(bank.images), len(texts.ids), batch, seed, reader)
     trainee = Trainee(build_clip(config, tokenizer), sum(map(len, VALUES.values()))).to(device).train()
+    if start is not None and read_checkpoint(out_dir) is None:
+        trainee.load_state_dict((read_checkpoint(start) or {})["model"], strict=False)
     optimizer = torch.optim.AdamW(trainee.parameters(), lr=config.rate, betas=(0.9, 0.98), weight_decay=config.decay)
     average = Average(trainee, config.average)
     done = resume(out_dir, trainee, optimizer, average)

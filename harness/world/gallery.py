@@ -8,7 +8,17 @@ from pathlib import Path
 import numpy as np
 
 from harness.world.captions import describe
-from harness.world.people import ALDAR, CATEGORIES, SCENE, Person, Scene, labels_of, random_marks, random_person, random_scene
+from harness.world.people import (
+    ALDAR,
+    CATEGORIES,
+    SCENE,
+    Person,
+    Scene,
+    labels_of,
+    random_marks,
+    random_person,
+    random_scene,
+)
 from harness.world.render import render
 
 TRAIN, HELD_OUT, IMPOSTORS = 12, 8, 48
@@ -23,7 +33,9 @@ def varied_scenes(count: int, rng: np.random.Generator) -> list[Scene]:
     return [Scene(**{name: str(columns[name][row]) for name in SCENE}) for row in range(count)]
 
 
-def draw_references(folder: Path, person: Person, trigger: str, seed: int, train: int = TRAIN, held_out: int = HELD_OUT) -> None:
+def draw_references(
+    folder: Path, person: Person, trigger: str, seed: int, train: int = TRAIN, held_out: int = HELD_OUT
+) -> None:
     """Write train/ and held_out/ of one person: NN.png, and NN.txt with the trigger and what belongs to the scene."""
     rng = np.random.default_rng(seed)
     for split, count in (("train", train), ("held_out", held_out)):
@@ -32,11 +44,13 @@ def draw_references(folder: Path, person: Person, trigger: str, seed: int, train
             picture = render(person, scene, int(rng.integers(2**31)))
             said = {name: value for name, value in labels_of(person, scene).items() if name in SCENE}
             picture.save(folder / split / f"{number:02}.png")
-            (folder / split / f"{number:02}.txt").write_text(", ".join([trigger, *describe(said)]) + "\n", encoding="utf-8")
+            (folder / split / f"{number:02}.txt").write_text(
+                ", ".join([trigger, *describe(said)]) + "\n", encoding="utf-8"
+            )
 
 
 def draw_impostors(folder: Path, seed: int, count: int = IMPOSTORS) -> None:
-    """Write pictures of other people: two thirds are strangers, a third is described like the hero but has other marks."""
+    """Write pictures of other people: two thirds are strangers, a third are the hero's twins with other marks."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):

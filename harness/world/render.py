@@ -21,7 +21,12 @@ Color = tuple[int, int, int]
 Points = Sequence[tuple[float, float]]
 
 SKIN: tuple[Color, ...] = ((250, 214, 178), (228, 176, 132), (178, 118, 78))
-HAIR: dict[str, Color] = {"black": (28, 24, 34), "brown": (112, 62, 26), "golden": (236, 186, 58), "grey": (158, 160, 168)}
+HAIR: dict[str, Color] = {
+    "black": (28, 24, 34),
+    "brown": (112, 62, 26),
+    "golden": (236, 186, 58),
+    "grey": (158, 160, 168),
+}
 ROBE: dict[str, Color] = {
     "red": (200, 40, 44),
     "blue": (44, 92, 196),
@@ -46,7 +51,12 @@ MARK: dict[str, Color] = {
     "navy": (26, 34, 96),
     "white": (250, 248, 244),
 }
-SIGN: dict[str, Color] = {"gold": (255, 214, 70), "white": (246, 250, 255), "teal": (60, 226, 214), "pink": (255, 140, 200)}
+SIGN: dict[str, Color] = {
+    "gold": (255, 214, 70),
+    "white": (246, 250, 255),
+    "teal": (60, 226, 214),
+    "pink": (255, 140, 200),
+}
 INK: Color = (24, 20, 28)
 WHITE: Color = (255, 255, 255)
 IRIS: dict[str, Color] = {"brown": (120, 66, 20), "blue": (36, 110, 230), "green": (30, 150, 60), "narrow": INK}
@@ -99,12 +109,16 @@ class Pen:
         for x, y in (xy[0], xy[-1]):  # round ends, as a brush would leave them
             self.draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
 
-    def arc(self, x: float, y: float, rx: float, ry: float, start: float, end: float, fill: Color, width: float) -> None:
+    def arc(
+        self, x: float, y: float, rx: float, ry: float, start: float, end: float, fill: Color, width: float
+    ) -> None:
         """An arc from `start` to `end` degrees, clockwise from the right."""
         self.line(ellipse_points(x, y, rx, ry, start, end), fill, width)
 
 
-def ellipse_points(x: float, y: float, rx: float, ry: float, start: float = 0, end: float = 360) -> list[tuple[float, float]]:
+def ellipse_points(
+    x: float, y: float, rx: float, ry: float, start: float = 0, end: float = 360
+) -> list[tuple[float, float]]:
     """Points on an ellipse between two angles in degrees."""
     steps = max(6, int(abs(end - start) / 15))
     angles = (math.radians(start + (end - start) * step / steps) for step in range(steps + 1))
@@ -127,8 +141,9 @@ def render(person: Person, scene: Scene, seed: int, size: int = SIZE) -> Image.I
     ACCESSORIES[scene.accessory](pen)
     draw_head(head, person, scene.expression)
     HATS[person.hat](head, MARK.get(person.hat_color, INK))
-    picture = finish(canvas.resize((size, size), Image.Resampling.BOX if size == SIZE else Image.Resampling.LANCZOS), scene.style)
-    return picture
+    return finish(
+        canvas.resize((size, size), Image.Resampling.BOX if size == SIZE else Image.Resampling.LANCZOS), scene.style
+    )
 
 
 def finish(picture: Image.Image, style: str) -> Image.Image:
@@ -206,7 +221,9 @@ def sash_straps(pen: Pen, color: Color) -> None:
 
 
 def sash_shawl(pen: Pen, color: Color) -> None:
-    pen.polygon(((10, 86), (22, 73), (40, 68), (48, 90), (56, 68), (74, 73), (86, 86), (62, 84), (48, 97), (34, 84)), color)
+    pen.polygon(
+        ((10, 86), (22, 73), (40, 68), (48, 90), (56, 68), (74, 73), (86, 86), (62, 84), (48, 97), (34, 84)), color
+    )
     pen.line(((40, 70), (48, 91), (56, 70)), shade(color, 0.6), 1.4)
 
 
@@ -256,7 +273,9 @@ def draw_hair_behind(pen: Pen, person: Person) -> None:
     color, half = HAIR[person.hair_color], HALF_WIDTH[person.face_shape]
     if person.hair == "long":
         left, right = 48 - half - 8, 48 + half + 8
-        pen.polygon(((left + 4, 24), (48, 12), (right - 4, 24), (right, 50), (right + 2, 84), (left - 2, 84), (left, 50)), color)
+        pen.polygon(
+            ((left + 4, 24), (48, 12), (right - 4, 24), (right, 50), (right + 2, 84), (left - 2, 84), (left, 50)), color
+        )
     elif person.hair == "curly":
         for angle in range(150, 400, 25):
             x, y = 48 + (half + 5) * math.cos(math.radians(angle)), 40 + 24 * math.sin(math.radians(angle))
@@ -284,20 +303,26 @@ def draw_head(pen: Pen, person: Person, expression: str) -> None:
     for side in (-1, 1):
         pen.ellipse(48 + side * half, 45, 3.4, 5, shade(skin, 0.9))
     pen.polygon(FACE[person.face_shape], skin)
-    pen.polygon(((48 - half + 1, 30), (48 - half + 4, 20), (48, 15), (48 + half - 4, 20), (48 + half - 1, 30), (48, 25)), hair)
+    pen.polygon(
+        ((48 - half + 1, 30), (48 - half + 4, 20), (48, 15), (48 + half - 4, 20), (48 + half - 1, 30), (48, 25)), hair
+    )
     if person.hair == "braided":
         draw_braids(pen, person)
     draw_brows(pen, person, expression)
     for side in (-1, 1):
         draw_eye(pen, 48 + side * 9, 41, person.eyes)
     pen.line(((48, 44), (46.5, 49), (49, 49.6)), shade(skin, 0.66), 1.5)
-    BEARDS[person.facial_hair](pen, shade(hair, 0.62) if person.hair_color != "black" else hair, FACE[person.face_shape])
+    BEARDS[person.facial_hair](
+        pen, shade(hair, 0.62) if person.hair_color != "black" else hair, FACE[person.face_shape]
+    )
     MOUTHS[expression](pen)
 
 
 def draw_brows(pen: Pen, person: Person, expression: str) -> None:
     """Brows tell the mood beside the mouth: up, worried, or drawn together."""
-    inner, outer = {"smiling": (34.5, 34.5), "sad": (31.5, 36), "surprised": (30.5, 31), "angry": (36.5, 31.5)}[expression]
+    inner, outer = {"smiling": (34.5, 34.5), "sad": (31.5, 36), "surprised": (30.5, 31), "angry": (36.5, 31.5)}[
+        expression
+    ]
     color = shade(HAIR[person.hair_color], 0.72)
     for side in (-1, 1):
         pen.line(((48 + side * 4.5, inner), (48 + side * 13.5, outer)), color, 2.2)
@@ -433,7 +458,12 @@ def lantern(pen: Pen) -> None:
     pen.ellipse(13, 76, 2.6, 3.8, (255, 120, 20), outline=False)
 
 
-ACCESSORIES: dict[str, Callable[[Pen], None]] = {"nothing": nothing, "staff": staff, "dombra": dombra, "lantern": lantern}
+ACCESSORIES: dict[str, Callable[[Pen], None]] = {
+    "nothing": nothing,
+    "staff": staff,
+    "dombra": dombra,
+    "lantern": lantern,
+}
 
 
 def sky(pen: Pen, top: Color, low: Color, horizon: float = 64) -> None:
@@ -441,7 +471,9 @@ def sky(pen: Pen, top: Color, low: Color, horizon: float = 64) -> None:
     for band in range(4):
         mix = band / 3
         color = tuple(int(a + (b - a) * mix) for a, b in zip(top, low, strict=True))
-        pen.polygon(((0, band * horizon / 4), (96, band * horizon / 4), (96, 96), (0, 96)), (color[0], color[1], color[2]))
+        pen.polygon(
+            ((0, band * horizon / 4), (96, band * horizon / 4), (96, 96), (0, 96)), (color[0], color[1], color[2])
+        )
 
 
 def steppe(pen: Pen, rng: np.random.Generator) -> None:
@@ -457,10 +489,15 @@ def city(pen: Pen, rng: np.random.Generator) -> None:
     x = float(rng.uniform(-4, 0))
     while x < 96:
         width, top = float(rng.uniform(12, 17)), float(rng.uniform(14, 44))
-        pen.polygon(((x, top), (x + width, top), (x + width, 96), (x, 96)), (118, 124, 140) if rng.random() < 0.5 else (150, 132, 128))
+        pen.polygon(
+            ((x, top), (x + width, top), (x + width, 96), (x, 96)),
+            (118, 124, 140) if rng.random() < 0.5 else (150, 132, 128),
+        )
         for y in range(int(top) + 4, 92, 9):
             for window in (x + 2.5, x + width - 6):
-                pen.polygon(((window, y), (window + 3.5, y), (window + 3.5, y + 4.5), (window, y + 4.5)), (255, 236, 150))
+                pen.polygon(
+                    ((window, y), (window + 3.5, y), (window + 3.5, y + 4.5), (window, y + 4.5)), (255, 236, 150)
+                )
         x += width + 1
 
 

@@ -175,7 +175,7 @@ def train_vae(
 
 
 def refine_decoder(bank_dir: Path, vae_dir: Path, out_dir: Path, steps: int, batch: int = 6, seed: int = 1) -> Path:
-    """Train an exported autoencoder's decoder on, its encoder frozen: latents and whatever was trained on them stay valid.
+    """Train an exported decoder on, its encoder frozen: latents and whatever was trained on them stay valid.
 
     Args:
         vae_dir: the exported autoencoder; its weights are replaced at the end.

@@ -1,0 +1,23 @@
+"""Warnings are errors in the project's own tests, but not in the suites that people run beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+FILTERS = (
+    "error",
+    "ignore::DeprecationWarning:(torch|diffusers|transformers|peft|accelerate|skimage|huggingface_hub)",
+    "ignore::FutureWarning:(torch|diffusers|transformers|peft|accelerate|skimage|huggingface_hub)",
+    "ignore::UserWarning:(torch|diffusers|transformers|peft|accelerate)",
+    "ignore::ResourceWarning",  # sockets that the emulator's faults leave hanging on purpose
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            for rule in reversed(FILTERS):
+                item.add_marker(pytest.mark.filterwarnings(rule))
