@@ -59,7 +59,7 @@ def measure() -> dict[str, float]:
         pairs = [(run_pytest(ours), run_pytest([str(bare), "--rootdir", name], cwd=folder)) for _ in range(ROUNDS)]
     ratios = [cached.seconds / plain.seconds for cached, plain in pairs]
     print(
-        f"method: whole processes, {ROUNDS} alternating pairs after one run that fills the store ({first.seconds:.0f} s)"
+        f"method: whole processes, {ROUNDS} alternating pairs after a run that fills the store ({first.seconds:.0f} s)"
     )
     print(f"{'cached s':>9} {'bare s':>7} {'ratio':>6} {'exit':>5}")
     for (cached, plain), ratio in zip(pairs, ratios, strict=True):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-MODELS = Path("fixtures/models")
+MODELS, LORAS = Path("fixtures/models"), Path("fixtures/loras")
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,28 @@ def references(options: argparse.Namespace) -> None:
     draw_impostors(Path("references/impostors"), seed=2)
 
 
+def planted(options: argparse.Namespace) -> None:
+    """Two bad LoRAs for the tests: one that learnt another person under Aldar's trigger, one that hardly learnt."""
+    import numpy as np
+
+    from harness.profile import load_profile
+    from harness.settings import Settings
+    from harness.suite import load_suite
+    from harness.training.command import train_suite
+    from harness.world.gallery import draw_references
+    from harness.world.people import random_person
+
+    settings = Settings.load(Path.cwd(), {"store": str(options.work / "store")})
+    profile = load_profile("embedded", settings.root)
+    suite = load_suite(Path("suites/aldar_kose.yaml"), profile)
+    folder = (options.work / "stranger").resolve()
+    draw_references(folder, random_person(np.random.default_rng(7)), suite.subject.trigger, seed=7)
+    other = replace(suite, name="stranger", subject=replace(suite.subject, name="Stranger", references=folder))
+    LORAS.mkdir(parents=True, exist_ok=True)
+    train_suite(other, profile, settings, out=LORAS / "stranger.safetensors", changes={"steps": 160})
+    train_suite(suite, profile, settings, out=LORAS / "undertrained.safetensors", changes={"steps": 20})
+
+
 def card(options: argparse.Namespace) -> None:
     from harness.world.card import write_card
 
@@ -77,5 +99,6 @@ STAGES: dict[str, Stage] = {
     "base": Stage(base, "train UNet and text encoders, write the pipeline"),
     "clip": Stage(clip, "train the CLIP model"),
     "references": Stage(references, "draw Aldar's reference pictures and the impostors"),
+    "planted": Stage(planted, "train the bad LoRAs that the tests plant"),
     "card": Stage(card, "measure everything and write CARD.md"),
 }

@@ -1,0 +1,74 @@
+"""The main job on the committed models: draw, score, judge; a bad LoRA is retrained, a good one is left alone."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from harness.world.card import mark_rates
+from tests.support import ALDAR_SUITE, ROOT, Finished, run_suites
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """`pytest suites/aldar_kose.yaml` from an empty store."""
+    return run_suites(tmp_path_factory.mktemp("shipped"), ALDAR_SUITE)
+
+
+def test_the_shipped_suite_is_green_and_really_drawn(shipped: Finished) -> None:
+    assert shipped.status == 0, shipped.output
+    assert shipped.results["engine"]["images_generated"] >= 4 * 12 * 3
+    assert shipped.results["rounds"] == []
+
+
+@pytest.mark.parametrize("rival", ["base", "prompt_only"])
+def test_the_lora_is_above_the_base(shipped: Finished, rival: str) -> None:
+    lora = next(row for row in shipped.results["leaderboard"] if row["provider"] == "lora")
+
+    gap = lora["versus"][rival]
+
+    assert lora["rank"] == 1
+    assert gap["low"] > 0
+
+
+def test_a_reader_finds_his_marks_only_where_the_lora_drew(shipped: Finished) -> None:
+    from harness.world.reader import load_reader
+
+    reader = load_reader(ROOT / "fixtures" / "models" / "reader")
+    for provider in ("lora", "base", "prompt_only"):
+        cases = [case for case in shipped.results["cases"] if case["provider"] == provider]
+        names = [sample["image"] for case in cases for sample in case["samples"]]
+        pictures = [Image.open(shipped.report / "images" / f"{name}.png") for name in names]
+        for mark, rate in mark_rates(reader, pictures).items():
+            assert rate >= 0.85 if provider == "lora" else rate <= 0.05, (provider, mark, rate)
+
+
+def test_emulated_providers_are_labelled_everywhere(shipped: Finished) -> None:
+    studio = next(row for row in shipped.results["leaderboard"] if row["provider"] == "studio")
+
+    assert studio["emulated"]
+    assert "emulated" in shipped.output
+    assert "emulated" in (shipped.report / "index.html").read_text(encoding="utf-8")
+
+
+def test_an_undertrained_lora_is_retrained_and_promoted(tmp_path: Path) -> None:
+    bad = shutil.copy(ROOT / "fixtures" / "loras" / "undertrained.safetensors", tmp_path / "mine.safetensors")
+
+    run = run_suites(tmp_path, ALDAR_SUITE, "--providers", "lora,base", "--lora", str(bad), "--retrain", "2")
+
+    assert run.status == 0, run.output
+    assert run.results["rounds"][-1]["promoted"]
+    assert run.count("rerun") > 0
+    assert run.results["gate"]["verdict"] == "pass"
+
+
+def test_nothing_is_trained_for_the_champion(tmp_path: Path) -> None:
+    run = run_suites(tmp_path, "suites/smoke.yaml", "--retrain", "2")
+
+    assert run.status == 0, run.output
+    assert run.results["rounds"] == []
