@@ -189,7 +189,7 @@ class HarnessItem(pytest.Item):
 
     def warn_all(self, complaints: Iterable[Complaint]) -> None:
         for complaint in complaints:
-            if complaint.severity == "warn":
+            if complaint.severity == "warn" and self.provider in self.suite.gate:
                 warnings.warn(QualityWarning(f"{self.name}: {complaint.message}"), stacklevel=2)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:

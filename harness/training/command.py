@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.errors import UsageError
 from harness.models import Models
+from harness.references import set_hash
 from harness.training.config import config_for
 from harness.training.data import train_pictures
 from harness.training.registry import promote, read_champion
@@ -42,12 +43,14 @@ def train_suite(
     pictures = train_pictures(suite.subject)
     config = config_for({**profile.training, **(changes or {})}, len(pictures), suite.subject.kind)
     folder = Path(settings.store) / "loras"
-    work = folder / f"work-{digest([suite.name, config.to_record()])[:12]}"
+    models = Models(profile, settings)
+    matter = [suite.name, models.base_hash(), set_hash(picture.path for picture in pictures), config.to_record()]
+    work = folder / f"work-{digest(matter)[:12]}"  # the same call goes on; another base or picture begins anew
     made = train(
         config,
         suite.subject,
         profile,
-        Models(profile, settings),
+        models,
         target if out else folder / f"{work.name}.safetensors",
         work=work,
         progress=progress,
