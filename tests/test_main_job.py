@@ -12,6 +12,7 @@ from harness.world.card import mark_rates
 from tests.support import ALDAR_SUITE, ROOT, Finished, run_suites
 
 pytestmark = pytest.mark.real
+LOCAL = "lora,base,prompt_only"
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def test_emulated_providers_are_labelled_everywhere(shipped: Finished) -> None:
 def test_an_undertrained_lora_is_retrained_and_promoted(tmp_path: Path) -> None:
     bad = shutil.copy(ROOT / "fixtures" / "loras" / "undertrained.safetensors", tmp_path / "mine.safetensors")
 
-    run = run_suites(tmp_path, ALDAR_SUITE, "--providers", "lora,base", "--lora", str(bad), "--retrain", "2")
+    run = run_suites(tmp_path, ALDAR_SUITE, "--providers", LOCAL, "--lora", str(bad), "--retrain", "2")
 
     assert run.status == 0, run.output
     assert run.results["rounds"][-1]["promoted"]

@@ -52,7 +52,7 @@ def reader(options: argparse.Namespace) -> None:
 def clip(options: argparse.Namespace) -> None:
     from harness.world.clip import train_clip
 
-    trained = train_clip(options.work / "everybody", options.work / "clip", options.steps or 1_050, MODELS / "reader")
+    trained = train_clip(options.work / "everybody", options.work / "clip", options.steps or 2_000, MODELS / "reader")
     shutil.copytree(trained, MODELS / "clip", dirs_exist_ok=True)
 
 
