@@ -19,5 +19,4 @@ FILTERS = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
-            for rule in reversed(FILTERS):
-                item.add_marker(pytest.mark.filterwarnings(rule))
+            item.add_marker(pytest.mark.filterwarnings(*FILTERS))
