@@ -220,8 +220,6 @@ class CaseItem(HarnessItem):
 
     def runtest(self) -> None:
         self.warn_all(self.verdict.complaints)
-        if self.verdict.decision is Decision.INCONCLUSIVE and self.suite.on_inconclusive == "fail":
-            self.harness.left_open = True
         if self.verdict.decision in (Decision.FAIL, Decision.ERROR):
             if self.provider not in self.suite.gate:
                 pytest.xfail(
@@ -251,7 +249,6 @@ class GateItem(HarnessItem):
         if self.verdict.decision is Decision.FAIL:
             raise QualityFailure(self.text())
         if self.verdict.decision is Decision.INCONCLUSIVE and self.suite.on_inconclusive == "fail":
-            self.harness.left_open = True
             raise QualityFailure(self.text())
 
     def text(self) -> str:
@@ -346,9 +343,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         harness.trouble = str(error)
         results = None
     if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        if harness.trouble or (results and results["gate"]["verdict"] == "error"):
+        found = results["gate"]["verdict"] if results else ""
+        if harness.trouble or found == "error":
             session.exitstatus = EXIT_BROKEN
-        elif harness.left_open and exitstatus == pytest.ExitCode.OK:
+        elif found == "inconclusive" and harness.demands_proof:
             session.exitstatus = EXIT_OPEN
 
 

@@ -46,7 +46,6 @@ class HarnessSession:
         self._run: Run | RemoteRun | None = None
         self._broker: Broker | None = None
         self.submitted = False
-        self.left_open = False  # a verdict stayed inconclusive although its suite demands a proof
         self.trouble = ""  # why there are no results
         self.results: dict[str, Any] | None = None
 
@@ -57,6 +56,11 @@ class HarnessSession:
     @cached_property
     def profile(self) -> Profile:
         return load_profile(self.settings.profile, self._root)
+
+    @property
+    def demands_proof(self) -> bool:
+        """Whether a suite of this session does not accept an open verdict."""
+        return any(suite.on_inconclusive == "fail" for suite in self._suites.values())
 
     @property
     def is_worker(self) -> bool:

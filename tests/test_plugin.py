@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import SMOKE, Finished, run_suites, write_suite
+from tests.support import ROOT, SMOKE, Finished, run_suites, write_suite
 
 pytestmark = pytest.mark.real
 
@@ -177,3 +177,16 @@ def test_python_tests_use_a_suite_through_mark_and_fixture(tmp_path: Path) -> No
 
     assert run.status == 0, run.output
     assert run.count("passed") == 2
+
+
+def test_an_open_verdict_has_its_own_exit_code_where_proof_is_demanded(tmp_path: Path) -> None:
+    text = (ROOT / SMOKE).read_text(encoding="utf-8").replace("../references", (ROOT / "references").as_posix())
+    suite = tmp_path / "open.yaml"
+    suite.write_text(
+        text.replace("gate: [lora]", "gate: [lora]\nbeat: [base]\non_inconclusive: fail"), encoding="utf-8"
+    )
+
+    run = run_suites(tmp_path, str(suite), "--providers", "lora")  # the rival is left out, so nothing is proven
+
+    assert run.status == 11, run.output
+    assert "not proven beaten" in run.output
