@@ -59,7 +59,7 @@ class HarnessSession:
 
     @property
     def demands_proof(self) -> bool:
-        """Whether a suite of this session does not accept an open verdict."""
+        """Whether a suite that was loaded does not accept an open verdict."""
         return any(suite.on_inconclusive == "fail" for suite in self._suites.values())
 
     @property
@@ -80,7 +80,7 @@ class HarnessSession:
         return tuple(case for case in suite.cases if self.settings.locked or case.split == "open")
 
     def providers(self, suite: Suite) -> tuple[str, ...]:
-        """The suite's providers that this session wants, in the suite's order."""
+        """The suite's providers that the options want, in the suite's order."""
         wanted = self.settings.providers
         for name in wanted:
             if name not in self.profile.providers:

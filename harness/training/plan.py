@@ -64,7 +64,7 @@ def plan_from_feedback(
         feedback: of the gate provider, over open cases.
         full: the profile's configuration for this set of pictures.
         lora: the LoRA under test, with what its file says of itself.
-        refused: how many challengers of this session were refused already.
+        refused: how many challengers of this run were refused already.
     """
     weights, why_weights = weigh_pictures(feedback, failing_prompts(feedback, suite), learner)
     config = replace(full, sampling=weights, seed=full.seed + refused)
