@@ -62,6 +62,7 @@ def build_results(
     usage: Usage,
     rounds: Sequence[Mapping[str, Any]] = (),
     trouble: str = "",
+    spending: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The record of a run, plain JSON.
 
@@ -71,8 +72,9 @@ def build_results(
         usage: what the engine did.
         rounds: of retraining, as `harness.training.improve` tells them.
         trouble: why the run broke down, if it did; turns the verdict to error.
+        spending: paid calls, what may be billed besides, and the limits; US dollars.
     """
-    engine = {**to_record(usage), "cost_usd": _cost(suites)}
+    engine = {**to_record(usage), "cost_usd": _cost(suites), "emulated_usd": _cost(suites, True), **(spending or {})}
     record = {
         "schema": SCHEMA,
         "run": dict(run),
@@ -86,23 +88,30 @@ def build_results(
         "suites": [suite_record(item) for item in suites],
         "feedback": [_feedback(item, provider) for item in suites for provider in _judged(item)],
     }
-    plain: dict[str, Any] = finite(to_record(record))
+    plain: dict[str, Any] = finite(record)
     return plain
 
 
 def finite(value: Any) -> Any:
-    """The same plain data with every NaN and infinity as None, because JSON has no word for them."""
+    """Plain JSON data, with every NaN and infinity as None, because JSON has no word for them."""
+    kind = type(value)
+    if kind is str or kind is int or kind is bool or value is None:  # by far the most
+        return value
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
+        return float(value) if math.isfinite(value) else None
+    if kind is dict:
         return {key: finite(item) for key, item in value.items()}
-    return [finite(item) for item in value] if isinstance(value, list) else value
+    if kind is list or kind is tuple:
+        return [finite(item) for item in value]
+    record = to_record(value)
+    return value if record is value else finite(record)
 
 
-def _cost(suites: Sequence[SuiteRun]) -> float:
-    """What this run paid; a picture from the store was paid for by an earlier one."""
+def _cost(suites: Sequence[SuiteRun], emulated: bool = False) -> float:
+    """What this run paid, or what emulated services would have asked for; pictures in the store were paid before."""
     results = [result for item in suites for group in item.results.values() for result in group]
-    return sum(sample.cost_usd for result in results for sample in result.samples if not sample.cached)
+    samples = [sample for result in results for sample in result.samples if not sample.cached]
+    return sum(sample.cost_usd for sample in samples if sample.emulated is emulated)
 
 
 def _judged(item: SuiteRun) -> list[str]:

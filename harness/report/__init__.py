@@ -31,7 +31,7 @@ def write_report(
     pictures = Pictures(store, folder / "images", beside)
     page = render_page(results, pictures)
     pictures.forget_others()
-    write_text(folder / "results.json", json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(folder / "results.json", to_lines(results))
     write_text(folder / "summary.md", summary_markdown(results))
     write_text(folder / "index.html", page)
     return folder / "index.html"
@@ -46,9 +46,23 @@ def rerender(results: Path, store: ImageStore | None, folder: Path) -> Path:
     return write_report(load_results(results), store, folder, beside=results.parent / "images")
 
 
+def to_lines(results: Mapping[str, Any]) -> str:
+    """JSON with a line a record, so that two runs can be compared line by line."""
+
+    def dump(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+    def part(value: Any) -> str:
+        if not isinstance(value, list) or not value:
+            return dump(value)
+        return "[\n" + ",\n".join(map(dump, value)) + "\n]"
+
+    return "{\n" + ",\n".join(f"{dump(key)}: {part(value)}" for key, value in results.items()) + "\n}\n"
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace a file at once, so that a page that somebody reads is never half a page."""
     part = path.with_name(path.name + ".part")
     # a lone surrogate in a service's message must not cost the report
-    part.write_text(text.encode("utf-8", "replace").decode("utf-8"), encoding="utf-8", newline="\n")
+    part.write_bytes(text.encode("utf-8", "replace"))
     part.replace(path)

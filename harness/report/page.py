@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 def render_page(results: Mapping[str, Any], pictures: Pictures) -> str:
     """index.html as text. Every string of the record is escaped; only our own style and script may run."""
-    style, script = read_asset("style.css"), read_asset("script.js")
+    view = build_view(results, pictures)
+    style, script = read_asset("style.css") + pictures.shared_style, read_asset("script.js")
     return page_template().render(
-        view=build_view(results, pictures),
+        view=view,
         style=style,
         script=script,
         policy=policy_of(style, script),

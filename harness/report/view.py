@@ -50,6 +50,8 @@ def build_view(results: Record, pictures: Pictures) -> dict[str, Any]:
 def text(value: Any, longest: int = LONGEST) -> str:
     """Foreign text without what could reorder or hide the text around it; too long is cut, and says so."""
     whole = "" if value is None else str(value)
+    if whole.isascii() and whole.isprintable() and len(whole) <= longest:
+        return whole  # by far the most
     safe = "".join(char if is_plain(char) else "\N{REPLACEMENT CHARACTER}" for char in whole[:longest])
     return safe if len(whole) <= longest else f"{safe}… ({len(whole):,} characters, whole in results.json)"
 
@@ -86,6 +88,12 @@ def interval(record: Any) -> dict[str, Any] | None:
     if mean is None:
         return None
     return {"mean": mean, "low": number(record.get("low")), "high": number(record.get("high")), "n": record.get("n")}
+
+
+def dollars(value: Any, always: bool = False) -> str | None:
+    """US dollars in words; None for nothing, unless it is wanted always."""
+    amount = number(value) or 0.0
+    return f"${amount:.2f}" if amount or always else None
 
 
 def band(value: float) -> str:
@@ -161,12 +169,16 @@ def facts_view(results: Record) -> dict[str, Any]:
         for name, item in mapped(engine, "seconds").items()
         if (value := number(item)) is not None
     }
-    cost = number(engine.get("cost_usd")) or 0.0
     done = {
         "pictures drawn": engine.get("images_generated"),
         "pictures from the store": engine.get("images_cached"),
         "model loads": engine.get("model_loads"),
-        "paid to services": f"${cost:.2f}",
+        "paid to services": dollars(engine.get("cost_usd"), always=True),
+        "would be paid, had services not been emulated": dollars(engine.get("emulated_usd")),
+        "possibly billed for calls that broke off": dollars(engine.get("possibly_billed_usd")),
+        "paid calls": engine.get("paid_calls") or None,
+        "of them, of unknown price": engine.get("unpriced_calls") or None,
+        "pictures held back by the budget": engine.get("held_back") or None,
     }
     others = {name: item for name, item in run.items() if name not in ("versions", "warnings")}
     warnings = run.get("warnings")
@@ -294,7 +306,6 @@ def row_view(row: Record, rival: Any, bound: Record, tied: str) -> dict[str, Any
     outcomes = mapped(row, "outcomes")
     lost = {text(name, 40): count for name, count in outcomes.items() if name != "ok"}
     raw = {name: f"{value:.3f}" for name, item in mapped(row, "raw").items() if (value := number(item)) is not None}
-    cost = number(row.get("cost_usd")) or 0.0
     return {
         "rank": row["rank"] if interval(row.get("quality")) else "–",
         "provider": text(row["provider"], 80),
@@ -307,7 +318,7 @@ def row_view(row: Record, rival: Any, bound: Record, tied: str) -> dict[str, Any
         "tied": tied,
         "pictures": outcomes.get("ok", 0),
         "lost": lost,
-        "cost": f"${cost:.2f}" if cost else "",
+        "cost": (dollars(row.get("cost_usd")) or "") + (" emulated" if row["emulated"] and row.get("cost_usd") else ""),
         "seconds": duration(number(row.get("seconds")) or 0.0),
     }
 
@@ -550,7 +561,7 @@ def cases_view(
     for case in cases:
         grouped.setdefault(case["case"], []).append(case)
     held_out = references.get("held_out") or references.get("gallery") or references.get("train") or []
-    shown = [picture(pictures, sha) for sha in held_out[:6]] if isinstance(held_out, list) else []
+    shown = [{**picture(pictures, sha), "shared": pictures.share(sha)} for sha in held_out[:6]] if isinstance(held_out, list) else []
     few = len(grouped) <= OPEN_CASES
     return [
         case_view(suite, name, items, order, shown, few)

@@ -80,6 +80,24 @@ class Store:
         """Where a picture lies, for links and for people; it need not exist."""
         return image_path(self.folder, sha)
 
+    def derived(self, kind: str, suffix: str, sha: str, make: Callable[[bytes], bytes]) -> bytes:
+        """What `make` makes of a picture, a thumbnail say, made once a store; it may be deleted at any time.
+
+        Raises:
+            StoreError: there is no such picture; what `make` raises passes through.
+        """
+        path = self._path(kind, suffix, sha)
+        try:
+            return path.read_bytes()
+        except OSError:
+            data = make(self.image(sha))
+        with self._translated():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
+            part.write_bytes(data)
+            part.replace(path)
+        return data
+
     # --- samples ----------------------------------------------------------------------------------------------------
 
     def sample(self, request: str) -> Sample | None:
