@@ -9,7 +9,12 @@ from importlib import import_module
 
 BENCHMARKS = {
     "cold": "a cold and a warm run of the shipped suite: seconds and peak memory",
+    "adaptive": "pictures that planned looks save at the same error rates",
+    "gate": "false alarms, power and coverage of the gate over thousands of simulated runs",
     "overhead": "1,000 cached cases against 1,000 bare parametrized tests",
+    "providers": "every adapter against every fault of the emulated services",
+    "soak": "2,000 requests through four emulated services, a fifth of them faulty",
+    "throughput": "200 requests to a service that takes a second each and allows 20 at once",
     "world": "what the embedded models can do",
 }
 

@@ -10,8 +10,12 @@ from typing import Any
 
 from harness import __version__
 from harness.errors import HarnessError
+from harness.metrics.commands import score, score_options
+from harness.prompting.command import lint_options
+from harness.text.commands import caption, caption_options, story, story_options
 
 Command = Callable[[argparse.Namespace], int]
+MANY_FILES = 5  # written into one folder: its name is enough
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,11 +51,12 @@ def build_parser() -> argparse.ArgumentParser:
     commands.add_parser("run", help="run suites: the same as `pytest suites/`, options and all")
     train_options(add("train", train, "train a suite's LoRA on its reference pictures"))
     report_options(add("report", report, "make the report again from a results.json"))
-    add("lint", lint, "check suites without drawing anything").add_argument(
-        "suites", nargs="+", type=Path, metavar="SUITE"
-    )
+    lint_options(add("lint", lint, "check suites without drawing anything"))
+    story_options(add("story", story, "write a suite from an idea, by a text service"))
+    caption_options(add("caption", caption, "caption pictures that have no caption yet"))
+    score_options(add("score", score, "rate the pictures of a folder"))
     add("fetch", fetch, "download a profile's weights from the hub").add_argument("profile", metavar="PROFILE")
-    add("emulator", emulator, "serve the emulated image service").add_argument("--port", type=int, default=8899)
+    emulator_options(add("emulator", emulator, "serve the emulated services on this machine"))
     world_options(add("world", world, "draw the world, train the embedded models, measure them"))
     return parser
 
@@ -87,22 +92,40 @@ def init(options: argparse.Namespace) -> int:
     else:
         name = options.name or options.pictures.name.replace("_", " ").replace("-", " ")
         written = write_subject(options.into, options.pictures, name, options.trigger or name.lower(), options.kind)
-    for path in written:
-        print(f"wrote {path.as_posix()}")
+    for line in written_lines(written):
+        print(line)
     return 0
+
+
+def written_lines(written: Sequence[Path]) -> list[str]:
+    """A line a file, or a line a folder where it received many."""
+    folders: dict[Path, list[Path]] = {}
+    for path in written:
+        folders.setdefault(path.parent, []).append(path)
+    return [
+        line
+        for folder, paths in folders.items()
+        for line in (
+            [f"wrote {folder.as_posix()}/ ({len(paths)} files)"]
+            if len(paths) > MANY_FILES
+            else [f"wrote {path.as_posix()}" for path in paths]
+        )
+    ]
 
 
 # --- doctor -------------------------------------------------------------------------------------------------------
 
 
 def doctor_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--profile", default="embedded")
+    sub.add_argument("--profile", help="default: embedded, or HARNESS_PROFILE")
+    sub.add_argument("--providers", action="store_true", help="make the cheapest real call to each remote service")
+    sub.add_argument("--paid", action="store_true", help="with --providers: draw one picture where no call is free")
 
 
 def doctor(options: argparse.Namespace) -> int:
     from harness.doctor import examine, show
 
-    checks = examine(Path.cwd(), options.profile)
+    checks = examine(Path.cwd(), options.profile, options.providers, options.paid)
     print(show(checks))
     return 1 if any(check.state == "fail" for check in checks) else 0
 
@@ -163,35 +186,42 @@ def report(options: argparse.Namespace) -> int:
 
 
 def lint(options: argparse.Namespace) -> int:
-    from harness.profile import load_profile
-    from harness.settings import Settings
-    from harness.suite import lint_suite, load_suite
+    from harness.prompting.command import lint_suites
 
-    settings = Settings.load(Path.cwd(), {})
-    profile = load_profile(settings.profile, settings.root)
-    for path in options.suites:
-        suite = load_suite(path.resolve(), profile)
-        split = sum(case.split == "locked" for case in suite.cases)
-        print(f"{path}: {len(suite.cases) - split} open and {split} locked cases, {len(suite.providers)} providers")
-        for note in lint_suite(suite, profile):
-            print(f"{path}: {note}")
-    return 0
+    return lint_suites(options)
 
 
 def fetch(options: argparse.Namespace) -> int:
+    from harness.metrics.hub import fetch_scorers
     from harness.models import fetch_models
     from harness.profile import load_profile
 
-    for folder in fetch_models(load_profile(options.profile, Path.cwd())):
+    profile = load_profile(options.profile, Path.cwd())
+    for folder in [*fetch_models(profile), *fetch_scorers(profile)]:
         print(folder)
     return 0
+
+
+def emulator_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--port", type=int, default=8899)
+    sub.add_argument("--services", default="", metavar="A,B", help="list only these services' addresses and faults")
+    sub.add_argument("--faults", default="", metavar="A,B", help="answer the first paid requests with these faults")
+    sub.add_argument("--delay", type=float, default=0.0, metavar="SECONDS", help="that each paid call takes")
+    sub.add_argument(
+        "--scale", type=float, default=1.0, help="of the pictures: 0.125 is an eighth of the size asked for"
+    )
 
 
 def emulator(options: argparse.Namespace) -> int:
     from harness.emulator import serve
 
-    serve(options.port)
+    serve(options.port, words(options.faults), options.delay, options.scale, words(options.services))
     return 0
+
+
+def words(text: str) -> list[str]:
+    """The parts of a list with commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 # --- world --------------------------------------------------------------------------------------------------------

@@ -39,15 +39,16 @@ class Check:
     remedy: str = ""
 
 
-def examine(root: Path, profile_name: str) -> list[Check]:
-    """Everything that a run needs, in the order in which it would fail."""
+def examine(root: Path, profile_name: str | None, services: bool = False, paid: bool = False) -> list[Check]:
+    """Everything that a run needs, in the order in which it would fail; `services`: remote ones are really called."""
     checks = [check_python(), *check_packages(), *check_machine(root)]
     try:
         settings = Settings.load(root, {"profile": profile_name})
         profile = load_profile(settings.profile, root)
     except HarnessError as error:
         return [*checks, Check("profile", "fail", str(error), "name a shipped profile or mend the file")]
-    return [*checks, *check_models(profile, root), *check_keys(profile, settings), *check_suites(root, profile)]
+    keys = check_services(profile, settings, paid) if services else check_keys(profile, settings)
+    return [*checks, *check_models(profile, root), *keys, *check_suites(root, profile)]
 
 
 def check_python() -> Check:
@@ -103,16 +104,41 @@ def check_models(profile: Profile, root: Path) -> Iterator[Check]:
 
 def check_keys(profile: Profile, settings: Settings) -> Iterator[Check]:
     """The remote providers' keys; without one a provider is skipped, so that is no failure."""
-    for name, config in profile.providers.items():
-        variable = config.options.get("key")
-        if config.options.get("emulated"):
-            yield Check(f"provider {name}", "ok", "emulated")
-        elif variable and settings.secret(str(variable)) is None:
+    from harness.models import Models
+    from harness.providers import Context, open_provider
+    from harness.providers.remote import RemoteProvider
+
+    context = Context(profile, settings, Models(profile, settings))
+    for name in profile.providers:
+        try:
+            provider = open_provider(name, context)
+        except HarnessError as error:
+            yield Check(f"provider {name}", "fail", str(error), "mend the profile")
+            continue
+        if not isinstance(provider, RemoteProvider):
+            continue
+        variable = provider.missing()
+        if variable:
             yield Check(
                 f"provider {name}", "warn", f"{variable} is not set; it will be skipped", f"set {variable} in .env"
             )
-        elif variable:
-            yield Check(f"provider {name}", "ok", f"{variable} is set")
+        else:
+            key = provider.options.key
+            yield Check(
+                f"provider {name}",
+                "ok",
+                "emulated" if provider.emulated else f"{key or 'no key'} is {'set' if key else 'needed'}",
+            )
+
+
+def check_services(profile: Profile, settings: Settings, paid: bool) -> Iterator[Check]:
+    """The same, by asking them."""
+    from harness.providers.knock import knock_all
+    from harness.values import Outcome
+
+    for found in knock_all(profile, settings, paid):
+        state = "ok" if found.outcome is Outcome.OK else "warn" if found.outcome is None else "fail"
+        yield Check(f"provider {found.provider}", state, found.found, found.remedy)
 
 
 def check_suites(root: Path, profile: Profile) -> Iterator[Check]:

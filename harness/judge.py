@@ -8,20 +8,24 @@ A score is held against `fail` with its 95% interval, and there are three answer
 
 With one sample the mean decides. A case's interval takes its spread from all cases of the suite (three seeds alone
 say too little); a gate's interval is clustered by prompt, `quality` is its primary metric, and the others are held
-against theirs at Holm's level. The difference to a baseline, paired by case and seed, is read as non-inferiority:
+against theirs at Holm's level. The difference to a baseline, paired by case and seed, has three answers too:
 
-    upper bound below -margin               regressed: fail
-    lower bound at or above -margin         not worse: pass
+    proven worse, and by `margin` or more   regressed: fail      (upper bound below 0, mean at or below -margin)
+    proven to stay within `margin`          not worse: pass      (lower bound at or above -margin)
     otherwise                               inconclusive
+
+To ask for an upper bound below -margin would miss half of the drops that matter: see docs/statistics.md. A suite with
+`samples: {min, max}` is judged at several looks, each at the level of `harness.adaptive.level_at`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness import stats
+from harness.adaptive import BEST, level_at
 from harness.calibrate import Calibration
 from harness.metrics.applied import Applied
 from harness.metrics.evidence import Evidence, count_faults, faults_of, gather_evidence
@@ -44,9 +48,7 @@ from harness.values import (
 Pooled = Mapping[str, tuple[float, int]]  # metric to (standard deviation within cases, degrees of freedom)
 
 PRIMARY = METRICS[0]
-ALPHA = (1 - stats.LEVEL) / 2  # one side of the interval
 REFERENCES_OF_THE_BASE = ("base", "prompt_only")  # never "the best competitor": they are the LoRA's own base
-BEST = "best_competitor"
 ORDER = (Decision.PASS, Decision.INCONCLUSIVE, Decision.FAIL, Decision.ERROR)  # the later wins
 SEVERITIES = ("error", "fail", "warn")  # the first is shown first
 MOST = 0.5  # the share of pictures from which a fault is the provider's and not one picture's
@@ -59,14 +61,16 @@ class Finding:
 
     decision: Decision
     complaint: Complaint
+    open: bool = False  # more pictures could settle it
 
 
 def fail(metric: str, message: str) -> Finding:
     return Finding(Decision.FAIL, Complaint(metric, message, "fail"))
 
 
-def unsure(metric: str, message: str) -> Finding:
-    return Finding(Decision.INCONCLUSIVE, Complaint(metric, message, "warn"))
+def unsure(metric: str, message: str, more: bool = False) -> Finding:
+    """`more`: pictures could settle it."""
+    return Finding(Decision.INCONCLUSIVE, Complaint(metric, message, "warn"), more)
 
 
 def warn(metric: str, message: str) -> Finding:
@@ -88,7 +92,9 @@ def conclude(
     complaints = sorted((finding.complaint for finding in findings), key=lambda c: SEVERITIES.index(c.severity))
     if cause:
         complaints.insert(0, Complaint("cause", cause, "error" if decision is Decision.ERROR else "fail"))
-    return Verdict(decision, scores, tuple(complaints), cause, details or {})
+    waits = list(dict.fromkeys(finding.complaint.metric for finding in findings if finding.open))
+    told = {**(details or {}), "open": waits} if waits else details or {}
+    return Verdict(decision, scores, tuple(complaints), cause, told)
 
 
 # --- one case -----------------------------------------------------------------------------------------------------
@@ -105,8 +111,8 @@ def judge_case(
     """
     if missing := missing_pictures([result]):
         return conclude([missing], {}, details={"outcome": result.outcome.value})
-    values = metric_values([result])
-    scores = {name: case_interval(group, pooled.get(name, (0.0, 0))) for name, group in values.items() if group}
+    values, level = metric_values([result]), level_at(suite, len(result.samples))
+    scores = {name: case_interval(group, pooled.get(name, (0.0, 0)), level) for name, group in values.items() if group}
     findings = technical_findings(result.scored)
     for metric in METRICS:
         threshold = suite.threshold(case, metric)
@@ -119,11 +125,11 @@ def judge_case(
     return conclude(findings, scores, details={"faults": count_faults(result.scored)})
 
 
-def case_interval(values: Sequence[float], pooled: tuple[float, int]) -> Interval:
+def case_interval(values: Sequence[float], pooled: tuple[float, int], level: float = stats.LEVEL) -> Interval:
     """One case's mean; a single sample has no bounds, because its mean decides."""
     if len(values) < 2:
         return Interval(float(values[0]), None, None, 1)
-    return stats.pooled_interval(values, *(pooled if pooled[1] else stats.pooled_sd([values])))
+    return stats.pooled_interval(values, *(pooled if pooled[1] else stats.pooled_sd([values])), level)
 
 
 def pooled_sds(results: Iterable[CaseResult]) -> dict[str, tuple[float, int]]:
@@ -135,20 +141,25 @@ def pooled_sds(results: Iterable[CaseResult]) -> dict[str, tuple[float, int]]:
     return {name: stats.pooled_sd(group) for name, group in groups.items()}
 
 
-def hold(metric: str, found: Interval, threshold: Threshold, more: str = "", p: float | None = None) -> list[Finding]:
+def hold(
+    metric: str, found: Interval, threshold: Threshold, more: str = "", below: bool | None = None
+) -> list[Finding]:
     """One score against its threshold.
 
     Args:
         more: what to add to a complaint.
-        p: Holm's adjusted p of "not below `fail`", which then decides in place of the interval.
+        below: what Holm's correction says of "below `fail`", which then decides in place of the interval.
     """
     bound, text = threshold.fail, f"{metric} {show(found)}"
     if bound is not None:
-        below = found.mean < bound if found.high is None else (found.high < bound if p is None else p < ALPHA)
+        if found.high is None or below is None:
+            below = (found.mean if found.high is None else found.high) < bound
         if below:
             return [fail(metric, f"{text} is below {bound:.2f}{more}")]
         if found.low is not None and found.low < bound:
-            return [unsure(metric, f"{text}: the interval holds the threshold {bound:.2f}; draw more samples")]
+            return [
+                unsure(metric, f"{text}: the interval holds the threshold {bound:.2f}; draw more samples", more=True)
+            ]
     if threshold.warn is not None and found.mean < threshold.warn:
         return [warn(metric, f"{text} is below the warning level {threshold.warn:.2f}{more}")]
     return []
@@ -190,9 +201,9 @@ def unmeasured(metric: str, samples: Sequence[Sample]) -> Finding:
 
 
 def soften(finding: Finding, reason: str) -> Finding:
-    """What scores alone say cannot fail anything while the calibration is not good enough."""
+    """What scores alone say cannot fail anything while the calibration is not good enough, nor can more of them."""
     if finding.decision is not Decision.FAIL or finding.complaint.metric not in METRICS:
-        return finding
+        return replace(finding, open=False)
     return unsure(finding.complaint.metric, f"{finding.complaint.message} (not binding: {reason})")
 
 
@@ -246,14 +257,16 @@ def judge_gate(
     """
     facts = evidence or gather_evidence(provider, results, applied, calibration)
     samples = [sample for result in results for sample in result.scored]
-    scores = {name: stats.clustered(by_case(results, name)) for name, group in metric_values(results).items() if group}
+    level = level_at(suite, max((len(result.samples) for result in results), default=0))
+    values = {name: by_case(results, name) for name, group in metric_values(results).items() if group}
+    scores = {name: stats.clustered(group, level) for name, group in values.items()}
     details: dict[str, Any] = {"faults": count_faults(samples)}
     findings = [missing] if (missing := missing_pictures(results)) else []
     if not findings:
-        findings += technical_findings(samples) + gate_thresholds(suite, scores, samples)
+        findings += technical_findings(samples) + gate_thresholds(suite, scores, samples, level)
         findings += [
-            *regression(suite, results, baseline, details),
-            *beats(suite, provider, results, others or {}, details),
+            *regression(suite, results, baseline, details, level),
+            *beats(suite, provider, results, others or {}, details, level),
         ]
     if calibration:
         details["calibration"] = {**to_record(calibration.clip), "agreement": calibration.agreement}
@@ -269,12 +282,14 @@ def judge_gate(
     return conclude(findings, scores, diagnose(facts) if red else "", details)
 
 
-def gate_thresholds(suite: Suite, scores: Mapping[str, Interval], samples: Sequence[Sample]) -> list[Finding]:
+def gate_thresholds(
+    suite: Suite, scores: Mapping[str, Interval], samples: Sequence[Sample], level: float = stats.LEVEL
+) -> list[Finding]:
     """All metrics against the suite's thresholds: the primary one at its own level, the others at Holm's."""
     bounds = {metric: suite.threshold(None, metric) for metric in METRICS}
     family = [m for m in METRICS if m != PRIMARY and m in scores and bounds[m].fail is not None]
-    ps = stats.holm([stats.p_below(scores[m], bounds[m].fail or 0.0) for m in family])
-    adjusted = dict(zip(family, ps, strict=True))
+    ps = stats.holm([stats.p_below(scores[m], bounds[m].fail or 0.0, level) for m in family])
+    adjusted = {metric: p < (1 - level) / 2 for metric, p in zip(family, ps, strict=True)}
     findings = []
     for metric, threshold in bounds.items():
         if metric in scores:
@@ -285,28 +300,30 @@ def gate_thresholds(suite: Suite, scores: Mapping[str, Interval], samples: Seque
 
 
 def regression(
-    suite: Suite, results: Sequence[CaseResult], baseline: Sequence[CaseResult] | None, details: dict[str, Any]
+    suite: Suite,
+    results: Sequence[CaseResult],
+    baseline: Sequence[CaseResult] | None,
+    details: dict[str, Any],
+    level: float = stats.LEVEL,
 ) -> list[Finding]:
-    """Quality against the baseline; see the module's three-way rule."""
+    """Quality against the baseline; see the module's three answers."""
     if baseline is None:
         return []
-    gap = stats.paired(by_pair(results), by_pair(baseline))
+    ours, theirs = by_pair(results), by_pair(baseline)
+    gap = stats.paired(ours, theirs, level)
     if gap is None:
         return [unsure("regression", "the baseline has no case and seed in common with this run; make a new baseline")]
     details["regression"] = to_record(gap)
-    text = f"quality against the baseline {show(gap, signed=True)}"
+    text, bound = f"quality against the baseline {show(gap, signed=True)}", f"the margin {suite.margin:.2f}"
+    worse = gap.mean <= -suite.margin
     if gap.low is None or gap.high is None:
-        worse = gap.mean < -suite.margin
         return [unsure("regression", f"{text}: one case in common proves nothing; add cases")] if worse else []
-    if gap.high < -suite.margin:
-        return [fail("regression", f"{text}: worse by more than the margin {suite.margin:.2f}")]
-    if gap.low < -suite.margin:
-        return [
-            unsure(
-                "regression", f"{text}: not proven to stay within the margin {suite.margin:.2f}; add cases or samples"
-            )
-        ]
-    return []
+    if gap.high < 0 and worse:
+        return [fail("regression", f"{text}: worse, and by more than {bound}")]
+    if gap.low >= -suite.margin:
+        return []
+    more = bool({pair for pair in theirs if pair not in ours and pair[0] in {case for case, _ in ours}})
+    return [unsure("regression", f"{text}: not proven to stay within {bound}; add cases or samples", more)]
 
 
 def beats(
@@ -315,11 +332,15 @@ def beats(
     results: Sequence[CaseResult],
     others: Mapping[str, Sequence[CaseResult]],
     details: dict[str, Any],
+    level: float = stats.LEVEL,
 ) -> list[Finding]:
     """Whether the gate stands above those it must beat: the paired interval excludes 0, or the answer stays open."""
     findings = []
     for rival in suite.beat:
-        gap = best_gap(suite, provider, results, others) if rival == BEST else rival_gap(results, others.get(rival, ()))
+        if rival == BEST:
+            gap = best_gap(suite, provider, results, others, level)
+        else:
+            gap = rival_gap(results, others.get(rival, ()), level)
         if gap is None:
             findings.append(unsure("beat", f"{rival} has no pictures to compare with, so it is not proven beaten"))
             continue
@@ -328,22 +349,37 @@ def beats(
         if gap.high is not None and gap.high < 0:
             findings.append(fail("beat", f"{text}: it is worse"))
         elif gap.low is None or gap.low <= 0:
-            findings.append(unsure("beat", f"{text}: not proven better; add cases or samples"))
+            findings.append(unsure("beat", f"{text}: not proven better; add cases or samples", more=True))
     return findings
 
 
-def rival_gap(results: Sequence[CaseResult], rival: Sequence[CaseResult]) -> Interval | None:
+def rival_gap(
+    results: Sequence[CaseResult], rival: Sequence[CaseResult], level: float = stats.LEVEL
+) -> Interval | None:
     """Quality minus one other provider's; None without a common (case, seed)."""
-    return stats.paired(by_pair(results), by_pair(rival))
+    return stats.paired(by_pair(results), by_pair(rival), level)
 
 
 def best_gap(
-    suite: Suite, provider: str, results: Sequence[CaseResult], others: Mapping[str, Sequence[CaseResult]]
+    suite: Suite,
+    provider: str,
+    results: Sequence[CaseResult],
+    others: Mapping[str, Sequence[CaseResult]],
+    level: float = stats.LEVEL,
 ) -> Interval | None:
     """Quality minus the best competitor's, corrected for the choice of the best."""
     rivals = [name for name in others if name not in (*suite.gate, *REFERENCES_OF_THE_BASE, provider)]
     gaps = {name: stats.differences(by_pair(results), by_pair(others[name])) for name in rivals}
-    return stats.max_of_k({name: gap for name, gap in gaps.items() if gap})
+    return stats.max_of_k({name: gap for name, gap in gaps.items() if gap}, level)
+
+
+def wants_training(verdicts: Iterable[Verdict]) -> bool:
+    """Whether a gate's verdicts, its cases' and its own, are a reason to retrain: something is proven wrong.
+
+    An open `beat` is none. Of four equal providers each looks worse than the best of the others three times in four,
+    and a retraining that chance started ends in a LoRA that chance chose.
+    """
+    return any(verdict.decision is Decision.FAIL for verdict in verdicts)
 
 
 # --- why it is red ------------------------------------------------------------------------------------------------

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import reduce
 
+import numpy as np
+
+from harness import stats
 from harness.stats import Pair, clustered, paired
 from harness.values import METRICS, CaseResult, Interval, Row, Score, Suite
 
 THIN = 0.5  # a provider with less than this share of the fullest one's pictures must not shrink the common grid
 
+BASE = ("base", "prompt_only")  # the LoRA's own base is no competitor
+
 Results = Mapping[str, Sequence[CaseResult]]
+Values = Mapping[str, Mapping[Pair, float]]
+"""Provider to its values by (case, seed)."""
 
 
 def scores_of(results: Sequence[CaseResult], metric: str) -> dict[Pair, Score]:
@@ -44,11 +52,34 @@ def common_grid(quality: Mapping[str, Mapping[Pair, float]]) -> set[Pair]:
     return reduce(set.__and__, grids) if grids else set()
 
 
+@dataclass(frozen=True)
+class Standing:
+    """What the shared pictures say of one provider beside the others."""
+
+    simultaneous: Interval
+    rank_range: tuple[int, int]
+    ties: str
+
+
+@dataclass(frozen=True)
+class Field:
+    """All providers of one suite on the pictures they share."""
+
+    suite: Suite
+    results: Results
+    quality: Values
+    common: Mapping[str, Interval | None]
+    standings: Mapping[str, Standing]
+    ranks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # metric to provider to rank
+    trait_ranks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # category to provider to rank
+
+
 def leaderboard(suite: Suite, results: Results, emulated: Collection[str] = ()) -> tuple[Row, ...]:
     """One row a provider, the best first; those without a single score come last, unranked in substance.
 
     A row's `scores` are of all its own pictures, as in the verdicts; `rank` is by `common`, the quality on the pictures
-    that all providers share, because a mean over other prompts compares nothing.
+    that all providers share, because a mean over other prompts compares nothing. `simultaneous`, `ties` and
+    `rank_range` are of those pictures too, and hold for all rows at once.
     """
     quality = {provider: values_of(items, "quality") for provider, items in results.items()}
     grid = common_grid(quality)
@@ -59,10 +90,69 @@ def leaderboard(suite: Suite, results: Results, emulated: Collection[str] = ()) 
         return interval is None, -interval.mean if interval else 0.0, provider
 
     ranked = sorted(results, key=place)
-    return tuple(
-        _row(suite, provider, rank, results[provider], quality, common[provider], provider in emulated)
-        for rank, provider in enumerate(ranked, 1)
-    )
+    everybody = Field(suite, results, quality, common, stand(quality, grid, ranked), *all_ranks(results))
+    return tuple(_row(everybody, provider, rank, provider in emulated) for rank, provider in enumerate(ranked, 1))
+
+
+def stand(quality: Values, grid: set[Pair], ranked: Sequence[str]) -> dict[str, Standing]:
+    """Simultaneous intervals, ties and ranges of ranks of those that have the whole grid, the best first."""
+    names = [name for name in ranked if grid and grid <= quality[name].keys()]
+    if not names:
+        return {}
+    columns = np.array([case_means(quality[name], grid) for name in names]).T
+    intervals, distinct = stats.simultaneous(columns), stats.distinct_pairs(columns)
+    letters = stats.tie_letters(range(len(names)), distinct)
+    ranges = stats.rank_ranges(len(names), distinct)
+    found = zip(intervals, ranges, letters, strict=True)
+    return {name: Standing(*standing) for name, standing in zip(names, found, strict=True)}
+
+
+def case_means(values: Mapping[Pair, float], grid: set[Pair]) -> list[float]:
+    """One mean a case of the grid, cases in one order for all providers."""
+    groups: dict[Hashable, list[float]] = defaultdict(list)
+    for pair in sorted(grid, key=str):
+        groups[pair[0]].append(values[pair])
+    return [float(np.mean(group)) for group in groups.values()]
+
+
+def all_ranks(results: Results) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, int]]]:
+    """Ranks by metric and by trait, each on the pictures in which all that were asked could be measured."""
+    metrics = {name: {provider: values_of(items, name) for provider, items in results.items()} for name in METRICS}
+    traits: dict[str, dict[str, dict[Pair, float]]] = defaultdict(dict)
+    for provider, items in results.items():
+        for category, values in trait_values(items).items():
+            traits[category][provider] = values
+    by_metric = {name: ranks for name, values in metrics.items() if (ranks := rank(values))}
+    return by_metric, {name: ranks for name, values in traits.items() if (ranks := rank(values))}
+
+
+def rank(values: Values) -> dict[str, int]:
+    """Provider to rank by its mean on the common grid; equals share the better rank, who lacks the grid has none."""
+    grid = common_grid(values)
+    means = {
+        name: interval.mean
+        for name, own in values.items()
+        if grid and grid <= own.keys() and (interval := _on_grid(own, grid))
+    }
+    return {name: 1 + sum(other > mean for other in means.values()) for name, mean in means.items()}
+
+
+def trait_values(results: Sequence[CaseResult]) -> dict[str, dict[Pair, float]]:
+    """Category to the score of that trait in each picture that could be measured."""
+    found: dict[str, dict[Pair, float]] = defaultdict(dict)
+    for pair, score in scores_of(results, "features").items():
+        for category, item in score.details.items():
+            if isinstance(item, Mapping) and item.get("score") is not None:
+                found[category][pair] = float(item["score"])
+    return dict(found)
+
+
+def best_gap(everybody: Field, provider: str) -> Interval | None:
+    """Quality minus the best competitor's, paired, corrected for the choice of the best; None without one."""
+    rivals = [name for name in everybody.results if name not in (*everybody.suite.gate, *BASE, provider)]
+    own = everybody.quality[provider]
+    gaps = {name: stats.differences(own, everybody.quality[name]) for name in rivals}
+    return stats.max_of_k({name: gap for name, gap in gaps.items() if gap})
 
 
 def _on_grid(values: Mapping[Pair, float], grid: set[Pair]) -> Interval | None:
@@ -71,21 +161,14 @@ def _on_grid(values: Mapping[Pair, float], grid: set[Pair]) -> Interval | None:
     return interval_of(shared or values)
 
 
-def _row(
-    suite: Suite,
-    provider: str,
-    rank: int,
-    items: Sequence[CaseResult],
-    quality: Mapping[str, Mapping[Pair, float]],
-    common: Interval | None,
-    emulated: bool,
-) -> Row:
+def _row(everybody: Field, provider: str, number: int, emulated: bool) -> Row:
+    suite, items, quality = everybody.suite, everybody.results[provider], everybody.quality
     samples = [sample for item in items for sample in item.samples]
     versus = {other: paired(quality[provider], values) for other, values in quality.items() if other != provider}
-    return Row(
+    row = Row(
         suite=suite.name,
         provider=provider,
-        rank=rank,
+        rank=number,
         gate=provider in suite.gate,
         emulated=emulated or any(sample.emulated for sample in samples),
         scores={metric: mean for metric in METRICS if (mean := interval_of(values_of(items, metric)))},
@@ -94,8 +177,13 @@ def _row(
         outcomes=dict(Counter(sample.outcome.value for sample in samples)),
         cost_usd=sum(sample.cost_usd for sample in samples),
         seconds=sum(sample.seconds for sample in samples),
-        common=common,
+        common=everybody.common[provider],
+        best_gap=best_gap(everybody, provider),
+        ranks={name: ranks[provider] for name, ranks in everybody.ranks.items() if provider in ranks},
+        trait_ranks={name: ranks[provider] for name, ranks in everybody.trait_ranks.items() if provider in ranks},
     )
+    found = everybody.standings.get(provider)
+    return replace(row, **vars(found)) if found else row
 
 
 def _raw_mean(items: Sequence[CaseResult], metric: str) -> float | None:

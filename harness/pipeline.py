@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import LoraError, ModelError, UsageError, nearest
 from harness.lora import check_fit, complain, read_weights
 from harness.models import hash_once, quiet_libraries
+from harness.prompting.weighted import encode_weighted, pad_windows
 from harness.values import Lora, Request
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
+
+    Pair = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]  # embeddings, pooled; the negative's
 
 RESIDENT_LORAS = 4  # kept in memory side by side; the one unused for longest goes first
 CACHED_PROMPTS = 4096
@@ -63,7 +66,7 @@ class LocalPipeline:
     def __init__(self, pipe: Any, device: str) -> None:
         self.pipe, self.device = pipe, device
         self.lock = threading.RLock()  # whoever else uses `pipe` (training, say) holds it meanwhile
-        self._prompts: OrderedDict[tuple[str, str], Any] = OrderedDict()
+        self._prompts: OrderedDict[tuple[str, str, bool], Any] = OrderedDict()
         self._loras: OrderedDict[str, dict[str, set[str]]] = OrderedDict()  # adapter to the modules it changes
         self._natural: dict[tuple[str, int], float] = {}  # a layer's own scaling (alpha / rank), by adapter
         pipe.set_progress_bar_config(disable=True)
@@ -87,17 +90,26 @@ class LocalPipeline:
                 return self._draw(requests)
 
     def _draw(self, requests: Sequence[Request]) -> list[Image.Image | None]:
+        """Requests whose prompts are equally long go through the model together; plain ones always are."""
+        texts = [self.encode_pair(request) for request in requests]
+        pictures: dict[int, Image.Image | None] = {}
+        for length in dict.fromkeys(pair[0].shape[1] for pair in texts):
+            places = [place for place, pair in enumerate(texts) if pair[0].shape[1] == length]
+            drawn = self._draw_alike([requests[place] for place in places], [texts[place] for place in places])
+            pictures.update(zip(places, drawn, strict=True))
+        return [pictures[place] for place in range(len(requests))]
+
+    def _draw_alike(self, requests: Sequence[Request], texts: Sequence[Pair]) -> list[Image.Image | None]:
         import torch
 
         first = requests[0]
         self.pipe.scheduler = make_scheduler(first.scheduler, self._noise_schedule)
-        prompts = [self.encode(request.prompt) for request in requests]
-        negatives = [self.encode(request.negative, negative=True) for request in requests]
+        prompts, pooled, negatives, negatives_pooled = (torch.cat(parts) for parts in zip(*texts, strict=True))
         pictures = self.pipe(
-            prompt_embeds=torch.cat([embeds for embeds, _ in prompts]),
-            pooled_prompt_embeds=torch.cat([pooled for _, pooled in prompts]),
-            negative_prompt_embeds=torch.cat([embeds for embeds, _ in negatives]),
-            negative_pooled_prompt_embeds=torch.cat([pooled for _, pooled in negatives]),
+            prompt_embeds=prompts,
+            pooled_prompt_embeds=pooled,
+            negative_prompt_embeds=negatives,
+            negative_pooled_prompt_embeds=negatives_pooled,
             latents=torch.cat([self.noise(request) for request in requests]),
             num_inference_steps=first.steps,
             guidance_scale=first.guidance,
@@ -115,19 +127,37 @@ class LocalPipeline:
         shape = (1, self.pipe.unet.config.in_channels, request.height // factor, request.width // factor)
         return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(request.seed))
 
-    def encode(self, text: str, *, negative: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-        """A text's embeddings [1, window, d] and pooled [1, p], computed once and alone: batches never matter."""
+    def encode_pair(self, request: Request) -> Pair:
+        """A request's prompt and negative, padded to the same length: embeddings and pooled of each."""
+        weighted = request.extra.get("prompts") == "weighted"
+        prompt, pooled = self.encode(request.prompt, weighted=weighted)
+        negative, negative_pooled = self.encode(request.negative, negative=True, weighted=weighted)
+        if prompt.shape != negative.shape:
+            length = max(prompt.shape[1], negative.shape[1])
+            empty, _ = self.encode("", weighted=weighted)
+            nothing, _ = self.encode("", negative=not request.negative, weighted=weighted)
+            prompt, negative = pad_windows(prompt, length, empty), pad_windows(negative, length, nothing)
+        return prompt, pooled, negative, negative_pooled
+
+    def encode(self, text: str, *, negative: bool = False, weighted: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+        """A text's embeddings and pooled [1, p], computed once and alone: batches never matter.
+
+        The embeddings are [1, window, d]; of a weighted text, which may be longer, [1, n * window, d].
+        """
         import torch
 
         if negative and not text and self.pipe.config.force_zeros_for_empty_prompt:
-            embeds, pooled = self.encode(text)
+            embeds, pooled = self.encode(text, weighted=weighted)
             return torch.zeros_like(embeds), torch.zeros_like(pooled)
-        key = (text, self._text_lora())
+        key = (text, self._text_lora(), weighted)
         if key not in self._prompts:
             with torch.inference_mode():
-                embeds, _, pooled, _ = self.pipe.encode_prompt(
-                    text, device=self.device, do_classifier_free_guidance=False
-                )
+                if weighted:
+                    embeds, pooled = encode_weighted(self.pipe, text, self.device)
+                else:
+                    embeds, _, pooled, _ = self.pipe.encode_prompt(
+                        text, device=self.device, do_classifier_free_guidance=False
+                    )
             self._prompts[key] = (embeds, pooled)
             if len(self._prompts) > CACHED_PROMPTS:
                 self._prompts.popitem(last=False)

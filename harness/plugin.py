@@ -71,6 +71,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="compare with an earlier run, paired by case and seed",
     )
     add(
+        "--budget",
+        dest="harness_budget",
+        metavar="USD",
+        help="stop asking remote services before more than this is spent (default: no limit)",
+    )
+    add("--max-calls", dest="harness_max_calls", metavar="N", help="make at most N paid calls (default: no limit)")
+    add(
         "--retrain",
         dest="harness_retrain",
         type=int,

@@ -10,13 +10,33 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from harness.adapters import find_adapter, known_adapters
 from harness.errors import SuiteError, nearest
+from harness.prompting.negatives import FILE, read_negative
 from harness.values import Suite, Vocabulary
 from harness.yamlfile import read_yaml, validate
 
-__all__ = ["Models", "Profile", "ProviderConfig", "Vocabulary", "data_root", "extend_vocabulary", "load_profile"]
+__all__ = [
+    "Models",
+    "Profile",
+    "ProviderConfig",
+    "RawHead",
+    "Vocabulary",
+    "data_root",
+    "extend_vocabulary",
+    "load_profile",
+]
 
 PACKAGE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class RawHead:
+    """An aesthetics head by itself, as LAION publishes it, and the CLIP whose image tower it belongs to."""
+
+    head: str  # .pth or .safetensors, relative to the project
+    sha256: str  # of the file; a .pth is opened only with it
+    vision: str  # folder or hub id
 
 
 @dataclass(frozen=True)
@@ -26,6 +46,8 @@ class Models:
     base: str
     clip: str
     vae: str | None = None  # None: the base's own
+    aesthetics: str | RawHead | None = None  # also modelscope:OWNER/NAME; None: pictures are not rated
+    dino: str | None = None  # None: DINOv2 is not asked
 
 
 @dataclass(frozen=True)
@@ -57,6 +79,23 @@ class Profile:
     impostors: Path | None
     providers: Mapping[str, ProviderConfig]
     training: Mapping[str, Any] = field(default_factory=dict)
+    emulator: bool = False  # remote providers are answered by the emulator, unless they say otherwise themselves
+    writers: Mapping[str, ProviderConfig] = field(default_factory=dict)  # services that write and caption
+    metrics: tuple[str, ...] = ()  # of installed packages (NAMESPACE.NAME) or Python files (FILE.py:FUNCTION)
+    words: str = ""  # which vocabulary its models understand: the name of its traits file
+    prompts: str = "plain"  # or "weighted": local prompts may be long and hold (word:1.2)
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """The metrics that this profile adds to those of every suite, in their order."""
+        named = {"aesthetics": self.models.aesthetics, "dino": self.models.dino}
+        return (*(name for name, source in named.items() if source), *map(metric_name, self.metrics))
+
+
+def metric_name(source: str) -> str:
+    """How scores call a metric of one's own: FILE.py:FUNCTION is file.function, a package's metric is what it says."""
+    path, colon, function = source.rpartition(":")
+    return f"{Path(path).stem}.{function}".lower() if colon else source
 
 
 def with_place(text: str) -> str:
@@ -83,17 +122,25 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class HeadEntry(Strict):
+    head: str
+    sha256: str = Field("", pattern="^([0-9a-fA-F]{64})?$")
+    vision: str
+
+
 class ModelsEntry(Strict):
     base: str
     clip: str
     vae: str | None = None
+    aesthetics: str | HeadEntry | None = None
+    dino: str | None = None
 
 
 class ProviderEntry(BaseModel):
     """Everything beside the adapter is the adapter's own to check."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    adapter: Literal["local", "http", "flat"]
+    adapter: str
 
 
 class CategoryEntry(Strict):
@@ -123,11 +170,15 @@ class ProfileFile(Strict):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     negative: str = ""
+    prompts: Literal["plain", "weighted"] = "plain"
     max_tokens: int = Field(77, ge=8)
     traits: str
     impostors: str | None = None
     providers: dict[str, ProviderEntry] = Field(min_length=1)
     training: dict[str, Any] = Field(default_factory=dict)
+    emulator: bool = False
+    writers: dict[str, ProviderEntry] = Field(default_factory=dict)
+    metrics: list[str] = Field(default_factory=list)
 
 
 @lru_cache(maxsize=1)
@@ -143,7 +194,7 @@ def find_profile(name: str, root: Path) -> Path:
     choices = [root / name, *(folder / f"{name}.yaml" for folder in folders)]
     found = next((path for path in choices if path.is_file()), None)
     if found is None:
-        known = {path.stem for folder in folders for path in folder.glob("*.yaml")}
+        known = {path.stem for folder in folders for path in folder.glob("*.yaml") if path.name != FILE}
         raise SuiteError(f"no profile called {name!r}; {nearest(name, known)}")
     return found.resolve()
 
@@ -158,8 +209,11 @@ def load_profile(name: str, root: Path) -> Profile:
     document = read_yaml(path)
     file = validate(document, ProfileFile)
     document.check_id(file.profile, "profile")
-    for provider in file.providers:
+    for provider, entry in file.providers.items():
         document.check_id(provider, "providers", provider)
+        if find_adapter(entry.adapter) is None:
+            message = f"no adapter called {entry.adapter!r}; {nearest(entry.adapter, known_adapters())}"
+            raise document.error(message, "providers", provider, "adapter")
     traits = path.parent / file.traits
     if not traits.is_file():
         raise document.error(f"there is no file {traits}", "traits")
@@ -170,7 +224,7 @@ def load_profile(name: str, root: Path) -> Profile:
     return Profile(
         name=file.profile,
         path=path,
-        models=Models(file.models.base, file.models.clip, file.models.vae),
+        models=to_models(file.models),
         size=file.size,
         steps=file.steps,
         guidance=file.guidance,
@@ -178,7 +232,8 @@ def load_profile(name: str, root: Path) -> Profile:
         batch=file.batch,
         dtype=file.dtype,
         device=file.device,
-        negative=file.negative,
+        negative=read_negative(document, file.negative, "negative"),
+        prompts=file.prompts,
         max_tokens=file.max_tokens,
         vocabulary=vocabulary,
         templates=templates,
@@ -187,7 +242,17 @@ def load_profile(name: str, root: Path) -> Profile:
             name: ProviderConfig(entry.adapter, entry.model_extra or {}) for name, entry in file.providers.items()
         },
         training=file.training,
+        emulator=file.emulator,
+        writers={name: ProviderConfig(entry.adapter, entry.model_extra or {}) for name, entry in file.writers.items()},
+        metrics=tuple(file.metrics),
+        words=traits.stem,
     )
+
+
+def to_models(entry: ModelsEntry) -> Models:
+    rated = entry.aesthetics
+    head = RawHead(rated.head, rated.sha256, rated.vision) if isinstance(rated, HeadEntry) else rated
+    return Models(entry.base, entry.clip, entry.vae, head, entry.dino)
 
 
 def load_traits(path: Path) -> tuple[dict[str, Vocabulary], tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +59,9 @@ class Settings:
     locked: bool = False
     baseline: Path | None = None
     retrain: int = 0  # rounds
+    emulator: str = ""  # "off", "on", or the address of one that runs; "": as the profile says
+    budget: float | None = None  # US dollars that a run may spend on remote services; None: no limit
+    max_calls: int | None = None  # paid calls that a run may make
     environment: Mapping[str, Secret] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -94,8 +98,16 @@ class Settings:
             locked=bool(given.get("locked")),
             baseline=root / baseline if baseline else None,
             retrain=retrain,
+            emulator=read_emulator(environment.get("HARNESS_EMULATOR", "")),
+            budget=read_limit("--budget", given.get("budget")),
+            max_calls=int(calls) if (calls := read_limit("--max-calls", given.get("max_calls"))) is not None else None,
             environment={name: Secret(value) for name, value in environment.items()},
         )
+
+    @property
+    def emulator_address(self) -> str:
+        """Of the emulator that runs already; "" when a run starts its own."""
+        return self.emulator if self.emulator.startswith("http") else ""
 
     def secret(self, name: str) -> Secret | None:
         """A variable's value, or None when it is unset or empty."""
@@ -114,6 +126,39 @@ def read_environment(root: Path) -> dict[str, str]:
 
 def _set(variables: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in variables.items() if value}
+
+
+def read_emulator(text: str) -> str:
+    """`HARNESS_EMULATOR`: off, on, profile (as it says), or the address of an emulator that runs on this machine.
+
+    Raises:
+        UsageError: anything else.
+    """
+    word = text.strip().lower()
+    if word in ("", "profile"):
+        return ""
+    if word in ("on", "1", "yes", "true"):
+        return "on"
+    if word in ("off", "0", "no", "false"):
+        return "off"
+    if not re.fullmatch(r"http://(127\.0\.0\.1|localhost|\[::1\]):\d+/?", word):
+        raise UsageError(f"HARNESS_EMULATOR={text}: on, off, profile, or http://127.0.0.1:PORT of a running `harness emulator`")
+    return word.rstrip("/")
+
+
+def read_limit(option: str, value: Any) -> float | None:
+    """A limit of money or calls.
+
+    Raises:
+        UsageError: no number, or a negative one.
+    """
+    try:
+        number = None if value is None else float(value)
+    except ValueError:
+        number = -1.0
+    if number is not None and not 0 <= number < float("inf"):
+        raise UsageError(f"{option} {value}: a number, 0 or more")
+    return number
 
 
 def parse_lora(text: str, root: Path) -> Lora:

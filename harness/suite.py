@@ -8,17 +8,21 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from harness.errors import nearest
+from harness.packs import read_packs
 from harness.profile import CategoryEntry, Strict, merge_vocabulary, profile_schema, to_vocabulary
+from harness.prompting.lint import lint_prompts
+from harness.prompting.negatives import read_negative
 from harness.values import METRICS, Case, Lora, Subject, Suite, Threshold, Vocabulary
 from harness.yamlfile import Document, Place, read_yaml, validate
 
 if TYPE_CHECKING:
     from harness.profile import Profile
+    from harness.prompting.tokens import Encoder
 
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 WEIGHTS = {"clip": 0.4, "features": 0.4, "ssim": 0.2}
@@ -53,7 +57,15 @@ class RegressionEntry(Strict):
     margin: float = Field(0.02, ge=0, le=1)
 
 
+class SamplesEntry(Strict):
+    """More than `min` only where the verdict is still open."""
+
+    min: int = Field(2, ge=2, le=1000)  # one seed has no interval, so it could never stay open
+    max: int = Field(ge=2, le=1000)
+
+
 Bound = float | ThresholdEntry
+Count = Annotated[int, Field(ge=1, le=1000)]
 
 
 class CaseEntry(Strict):
@@ -74,7 +86,7 @@ class SuiteFile(Strict):
     subject: SubjectEntry
     providers: list[str] = Field(min_length=1)
     gate: list[str] = Field(default_factory=list)
-    samples: int = Field(3, ge=1, le=1000)
+    samples: Count | SamplesEntry = 3
     seed: int = Field(0, ge=0, le=2**31)
     weights: dict[str, float] = Field(default_factory=lambda: dict(WEIGHTS))
     thresholds: dict[str, Bound] = Field(default_factory=dict)
@@ -83,6 +95,7 @@ class SuiteFile(Strict):
     on_inconclusive: Literal["warn", "fail"] = "warn"
     negative: str = ""
     vocabulary: dict[str, CategoryEntry] = Field(default_factory=dict)
+    include: list[str] = Field(default_factory=list)
     cases: list[CaseEntry] = Field(default_factory=list)
     matrix: dict[str, str | list[str]] = Field(default_factory=dict)
 
@@ -109,15 +122,16 @@ def load_suite(path: Path, profile: Profile | None = None) -> Suite:
         subject=subject,
         providers=tuple(file.providers),
         gate=tuple(file.gate),
-        cases=tuple(read_cases(document, file, vocabulary)),
-        samples=file.samples,
+        cases=tuple(read_cases(document, file, vocabulary, profile.words if profile else "")),
+        samples=file.samples.max if isinstance(file.samples, SamplesEntry) else file.samples,
+        min_samples=file.samples.min if isinstance(file.samples, SamplesEntry) else None,
         seed=file.seed,
         weights={name: weight / total for name, weight in file.weights.items()},
         thresholds={"quality": QUALITY, **read_thresholds(file.thresholds)},
         margin=file.regression.margin,
         beat=tuple(file.beat),
         on_inconclusive=file.on_inconclusive,
-        negative=file.negative,
+        negative=read_negative(document, file.negative, "negative"),
         vocabulary=added,
     )
 
@@ -130,6 +144,8 @@ def check_names(
 ) -> None:
     """Ids, providers, metrics and categories are spelt as they are known elsewhere."""
     document.check_id(file.suite, "suite")
+    if isinstance(file.samples, SamplesEntry) and file.samples.max < file.samples.min:
+        raise document.error(f"max {file.samples.max} is below min {file.samples.min}; swap them", "samples", "max")
     check_providers(document, file, profile)
     for name, weight in file.weights.items():
         if name not in WEIGHTS:
@@ -232,15 +248,19 @@ def read_thresholds(bounds: Mapping[str, Bound]) -> dict[str, Threshold]:
     }
 
 
-def read_cases(document: Document, file: SuiteFile, vocabulary: Mapping[str, Vocabulary]) -> Iterator[Case]:
-    """The listed cases, then the matrix; an id stands once."""
+def read_cases(
+    document: Document, file: SuiteFile, vocabulary: Mapping[str, Vocabulary], words: str = ""
+) -> Iterator[Case]:
+    """The listed cases, then the matrix, then the packs in the profile's words; an id stands once."""
     entries: list[tuple[CaseEntry, Place]] = [(entry, ("cases", number)) for number, entry in enumerate(file.cases)]
     entries += [(entry, ("matrix",)) for entry in expand_matrix(document, file.matrix, vocabulary)]
+    for pack, origin in read_packs(document, file.include, words, vocabulary):
+        entries.append((CaseEntry(id=pack.id, prompt=pack.prompt, expect=pack.expect), origin))
     if not entries:
-        raise document.error("no case: add `cases:` or `matrix:`")
+        raise document.error("no case: add `cases:` or `matrix:`, or `include:` a pack")
     seen: dict[str, int] = {}
     for entry, place in entries:
-        at = place if place == ("matrix",) else (*place, "id")
+        at = (*place, "id") if place[0] == "cases" else place
         document.check_id(entry.id, *at)
         if entry.id in seen:
             raise document.error(f"{entry.id!r} is the id of the case in line {seen[entry.id]}; choose another", *at)
@@ -249,7 +269,7 @@ def read_cases(document: Document, file: SuiteFile, vocabulary: Mapping[str, Voc
             suite=file.suite,
             id=entry.id,
             prompt=fill(document, entry.prompt, {"trigger": file.subject.trigger}, (*place, "prompt")),
-            negative=entry.negative,
+            negative=read_negative(document, entry.negative, *place, "negative"),
             expect=entry.expect,
             thresholds=read_thresholds(entry.thresholds),
             split=entry.split,
@@ -302,16 +322,22 @@ def expand_matrix(
 # --- before anything is drawn -------------------------------------------------------------------------------------
 
 
-def lint_suite(suite: Suite, profile: Profile) -> list[str]:
-    """What is allowed and still worth a word: truncated prompts, words nobody knows, too little to prove anything."""
+def lint_suite(suite: Suite, profile: Profile, encoders: Sequence[Encoder] = ()) -> list[str]:
+    """What is allowed and still worth a word: truncated prompts, words nobody knows, too little to prove anything.
+
+    Without `encoders` tokens are not counted but guessed, and only the vocabulary's words count as known.
+    """
     vocabulary = merge_vocabulary(profile.vocabulary, suite.vocabulary)
     phrases = [text for category in vocabulary.values() for text in category.alternatives.values()]
     known = {word for text in phrases for word in words(text)}
-    notes = [
-        f"line {case.line}: {case.id}: {note}"
-        for case in suite.cases
-        for note in lint_case(case, suite.subject.trigger, profile.max_tokens, vocabulary, known)
-    ]
+    notes = [f"line {case.line}: {case.id}: {note}" for case in suite.cases for note in lint_case(case, vocabulary)]
+    notes += lint_prompts(suite, profile, encoders)
+    if not encoders:
+        notes += [
+            f"line {case.line}: {case.id}: {note}"
+            for case in suite.cases
+            for note in lint_roughly(case.prompt, suite.subject.trigger, profile, known)
+        ]
     if sum(case.split == "open" for case in suite.cases) < 8:
         notes.append("fewer than 8 open cases: intervals will be wide; more prompts help more than more seeds")
     if not any(case.split == "locked" for case in suite.cases):
@@ -321,17 +347,17 @@ def lint_suite(suite: Suite, profile: Profile) -> list[str]:
     return notes
 
 
-def lint_case(
-    case: Case, trigger: str, max_tokens: int, vocabulary: Mapping[str, Vocabulary], known: set[str]
-) -> Iterator[str]:
-    """One case's notes."""
-    if least_tokens(case.prompt) > max_tokens - 2:
-        yield f"longer than the encoder's {max_tokens} tokens; its end is lost: shorten the prompt"
-    if trigger.lower() not in case.prompt.lower():
-        yield "does not say {trigger}, so the LoRA may not answer"
-    unknown = sorted(set(words(case.prompt.lower().replace(trigger.lower(), ""))) - known)
-    if unknown and max_tokens < CLIP_TOKENS:
+def lint_roughly(prompt: str, trigger: str, profile: Profile, known: set[str]) -> Iterator[str]:
+    """What can be said of a prompt without the tokenizer."""
+    if profile.prompts == "plain" and least_tokens(prompt) > profile.max_tokens - 2:
+        yield f"longer than the encoder's {profile.max_tokens} tokens; its end is lost: shorten the prompt"
+    unknown = sorted(set(words(prompt.lower().replace(trigger.lower(), ""))) - known)
+    if unknown and profile.max_tokens < CLIP_TOKENS:
         yield f"the profile's small models do not know {', '.join(unknown)}"
+
+
+def lint_case(case: Case, vocabulary: Mapping[str, Vocabulary]) -> Iterator[str]:
+    """Expectations that no vocabulary holds."""
     for name, value in case.expect.items():
         alternatives = vocabulary[name].alternatives if name in vocabulary else {}
         if value not in alternatives:

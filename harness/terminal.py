@@ -99,7 +99,7 @@ def _line(row: Mapping[str, Any], rival: str | None) -> dict[str, str]:
         **line,
         "#": str(row["rank"]) if scored else "-",
         "provider": name,
-        "quality": bounds_text(row["quality"]) if scored else "no scores",
+        "quality": bounds_text(row["quality"]) if scored else f"no scores: {', '.join(lost)}" if lost else "no scores",
         "versus": "" if gap is None else bounds_text({**gap, "mean": gap["diff"]}, signed=True),
         "pictures": ", ".join([str(outcomes.get("ok", 0)), *lost]),
     }
@@ -124,8 +124,7 @@ def summary_text(results: Mapping[str, Any], width: int = 100, report: Path | No
     lines += [round_text(number, item) for number, item in enumerate(results.get("rounds", ()), 1)]
     engine = results.get("engine", {})
     facts = f"{engine.get('images_generated', 0)} drawn, {engine.get('images_cached', 0)} from the store"
-    cost = engine.get("cost_usd") or 0.0
-    lines.append(f"pictures: {facts}" + (f", ${cost:.2f}" if cost else ""))
+    lines.append(f"pictures: {facts}{cost_text(engine)}")
     gate = results["gate"]
     reasons = [clean(reason) for reason in gate["reasons"]] or [""]
     lines.append(f"verdict: {gate['verdict'].upper()}  {reasons[0]}".rstrip())
@@ -135,6 +134,17 @@ def summary_text(results: Mapping[str, Any], width: int = 100, report: Path | No
     if report is not None:
         lines.append(f"report:  {report}")
     return "\n".join(lines)
+
+
+def cost_text(engine: Mapping[str, Any]) -> str:
+    """What a run cost, behind a comma; "" when it cost nothing."""
+    cost, emulated = engine.get("cost_usd") or 0.0, engine.get("emulated_usd") or 0.0
+    possible = engine.get("possibly_billed_usd") or 0.0
+    words = [f"${cost:.2f}"] if cost else []
+    words += [f"possibly ${possible:.2f} more for calls that broke off"] if possible and not emulated else []
+    words += [f"{engine['unpriced_calls']} calls of unknown price"] if engine.get("unpriced_calls") else []
+    words += [f"${emulated:.2f} emulated, nothing billed"] if emulated else []
+    return "".join(f", {word}" for word in words)
 
 
 def round_text(number: int, record: Mapping[str, Any]) -> str:
@@ -262,6 +272,7 @@ def what_to_do(suite: Suite, case: Case | None, verdict: Verdict, result: CaseRe
 # --- the live line ------------------------------------------------------------------------------------------------
 
 STAGES: Mapping[str, str] = {
+    "estimate": "estimate",
     "load": "loading the model",
     "draw": "drawing",
     "score": "scoring",
@@ -303,6 +314,10 @@ class ProgressLine:
         self._write, self._live, self._stage, self._open = write, live, ("", ""), False
 
     def __call__(self, progress: Progress) -> None:
+        if progress.stage == "estimate":
+            self.clear()
+            self._write(f"{'' if self._live else chr(10)}{clean(progress.message)}\n")
+            return
         if self._live:
             self._show(progress)
             return

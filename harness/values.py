@@ -128,7 +128,8 @@ class Suite:
     providers: tuple[str, ...]
     gate: tuple[str, ...]
     cases: tuple[Case, ...]
-    samples: int = 3  # seeds per prompt, the same for every provider
+    samples: int = 3  # seeds per prompt, the same for every provider; the most of them with `min_samples`
+    min_samples: int | None = None  # seeds of the first look; more are drawn where the verdict is still open
     seed: int = 0  # the first of them
     weights: Mapping[str, float] = field(default_factory=dict)  # of clip, features, ssim; sums to 1
     thresholds: Mapping[str, Threshold] = field(default_factory=dict)
@@ -139,9 +140,9 @@ class Suite:
     vocabulary: Mapping[str, Vocabulary] = field(default_factory=dict)  # what the suite adds to the profile's
 
     def seeds(self, samples: int | None = None, offset: int = 0) -> tuple[int, ...]:
-        """The seeds of every case; a promotion uses an offset nobody has seen."""
+        """The seeds of every case, those of the first look by themselves; a promotion's offset nobody has seen."""
         first = self.seed + offset
-        return tuple(range(first, first + (samples or self.samples)))
+        return tuple(range(first, first + (samples or self.min_samples or self.samples)))
 
     def case(self, case_id: str) -> Case:
         return next(case for case in self.cases if case.id == case_id)
@@ -293,6 +294,12 @@ class Row:
     cost_usd: float = 0.0
     seconds: float = 0.0
     common: Interval | None = None  # quality on the cases and seeds that all providers share: what `rank` is by
+    simultaneous: Interval | None = None  # the same mean; the intervals of all rows hold at once
+    rank_range: tuple[int, int] | None = None  # the best and the worst rank that the pictures leave possible
+    ties: str = ""  # letters; rows that share one are not proven to differ
+    best_gap: Interval | None = None  # quality minus the best competitor's, corrected for the choice of the best
+    ranks: Mapping[str, int] = field(default_factory=dict)  # by metric, on what all providers share
+    trait_ranks: Mapping[str, int] = field(default_factory=dict)  # by trait's category, likewise
 
 
 class Provider(Protocol):

@@ -170,7 +170,7 @@ def _most_telling(document: Document, items: Sequence[Any]) -> Any:
     return min((item for item in items if not follows(item)), key=lambda item: document.line(places[id(item)]))
 
 
-UNION_MEMBERS = re.compile(r"(float|str|int|bool|[A-Z]\w+Entry|(list|dict|literal)\[.*\])")
+UNION_MEMBERS = re.compile(r"(float|str|int|bool|constrained-\w+|[A-Z]\w+Entry|(list|dict|literal)\[.*\])")
 
 
 def _place(location: tuple[int | str, ...]) -> Place:

@@ -16,6 +16,12 @@ FILTERS = (
 )
 
 
+@pytest.fixture(autouse=True)
+def no_real_services(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may have real keys and HARNESS_EMULATOR=off; no test may spend their money."""
+    monkeypatch.setenv("HARNESS_EMULATOR", "profile")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:

@@ -42,7 +42,7 @@ def run_suites(folder: Path, *arguments: str, cwd: Path = ROOT, python: str = sy
     command = [python, "-m", "pytest", *arguments, "--store", str(folder / "store"), "--report-dir", str(report)]
     command += ["-o", f"cache_dir={folder / 'pytest_cache'}"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "HARNESS_"))}
-    environment |= {"PYTHONUTF8": "1", "COLUMNS": "120"}
+    environment |= {"PYTHONUTF8": "1", "COLUMNS": "120", "HARNESS_EMULATOR": "profile"}
     done = subprocess.run(
         command, cwd=cwd, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=900, check=False
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,34 @@ def test_the_champion_is_not_overwritten(monkeypatch: pytest.MonkeyPatch, capsys
 
     assert main(["train", "suites/aldar_kose.yaml"]) == 2
     assert "--out" in capsys.readouterr().err
+
+
+def test_doctor_asks_each_service_when_told_to(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+
+    assert main(["doctor", "--providers"]) == 0
+
+    printed = capsys.readouterr().out
+    assert re.search(r"ok +provider openai +answers in .* nothing billed \(emulated\)", printed)
+    assert re.search(r"warn +provider deepai +has no free call .*--paid draws one picture", printed)
+    assert re.search(r"ok +provider gigachat \(text\) +answers", printed)
+
+
+def test_without_the_emulator_a_service_needs_its_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in re.findall(r"^# (\w+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE):
+        monkeypatch.delenv(variable, raising=False)  # whoever runs this may have real keys
+    monkeypatch.setenv("HARNESS_EMULATOR", "off")
+    monkeypatch.chdir(tmp_path)
+
+    main(["doctor", "--providers"])
+
+    printed = capsys.readouterr().out
+    for variable in ("FREEPIK", "DEEPAI", "GEMINI", "OPENAI", "DEEPSEEK"):
+        assert f"{variable}_API_KEY is not set" in printed
 
 
 @pytest.mark.parametrize("command", ["init", "doctor", "train", "report", "lint", "fetch", "emulator", "world"])

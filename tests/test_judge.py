@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harness.calibrate import Band, Calibration, Separation
-from harness.judge import diagnose, judge_case, judge_gate, pooled_sds
+from harness.judge import diagnose, judge_case, judge_gate, pooled_sds, wants_training
 from harness.metrics.applied import Applied
 from harness.metrics.evidence import Evidence
 from harness.values import (
@@ -231,7 +231,9 @@ def test_secondary_metrics_are_held_at_holms_level() -> None:
         (0.0, 0.002, PASS),
         (-0.01, 0.002, PASS),  # worse, but proven within the margin
         (-0.10, 0.002, FAIL),
-        (-0.03, 0.02, INCONCLUSIVE),
+        (-0.03, 0.02, FAIL),  # proven worse, and by more than the margin
+        (-0.03, 0.05, INCONCLUSIVE),  # worse by more than the margin, but not proven
+        (-0.015, 0.01, INCONCLUSIVE),  # proven worse, but perhaps within the margin
         (0.0, 0.2, INCONCLUSIVE),  # too noisy to prove anything
     ],
 )
@@ -302,6 +304,47 @@ def test_a_gate_with_missing_pictures_is_an_error() -> None:
 
 def test_an_empty_gate_is_an_error() -> None:
     assert judge_gate(suite(), "lora", []).decision is ERROR
+
+
+# --- what is still open, and what is a reason to train ----------------------------------------------------------------
+
+
+def test_what_more_pictures_could_settle_is_said() -> None:
+    near = judge_gate(suite(), "lora", results([0.5, 0.7, 0.55, 0.68, 0.52, 0.71, 0.6, 0.61]))
+    far = judge_gate(suite(), "lora", results(GOOD))
+
+    assert near.decision is INCONCLUSIVE and near.details["open"] == ["quality"]
+    assert far.decision is PASS and "open" not in far.details
+
+
+def test_what_pictures_cannot_settle_is_not_called_open() -> None:
+    unmeasured = judge_case(suite({"features": Threshold(0.6)}), suite().cases[0], result("case-0", [sample(0)]), {})
+    weak = judge_gate(suite(), "lora", results([0.5, 0.7] * 4), calibration=calibration(d_prime=0.7))
+
+    assert unmeasured.decision is weak.decision is INCONCLUSIVE
+    assert "open" not in unmeasured.details and "open" not in weak.details
+
+
+def test_a_regression_is_open_only_while_the_baseline_has_seeds_left() -> None:
+    """Nothing more can be learnt from seeds that the baseline never drew."""
+    noisy = [mean + shift for mean, shift in zip(GOOD, 0.2 * np.array([1, -1] * 4), strict=True)]
+
+    short = judge_gate(suite({}), "lora", results(noisy), baseline=results(GOOD))
+    long = judge_gate(suite({}), "lora", results(noisy), baseline=results(GOOD, seeds=6))
+
+    assert short.decision is long.decision is INCONCLUSIVE
+    assert "open" not in short.details and long.details["open"] == ["regression"]
+
+
+def test_an_unproven_lead_is_no_reason_to_train_and_a_proven_fault_is() -> None:
+    equal = {"gemini": results([value + 0.001 for value in GOOD[::-1]], provider="gemini")}
+    better = {"gemini": results([value + 0.1 for value in GOOD], provider="gemini")}
+    must = suite(beat=("best_competitor",))
+
+    assert not wants_training([judge_gate(must, "lora", results(GOOD), others=equal)])
+    assert wants_training([judge_gate(must, "lora", results(GOOD), others=better)])
+    assert wants_training([Verdict(PASS), Verdict(FAIL)])
+    assert not wants_training([Verdict(PASS), Verdict(INCONCLUSIVE), Verdict(ERROR)])
 
 
 # --- causes -----------------------------------------------------------------------------------------------------------

@@ -73,10 +73,19 @@ def test_the_shipped_profiles_differ_in_names_and_sizes_only() -> None:
     assert set(sdxl.training) == set(embedded.training)
 
 
-def test_the_embedded_studio_is_emulated() -> None:
-    studio = load_profile("embedded", ROOT).providers["studio"]
+@pytest.mark.parametrize("service", ["freepik", "deepai", "gemini", "openai", "a1111"])
+def test_remote_services_are_emulated_in_the_embedded_profile_alone(service: str) -> None:
+    found = {}
+    from harness.providers import Context, open_provider
+    from harness.settings import Settings
 
-    assert studio.adapter == "http" and studio.options["emulated"] is True
+    for name in ("embedded", "sdxl"):
+        profile = load_profile(name, ROOT)
+        for emulator in ("", "off"):
+            context = Context(profile, Settings(ROOT, emulator=emulator), None)
+            found[name, emulator] = open_provider(service, context).emulated
+
+    assert found == {("embedded", ""): True, ("embedded", "off"): False, ("sdxl", ""): False, ("sdxl", "off"): False}
 
 
 def test_the_embedded_vocabulary_says_what_the_worlds_captions_say() -> None:
@@ -121,7 +130,8 @@ def test_every_shipped_provider_can_be_set_up(name: str) -> None:
 
     for provider in profile.providers:
         opened = open_provider(provider, Context(profile, Settings(ROOT), None))
-        assert opened.missing() == ("STUDIO_API_KEY" if (name, provider) == ("sdxl", "studio") else "")
+        keyed = name == "sdxl" and provider in ("freepik", "deepai", "gemini", "openai")
+        assert opened.missing() == (f"{provider.upper()}_API_KEY" if keyed else "")
         opened.close()
 
 

@@ -1,4 +1,4 @@
-"""Every interval and p-value against an independent way to compute it."""
+"""Every interval and p-value against an independent way to compute it, or against a published table."""
 
 from __future__ import annotations
 
@@ -153,3 +153,263 @@ def test_detectable_differences_are_found_as_often_as_promised() -> None:
     hits = sum(scipy_stats.ttest_1samp(rng(seed).normal(size, 0.1, 12), 0).pvalue < 0.05 for seed in range(2000))
 
     assert 0.74 < hits / 2000 < 0.86
+
+
+# --- bootstrap and spread ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["percentile", "BCa"])
+def test_the_bootstrap_draws_clusters_as_scipy_draws_values(method: str) -> None:
+    groups = {number: rng(number).gamma(2, 0.1, 3) for number in range(14)}
+    means = [group.mean() for group in groups.values()]
+
+    found = stats.bootstrap(groups, method=method, draws=999, seed=4)
+
+    expected = scipy_stats.bootstrap(
+        (means,), np.mean, method=method, n_resamples=999, rng=np.random.default_rng(4)
+    ).confidence_interval
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    assert found.n == 14
+
+
+def test_equal_values_have_a_bootstrap_interval_without_width() -> None:
+    assert stats.bootstrap({"a": [0.5], "b": [0.5], "c": [0.5]}) == Interval(0.5, 0.5, 0.5, 3)
+
+
+def test_components_of_spread_are_those_of_an_analysis_of_variance() -> None:
+    groups = rng(7).normal(rng(8).normal(0.6, 0.05, (30, 1)), 0.08, (30, 5))
+
+    found = stats.spread_of(list(groups))
+
+    within = groups.var(axis=1, ddof=1).mean()
+    between = groups.mean(axis=1).var(ddof=1) - within / 5
+    assert (found.within, found.between) == pytest.approx((within**0.5, between**0.5), abs=1e-9)
+    assert found.of_mean(5) == pytest.approx(groups.mean(axis=1).std(ddof=1), abs=1e-9)
+    assert stats.spread_of([[0.1, 0.9], [0.1, 0.9]]).between == 0, "a negative component is none"
+
+
+# --- bounds and families ----------------------------------------------------------------------------------------------
+
+
+def test_non_inferiority_and_equivalence_are_one_sided_t_tests() -> None:
+    values = rng(11).normal(0.0, 0.02, 12)
+
+    above = scipy_stats.ttest_1samp(values, -0.03, alternative="greater").pvalue
+    below = scipy_stats.ttest_1samp(values, 0.03, alternative="less").pvalue
+    assert stats.non_inferior(values, 0.03) == pytest.approx(above, abs=1e-9)
+    assert stats.equivalent(values, 0.03) == pytest.approx(max(above, below), abs=1e-9)
+
+
+def test_one_column_of_a_sign_flip_family_is_the_plain_test() -> None:
+    values = rng(12).normal(0.05, 0.1, 9)
+
+    assert stats.sign_flip_family(values[:, None]) == pytest.approx([stats.sign_flip(values)])
+
+
+def test_a_sign_flip_family_keeps_its_error_rate_and_beats_bonferroni() -> None:
+    """Four comparisons with one provider share its noise, so they are far from independent."""
+    hits = tighter = 0
+    for seed in range(300):
+        scores = rng(seed).normal(0.6, 0.05, (9, 5))
+        columns = scores[:, :1] - scores[:, 1:]
+        adjusted = stats.sign_flip_family(columns)
+        hits += min(adjusted) < 0.05
+        tighter += min(adjusted) <= min(1, 4 * min(stats.sign_flip(column) for column in columns.T))
+
+    assert hits / 300 < 0.08
+    assert tighter > 285, "the sum of t statistics orders patterns a little differently from the sum of differences"
+
+
+# --- many at once -----------------------------------------------------------------------------------------------------
+
+
+def test_the_critical_value_of_one_column_is_students_and_of_equal_columns_too() -> None:
+    column = rng(1).normal(size=(12, 1))
+
+    assert stats.critical(column) == pytest.approx(scipy_stats.t.ppf(0.975, 11), abs=1e-9)
+    assert stats.critical(np.tile(column, 4)) == pytest.approx(scipy_stats.t.ppf(0.975, 11), rel=0.02)
+
+
+def test_the_critical_value_of_independent_columns_is_the_studentised_maximum_modulus() -> None:
+    """Tabled: 5% points for 3 and 5 means with 20 degrees of freedom are 2.59 and 2.81 (Hochberg and Tamhane 1987)."""
+    for count, tabled in ((3, 2.594), (5, 2.816)):
+        random = rng(count).normal(size=(21, count))
+        whitened = np.linalg.qr(random - random.mean(0))[0]  # columns without any correlation
+        assert stats.critical(whitened) == pytest.approx(tabled, rel=0.02)
+
+
+def test_simultaneous_intervals_hold_all_truths_at_once() -> None:
+    hits = 0
+    for seed in range(400):
+        columns = rng(seed).normal(0.6, 0.05, (7, 4)) + rng(10_000 + seed).normal(0, 0.05, (7, 1))
+        hits += all(each.low <= 0.6 <= each.high for each in stats.simultaneous(columns))  # type: ignore[operator]
+
+    assert 0.92 < hits / 400 <= 1
+
+
+def test_skewed_scores_get_wider_intervals() -> None:
+    columns = np.minimum(1.0, rng(3).normal(0.97, 0.06, (12, 2)))
+
+    plain = stats.critical(columns)
+    found = stats.simultaneous(columns)[0]
+    assert found.high is not None
+    assert (found.high - found.mean) / (columns[:, 0].std(ddof=1) / 12**0.5) > plain
+
+
+def test_ties_are_who_shares_a_letter() -> None:
+    """0 beats 2 and 3, 1 beats 3: so 0 and 1 tie, 1 and 2 tie, 2 and 3 tie."""
+    assert stats.tie_letters([0, 1, 2, 3], {(0, 2), (0, 3), (1, 3)}) == ["a", "ab", "bc", "c"]
+    assert stats.tie_letters([1, 0], {(1, 0)}) == ["a", "b"]
+    assert stats.tie_letters([0, 1, 2], set()) == ["a", "a", "a"]
+
+
+def test_letters_and_proofs_say_the_same_of_every_pair() -> None:
+    for seed in range(200):
+        random = rng(seed)
+        distinct = {(a, b) for a in range(6) for b in range(a + 1, 6) if random.random() < 0.4}
+        letters = stats.tie_letters(range(6), distinct)
+        for a, b in itertools.combinations(range(6), 2):
+            assert bool(set(letters[a]) & set(letters[b])) is ((a, b) not in distinct)
+
+
+def test_ranges_of_ranks_count_who_is_proven_better_and_worse() -> None:
+    assert stats.rank_ranges(4, {(0, 2), (0, 3), (1, 3)}) == [(1, 2), (1, 3), (2, 4), (3, 4)]
+
+
+def test_clear_differences_are_found_and_equals_are_not() -> None:
+    base = rng(5).normal(0.6, 0.05, (12, 1))
+    columns = np.hstack([base + 0.3, base, base + rng(6).normal(0, 0.01, (12, 1))])
+
+    assert stats.distinct_pairs(columns + rng(7).normal(0, 0.005, columns.shape)) == {(0, 1), (0, 2)}
+
+
+# --- power ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("effect", "clusters"), [(0.02, 8), (0.05, 12), (0.04, 40)])
+def test_power_is_that_of_the_noncentral_t(effect: float, clusters: int) -> None:
+    bound = scipy_stats.t.ppf(0.975, clusters - 1)
+    expected = scipy_stats.nct.sf(bound, clusters - 1, effect / 0.05 * clusters**0.5)
+
+    assert stats.power_of(effect, 0.05, clusters) == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_smallest_effect_is_found_with_its_own_power() -> None:
+    assert stats.power_of(stats.detectable(0.05, 12, power=0.9), 0.05, 12) == pytest.approx(0.9, abs=1e-9)
+    assert stats.detectable(0.05, 1) == float("inf")
+    assert stats.power_of(0.1, 0.05, 1) == 0.0
+    needed = stats.clusters_needed(0.03, 0.05)
+    assert stats.power_of(0.03, 0.05, needed) >= 0.8 > stats.power_of(0.03, 0.05, needed - 1)
+
+
+def test_cases_on_their_threshold_are_red_as_often_as_simulated() -> None:
+    """Twelve cases of three seeds, each truly as good as its bound: one in forty fails, and twelve have a chance."""
+    red = 0
+    for seed in range(1500):
+        values = rng(seed).normal(0.6, 0.06, (12, 3))
+        sd, df = stats.pooled_sd(list(values))
+        red += any(stats.pooled_interval(list(row), sd, df).high < 0.6 for row in values)  # type: ignore[operator]
+
+    assert stats.spurious_red([0.6] * 12, 3, None, 0.06) == pytest.approx(red / 1500, abs=0.035)
+
+
+def test_red_for_nothing_grows_with_fewer_seeds_and_falls_with_distance() -> None:
+    spread = stats.Spread(0.05, 0.06)
+    rates = [stats.spurious_red([0.6] * 12, seeds, (0.7, spread), 0.06) for seeds in (1, 3, 12)]
+
+    assert rates[0] > 0.5 > rates[1] > rates[2]
+    assert stats.spurious_red([0.6] * 12, 3, (0.95, spread), 0.06) < 1e-6
+    assert stats.gate_fails(0.6, 0.6, 12, 0.06) == pytest.approx(0.025)
+
+
+# --- looks ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("looks", "pocock", "obrien"), [(2, 2.178, 1.977), (3, 2.289, 2.004), (4, 2.361, 2.024), (5, 2.413, 2.040)]
+)
+def test_classic_bounds_are_the_tabled_ones(looks: int, pocock: float, obrien: float) -> None:
+    """Jennison and Turnbull 2000, tables 2.1 and 2.3, 5% on two sides."""
+    shares = tuple((number + 1) / looks for number in range(looks))
+
+    assert stats.classic_bounds(shares, 0.05, "pocock", True) == pytest.approx([pocock] * looks, abs=6e-4)
+    expected = [obrien * (looks / (number + 1)) ** 0.5 for number in range(looks)]
+    assert stats.classic_bounds(shares, 0.05, "obrien-fleming", True) == pytest.approx(expected, abs=2e-3)
+
+
+def test_spending_bounds_are_the_tabled_ones() -> None:
+    """Lan and DeMets 1983; five equal looks."""
+    shares = tuple((number + 1) / 5 for number in range(5))
+
+    late = stats.spending_bounds(shares, 0.025, "obrien-fleming")
+    assert late == pytest.approx([4.877, 3.357, 2.680, 2.290, 2.031], abs=6e-4)
+    early = stats.spending_bounds(shares, 0.05, "pocock", True)
+    assert early == pytest.approx([2.438, 2.427, 2.410, 2.397, 2.386], abs=6e-4)
+
+
+def test_what_the_looks_use_up_is_what_was_to_be_spent() -> None:
+    shares = (0.2, 0.5, 1.0)
+    for kind in ("pocock", "obrien-fleming"):
+        used = np.cumsum(stats.crossing(shares, stats.spending_bounds(shares, 0.025, kind)))
+        assert used == pytest.approx([stats.spent(share, 0.025, kind) for share in shares], abs=1e-8)
+
+
+def test_eight_looks_at_five_percent_are_wrong_eighteen_times_in_a_hundred() -> None:
+    shares = [(number + 1) / 8 for number in range(8)]
+
+    assert sum(stats.crossing(shares, [1.96] * 8, two_sided=True)) == pytest.approx(0.179, abs=0.01)
+
+
+# --- votes ------------------------------------------------------------------------------------------------------------
+
+
+def test_strengths_are_those_of_a_reference_library() -> None:
+    choix = pytest.importorskip("choix", reason="pip install choix")
+    wins = rng(9).integers(1, 9, (5, 5)).astype(float)
+    np.fill_diagonal(wins, 0)
+    votes = [(a, b) for a in range(5) for b in range(5) for _ in range(int(wins[a, b]))]
+
+    assert stats.bradley_terry(wins) == pytest.approx(choix.opt_pairwise(5, votes, tol=1e-12), abs=1e-5)
+
+
+def test_strengths_solve_the_likelihood_equations() -> None:
+    """At the maximum everybody has won as often as the model expects."""
+    wins = rng(10).integers(1, 9, (4, 4)).astype(float)
+    np.fill_diagonal(wins, 0)
+
+    strength = stats.bradley_terry(wins)
+
+    chances = 1 / (1 + np.exp(strength[None, :] - strength[:, None]))
+    expected = ((wins + wins.T) * chances).sum(1)
+    assert expected == pytest.approx(wins.sum(1), abs=1e-9)
+    assert strength.sum() == pytest.approx(0, abs=1e-9)
+
+
+def test_a_tie_is_half_a_win_for_each() -> None:
+    votes = [stats.Vote("a", "x", "y", tie=True), stats.Vote("a", "x", "y"), stats.Vote("b", "y", "x")]
+
+    assert stats.win_matrix(votes, ["x", "y"]).tolist() == [[0, 1.5], [1.5, 0]]
+    assert stats.bradley_terry(stats.win_matrix(votes, ["x", "y"])) == pytest.approx([0, 0])
+
+
+def test_who_never_lost_has_no_strength_without_a_prior() -> None:
+    with pytest.raises(ValueError, match="won or lost every comparison"):
+        stats.bradley_terry(np.array([[0.0, 3.0], [0.0, 0.0]]))
+
+
+def test_votes_are_rated_with_intervals_over_cases() -> None:
+    votes = [
+        stats.Vote(case, *(("lora", "base") if (case + vote) % 10 else ("base", "lora")))
+        for case in range(12)
+        for vote in range(5)
+    ]
+
+    rated = stats.rate_votes(votes)
+
+    assert list(rated) == ["lora", "base"]
+    assert rated["lora"].low is not None and rated["lora"].low > 0
+    assert rated["lora"].mean == pytest.approx(-rated["base"].mean)
+    assert rated["lora"].n == 12
+    assert stats.rate_votes(votes) == rated, "the same votes, the same answer"
+    assert stats.rate_votes([]) == {}
+    assert stats.rate_votes(votes[:5])["lora"].low is None

@@ -213,7 +213,7 @@ BROKEN: dict[str, tuple[str, int | None, str]] = {
     "overlong trigger": (HEAD.replace("trigger: aldar", "trigger: " + "very " * 50) + CASES, 5, "window of 48 tokens"),
     "key twice": (HEAD + CASES + "gate: [base]\n", 12, "gate: stands here twice"),
     "key of a case twice": (HEAD + CASES + "    id: two\n", 12, "cases[0].id: stands here twice"),
-    "no case": (HEAD, 1, "add `cases:` or `matrix:`"),
+    "no case": (HEAD, 1, "no case: add `cases:`"),
     "matrix without prompt": (HEAD + "matrix:\n  mood: [sad]\n", 9, "needs a `prompt`"),
     "matrix with an unused list": (HEAD + 'matrix:\n  prompt: "{trigger}"\n  mood: [sad]\n', 11, "write {mood} there"),
     "matrix without a list": (HEAD + 'matrix:\n  prompt: "{trigger}, {mood}"\n', 10, "no placeholder called {mood}"),

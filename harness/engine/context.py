@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Progress:
     """Where a run stands."""
 
-    stage: str  # "load", "draw", "score", "train", "wait" (for another run's lock) or "done"
+    stage: str  # estimate (of what services will cost), load, draw, score, train, wait (for another run), done
     done: int = 0  # pictures that are there, failed ones too
     total: int = 0  # pictures of the plan
     cached: int = 0  # of `done`, those that were in the store

@@ -6,14 +6,17 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.adaptive import next_draws, saved_text
 from harness.engine.context import ImproveContext, ImproveResult, Listener, Progress, ScorerLike
 from harness.engine.gates import Control, check_controls, hold_baseline, judge_provider, lora_of, plan_controls
-from harness.engine.plan import Step, build_plan
+from harness.engine.plan import Step, build_plan, plan_step
 from harness.engine.record import keep_references, notes_of, recipes, versions
+from harness.engine.spending import spending_record
 from harness.engine.workshop import OpenProvider, Workshop
 from harness.errors import EngineError, HarnessError
 from harness.store import Store
@@ -74,6 +77,7 @@ class Run:
         self._attempts: dict[Job, tuple[Verdict, ...]] = {}
         self._gates: dict[Group, Verdict] = {}
         self._improved: set[Group] = set()
+        self._settled: set[str] = set()  # suites of which no verdict waits for more samples
         self._promoted: dict[Group, Lora] = {}
         self._rounds: list[Mapping[str, Any]] = []
         self._dead: EngineError | None = None
@@ -102,6 +106,7 @@ class Run:
             self._jobs.update(dict.fromkeys(new))
             self._queue += new
             for job in new:
+                self._settled.discard(job.path)
                 self._verdicts.pop((job.path, job.provider), None)
                 self._gates = {group: verdict for group, verdict in self._gates.items() if group[0] != job.path}
             if self._thread is None:
@@ -180,14 +185,15 @@ class Run:
             paths = list(dict.fromkeys(job.path for job in self._jobs))
             suites = [self._suite_run(path, self._verdicts_of(path)) for path in paths]
             broken = [str(error) for error in self._results.values() if isinstance(error, HarnessError)]
-            trouble = str(self._dead) if self._dead else broken[0] if broken else ""
+            budget = self._workshop.budget
+            trouble = str(self._dead) if self._dead else broken[0] if broken else budget.reached
             run = {
                 "id": self.id, "started": self.started, "profile": self.profile.name, "versions": versions(),
                 "seconds": round(time.time() - datetime.fromisoformat(self.started).timestamp(), 1),
                 "size": list(self.profile.size), "models": to_record(self.profile.models),
                 "warnings": list(self.store.notices),
             }  # fmt: skip
-            record = build_results(run, suites, self.usage, self._rounds, trouble)
+            record = build_results(run, suites, self.usage, self._rounds, trouble, spending_record(budget))
             self._journal.append({"event": "finish", "gate": record["gate"], "usage": to_record(self.usage)})
         self._tell(Progress("done"))
         return record
@@ -216,6 +222,7 @@ class Run:
                         self._thread = None
                         break
                 self._make(jobs)
+                self._look_again(jobs)
                 self._retrain(jobs)
         except BaseException as error:
             message = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
@@ -244,6 +251,48 @@ class Run:
             self._results[step.job] = result
             self._changed.notify_all()
 
+    # --- more samples where the verdict is open ---------------------------------------------------------------------
+
+    def _look_again(self, jobs: Iterable[Job]) -> None:
+        """Where a suite leaves the number of samples open, draw on until its verdicts are closed."""
+        for path in dict.fromkeys(job.path for job in jobs):
+            while not self._stop.is_set() and (wanted := self._wanted(path)):
+                steps = [
+                    plan_step(old.suite, old.case, job, old.provider, old.suite.seeds(seeds))
+                    for job, seeds in wanted.items()
+                    if (old := self._steps[job]).provider
+                ]
+                self._steps.update({step.job: step for step in steps})
+                keys = [request.key for step in steps for request in step.requests]
+                self._journal.append({"event": "look", "suite": path, "requests": keys})
+                self._workshop.make(steps, self._done)
+                with self._judging:
+                    for step in steps:
+                        self._verdicts.pop((path, step.job.provider), None)
+            with self._changed:
+                if all(job.path != path for job in self._queue):  # more cases came meanwhile: then not yet
+                    self._settled.add(path)
+                self._changed.notify_all()
+
+    def _wanted(self, path: str) -> dict[Job, int]:
+        """The jobs that need more seeds, and how many they should then have; nothing where a picture is missing."""
+        suite = self._suites[path]
+        groups = self._gate_groups(job for job in list(self._jobs) if job.path == path)
+        jobs = [job for job in list(self._jobs) if job.path == path]
+        if suite.min_samples is None or not all(isinstance(self._results.get(job), CaseResult) for job in jobs):
+            return {}
+        try:
+            judged = [self._judge(group, self._group(group)) for group in groups]
+            verdicts = {job: verdict for group in judged for job, verdict in group.items()}
+            gates = {group[1]: self._judge_gate(group) for group in groups}
+        except HarnessError:  # whoever asks for the verdict is told
+            return {}
+        drawn = {job: len(self._steps[job].seeds) for job in jobs if self._steps[job].result is None}
+        wanted: dict[Job, int] = {}
+        for draw in next_draws(suite, verdicts, gates, drawn):
+            wanted[draw.job] = draw.seed - suite.seed + 1  # seeds rise, so the last one counts them
+        return wanted
+
     # --- retraining -------------------------------------------------------------------------------------------------
 
     def _retrain(self, jobs: Sequence[Job]) -> None:
@@ -259,13 +308,14 @@ class Run:
                 self._changed.notify_all()
 
     def _improve_group(self, group: Group, lora: Lora | None) -> None:
+        from harness.judge import wants_training
+
         verdicts = dict(self._judge(group, self._group(group)))
         gate = self._judge_gate(group)
         if Decision.ERROR in (gate.decision, *(verdict.decision for verdict in verdicts.values())):
             return  # missing pictures are not mended by training
         feedback = self._feedback(group, verdicts, gate)
-        fails = any(verdict.decision is Decision.FAIL for verdict in (gate, *verdicts.values()))
-        if not fails and not unbeaten(gate):
+        if not wants_training((gate, *verdicts.values())):
             return
         self._tell(Progress("train", provider=group[1], suite=self._suites[group[0]].name))
         try:
@@ -387,8 +437,14 @@ class Run:
             keep_references(self.store, scorer) if scorer else {},
             {"identity": scorer.identity} if scorer else {},
             recipes(steps),
-            notes_of(suite, results),
+            [*notes_of(suite, results), *self._saved(suite, results)],
         )
+
+    def _saved(self, suite: Suite, results: Mapping[str, Sequence[CaseResult]]) -> list[str]:
+        """What stopping early spared, as a note."""
+        drawn = {result.job: len(result.samples) for group in results.values() for result in group if result.samples}
+        text = saved_text(suite, drawn)
+        return [text] if text else []
 
     # --- small things -----------------------------------------------------------------------------------------------
 
@@ -398,7 +454,10 @@ class Run:
     def _suite(self, path: str) -> Suite:
         with self._changed:
             if path not in self._suites:
-                self._suites[path] = self._load(Path(path))
+                suite = self._load(Path(path))
+                if self.settings.samples and suite.min_samples:  # a number from the command line is meant
+                    suite = replace(suite, samples=self.settings.samples, min_samples=None)
+                self._suites[path] = suite
             return self._suites[path]
 
     def _group(self, group: Group) -> list[Job]:
@@ -434,7 +493,7 @@ class Run:
         return result
 
     def _final(self, job: Job) -> bool:
-        if job not in self._results:
+        if job not in self._results or (self._suites[job.path].min_samples and job.path not in self._settled):
             return False
         group = (job.path, job.provider)
         waits = self.settings.retrain and job.provider in self._suites[job.path].gate
@@ -461,11 +520,6 @@ def default_improve(context: ImproveContext) -> ImproveResult:
     from harness.training.improve import improve
 
     return improve(context)
-
-
-def unbeaten(gate: Verdict) -> bool:
-    """Whether somebody that the suite says must be beaten is not."""
-    return any(complaint.metric == "beat" for complaint in gate.complaints)
 
 
 def place(name: str, names: Sequence[str]) -> int:

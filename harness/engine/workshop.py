@@ -12,13 +12,15 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from harness.budget import Budget
 from harness.engine.context import Listener, Progress, ScorerLike
 from harness.engine.drawing import Drawer
 from harness.engine.plan import Step, Task, chunks, lanes, plan_step, tasks_of
 from harness.engine.scoring import Scoring
+from harness.engine.spending import estimate, estimate_text
 from harness.errors import EngineError, HarnessError
 from harness.store import Journal, Store
-from harness.values import Case, CaseResult, Job, Lora, Outcome, Provider, Sample, Suite, Trait, Usage
+from harness.values import Case, CaseResult, Job, Lora, Outcome, Provider, Sample, Suite, Trait, Usage, to_record
 
 if TYPE_CHECKING:
     from harness.models import Models
@@ -83,6 +85,7 @@ class Workshop:
     ) -> None:
         self.settings, self.profile, self.store, self.journal = settings, profile, store, journal
         self.cancelled, self.meter = cancelled, Meter(listener)
+        self.budget = Budget(settings.budget, settings.max_calls)
         self.scoring = Scoring(store, scorers or self._scorer, fresh=settings.fresh)
         self.drawer = Drawer(store, journal, fresh=settings.fresh, cancelled=cancelled, drawn=self.meter.drawn)
         self._given_models, self._open_provider = models, providers or self._from_profile
@@ -126,7 +129,7 @@ class Workshop:
             with self.timed("score"), self.scoring.lock:
                 return self.scoring.scorer(suite).traits()
 
-        return open_provider(name, Context(self.profile, settings, self.models, traits))
+        return open_provider(name, Context(self.profile, settings, self.models, traits, self.budget))
 
     def _scorer(self, suite: Suite) -> ScorerLike:
         from harness.metrics import Scorer
@@ -154,8 +157,17 @@ class Workshop:
             with self.store.lock(lambda text: self.meter.tell("wait", message=text), self.cancelled):
                 before, missing = len(missing), self.drawer.missing(missing)
                 self.meter.found(before - len(missing))
+                self._announce(missing)
                 self._draw(missing, bench)
         bench.finish_ready()
+
+    def _announce(self, tasks: Sequence[Task]) -> None:
+        """Say what these pictures will cost, before the first of them is paid for."""
+        shares = estimate(tasks)
+        words = estimate_text(shares, self.budget)
+        if words:
+            self.journal.append({"event": "estimate", "shares": to_record(shares)})
+            self.meter.tell("estimate", message=words)
 
     def evaluate(self, steps: Sequence[Step], controls: Sequence[Step] = ()) -> list[CaseResult]:
         """Results of steps, in order.

@@ -15,6 +15,7 @@ from harness.metrics.applied import Applied, check_applied
 from harness.metrics.clip import clip_separation, crowd_similarity, self_similarity
 from harness.metrics.embed import Embedder, Embeddings, open_picture
 from harness.metrics.evidence import Evidence, gather_evidence
+from harness.metrics.extras import Bench, Extra, make_extras
 from harness.metrics.features import NONE, Question, measure_trait
 from harness.metrics.ssim import detail_band, grey_square, plate_of, reference_band, sharpness
 from harness.metrics.technical import contrast
@@ -46,7 +47,7 @@ class Scorer:
         self, suite: Suite, profile: Profile, models: Models, store: Store, load: Callable[[], Embedder] | None = None
     ) -> None:
         """`load` brings another embedder than the profile's CLIP."""
-        self.suite, self.profile, self.store = suite, profile, store
+        self.suite, self.profile, self.models, self.store = suite, profile, models, store
         self.vocabulary = merge_vocabulary(profile.vocabulary, suite.vocabulary)
         clip = models.model_hash(profile.models.clip)
         self._clip = clip
@@ -58,7 +59,8 @@ class Scorer:
     @cached_property
     def identity(self) -> str:
         """A hash of everything that decides a score but the picture and the case's `expect`."""
-        return digest([self._ground_identity, dict(self.suite.weights)])
+        added = {extra.name: extra.identity for extra in self.extras}
+        return digest([self._ground_identity, dict(self.suite.weights), *([added] if added else [])])
 
     @cached_property
     def _ground_identity(self) -> str:
@@ -92,6 +94,12 @@ class Scorer:
         if folder is None:
             raise ReferencesError(f"{self.suite.path}: no impostors; name a folder with pictures of other subjects")
         return load_impostors(folder)
+
+    @cached_property
+    def extras(self) -> tuple[Extra, ...]:
+        """The metrics that the profile adds to those of every suite."""
+        bench = Bench(self.suite, self.profile, self.models, self.store, self._embeddings, lambda: self.references)
+        return make_extras(bench, lambda: self.impostors)
 
     # --- what the references say --------------------------------------------------------------------------------------
 
@@ -172,7 +180,12 @@ class Scorer:
         if not items:
             return []
         vectors = self.embed([data for _, data in items])
-        return [self._score(case, data, vector) for (case, data), vector in zip(items, vectors, strict=True)]
+        found = [self._score(case, data, vector) for (case, data), vector in zip(items, vectors, strict=True)]
+        for extra in self.extras:
+            for scores, score in zip(found, extra.score(items, vectors, found), strict=True):
+                if score is not None:
+                    scores[extra.name] = score
+        return list(found)
 
     def embed(self, pictures: Sequence[bytes]) -> Floats:
         """CLIP unit vectors (n, d) of encoded pictures."""
@@ -213,7 +226,7 @@ class Scorer:
             references=set_hash(self.references.train),
         )
 
-    def _score(self, case: Case, data: bytes, vector: Floats) -> Mapping[str, Score]:
+    def _score(self, case: Case, data: bytes, vector: Floats) -> dict[str, Score]:
         picture = open_picture(data)
         expected = {category: self._question(category, value) for category, value in case.expect.items()}
         look = Look(case, picture, vector, plate_of(grey_square(picture)), expected)

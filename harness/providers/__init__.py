@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
+from harness.adapters import ADAPTERS, find_adapter, known_adapters
+from harness.budget import Budget
 from harness.errors import SuiteError, nearest
 from harness.values import Provider, Suite, Trait
 
@@ -23,32 +27,11 @@ class Context:
     settings: Settings
     models: Models
     traits: Callable[[Suite], Sequence[Trait]] | None = None
+    budget: Budget = field(default_factory=Budget)
 
 
-def flat(name: str, config: ProviderConfig, context: Context) -> Provider:
-    from harness.providers.flat import FlatProvider
-
-    return FlatProvider(name, config, context)
-
-
-def local(name: str, config: ProviderConfig, context: Context) -> Provider:
-    from harness.providers.local import LocalProvider
-
-    return LocalProvider(name, config, context)
-
-
-def http(name: str, config: ProviderConfig, context: Context) -> Provider:
-    from harness.providers.http import HttpProvider
-
-    return HttpProvider(name, config, context)
-
-
-PROVIDERS: dict[str, Callable[[str, ProviderConfig, Context], Provider]] = {
-    "flat": flat,
-    "http": http,
-    "local": local,
-}
-"""Adapter, as a profile names it, to what makes a provider of it."""
+Factory = Callable[[str, "ProviderConfig", Context], Provider]
+PARTS = ("close", "draw", "emulated", "missing", "name", "requests")  # of every provider
 
 
 def open_provider(name: str, context: Context) -> Provider:
@@ -57,7 +40,48 @@ def open_provider(name: str, context: Context) -> Provider:
     if name not in configs:
         raise SuiteError(f"no provider called {name!r}; {nearest(name, configs)}", context.profile.path)
     config = configs[name]
-    if config.adapter not in PROVIDERS:
-        where = f"provider {name!r}: no adapter called {config.adapter!r}"
-        raise SuiteError(f"{where}; {nearest(config.adapter, PROVIDERS)}", context.profile.path)
-    return PROVIDERS[config.adapter](name, config, context)
+    return find_factory(config.adapter, f"provider {name!r}", context)(name, config, context)
+
+
+def find_factory(adapter: str, where: str, context: Context) -> Factory:
+    """What makes providers of an adapter: ours, `package.module:Name` in the project, or an installed package's.
+
+    Raises:
+        SuiteError: there is none of that name, or it cannot be imported.
+    """
+    place = find_adapter(adapter)
+    if place is None:
+        known = nearest(adapter, known_adapters())
+        raise SuiteError(f"{where}: no adapter called {adapter!r}; {known}", context.profile.path)
+    if adapter in ADAPTERS:
+        ours: Factory = resolve_name(place)
+        return ours
+    return import_factory(place, where, context)
+
+
+def import_factory(place: str, where: str, context: Context) -> Factory:
+    """The class or function at `package.module:Name`. This runs the module's code, with the rights of whoever runs us.
+
+    Raises:
+        SuiteError: it cannot be imported, or is nothing that can be called.
+    """
+    root = str(context.settings.root)
+    if root not in sys.path:
+        sys.path.insert(0, root)  # the project's own modules, also those that are imported later
+    try:
+        factory: Factory = resolve_name(place)
+    except Exception as error:  # whatever foreign code raises while it is imported
+        advice = f"it must be importable from {root}, or be installed"
+        raise SuiteError(f"{where}: adapter {place!r}: {error}; {advice}", context.profile.path) from error
+    if not callable(factory):
+        raise SuiteError(f"{where}: adapter {place!r} is no class or function", context.profile.path)
+
+    def make(name: str, config: ProviderConfig, context: Context) -> Provider:
+        provider = factory(name, config, context)
+        lacking = [part for part in PARTS if not hasattr(provider, part)]
+        if lacking:
+            message = f"{where}: adapter {place!r} makes no provider: it lacks {', '.join(lacking)}"
+            raise SuiteError(f"{message}; see docs/providers/write-your-own.md", context.profile.path)
+        return provider
+
+    return make

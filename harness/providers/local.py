@@ -12,8 +12,9 @@ from harness.errors import LoraError, SuiteError, nearest
 from harness.lora import read_header
 from harness.models import hash_once, library_class
 from harness.profile import extend_vocabulary
-from harness.providers.prompts import describe_subject, written_traits
-from harness.values import Case, Drawing, Lora, Outcome, Request, Suite, Trait
+from harness.prompting.weighted import require_weights
+from harness.providers.prompts import describe_subject, traits_of
+from harness.values import Case, Drawing, Lora, Outcome, Request, Suite
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -41,6 +42,9 @@ class LocalProvider:
             raise self._wrong(f"no use called {self.use!r}; {nearest(str(self.use), USES)}")
         if not isinstance(self.blur, int | float) or not 0 <= self.blur <= 100:
             raise self._wrong(f"blur {self.blur!r}: a radius of 0 to 100 pixels")
+        self.weighted = context.profile.prompts == "weighted"
+        if self.weighted:
+            require_weights()  # while planning, before any model is loaded
         self._loras: dict[str, Lora] = {}  # SHA-256 to the file that had it when it was asked for
         self._checked: set[Path] = set()  # files whose kind is known to be right
 
@@ -52,6 +56,8 @@ class LocalProvider:
         profile, models = self.context.profile, self.context.models
         sha, strength = self._lora(suite) if self.use == "lora" else ("", 0.0)
         width, height = profile.size
+        weights = {"prompts": "weighted"} if self.weighted else {}
+        optional = [*(["peft"] if sha else []), *(["compel"] if self.weighted else [])]
         template = Request(
             adapter=ADAPTER,
             model=models.base_hash(),
@@ -67,8 +73,8 @@ class LocalProvider:
             scheduler=profile.scheduler,
             dtype=models.dtype,
             batch=profile.batch,
-            extra={"blur": self.blur} if self.blur else {},
-            libraries=library_class("torch", "diffusers", "transformers", *(["peft"] if sha else [])),
+            extra={**({"blur": self.blur} if self.blur else {}), **weights},
+            libraries=library_class("torch", "diffusers", "transformers", *optional),
         )
         return tuple(Request(**{**template.__dict__, "seed": seed}) for seed in seeds)
 
@@ -85,7 +91,7 @@ class LocalProvider:
             pictures = pipeline.draw(batch, self._file(batch[0]))
             seconds = (time.perf_counter() - started) / len(batch)
             for request, picture in zip(batch, pictures, strict=True):
-                cut = pipeline.truncated(request.prompt)
+                cut = "" if self.weighted else pipeline.truncated(request.prompt)
                 yield to_drawing(picture, seconds, request, {"truncated": cut} if cut else {})
 
     def close(self) -> None:
@@ -98,12 +104,7 @@ class LocalProvider:
         if self.use != "prompt_only":
             return case.prompt
         vocabulary = extend_vocabulary(self.context.profile, suite).vocabulary
-        return describe_subject(suite, case, self._traits(suite), vocabulary)
-
-    def _traits(self, suite: Suite) -> Sequence[Trait]:
-        if suite.subject.traits is not None:
-            return written_traits(suite, extend_vocabulary(self.context.profile, suite).vocabulary)
-        return self.context.traits(suite) if self.context.traits else ()
+        return describe_subject(suite, case, traits_of(suite, self.context, vocabulary), vocabulary)
 
     def _lora(self, suite: Suite) -> tuple[str, float]:
         """Hash and strength of the LoRA under test: the command line's, else the suite's."""

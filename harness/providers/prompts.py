@@ -6,10 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from harness.prompting.syntax import plain_text
 from harness.values import Case, Suite, Trait
 
 if TYPE_CHECKING:
     from harness.profile import Vocabulary
+    from harness.providers import Context
 
 OPENING = "a person"
 
@@ -20,6 +22,13 @@ def written_traits(suite: Suite, vocabulary: Mapping[str, Vocabulary]) -> tuple[
         Trait(category, value, phrase_of(category, value, vocabulary))
         for category, value in (suite.subject.traits or {}).items()
     )
+
+
+def traits_of(suite: Suite, context: Context, vocabulary: Mapping[str, Vocabulary]) -> Sequence[Trait]:
+    """The subject's traits: as its author wrote them, else as the references show them."""
+    if suite.subject.traits is not None:
+        return written_traits(suite, vocabulary)
+    return context.traits(suite) if context.traits else ()
 
 
 def phrase_of(category: str, value: str, vocabulary: Mapping[str, Vocabulary]) -> str:
@@ -59,6 +68,7 @@ def rank(item: tuple[float, str]) -> float:
 
 def category_of(phrase: str, case: Case, vocabulary: Mapping[str, Vocabulary]) -> str:
     """Which category a phrase of a prompt speaks about; "" when the vocabulary cannot tell."""
+    phrase = plain_text(phrase)  # weighted words are still those words
     for category, known in vocabulary.items():
         values = {*known.alternatives, *filter(None, [case.expect.get(category)])}
         if phrase.lower() in {known.phrase(value).lower() for value in values} | {value.lower() for value in values}:

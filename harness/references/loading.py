@@ -8,11 +8,10 @@ from pathlib import Path
 
 from harness.calibrate import LEAST_PICTURES
 from harness.errors import ReferencesError
+from harness.references.splitting import LEAST_HELD_OUT, split_pictures
 from harness.values import Subject, digest, hash_file
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
-HELD_OUT_SHARE = 0.4  # of an automatic split: 12 + 8 of twenty pictures
-LEAST_HELD_OUT = 3  # a spread needs three
 
 
 @dataclass(frozen=True)
@@ -71,19 +70,6 @@ def check_split(folder: Path, train: Sequence[Path], held_out: Sequence[Path]) -
             f"at least 1 and {LEAST_HELD_OUT} are needed: move some, or write `split: auto` in the suite"
         )
     return References(tuple(train), tuple(held_out), read_captions([*train, *held_out]), leave_one_out=few)
-
-
-def split_pictures(pictures: Iterable[Path]) -> tuple[list[Path], list[Path]]:
-    """Train and held-out pictures, decided by their bytes alone: names, order and machine do not matter.
-
-    Equal pictures count once, so that no copy can leak into the other split.
-    """
-    by_hash: dict[str, Path] = {}
-    for path in pictures:
-        by_hash.setdefault(hash_file(path), path)
-    ranked = [by_hash[sha] for sha in sorted(by_hash)]
-    count = min(len(ranked) - 1, max(LEAST_HELD_OUT, round(HELD_OUT_SHARE * len(ranked)))) if ranked else 0
-    return sorted(ranked[count:]), sorted(ranked[:count])
 
 
 def picture_files(folder: Path) -> list[Path]:

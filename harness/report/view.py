@@ -478,6 +478,7 @@ def round_view(number_: int, record: Record) -> dict[str, Any]:
         }
         for name, item in mapped(record, "differences").items()
     ]
+    failing = record.get("failing_before")
     return {
         "number": text(record.get("round", number_), 12),
         "attempt": text(record.get("attempt"), 12),
@@ -490,7 +491,7 @@ def round_view(number_: int, record: Record) -> dict[str, Any]:
         "gap": bar(gap, -1.0, 1.0),
         "exam": exam,
         "loss": curve(record.get("loss")),
-        "failing": [text(name, 80) for name in record.get("failing_before") or ()],
+        "failing": [text(name, 80) for name in failing] if isinstance(failing, list) else [],
         "choice": [
             {
                 "file": text(part.get("file"), 80),
@@ -561,10 +562,11 @@ def cases_view(
     for case in cases:
         grouped.setdefault(case["case"], []).append(case)
     held_out = references.get("held_out") or references.get("gallery") or references.get("train") or []
-    shown = [{**picture(pictures, sha), "shared": pictures.share(sha)} for sha in held_out[:6]] if isinstance(held_out, list) else []
-    few = len(grouped) <= OPEN_CASES
+    few = held_out[:6] if isinstance(held_out, list) else []
+    shown = [{**picture(pictures, sha), "shared": pictures.share(sha)} for sha in few]
+    unfolded = len(grouped) <= OPEN_CASES
     return [
-        case_view(suite, name, items, order, shown, few)
+        case_view(suite, name, items, order, shown, unfolded)
         for name, items in ((n, _with_pictures(i, pictures)) for n, i in grouped.items())
     ]
 

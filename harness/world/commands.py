@@ -56,6 +56,12 @@ def clip(options: argparse.Namespace) -> None:
     shutil.copytree(trained, MODELS / "clip", dirs_exist_ok=True)
 
 
+def aesthetics(options: argparse.Namespace) -> None:
+    from harness.world.aesthetics import train_aesthetics
+
+    train_aesthetics(MODELS / "clip", MODELS / "aesthetics")
+
+
 def references(options: argparse.Namespace) -> None:
     from harness.world.gallery import draw_impostors, draw_references
     from harness.world.people import ALDAR
@@ -98,6 +104,7 @@ STAGES: dict[str, Stage] = {
     "vae": Stage(vae, "train the autoencoder"),
     "base": Stage(base, "train UNet and text encoders, write the pipeline"),
     "clip": Stage(clip, "train the CLIP model"),
+    "aesthetics": Stage(aesthetics, "train the aesthetics head on the CLIP model"),
     "references": Stage(references, "draw Aldar's reference pictures and the impostors"),
     "planted": Stage(planted, "train the bad LoRAs that the tests plant"),
     "card": Stage(card, "measure everything and write CARD.md"),

@@ -1,0 +1,206 @@
+"""Writes what a chat service is asked for: JSON in the world's words, and what can be said of a picture at a glance."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import re
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.world.captions import phrase
+from harness.world.people import CATEGORIES
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+CATEGORY_OF = {"face": "expression", "expression": "expression", "scene": "background", "objects": "accessory"}
+"""A property of a scene to the category of the world that fills it; the others stay empty."""
+
+EVENTS = ("a stranger asked for help", "the wind changed", "a trick was played", "somebody laughed", "a debt was paid")
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "black": (20, 20, 20),
+    "white": (240, 240, 240),
+    "grey": (128, 128, 128),
+    "red": (200, 40, 40),
+    "orange": (240, 150, 50),
+    "yellow": (240, 220, 80),
+    "green": (70, 150, 70),
+    "teal": (60, 160, 160),
+    "blue": (70, 110, 200),
+    "purple": (130, 70, 160),
+    "pink": (240, 150, 190),
+    "brown": (120, 80, 50),
+    "beige": (225, 200, 165),
+}
+DARK, BRIGHT = 85, 170  # of the mean grey value, 0 to 255
+
+
+# --- words ----------------------------------------------------------------------------------------------------------
+
+
+def write_text(words: str, schema: Mapping[str, Any] | None) -> str:
+    """The answer to a conversation: JSON of the schema's shape, else a few sentences. A pure function.
+
+    Args:
+        words: all that was said, instructions included.
+    """
+    chance = random.Random(zlib.crc32(words.encode()))
+    if schema is None:
+        return tell(idea_of(words), scenes_of(4, chance), chance)
+    return json.dumps(fill(schema, schema, words, chance), ensure_ascii=False)
+
+
+def find_schema(words: str) -> Mapping[str, Any] | None:
+    """The first JSON schema of an object in a text: services without a schema mode are told it in words."""
+    decoder = json.JSONDecoder()
+    for start in (match.start() for match in re.finditer(r"\{", words)):
+        try:
+            found, _ = decoder.raw_decode(words, start)
+        except ValueError:
+            continue
+        if isinstance(found, dict) and isinstance(found.get("properties"), dict):
+            return found
+    return None
+
+
+def count_of(words: str, part: Mapping[str, Any]) -> int:
+    """How many entries a list is to have: as the schema says, else as the words do."""
+    if isinstance(part.get("minItems"), int) and part["minItems"] > 1:
+        return int(part["minItems"])
+    said = re.search(r"\b(?:exactly )?(\d{1,3}) (?:scenes|cases|prompts|pictures)\b", words)
+    return int(said.group(1)) if said else max(1, int(part.get("minItems") or 3))
+
+
+def fill(part: Mapping[str, Any], whole: Mapping[str, Any], words: str, chance: random.Random, name: str = "") -> Any:
+    """A value of a schema's shape; lists of objects become scenes, and a `story` tells them."""
+    part = resolve(part, whole)
+    kind = part.get("type")
+    if kind == "object":
+        lists = {key: inner for key, inner in part.get("properties", {}).items() if resolve(inner, whole).get("items")}
+        made = {key: fill(inner, whole, words, chance, key) for key, inner in lists.items()}
+        scenes: list[Any] = next((value for value in made.values() if value and isinstance(value[0], dict)), [])
+        return {
+            key: made[key] if key in made else fill_word(key, resolve(inner, whole), words, scenes, chance)
+            for key, inner in part.get("properties", {}).items()
+        }
+    if kind == "array":
+        entry, count = resolve(part["items"], whole), count_of(words, part)
+        if entry.get("type") != "object":
+            return [fill_word(name, entry, words, [], chance) for _ in range(count)]
+        return [scene_record(entry, scene, number) for number, scene in enumerate(scenes_of(count, chance))]
+    return fill_word(name, part, words, [], chance)
+
+
+def resolve(part: Mapping[str, Any], whole: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A part of a schema, its $ref followed."""
+    reference = part.get("$ref")
+    found = whole.get("$defs", {}).get(str(reference).rpartition("/")[2], {}) if reference else part
+    return found if isinstance(found, Mapping) else {}
+
+
+def fill_word(
+    name: str, part: Mapping[str, Any], words: str, scenes: Sequence[Mapping[str, Any]], chance: random.Random
+) -> Any:
+    """One plain value."""
+    if part.get("enum"):
+        return chance.choice(part["enum"])
+    kind = part.get("type")
+    if kind in ("integer", "number"):
+        return part.get("minimum", 1)
+    if kind == "boolean":
+        return True
+    if kind in ("object", "array"):
+        return {} if kind == "object" else []
+    if name == "title":
+        return " ".join(idea_of(words).split()[:6]).capitalize()
+    if name in ("story", "text", "summary"):
+        return tell(idea_of(words), scenes, chance)
+    return ""
+
+
+def scenes_of(count: int, chance: random.Random) -> list[dict[str, str]]:
+    """That many scenes, no two alike while the world has others: expression, place, and what the hands hold."""
+    grid = [
+        {"expression": face, "background": where, "accessory": held}
+        for held in CATEGORIES["accessory"]
+        for face in CATEGORIES["expression"]
+        for where in CATEGORIES["background"]
+    ]
+    chance.shuffle(grid)
+    return [grid[number % len(grid)] for number in range(count)]
+
+
+def scene_record(entry: Mapping[str, Any], scene: Mapping[str, str], number: int) -> dict[str, Any]:
+    """A scene in the words of a schema's properties."""
+    record: dict[str, Any] = {}
+    for name, part in entry.get("properties", {}).items():
+        if name in ("title", "name", "id"):
+            record[name] = f"{scene['expression']} {scene['background']} {number + 1}".capitalize()
+        elif name in CATEGORY_OF:
+            category = CATEGORY_OF[name]
+            empty = category == "accessory" and scene[category] == "nothing"
+            record[name] = "" if empty else phrase(category, scene[category])
+        else:
+            record[name] = [] if isinstance(part, Mapping) and part.get("type") == "array" else ""
+    return record
+
+
+def idea_of(words: str) -> str:
+    """What the story is to be about."""
+    said = re.search(r"idea:\s*(.+)", words, re.IGNORECASE)
+    return (said.group(1) if said else words.strip().splitlines()[-1] if words.strip() else "a journey").strip(" .")[
+        :200
+    ]
+
+
+def tell(idea: str, scenes: Sequence[Mapping[str, Any]], chance: random.Random) -> str:
+    """A short story that goes through the scenes in their order."""
+    sentences = [f"This is a story about {idea}."]
+    for scene in scenes:
+        said = [str(value) for key, value in scene.items() if value and key not in ("title", "name", "id")]
+        sentences.append(f"Then {chance.choice(EVENTS)}, and this was to be seen: {', '.join(said)}.")
+    sentences.append("And so it ended, as such stories do.")
+    return " ".join(sentences)
+
+
+# --- pictures -------------------------------------------------------------------------------------------------------
+
+
+def describe_picture(data: bytes, question: str) -> str:
+    """What can be said of a picture without a model: shape, light, and its main colours.
+
+    Raises:
+        OSError: no picture.
+    """
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as opened:
+        image = opened.convert("RGB")
+    shape = "square" if image.width == image.height else "wide" if image.width > image.height else "tall"
+    colours = list(main_colours(image))
+    light = image.convert("L").resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
+    level = float(light) if isinstance(light, int | float) else 128.0
+    mood = "dark" if level < DARK else "bright" if level > BRIGHT else "evenly lit"
+    if re.search(r"\b(tags|comma)", question, re.IGNORECASE):
+        return ", ".join([*colours, mood, f"{shape} picture"])
+    article = "An" if mood[0] in "aeiou" else "A"
+    return f"{article} {mood} {shape} picture in {' and '.join(colours)}."
+
+
+def main_colours(image: Image.Image, most: int = 3) -> Iterator[str]:
+    """The names of the colours that cover most of a picture, the largest first."""
+    small = image.resize((32, 32))
+    pixels = small.tobytes()
+    counts: dict[str, int] = {}
+    for at in range(0, len(pixels), 3):
+        name = colour_name((pixels[at], pixels[at + 1], pixels[at + 2]))
+        counts[name] = counts.get(name, 0) + 1
+    yield from sorted(counts, key=lambda name: (-counts[name], name))[:most]
+
+
+def colour_name(pixel: tuple[int, int, int]) -> str:
+    """The nearest colour that has a name."""
+    return min(COLOURS, key=lambda name: sum((a - b) ** 2 for a, b in zip(pixel, COLOURS[name], strict=True)))

@@ -1,0 +1,74 @@
+"""DeepSeek's chat: `POST /chat/completions`, JSON mode by instruction, a 400 for a model that is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from harness.emulator.author import find_schema, write_text
+from harness.emulator.chat import ChatService, all_words, completion, faulty
+from harness.emulator.exchange import Answer, Asked, Problem, answer_json, invalid
+from harness.emulator.service import Route, read_bool, read_int, read_number, read_text
+
+MODELS = ("deepseek-flash", "deepseek-v4-pro", "deepseek-v4-flash")
+LONGEST = 393_216  # tokens of an answer
+ENDINGS = {"length": "length", "refused": "content_filter", "no_resources": "insufficient_system_resource"}
+"""Faults to the reason for the ending that they give."""
+
+TYPES = {
+    "missing_key": "authentication_error",
+    "auth": "authentication_error",
+    "quota": "unknown_error",
+    "rate": "rate_limit_error",
+    "error": "server_error",
+    "unavailable": "service_unavailable_error",
+}
+MESSAGES = {
+    "missing_key": "Authentication Fails (no such user)",
+    "auth": "Authentication Fails, Your api key is invalid",
+    "quota": "Insufficient Balance",
+}
+
+
+class DeepSeek(ChatService):
+    """Text only; it validates no schema, and answers blank when the model wrote no JSON."""
+
+    forms: ClassVar[tuple[str, ...]] = (
+        *ChatService.forms,
+        "refused",
+        "no_resources",
+    )
+    lacks: ClassVar[frozenset[str]] = frozenset({"rate_quota", "forbidden"})
+    retired: ClassVar[frozenset[str]] = frozenset({"deepseek-chat", "deepseek-reasoner"})
+
+    def routes(self) -> tuple[Route, ...]:
+        return (Route("POST", "(/v1)?/chat/completions", self.chat, paid=True), Route("GET", "/models", self.models))
+
+    def models(self, asked: Asked) -> Answer:
+        return answer_json({"object": "list", "data": [{"id": name, "object": "model"} for name in MODELS]})
+
+    def chat(self, asked: Asked) -> Answer:
+        body = self.json_body(asked)
+        model = read_text(body, "model")
+        self.check_model(model, MODELS)
+        words = all_words(body)
+        read_int(body, "max_tokens", 1, LONGEST, LONGEST)
+        read_number(body, "temperature", 0, 2, 1)
+        read_bool(body, "stream", False)
+        wanted = body.get("response_format") or {"type": "text"}
+        as_json = isinstance(wanted, Mapping) and wanted.get("type") == "json_object"
+        if as_json and "json" not in words.lower():
+            raise invalid("response_format", "Prompt must contain the word 'json' to use 'response_format' json_object")
+        self.work()
+        text, fault = write_text(words, find_schema(words) if as_json else None), self.stuck(asked.fault, words)
+        return answer_json(completion(self.new_id(), model, faulty(text, fault), fault, ENDINGS))
+
+    def problem(self, problem: Problem) -> Answer:
+        """OpenAI's shape; an unknown model is a 400."""
+        said = "Model Not Exist" if problem.kind == "retired" else MESSAGES.get(problem.kind, problem.message)
+        kind = TYPES.get(problem.kind, "invalid_request_error")
+        error = {"message": said, "type": kind, "param": None, "code": problem.code or "invalid_request_error"}
+        return answer_json({"error": error}, 400 if problem.kind == "retired" else problem.http)
+
+
+SERVICE = DeepSeek

@@ -1,0 +1,117 @@
+"""fal.ai's queue: submit, ask for the status, fetch the result; three addresses, all given in the first reply."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.emulator.exchange import Answer, Asked, Problem, Rejected, answer_json, invalid
+from harness.emulator.service import Pic, Route, Service, Task, find_int, read_bool, read_choice, read_int, read_text
+
+SIZES: dict[str, tuple[int, int]] = {
+    "square_hd": (1024, 1024),
+    "square": (512, 512),
+    "portrait_4_3": (768, 1024),
+    "portrait_16_9": (576, 1024),
+    "landscape_4_3": (1024, 768),
+    "landscape_16_9": (1024, 576),
+}
+FLAGGED = "The content could not be processed because it contained material flagged by a content checker."
+LOCKED = "User is locked. Reason: Exhausted balance. Top up your balance at fal.ai/dashboard/billing."
+
+
+class Fal(Service):
+    auth = (("authorization", "Key "),)
+    delivers = ("url",)
+    tasks = True
+    forms = ("refused", "refused_prompt", "refused_nsfw", "refused_black")
+    lacks = frozenset({"rate_quota"})  # an empty account is told otherwise
+    retired = frozenset({"fal-ai/lcm"})
+
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route("GET", "/[^/]+/[^/]+/requests/(?P<task_id>[^/]+)/status", self.status),
+            Route("GET", "/[^/]+/[^/]+/requests/(?P<task_id>[^/]+)", self.result),
+            Route("POST", "/(?P<model>[^/]+/[^/]+(/[^/]+)*)", self.submit, paid=True),
+        )
+
+    def submit(self, asked: Asked, model: str) -> Answer:
+        self.check_model(model, ("fal-ai/",))
+        body = self.json_body(asked)
+        prompt, seed = read_text(body, "prompt"), find_int(body, "seed", 0, 2**32 - 1)
+        width, height = read_size(body.get("image_size", "landscape_4_3"))
+        count, _ = read_int(body, "num_images", 1, 4, 1), read_bool(body, "enable_safety_checker", True)
+        mime = f"image/{read_choice(body, 'output_format', ('jpeg', 'png'), 'jpeg')}"
+
+        def draw() -> list[Pic]:
+            return self.paint(asked, prompt, width, height, seed, count, mime)
+
+        app = "/".join(model.split("/")[:2])  # the rest of a model's name is no part of the queue's addresses
+        task = self.start(asked, draw, app=app, prompt=prompt)
+        return answer_json({**self._addresses(task), "status": "IN_QUEUE", "queue_position": 0})
+
+    def status(self, asked: Asked, task_id: str) -> Answer:
+        state, task = self.look(task_id)
+        words = {"waiting": "IN_QUEUE", "running": "IN_PROGRESS", "unknown": "MIGRATING"}
+        said: dict[str, Any] = {**self._addresses(task), "status": words.get(state, "COMPLETED"), "logs": None}
+        if state == "failed":
+            said |= {"error": "The runner went away", "error_type": "runner_disconnected"}
+        return answer_json(said, 202 if state in words else 200)
+
+    def result(self, asked: Asked, task_id: str) -> Answer:
+        task = self.find(task_id)
+        fault = task.asked.fault
+        if fault in ("task_refused", "refused_prompt"):
+            where = {"loc": ["body", "prompt"], "msg": FLAGGED, "type": "content_policy_violation"}
+            return answer_json({"detail": [where]}, 422)
+        pictures = [self._blacken(picture, fault) for picture in task.pictures or ()]
+        if task.pictures is None:
+            raise Rejected(Problem("invalid", "Request is still in progress", 400))
+        images = [
+            {"url": self.publish(task.asked, one), "width": one.width, "height": one.height, "content_type": one.mime}
+            for one in pictures
+        ]
+        unsafe = fault in ("refused", "refused_nsfw")
+        said = {"images": images, "seed": pictures[0].seed if pictures else 0, "prompt": task.extra["prompt"]}
+        return answer_json({**said, "timings": {"inference": 0.4}, "has_nsfw_concepts": [unsafe] * len(images)})
+
+    def _blacken(self, picture: Pic, fault: str) -> Pic:
+        """What the safety checker leaves of a picture."""
+        if fault not in ("refused", "refused_black"):
+            return picture
+        from PIL import Image
+
+        from harness.emulator.pictures import encode
+
+        black = encode(Image.new("RGB", (picture.width, picture.height)), "image/png")
+        return Pic(black, "image/png", "", picture.width, picture.height, picture.seed)
+
+    def _addresses(self, task: Task) -> dict[str, Any]:
+        url = f"{self.stage.url}/{self.name}/{task.extra['app']}/requests/{task.id}"
+        return {
+            "request_id": task.id,
+            "response_url": url,
+            "status_url": f"{url}/status",
+            "cancel_url": f"{url}/cancel",
+        }
+
+    def problem(self, problem: Problem) -> Answer:
+        """`detail`: a list for what FastAPI finds, a text for all else; an empty balance is a 403."""
+        if problem.kind == "invalid" and problem.field:
+            where = {"loc": ["body", problem.field], "msg": problem.message, "type": "value_error", "input": None}
+            return answer_json({"detail": [where]}, 422)
+        if problem.kind == "quota":
+            return answer_json({"detail": LOCKED}, 403)
+        wait = {"retry_after": problem.wait} if problem.wait is not None else {}
+        return answer_json({"detail": problem.message, **wait}, problem.http)
+
+
+def read_size(value: Any) -> tuple[int, int]:
+    """A named size, or width and height in pixels."""
+    if isinstance(value, str) and value in SIZES:
+        return SIZES[value]
+    if not isinstance(value, dict):
+        raise invalid("image_size", f"image_size must be an object or one of {', '.join(SIZES)}")
+    return read_int(value, "width", 1, 14142), read_int(value, "height", 1, 14142)
+
+
+SERVICE = Fal

@@ -1,0 +1,183 @@
+"""Freepik, now Magnific: the classic endpoint that answers at once, and Mystic and Flux as tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from harness.emulator.exchange import Answer, Asked, Problem, answer_json, invalid
+from harness.emulator.service import (
+    Pic,
+    Route,
+    Service,
+    find_int,
+    read_bool,
+    read_choice,
+    read_int,
+    read_number,
+    read_text,
+)
+
+SIZES: dict[str, tuple[int, int]] = {
+    "square_1_1": (1024, 1024),
+    "classic_4_3": (1280, 960),
+    "traditional_3_4": (960, 1280),
+    "widescreen_16_9": (1344, 768),
+    "social_story_9_16": (768, 1344),
+    "smartphone_horizontal_20_9": (1440, 640),
+    "smartphone_vertical_9_20": (640, 1440),
+    "standard_3_2": (1248, 832),
+    "portrait_2_3": (832, 1248),
+    "horizontal_2_1": (1408, 704),
+    "vertical_1_2": (704, 1408),
+    "social_5_4": (1120, 896),
+    "social_post_4_5": (896, 1120),
+}
+"""The documented names of shapes; their pixels are ours, since no document has them."""
+FLUX_SIZES = tuple(list(SIZES)[:10])
+FLUID_SIZES = ("square_1_1", "social_story_9_16", "widescreen_16_9", "traditional_3_4", "classic_4_3")
+STYLES = (
+    *("photo", "digital-art", "3d", "painting", "low-poly", "pixel-art", "anime", "cyberpunk"),
+    *("comic", "vintage", "cartoon", "vector", "studio-shot", "dark", "sketch", "mockup"),
+    *("2000s-pone", "70s-vibe", "watercolor", "art-nouveau", "origami", "surreal", "fantasy", "traditional-japan"),
+)
+MODELS = ("realism", "fluid", "zen", "flexible", "super_real", "editorial_portraits")
+ENGINES = ("automatic", "magnific_illusio", "magnific_sharpy", "magnific_sparkle")
+RESOLUTIONS = {"1k": 1.0, "2k": 2.0, "4k": 4.0}
+WORDS = {"waiting": "CREATED", "running": "IN_PROGRESS", "unknown": "UPSCALING", "done": "COMPLETED"}
+WORDS |= {"failed": "FAILED", "refused": "COMPLETED"}
+
+
+class Freepik(Service):
+    """Two header names, one body; a body of another Content-Type is ignored, not rejected."""
+
+    auth = (("x-magnific-api-key", ""), ("x-freepik-api-key", ""))
+    delivers = ("base64", "url")
+    tasks = True
+    forms = ("refused", "refused_nsfw", "unwrapped")
+    lacks = frozenset({"rate_quota"})  # a 429 is a 429: the documents know no other
+    retired = frozenset({"imagen3", "imagen4-fast"})
+
+    def routes(self) -> tuple[Route, ...]:
+        other = r"/v1/ai/text-to-image/(?P<model>[\w-]+)"
+        return (
+            Route("POST", "/v1/ai/text-to-image", self.classic, paid=True),
+            Route("POST", "/v1/ai/mystic", self.mystic, paid=True),
+            Route("GET", r"/v1/ai/mystic/(?P<task_id>[\w-]+)", self.poll),
+            Route("POST", other, self.flux, paid=True),
+            Route("GET", other + r"/(?P<task_id>[\w-]+)", self.poll),
+            Route("GET", "/v1/ai/mystic", self.list_tasks),
+        )
+
+    def problem(self, problem: Problem) -> Answer:
+        said: dict[str, Any] = {"message": problem.message}
+        if problem.kind == "invalid" and problem.field:
+            said = {
+                "message": "Validation error",
+                "invalid_params": [{"name": problem.field, "reason": problem.message}],
+            }
+            return answer_json(said, problem.http, {"Content-Type": "application/problem+json"})
+        if problem.wait is not None:
+            said["retry_after"] = problem.wait
+        return answer_json(said, problem.http)
+
+    def classic(self, asked: Asked) -> Answer:
+        """One answer with base64."""
+        body = fields_of(asked)
+        prompt = read_text(body, "prompt", least=3)
+        read_text(body, "negative_prompt", least=3, default="")
+        count = read_int(body, "num_images", 1, 4, 1)
+        seed = read_int(body, "seed", -1, 1_000_000, -1)
+        guidance = read_number(body, "guidance_scale", 0, 2, 1.0)
+        steps = read_int(body, "num_inference_steps", 1, 50, 8)
+        size = read_choice(section(body, "image"), "size", [*SIZES, "square"], "square_1_1")
+        check_styling(section(body, "styling"))
+        read_bool(body, "filter_nsfw", True)
+        width, height = SIZES.get(size, SIZES["square_1_1"])
+        pictures = self.draw(asked, prompt, width, height, seed=None if seed == -1 else seed, count=count)
+        meta = {
+            "image": {"size": size, "width": width, "height": height},
+            "seed": pictures[0].seed % 1_000_001 if pictures else max(seed, 0),
+            "guidance_scale": guidance,
+            "prompt": prompt,
+            "num_inference_steps": steps,
+        }
+        return answer_json({"data": [classic_entry(asked, picture) for picture in pictures], "meta": meta})
+
+    def mystic(self, asked: Asked) -> Answer:
+        """A task. There is no seed; `fixed_generation` is the one way to the same picture again."""
+        body = fields_of(asked)
+        prompt = read_text(body, "prompt", least=0, default="") or "a person"
+        model = read_choice(body, "model", MODELS, "realism")
+        shape = read_choice(body, "aspect_ratio", FLUID_SIZES if model == "fluid" else tuple(SIZES), "square_1_1")
+        factor = RESOLUTIONS[read_choice(body, "resolution", tuple(RESOLUTIONS), "2k")]
+        read_choice(body, "engine", ENGINES, "automatic")
+        for name, usual in (("creative_detailing", 33), ("structure_strength", 50), ("adherence", 50), ("hdr", 50)):
+            read_int(body, name, 0, 100, usual)
+        fixed = read_bool(body, "fixed_generation", False)
+        check_styling(section(body, "styling"))
+        width, height = (round(side * factor) for side in SIZES[shape])
+        return self.submit(asked, prompt, width, height, 1 if fixed else None)
+
+    def flux(self, asked: Asked, model: str) -> Answer:
+        """A task of another model."""
+        self.check_model(model, ("flux-", "hyperflux", "seedream-", "z-image"))
+        body = fields_of(asked)
+        prompt = read_text(body, "prompt")
+        shape = read_choice(body, "aspect_ratio", FLUX_SIZES, "square_1_1")
+        seed = find_int(body, "seed", 1, 4_294_967_295)
+        return self.submit(asked, prompt, *SIZES[shape], seed)
+
+    def submit(self, asked: Asked, prompt: str, width: int, height: int, seed: int | None) -> Answer:
+        seed = self.sample_seed(asked) if seed is None else seed
+        task = self.start(asked, lambda: self.paint(asked, prompt, width, height, seed, 1, "image/jpeg"))
+        if asked.fault == "unwrapped":  # one revision of the documents has it so
+            return answer_json({"task_id": task.id, "task_status": "CREATED"})
+        return answer_json({"data": {"task_id": task.id, "status": "CREATED", "generated": []}})
+
+    def poll(self, asked: Asked, task_id: str, model: str = "") -> Answer:
+        state, task = self.look(task_id)
+        data: dict[str, Any] = {"task_id": task.id, "status": WORDS[state], "generated": []}
+        if state in ("done", "refused"):
+            withheld = state == "refused" or task.asked.fault == "refused"
+            pictures = [] if withheld else task.pictures or []
+            data["generated"] = [self.publish(task.asked, picture) for picture in pictures]
+            data["has_nsfw"] = [True] if withheld else [task.asked.fault == "refused_nsfw"] * len(pictures)
+        return answer_json(data if task.asked.fault == "unwrapped" else {"data": data})
+
+    def list_tasks(self, asked: Asked) -> Answer:
+        """The cheapest call there is."""
+        return answer_json({"data": []})
+
+
+def fields_of(asked: Asked) -> Mapping[str, Any]:
+    """The JSON object; nothing at all when the Content-Type says otherwise."""
+    if asked.malformed:
+        raise invalid("", "Invalid JSON body")
+    return asked.payload if asked.mime == "application/json" else {}
+
+
+def section(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """An object inside the body; {} when it is absent."""
+    value = body.get(name, {})
+    if not isinstance(value, dict):
+        raise invalid(name, f"{name} must be an object")
+    return value
+
+
+def check_styling(styling: Mapping[str, Any]) -> None:
+    read_choice(styling, "style", STYLES, "")
+    colors = styling.get("colors", [])
+    if not isinstance(colors, list) or len(colors) > 5:
+        raise invalid("styling.colors", "colors must be a list of at most 5")
+    for color in colors:
+        read_number(color, "weight", 0.05, 1, 1)
+
+
+def classic_entry(asked: Asked, picture: Pic) -> dict[str, Any]:
+    """One picture of the classic reply; an unsafe one is marked, and withheld or not."""
+    marked = asked.fault in ("refused", "refused_nsfw")
+    return {"base64": "" if asked.fault == "refused" else picture.base64, "has_nsfw": marked}
+
+
+SERVICE = Freepik

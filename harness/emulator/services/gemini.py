@@ -1,0 +1,142 @@
+"""Gemini's image models: parts in, parts out, and four ways to have no picture with status 200."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from harness.emulator.exchange import Answer, Asked, answer_json, invalid
+from harness.emulator.service import Pic, Route, find_int, only, read_choice, read_number
+from harness.emulator.services.google import FACTORS, RATIOS, Google
+
+KNOWN = ("gemini-3.1-flash-image", "gemini-3-pro-image")
+FIELDS = ("contents", "generationConfig", "safetySettings", "systemInstruction", "tools", "toolConfig", "cachedContent")
+IMAGE_FIELDS = ("aspectRatio", "imageSize")
+VERTEX_ONLY = ("personGeneration", "outputMimeType", "outputCompressionQuality", "imageOutputOptions")
+CONFIG_FIELDS = (
+    *("responseModalities", "seed", "imageConfig", "temperature", "topP", "topK", "candidateCount"),
+    *("maxOutputTokens", "stopSequences", "thinkingConfig", "responseMimeType"),
+)
+REFUSAL = "I cannot create that picture. Would you like something else instead?"
+MODEL = r"/v1beta/models/(?P<model>[\w.-]+)"
+
+
+class Gemini(Google):
+    """One picture a call; the seed is best effort, and kept here."""
+
+    forms = (
+        *("refused", "refused_prompt", "refused_output", "refused_text", "refused_empty"),
+        *("no_image", "drafts", "list_error"),
+    )
+    retired = frozenset({"gemini-2.5-flash-image", "gemini-2.5-flash-image-preview", "gemini-2.0-flash-exp"})
+
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route("POST", MODEL + ":generateContent", self.generate, paid=True),
+            Route("GET", MODEL, self.model),
+        )
+
+    def model(self, asked: Asked, model: str) -> Answer:
+        self.check_model(model, KNOWN)
+        methods = ["generateContent", "countTokens"]
+        return answer_json({"name": f"models/{model}", "version": "3.1", "supportedGenerationMethods": methods})
+
+    def generate(self, asked: Asked, model: str) -> Answer:
+        self.check_model(model, KNOWN)
+        body = self.json_body(asked)
+        only(body, FIELDS)
+        prompt = read_contents(body)
+        width, height, seed = read_config(body.get("generationConfig", {}))
+        if asked.fault == "list_error":
+            error = {"code": 500, "message": "An internal error has occurred.", "status": "INTERNAL"}
+            return answer_json([{"error": error}], 500)
+        withheld = refusal(asked.fault)
+        if withheld is not None:
+            return answer_json(self.usage(model, prompt, withheld))
+        pictures = self.draw(asked, prompt, width, height, seed=seed)
+        parts = parts_of(asked, pictures, self)
+        candidate = {"content": {"role": "model", "parts": parts}, "finishReason": "STOP", "index": 0}
+        return answer_json(self.usage(model, prompt, {"candidates": [candidate]}))
+
+    def usage(self, model: str, prompt: str, reply: Mapping[str, Any]) -> dict[str, Any]:
+        words, made = len(prompt.split()), 1290 if "candidates" in reply else 0
+        counts = {"promptTokenCount": words, "candidatesTokenCount": made, "totalTokenCount": words + made}
+        return {**reply, "usageMetadata": counts, "modelVersion": model, "responseId": self.new_id()}
+
+
+def read_contents(body: Mapping[str, Any]) -> str:
+    """The text of all parts."""
+    contents = body.get("contents")
+    if not isinstance(contents, list) or not contents:
+        raise invalid("contents", "contents is not specified")
+    words = []
+    for content in contents:
+        if not isinstance(content, dict) or not isinstance(content.get("parts"), list):
+            raise invalid("contents", "every content needs parts")
+        if content.get("role", "user") not in ("user", "model"):
+            raise invalid("contents.role", "Please use a valid role: user, model.")
+        words += [str(part["text"]) for part in content["parts"] if isinstance(part, dict) and "text" in part]
+    if not " ".join(words).strip():
+        raise invalid("contents.parts", "must include at least one part with text")
+    return " ".join(words)
+
+
+def read_config(config: Any) -> tuple[int, int, int | None]:
+    """Width, height and seed of a generationConfig."""
+    if not isinstance(config, dict):
+        raise invalid("generationConfig", "must be an object")
+    only(config, CONFIG_FIELDS)
+    wanted = config.get("responseModalities", ["TEXT", "IMAGE"])
+    if not isinstance(wanted, list) or not set(map(str, wanted)) <= {"TEXT", "IMAGE"}:
+        raise invalid("generationConfig.responseModalities", "TEXT and IMAGE are known")
+    if "IMAGE" not in wanted:
+        raise invalid("generationConfig.responseModalities", "the model needs IMAGE")
+    read_number(config, "temperature", 0, 2, 1)
+    if find_int(config, "candidateCount", 1, 8) not in (None, 1):
+        raise invalid("generationConfig.candidateCount", "Multiple candidates is not enabled for this model")
+    image = config.get("imageConfig", {})
+    if not isinstance(image, dict):
+        raise invalid("generationConfig.imageConfig", "must be an object")
+    for name in VERTEX_ONLY:
+        if name in image:
+            raise invalid(f"generationConfig.imageConfig.{name}", "not supported in the Gemini API")
+    only(image, IMAGE_FIELDS)
+    factor = FACTORS[read_choice(image, "imageSize", tuple(FACTORS), "1K")]
+    width, height = RATIOS[read_choice(image, "aspectRatio", tuple(RATIOS), "1:1")]
+    return round(width * factor), round(height * factor), find_int(config, "seed", -(2**31), 2**31 - 1)
+
+
+def refusal(fault: str) -> dict[str, Any] | None:
+    """What a reply holds instead of a picture; None when it holds one."""
+    rating = [{"category": "HARM_CATEGORY_DANGEROUS_CONTENT", "probability": "HIGH", "blocked": True}]
+    if fault in ("refused", "refused_prompt"):
+        return {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT", "safetyRatings": rating}}
+    if fault == "refused_output":
+        said = "Unable to show the generated image."
+        return {"candidates": [{"finishReason": "IMAGE_SAFETY", "finishMessage": said, "index": 0, "content": None}]}
+    if fault == "refused_empty":
+        return {"candidates": [{"finishReason": "NO_IMAGE", "index": 0, "content": {"role": "model"}}]}
+    words = {"refused_text": REFUSAL, "no_image": "Here is your image:"}.get(fault)
+    if words is None:
+        return None
+    reason = "STOP" if fault == "refused_text" else "MAX_TOKENS"
+    content = {"role": "model", "parts": [{"text": words}]}
+    return {"candidates": [{"content": content, "finishReason": reason, "index": 0}]}
+
+
+def parts_of(asked: Asked, pictures: list[Pic], service: Gemini) -> list[dict[str, Any]]:
+    """The parts of a reply: words come before the picture, and with `drafts` thoughts do too."""
+    parts: list[dict[str, Any]] = []
+    if asked.fault == "drafts":
+        draft = service.paint(asked, "a draft", 512, 512, 0, 1, "image/png")[0]
+        parts.append({"text": "Let me think about the composition.", "thought": True})
+        parts.append({"inlineData": {"mimeType": draft.mime, "data": draft.base64}, "thought": True})
+    if "TEXT" in str(asked.payload.get("generationConfig", {}).get("responseModalities", "TEXT")):
+        parts.append({"text": "Here is your picture."})
+    for picture in pictures:
+        inline = {"mimeType": picture.mime, "data": picture.base64}
+        parts.append({"inlineData": inline, "thoughtSignature": "ZW11bGF0ZWQ="})
+    return parts
+
+
+SERVICE = Gemini

@@ -1,0 +1,203 @@
+"""GigaChat: tokens by OAuth, files that are uploaded and deleted, a chat whose censor answers with status 200."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from harness.emulator.author import describe_picture, find_schema, write_text
+from harness.emulator.chat import ChatService, all_words, completion, faulty
+from harness.emulator.exchange import Answer, Asked, Problem, Rejected, answer_json, invalid
+from harness.emulator.faults import FAULTS
+from harness.emulator.service import WRONG_KEY, Route, read_int, read_number, read_text
+
+MODELS = ("GigaChat",)  # how known ids begin
+SEEING = ("GigaChat-2-Pro", "GigaChat-2-Max")
+SCOPES = ("GIGACHAT_API_PERS", "GIGACHAT_API_B2B", "GIGACHAT_API_CORP")
+FORMATS = {"image/jpeg", "image/png", "image/tiff", "image/bmp"}
+MOST_BYTES = 15 * 1024 * 1024  # of one file
+LIFE = 1800  # seconds of a token
+LONGEST = 100_000  # tokens of an answer
+ENDINGS = {"length": "length", "refused": "blacklist", "refused_blacklist": "blacklist"}
+CENSORED = "Не люблю менять тему разговора, но вот сейчас тот самый случай."
+AT_UPLOAD = ("file_too_large", "token_expired")
+BASE = "(?:/api)?/v1"
+
+
+@dataclass(frozen=True)
+class File:
+    """One upload that was not deleted yet. `fault` is what the question about it meets."""
+
+    id: str
+    name: str
+    data: bytes
+    fault: str = "ok"
+
+
+class GigaChat(ChatService):
+    """Writes and sees; `files` holds the uploads that nobody has deleted."""
+
+    forms: ClassVar[tuple[str, ...]] = (
+        *ChatService.forms,
+        "refused",
+        "refused_blacklist",
+        "token_expired",
+        "file_too_large",
+        "delete_fails",
+    )
+    lacks: ClassVar[frozenset[str]] = frozenset({"rate_quota"})
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.files: dict[str, File] = {}
+        self._tokens: dict[str, float] = {}  # to the moment of its end, seconds since 1970
+
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route("POST", "/api/v2/oauth", self.token, open=True),
+            Route("POST", f"{BASE}/files", self.upload, paid=True),
+            Route("GET", f"{BASE}/files", self.list_files),
+            Route("POST", f"{BASE}/files/(?P<file>[^/]+)/delete", self.delete),
+            Route("POST", f"{BASE}/chat/completions", self.chat, paid=True),
+            Route("GET", f"{BASE}/models", self.models),
+        )
+
+    # --- tokens -----------------------------------------------------------------------------------------------------
+
+    def authorize(self, asked: Asked) -> None:
+        """Let in whoever has a token that lives."""
+        token = asked.headers.get("authorization", "").removeprefix("Bearer ")
+        with self.lock:
+            alive = self._tokens.get(token, 0.0) > time.time()
+        if not alive:
+            raise Rejected(Problem("auth", "Token has expired"))
+
+    def token(self, asked: Asked) -> Answer:
+        """A new token for the authorization key, its end in milliseconds."""
+        given = asked.headers.get("authorization", "")
+        key = given.removeprefix("Basic ").strip()
+        if not given.startswith("Basic ") or not key or key == WRONG_KEY:
+            return answer_json({"code": 6, "message": "credentials doesn't match db data"}, 401)
+        if not re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", rquid(asked)):
+            return answer_json({"code": 4, "message": "RqUID must be a uuid4"}, 400)
+        scope = asked.payload.get("scope")
+        if asked.mime != "application/x-www-form-urlencoded" or not scope:
+            return answer_json({"code": 5, "message": "scope is empty"}, 400)
+        if scope not in SCOPES:
+            return answer_json({"code": 1, "message": "scope data format invalid"}, 400)
+        value, ends = f"emulated-{uuid.uuid4().hex}", time.time() + LIFE
+        with self.lock:
+            self._tokens[value] = ends
+        return answer_json({"access_token": value, "expires_at": int(ends * 1000)})
+
+    # --- files ------------------------------------------------------------------------------------------------------
+
+    def upload(self, asked: Asked) -> Answer:
+        """Keep a file; what is to go wrong with the question about it waits with it."""
+        self.expire(asked)
+        file = asked.files.get("file")
+        if file is None or asked.payload.get("purpose") != "general":
+            raise invalid("file", "file and purpose=general are required")
+        if file.mime not in FORMATS:
+            raise invalid("file", f"unsupported file type {file.mime}", 422)
+        if len(file.data) > MOST_BYTES or asked.fault == "file_too_large":
+            raise Rejected(Problem("invalid", "Payload too large", 413))
+        kept = File(self.new_id(), file.filename, file.data, asked.fault if asked.fault not in AT_UPLOAD else "ok")
+        with self.lock:
+            self.files[kept.id] = kept
+        return answer_json(file_record(kept))
+
+    def list_files(self, asked: Asked) -> Answer:
+        with self.lock:
+            return answer_json({"object": "list", "data": [file_record(file) for file in self.files.values()]})
+
+    def delete(self, asked: Asked, file: str) -> Answer:
+        with self.lock:
+            kept = self.files.get(file)
+            if kept is not None and kept.fault == "delete_fails":
+                raise Rejected(Problem("error", "Internal Server Error"))
+            if self.files.pop(file, None) is None:
+                raise Rejected(Problem("not_found", f"File '{file}' not found"))
+        return answer_json({"id": file, "deleted": True})
+
+    # --- chat -------------------------------------------------------------------------------------------------------
+
+    def models(self, asked: Asked) -> Answer:
+        return answer_json({"object": "list", "data": [{"id": name, "object": "model"} for name in SEEING]})
+
+    def chat(self, asked: Asked) -> Answer:
+        self.expire(asked)
+        body = self.json_body(asked)
+        model = read_text(body, "model")
+        self.check_model(model, MODELS)
+        read_int(body, "max_tokens", 1, LONGEST, LONGEST)
+        read_number(body, "temperature", 0, 2, 1)
+        words, file = all_words(body), self.shown(body)
+        if file is not None and not model.startswith(SEEING):
+            raise invalid("model", f"model {model} sees no pictures", 422)
+        self.work()
+        fault = self.stuck(asked.fault, words) if asked.fault != "ok" or file is None else self.waiting(file)
+        text = describe_picture(file.data, words) if file else write_text(words, find_schema(words))
+        text = CENSORED if ENDINGS.get(fault) == "blacklist" else faulty(text, fault)
+        return answer_json(completion(self.new_id(), f"{model}:2.0.28.2", text, fault, ENDINGS))
+
+    def shown(self, body: Mapping[str, Any]) -> File | None:
+        """The first picture that a message shows.
+
+        Raises:
+            Rejected: there is no such file, or several in one message.
+        """
+        for message in body["messages"]:
+            attached = message.get("attachments") or []
+            if len(attached) > 1:
+                raise invalid("attachments", "one image per message", 422)
+            if attached:
+                with self.lock:
+                    found = self.files.get(str(attached[0]))
+                if found is None:
+                    raise Rejected(Problem("not_found", f"File '{attached[0]}' not found"))
+                return found
+        return None
+
+    def waiting(self, file: File) -> str:
+        """The fault that came with an upload; one that befalls a request once is over then."""
+        if FAULTS[file.fault].once:
+            with self.lock:
+                self.files[file.id] = replace(file, fault="ok")
+        return file.fault
+
+    def expire(self, asked: Asked) -> None:
+        """The fault `token_expired`: the token that came ends now."""
+        if asked.fault == "token_expired":
+            with self.lock:
+                self._tokens.pop(asked.headers.get("authorization", "").removeprefix("Bearer "), None)
+            raise Rejected(Problem("auth", "Token has expired"))
+
+    def problem(self, problem: Problem) -> Answer:
+        said = {"quota": "Payment Required", "forbidden": "Permission denied", "retired": "No such model"}
+        message = said.get(problem.kind, problem.message)
+        return answer_json({"status": problem.http, "message": message}, problem.http)
+
+
+def rquid(asked: Asked) -> str:
+    return asked.headers.get("rquid", "").lower()
+
+
+def file_record(file: File) -> dict[str, Any]:
+    """A file as the service lists it."""
+    return {
+        "id": file.id,
+        "object": "file",
+        "bytes": len(file.data),
+        "created_at": int(time.time()),
+        "filename": file.name,
+        "purpose": "general",
+        "access_policy": "private",
+    }
+
+
+SERVICE = GigaChat

@@ -1,0 +1,56 @@
+"""Hugging Face's inference router: JSON in, the picture's bytes out; a model that sleeps is a 503 with an estimate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.emulator.exchange import Answer, Asked, Problem, answer_json, invalid
+from harness.emulator.service import Route, Service, find_int, read_int, read_number, read_text
+
+
+class HuggingFace(Service):
+    delivers = ("bytes",)
+    forms = ("refused", "refused_black")
+    lacks = frozenset({"rate_quota"})  # an empty account is told otherwise
+    retired = frozenset({"runwayml/stable-diffusion-v1-5"})
+
+    def routes(self) -> tuple[Route, ...]:
+        return (Route("POST", "/hf-inference/models/(?P<model>[^/]+/[^/]+)", self.draw_image, paid=True),)
+
+    def draw_image(self, asked: Asked, model: str) -> Answer:
+        self.check_model(model)
+        body = self.json_body(asked)
+        prompt, given = read_text(body, "inputs"), body.get("parameters", {})
+        if not isinstance(given, dict):
+            raise invalid("parameters", "parameters must be an object")
+        width, height = (read_int(given, side, 8, 4096, 1024) for side in ("width", "height"))
+        read_int(given, "num_inference_steps", 1, 500, 28)
+        read_number(given, "guidance_scale", 0, 50, 3.5)
+        accept = asked.headers.get("accept", "*/*").partition(",")[0].strip()
+        mime = accept if accept in ("image/png", "image/jpeg", "image/webp") else "image/jpeg"
+        if asked.fault == "refused":
+            return answer_json({"error": "The request was rejected: NSFW content was detected"}, 400)
+        picture = self.draw(asked, prompt, width, height, seed=find_int(given, "seed", 0, 2**64 - 1), mime=mime)[0]
+        data = picture.data
+        if asked.fault == "refused_black":
+            from PIL import Image
+
+            from harness.emulator.pictures import encode
+
+            data = encode(Image.new("RGB", (picture.width, picture.height)), picture.mime)
+        return Answer(200, data, {"Content-Type": picture.mime, "x-compute-type": "emulated"})
+
+    def problem(self, problem: Problem) -> Answer:
+        said: dict[str, Any] = {"error": problem.message}
+        if problem.kind == "unavailable":
+            said = {"error": "Model is currently loading", "estimated_time": 0.05}
+        if problem.kind == "retired":
+            said = {"error": "Model is not supported by provider hf-inference."}
+        if problem.kind == "invalid":
+            said = {"error": [problem.message]}
+        if problem.wait is not None:
+            said["retry_after"] = problem.wait
+        return answer_json(said, problem.http)
+
+
+SERVICE = HuggingFace

@@ -1,0 +1,152 @@
+"""OpenAI's pictures: base64 alone, no seed, and an error object for everything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from harness.emulator.exchange import Answer, Asked, Problem, Rejected, answer_json, invalid
+from harness.emulator.service import Route, Service, find_int, only, read_choice, read_int, read_text
+
+KNOWN = ("gpt-image-2", "gpt-image-1.5", "gpt-image-1-mini")  # how the ids of picture models begin
+CHAT = ("gpt-4", "gpt-5", "gpt-6", "o1", "o3", "o4")  # known to GET /v1/models beside them
+FREE_SIZE = ("gpt-image-2",)  # models that take any WxH
+SIZES = ("auto", "1024x1024", "1536x1024", "1024x1536")
+FIELDS = (
+    *("prompt", "model", "n", "size", "quality", "background", "output_format", "output_compression", "moderation"),
+    *("partial_images", "stream", "complexity", "safety_identifier", "user"),
+)
+QUALITIES = ("auto", "low", "medium", "high")
+KINDS: dict[str, tuple[str, str | None]] = {
+    "missing_key": ("invalid_request_error", None),
+    "auth": ("invalid_request_error", "invalid_api_key"),
+    "forbidden": ("invalid_request_error", "model_not_allowed"),
+    "quota": ("insufficient_quota", "insufficient_quota"),
+    "rate_quota": ("insufficient_quota", "insufficient_quota"),
+    "rate": ("requests", "rate_limit_exceeded"),
+    "retired": ("invalid_request_error", "model_not_found"),
+    "not_found": ("invalid_request_error", "unknown_url"),
+    "invalid": ("invalid_request_error", "invalid_value"),
+    "error": ("server_error", None),
+    "unavailable": ("server_error", "overloaded"),
+}
+"""A kind of problem to the type and the code of the error object."""
+LIMIT = 500  # requests a minute, as the headers have it
+
+
+class OpenAi(Service):
+    """GPT image models; the retired ones are not found."""
+
+    delivers = ("base64",)
+    forms = ("refused", "refused_output")
+    retired = frozenset({"gpt-image-1", "dall-e-2", "dall-e-3", "chatgpt-image-latest"})
+
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route("POST", "/v1/images/generations", self.generate, paid=True),
+            Route("GET", r"/v1/models/(?P<model>[\w.:-]+)", self.model),
+        )
+
+    def problem(self, problem: Problem) -> Answer:
+        kind, code = KINDS[problem.kind]
+        error = {
+            "message": problem.message,
+            "type": kind,
+            "param": problem.field or None,
+            "code": problem.code or code,
+            **({} if problem.wait is None else {"retry_after": problem.wait}),
+        }
+        status = 429 if problem.kind == "quota" else problem.http  # an empty account is a 429 here
+        return answer_json({"error": error}, status, self.headers())
+
+    def headers(self) -> dict[str, str]:
+        """What comes with every reply."""
+        return {
+            "x-request-id": f"req_{self.new_id().replace('-', '')}",
+            "openai-processing-ms": "1200",
+            "x-ratelimit-limit-requests": str(LIMIT),
+            "x-ratelimit-remaining-requests": str(LIMIT - 1),
+            "x-ratelimit-reset-requests": "120ms",
+        }
+
+    def model(self, asked: Asked, model: str) -> Answer:
+        self.check_model(model, (*KNOWN, *CHAT))
+        said = {"id": model, "object": "model", "created": 1790000000, "owned_by": "system"}
+        return answer_json(said, headers=self.headers())
+
+    def generate(self, asked: Asked) -> Answer:
+        body = self.json_body(asked)
+        prompt = read_text(body, "prompt", most=32_000)
+        model = read_text(body, "model")
+        self.check_model(model, KNOWN)
+        only(body, FIELDS)
+        size, width, height = read_size(body, model)
+        quality, form = read_looks(body, model)
+        count = read_int(body, "n", 1, 10, 1)
+        if asked.fault in ("refused", "refused_output"):
+            return self.moderated(asked)
+        pictures = self.draw(asked, prompt, width, height, count=count, mime=f"image/{form}")
+        words, made = len(prompt.split()), 1056 * len(pictures)
+        usage = {"input_tokens": words, "output_tokens": made, "total_tokens": words + made}
+        usage_details = {"input_tokens_details": {"text_tokens": words, "image_tokens": 0}}
+        reply = {
+            "created": 1790000000,
+            "data": [{"b64_json": picture.base64} for picture in pictures] or None,
+            "background": "opaque",
+            "output_format": form,
+            "quality": quality,
+            "size": f"{width}x{height}" if size == "auto" else size,
+            "usage": {**usage, **usage_details},
+        }
+        return answer_json(reply, headers=self.headers())
+
+    def moderated(self, asked: Asked) -> Answer:
+        """A refusal is a 400; the newer form says at which stage."""
+        said = (
+            "Your request was rejected by the safety system. If you believe this is an error, contact us at "
+            f"help.openai.com and include the request ID {self.new_id()}. safety_violations=[violence]."
+        )
+        error: dict[str, Any] = {"message": said, "type": "image_generation_user_error", "param": None}
+        error["code"] = "moderation_blocked"
+        if asked.fault == "refused_output":
+            error["moderation_details"] = {"moderation_stage": "output", "categories": ["violence"]}
+        billed = asked.fault == "refused_output"
+        return answer_json({"error": error}, 400, self.headers(), accepted=billed)
+
+
+def read_size(body: Mapping[str, Any], model: str) -> tuple[str, int, int]:
+    """The size as said and in pixels; "auto" is a square."""
+    size = read_text(body, "size", default="auto")
+    if size in SIZES:
+        width, height = (1024, 1024) if size == "auto" else (int(side) for side in size.split("x"))
+        return size, width, height
+    sides = size.split("x")
+    if not model.startswith(FREE_SIZE) or len(sides) != 2 or not all(side.isdigit() for side in sides):
+        raise invalid("size", f"Invalid value: '{size}'. Supported values are: {', '.join(SIZES)}.")
+    width, height = int(sides[0]), int(sides[1])
+    if width % 16 or height % 16 or not width or not height:
+        raise invalid("size", "Both sides must be divisible by 16.")
+    if not 1 / 3 <= width / height <= 3 or max(width, height) > 3840 or min(width, height) > 2160:
+        raise invalid("size", "The ratio must be between 1:3 and 3:1, and the size at most 3840x2160.")
+    return size, width, height
+
+
+def read_looks(body: Mapping[str, Any], model: str) -> tuple[str, str]:
+    """Quality and file format, as they are said."""
+    more = ("xhigh", "max") if model.startswith("gpt-image-2.5") else ()
+    quality = read_choice(body, "quality", (*QUALITIES, *more), "auto")
+    form = read_choice(body, "output_format", ("png", "jpeg", "webp"), "png")
+    background = read_choice(body, "background", ("auto", "opaque", "transparent"), "auto")
+    read_choice(body, "moderation", ("auto", "low"), "auto")
+    if background == "transparent" and form == "jpeg":
+        raise invalid("background", "Transparent background is not supported for jpeg output format.")
+    if find_int(body, "output_compression", 0, 100) is not None and form == "png":
+        raise invalid("output_compression", "Compression less than 100 is not supported for PNG output format")
+    if find_int(body, "partial_images", 0, 3) and not body.get("stream"):
+        raise invalid("partial_images", "partial_images needs stream")
+    if body.get("stream"):
+        raise Rejected(Problem("invalid", "stream is not emulated", field="stream"))
+    return quality, form
+
+
+SERVICE = OpenAi

@@ -1,0 +1,48 @@
+"""`harness lint`: suites checked without drawing anything and without torch."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+
+def lint_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("suites", nargs="+", type=Path, metavar="SUITE")
+    sub.add_argument("--profile", help="default: embedded, or HARNESS_PROFILE")
+    sub.add_argument("--tokens", action="store_true", help="show each prompt as the text encoder's tokens")
+    sub.add_argument("--ids", action="store_true", help="with --tokens: the tokens' numbers too")
+
+
+def lint_suites(options: argparse.Namespace) -> int:
+    """Print what is worth a word about each suite, and with --tokens how its prompts are read. The exit status.
+
+    Raises:
+        SuiteError: a suite or the profile is wrong.
+    """
+    from harness.adaptive import plan_notes
+    from harness.errors import ModelError
+    from harness.profile import load_profile
+    from harness.prompting.show import show_suite
+    from harness.prompting.tokens import Encoder, find_encoders
+    from harness.settings import Settings
+    from harness.suite import lint_suite, load_suite
+
+    settings = Settings.load(Path.cwd(), {"profile": options.profile})
+    profile = load_profile(settings.profile, settings.root)
+    encoders: tuple[Encoder, ...] = ()
+    try:
+        encoders = find_encoders(profile, settings.root)
+    except ModelError as error:
+        print(f"prompts are checked roughly, because their tokens cannot be counted: {error}")
+    for path in options.suites:
+        suite = load_suite(path.resolve(), profile)
+        split = sum(case.split == "locked" for case in suite.cases)
+        print(f"{path}: {len(suite.cases) - split} open and {split} locked cases, {len(suite.providers)} providers")
+        for note in [*lint_suite(suite, profile, encoders), *plan_notes(suite)]:
+            print(f"{path}: {note}")
+        if encoders and (options.tokens or options.ids):
+            print(
+                show_suite(suite, profile, encoders, ids=options.ids, width=shutil.get_terminal_size((100, 24)).columns)
+            )
+    return 0

@@ -1,0 +1,128 @@
+"""OpenAI's image models: pictures in base64, several a call, no seed and no negative prompt.
+
+POST {url}/v1/images/generations   {"model", "prompt", "n", "size", "quality", "output_format", "background"}
+200 {"data": [{"b64_json"}], "size", "quality", "usage"}
+400 {"error": {"code": "moderation_blocked"}} is a refusal; 429 is a rate, or an account without credit
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
+
+from pydantic import AfterValidator, Field
+
+from harness.net.exchange import Call, Reply, Unanswered
+from harness.providers.remote import (
+    Found,
+    RemoteOptions,
+    RemoteProvider,
+    explain_status,
+    inline_picture,
+    nearest_shape,
+    read_dict,
+    read_json,
+    read_list,
+    refusal,
+)
+from harness.values import Outcome, Request
+
+SHAPES = {"1024x1024": (1024, 1024), "1536x1024": (1536, 1024), "1024x1536": (1024, 1536)}
+LONGEST_PROMPT = 32_000
+REFUSED = frozenset({"moderation_blocked", "content_policy_violation", "image_generation_user_error"})
+NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+
+
+def check_size(text: str) -> str:
+    """A size that the newer models take: sides of 16 pixels each, 3:1 at most, 3840x2160 at most; "" is none."""
+    if not text:
+        return text
+    found = re.fullmatch(r"(\d{2,4})x(\d{2,4})", text)
+    if not found:
+        raise ValueError(f"a size is like 1024x1024 (found {text!r})")
+    short, long = sorted(map(int, found.groups()))
+    if short % 16 or long % 16 or long > 3 * short or long > 3840 or short > 2160:
+        raise ValueError(f"sides are multiples of 16, at most 3:1 and at most 3840x2160 (found {text!r})")
+    return text
+
+
+class OpenAiOptions(RemoteOptions):
+    """As documented in November 2026. `size` and `quality` are pinned: `auto` makes runs incomparable."""
+
+    url: str = "https://api.openai.com"
+    key: str = "OPENAI_API_KEY"
+    model: str = "gpt-image-2.5-sunburst"
+    size: Annotated[str, AfterValidator(check_size)] = ""  # "": the nearest of the three that every model has
+    quality: Literal["low", "medium", "high", "xhigh", "max"] = "medium"
+    background: Literal["opaque", "transparent"] = "opaque"
+    format: Literal["png", "jpeg", "webp"] = "png"  # gif and svg cannot be judged
+    moderation: Literal["auto", "low"] = "auto"
+    per_call: int = Field(1, ge=1, le=10)
+    read: float = Field(240.0, gt=0)  # nothing comes until the picture is done, and that takes minutes
+    deadline: float = Field(300.0, gt=0)
+
+
+class OpenAiProvider(RemoteProvider):
+    """OpenAI's `images/generations`."""
+
+    adapter, service, Options = "openai/1", "openai", OpenAiOptions
+    options: OpenAiOptions
+    seeded = False
+
+    def ask(self, request: Request, count: int) -> Call:
+        options = self.options
+        body = {"model": options.model, "prompt": request.prompt, "n": count, "size": self._size(request)}
+        body |= {"quality": options.quality, "background": options.background}
+        body |= {"output_format": options.format, "moderation": options.moderation}
+        return Call("/v1/images/generations", json=body)
+
+    def read(self, reply: Reply) -> Found:
+        answer = read_json(reply)
+        meta = {name: answer[name] for name in ("size", "quality") if isinstance(answer.get(name), str)}
+        request = reply.headers.get("x-request-id")
+        pictures = (inline_picture(read_text(entry)) for entry in read_list(answer, "data"))
+        return Found(tuple(pictures), {**meta, **({"service_request": request} if request else {})})
+
+    def problem(self, reply: Reply) -> Unanswered:
+        plain = explain_status(reply)
+        try:
+            error = read_dict(read_json(reply), "error")
+        except Unanswered:
+            return plain
+        said = " ".join(str(error.get("message") or "").split())
+        codes = {str(error.get("code") or ""), str(error.get("type") or "")}
+        if codes & REFUSED:
+            drawn = read_dict(error, "moderation_details").get("moderation_stage") == "output"
+            return refusal(said or "moderation_blocked", billed=drawn)
+        if codes & NO_CREDIT:
+            return Unanswered(Outcome.QUOTA, f"the account is out of credit; top it up ({said})", final=True)
+        if "model_not_found" in codes:
+            message = f"no model {self.options.model!r}; correct `model` in the profile ({said})"
+            return Unanswered(Outcome.MODEL_RETIRED, message, final=True)
+        return plain
+
+    def settings(self) -> Mapping[str, Any]:
+        options = self.options
+        named = {"quality": options.quality, "background": options.background, "format": options.format}
+        return {**named, "moderation": options.moderation, **({"size": options.size} if options.size else {})}
+
+    def check(self, prompt: str) -> str:
+        if len(prompt) <= LONGEST_PROMPT:
+            return ""
+        return f"the service takes prompts of {LONGEST_PROMPT} characters at most (found {len(prompt)}); shorten it"
+
+    def notes(self, request: Request) -> Mapping[str, Any]:
+        return {"asked_size": self._size(request), "ignored": ["seed", *(["negative"] if request.negative else [])]}
+
+    def probe(self) -> Call | None:
+        return Call(f"/v1/models/{quote(self.options.model, safe='')}", "GET", paid=False)
+
+    def _size(self, request: Request) -> str:
+        return self.options.size or nearest_shape(request.width, request.height, SHAPES)
+
+
+def read_text(entry: Any) -> Any:
+    """The base64 text of one entry, or whatever stands there instead."""
+    return entry.get("b64_json") if isinstance(entry, dict) else None

@@ -1,0 +1,256 @@
+"""More samples only where the verdict is open: the looks, the next pictures, the engine, and what lint foretells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness import stats
+from harness.adaptive import Draw, level_at, looks_of, next_draws, plan_looks, plan_notes, saved_text
+from harness.engine.engine import Run
+from harness.errors import SuiteError
+from harness.judge import judge_case
+from harness.suite import load_suite
+from harness.values import Case, CaseResult, Decision, Job, Outcome, Sample, Score, Subject, Suite, Threshold, Verdict
+from tests.painter import Studio
+
+OPEN = Verdict(Decision.INCONCLUSIVE, details={"open": ["quality"]})
+PASSED, FAILED = Verdict(Decision.PASS), Verdict(Decision.FAIL)
+
+
+def suite(least: int | None = 2, most: int = 12, cases: int = 3, **keys: Any) -> Suite:
+    subject = Subject("Aldar Kose", "aldar kose", Path("references"))
+    listed = tuple(Case("aldar", f"case-{number}", "aldar kose") for number in range(cases))
+    options: dict[str, Any] = {"thresholds": {"quality": Threshold(0.6, 0.7)}, **keys}
+    providers = ("lora", "base", "gemini")
+    return Suite("aldar", Path("a.yaml"), subject, providers, ("lora",), listed, most, min_samples=least, **options)
+
+
+def job(case: int, provider: str = "lora") -> Job:
+    return Job("a.yaml", f"case-{case}", provider)
+
+
+# --- looks ------------------------------------------------------------------------------------------------------------
+
+
+def test_two_or_three_looks_a_constant_factor_apart() -> None:
+    assert plan_looks(2, 12).seeds == (2, 5, 12)
+    assert plan_looks(3, 27).seeds == (3, 9, 27)
+    assert plan_looks(2, 3).seeds == (2, 3)
+    assert looks_of(suite(None, 4)) == looks_of(suite(4, 4))
+    assert level_at(suite(None, 4), 4) == stats.LEVEL
+
+
+def test_every_look_asks_for_more_than_95_percent() -> None:
+    looks = plan_looks(2, 12)
+
+    assert all(level > stats.LEVEL for level in looks.levels)
+    assert [looks.number(drawn) for drawn in (1, 2, 3, 5, 6, 12, 99)] == [0, 0, 1, 1, 2, 2, 2]
+    assert [looks.after(drawn) for drawn in (2, 5, 12)] == [5, 12, None]
+
+
+def test_three_looks_fail_a_case_on_its_threshold_no_more_often_than_one() -> None:
+    """The case's true score is the threshold itself; whoever looks thrice at 95% is wrong too often."""
+    looks, wrong, naive, runs = plan_looks(2, 12), 0, 0, 4000
+    values = np.random.default_rng(1).normal(0.6, 0.06, (runs, 12))
+    for run in values:
+        means = [float(run[:count].mean()) for count in looks.seeds]
+        error = [0.06 / np.sqrt(count) for count in looks.seeds]
+        reach = [stats.quantile((1 - level) / 2, np.inf) for level in looks.levels]
+        wrong += any(mean + c * e < 0.6 for mean, c, e in zip(means, reach, error, strict=True))
+        naive += any(mean + 1.96 * e < 0.6 for mean, e in zip(means, error, strict=True))
+
+    assert wrong / runs < 0.032, "2.5% and the noise of 4,000 runs"
+    assert naive / runs > 0.04
+
+
+def test_the_judge_draws_its_intervals_at_the_level_of_the_look() -> None:
+    def drawn(count: int) -> CaseResult:
+        scores = [{"quality": Score("quality", 0.62 + 0.01 * (seed % 2))} for seed in range(count)]
+        return CaseResult(job(0), tuple(Sample(str(n), n, Outcome.OK, scores=each) for n, each in enumerate(scores)))
+
+    pooled = {"quality": (0.05, 30)}
+    for count in (2, 5, 12):
+        found = judge_case(suite(), suite().cases[0], drawn(count), pooled).scores["quality"]
+        values = [0.62 + 0.01 * (seed % 2) for seed in range(count)]
+        assert found == stats.pooled_interval(values, 0.05, 30, level_at(suite(), count))
+
+
+# --- what comes next --------------------------------------------------------------------------------------------------
+
+
+def test_an_open_case_goes_on_and_a_closed_one_stays() -> None:
+    drawn = {job(0): 2, job(1): 2, job(2): 2, job(0, "base"): 2}
+    verdicts = {job(0): PASSED, job(1): OPEN, job(2): FAILED}
+
+    draws = next_draws(suite(), verdicts, {"lora": PASSED}, drawn)
+
+    assert draws == tuple(Draw(job(1), seed) for seed in (2, 3, 4))
+
+
+def test_an_open_gate_takes_all_its_cases_prompts_before_seeds() -> None:
+    drawn = {job(number): 2 for number in range(3)}
+
+    draws = next_draws(suite(), dict.fromkeys(drawn, PASSED), {"lora": OPEN}, drawn)
+
+    assert [(draw.seed, draw.job.case) for draw in draws][:4] == [
+        (2, "case-0"), (2, "case-1"), (2, "case-2"), (3, "case-0"),
+    ]  # fmt: skip
+    assert {draw.seed for draw in draws} == {2, 3, 4}
+
+
+def test_at_the_last_look_an_open_verdict_stays_open() -> None:
+    drawn = {job(0): 12, job(1): 5}
+
+    draws = next_draws(suite(), {job(0): OPEN, job(1): OPEN}, {"lora": OPEN}, drawn)
+
+    assert {draw.job for draw in draws} == {job(1)}
+    assert [draw.seed for draw in draws] == list(range(5, 12))
+
+
+@pytest.mark.parametrize(
+    ("beat", "rivals"), [((), set()), (("base",), {"base"}), (("best_competitor",), {"base", "gemini"})]
+)
+def test_those_who_must_be_beaten_draw_the_same_seeds(beat: tuple[str, ...], rivals: set[str]) -> None:
+    drawn = {job(0, provider): 2 for provider in ("lora", "base", "gemini")}
+    gate = Verdict(Decision.INCONCLUSIVE, details={"open": ["beat"]})
+
+    draws = next_draws(suite(beat=beat), {job(0): PASSED}, {"lora": gate}, drawn)
+
+    assert {draw.job.provider for draw in draws} == {"lora", *rivals}
+    assert {draw.seed for draw in draws if draw.job.provider != "lora"} <= {2, 3, 4}
+
+
+def test_what_pictures_cannot_settle_asks_for_none() -> None:
+    drawn = {job(0): 2}
+    for verdict in (Verdict(Decision.ERROR), Verdict(Decision.INCONCLUSIVE), FAILED):
+        assert next_draws(suite(), {job(0): verdict}, {"lora": verdict}, drawn) == ()
+
+
+def test_what_was_saved_is_told() -> None:
+    text = saved_text(suite(), {job(0): 2, job(1): 2, job(2): 12})
+
+    assert "16 of 36 pictures were drawn (56% saved)" in text and "2 of 3" in text
+    assert saved_text(suite(None, 3), {job(0): 3}) == ""
+
+
+# --- in a suite's file ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("samples", "found"),
+    [("5", (None, 5)), ("{min: 3, max: 9}", (3, 9)), ("{max: 9}", (2, 9))],
+)
+def test_samples_in_yaml(samples: str, found: tuple[int | None, int], tmp_path: Path) -> None:
+    made = load_suite(write(tmp_path, samples))
+
+    assert (made.min_samples, made.samples) == found
+    assert len(made.seeds()) == (found[0] or found[1]), "the first look"
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        ("{min: 1, max: 4}", "samples.min: should be greater than or equal to 2"),
+        ("{min: 5, max: 4}", "max 4 is below min 5"),
+        ("{least: 2, max: 4}", "samples.least: unknown key"),
+    ],
+)
+def test_samples_that_make_no_sense(samples: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(SuiteError, match=message):
+        load_suite(write(tmp_path, samples))
+
+
+def write(folder: Path, samples: str) -> Path:
+    (folder / "pictures" / "train").mkdir(parents=True)
+    path = folder / "demo.yaml"
+    path.write_text(
+        "version: 1\nsuite: demo\nsubject: {name: A, trigger: aldar, references: pictures}\n"
+        f"providers: [lora]\nsamples: {samples}\ncases: [{{id: a, prompt: aldar}}]\n",
+        encoding="utf-8",
+    )
+    return path
+
+
+# --- in the engine ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Callable[..., tuple[Studio, Run]]]:
+    runs: list[Run] = []
+
+    def make(threshold: float, settings: dict[str, Any] | None = None, **keys: Any) -> tuple[Studio, Run]:
+        thresholds = {"quality": Threshold(fail=threshold)}
+        options = {"thresholds": thresholds, "min_samples": 2, **keys}
+        studio = Studio(tmp_path, cases=3, samples=12, lora=0.6, suite_keys=options)
+        runs.append(studio.run(**(settings or {})))
+        runs[-1].submit(studio.jobs())
+        return studio, runs[-1]
+
+    yield make
+    for run in runs:
+        run.close()
+
+
+def drawn_by(studio: Studio, provider: str) -> int:
+    return sum(line.startswith(f"{provider} ") for line in studio.drawn)
+
+
+def test_a_verdict_that_is_closed_costs_the_first_look_only(opened: Callable[..., tuple[Studio, Run]]) -> None:
+    studio, run = opened(0.3)
+
+    run.wait()
+
+    assert run.gate(studio.jobs()[0].path, "lora").decision is Decision.PASS
+    assert drawn_by(studio, "lora") == 3 * 2
+    assert "12 of 72 pictures were drawn (83% saved)" in " ".join(run.finish()["suites"][0]["notes"])
+
+
+def test_a_verdict_that_stays_open_draws_to_the_end(opened: Callable[..., tuple[Studio, Run]]) -> None:
+    """The painter's seeds differ by 1/255; the threshold lies between them."""
+    studio, run = opened(154 / 255 + 0.0001)
+
+    result = run.result(studio.jobs()[0])
+
+    assert [sample.seed for sample in result.samples] == list(range(12))
+    assert run.verdict(studio.jobs()[0]).decision is Decision.INCONCLUSIVE
+    assert drawn_by(studio, "lora") == 3 * 12, "what the first looks drew is not drawn again"
+    assert drawn_by(studio, "base") == 3 * 2, "a competitor's verdict only informs"
+
+
+def test_a_number_on_the_command_line_is_meant(opened: Callable[..., tuple[Studio, Run]]) -> None:
+    studio, run = opened(154 / 255 + 0.0001, settings={"samples": 3})
+
+    run.wait()
+
+    assert drawn_by(studio, "lora") == 3 * 3
+    assert not any("samples 2 to" in note for note in run.finish()["suites"][0]["notes"])
+
+
+# --- before anything is drawn -----------------------------------------------------------------------------------------
+
+
+def test_lint_foretells_what_a_suite_can_prove() -> None:
+    notes = "\n".join(plan_notes(suite(None, 4, cases=12)))
+
+    spread = stats.Spread(0.05, 0.06)
+    smallest = stats.detectable(spread.of_difference(4), 12)
+    assert f"12 open cases x 4 samples find a drop of {smallest:.3f}" in notes
+    assert "assumed: prompts' true qualities vary by 0.05" in notes
+    assert "turns red for nothing" in notes
+
+
+def test_lint_warns_of_one_sample_a_case() -> None:
+    assert "raise `samples` to 3 or more" in "\n".join(plan_notes(suite(None, 1, cases=12)))
+    assert "raise `samples`" not in "\n".join(plan_notes(suite(None, 3, cases=12)))
+
+
+def test_lint_says_when_nothing_can_be_proven() -> None:
+    assert "no difference can ever be proven" in "\n".join(plan_notes(suite(None, 3, cases=1)))
+    assert plan_notes(replace(suite(), gate=())) == []
+    assert "judged at 2 (98.7%), 5 (98.3%), 12 (97.1%)" in "\n".join(plan_notes(suite(cases=12)))

@@ -1,0 +1,106 @@
+"""Money and calls of a run: what is promised counts, limits hold under threads, and the words say what to raise."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from harness.budget import Budget
+from harness.engine.plan import Task
+from harness.engine.spending import estimate, estimate_text
+from harness.net.exchange import Unanswered
+from harness.values import Drawing, Outcome, Request
+
+OK = Drawing(Outcome.OK, b"picture", cost_usd=0.04)
+BROKEN = Drawing(Outcome.TIMEOUT, meta={"possibly_billed": True})
+REFUSED = Drawing(Outcome.REFUSED)
+
+
+def test_only_pictures_that_came_are_spent_and_what_broke_off_is_possible() -> None:
+    budget = Budget()
+
+    for drawing in (OK, BROKEN, REFUSED):
+        budget.settle(budget.take("studio", 0.04, 1), [drawing])
+
+    assert (budget.spent, budget.possible, budget.calls, budget.reached) == (0.04, 0.04, 3, "")
+
+
+def test_a_promise_counts_until_it_is_settled() -> None:
+    budget = Budget(usd=0.05)
+    taken = budget.take("studio", 0.04, 1)
+
+    with pytest.raises(Unanswered, match="raise --budget") as refused:
+        budget.take("studio", 0.04, 1)
+    budget.settle(taken, [REFUSED])
+    budget.take("studio", 0.04, 1)
+
+    assert refused.value.outcome is Outcome.QUOTA
+    assert budget.reached == "--budget 0.05 USD reached: 1 pictures were not asked for"
+
+
+def test_under_a_budget_nothing_of_unknown_price_is_bought() -> None:
+    budget = Budget(usd=10)
+
+    with pytest.raises(Unanswered, match="price is not known"):
+        budget.take("studio", None, 1)
+
+    assert budget.calls == 0 and budget.held_back == 1
+
+
+def test_calls_are_limited_whatever_they_cost() -> None:
+    budget = Budget(calls=2)
+
+    for _ in range(2):
+        budget.settle(budget.take("studio", None, 3), [])
+
+    with pytest.raises(Unanswered, match="raise --max-calls"):
+        budget.take("other", 0.0, 1)
+    assert budget.unpriced == 2
+
+
+def test_threads_never_pass_the_limit_together() -> None:
+    budget = Budget(usd=1.0)
+
+    def buy(_: int) -> bool:
+        try:
+            budget.settle(budget.take("studio", 0.1, 1), [Drawing(Outcome.OK, b"", cost_usd=0.1)])
+        except Unanswered:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        bought = sum(pool.map(buy, range(100)))
+
+    assert bought == 10 and budget.spent == pytest.approx(1.0) and budget.held_back == 90
+
+
+# --- the estimate -------------------------------------------------------------------------------------------------
+
+
+class Seller:
+    def __init__(self, name: str, price_usd: float | None, emulated: bool = False) -> None:
+        self.name, self.price_usd, self.emulated = name, price_usd, emulated
+
+
+def tasks(*sellers: Seller) -> list[Task]:
+    return [
+        Task(Request("x/1", "m", f"{seller.name} {number}", 0, 8, 8), seller, "suite")  # type: ignore[arg-type]
+        for seller in sellers
+        for number in range(3)
+    ]
+
+
+def test_an_estimate_names_each_service_and_leaves_out_what_is_free() -> None:
+    shares = estimate(tasks(Seller("paid", 0.05), Seller("unknown", None), Seller("free", 0.0)))
+
+    words = estimate_text(shares, Budget(usd=0.1))
+
+    assert "6 pictures to buy, about $0.15" in words
+    assert "paid 3 x $0.05" in words and "unknown 3 x unknown price" in words and "free" not in words
+    assert "what has no price is not bought" in words and "--budget 0.1 covers a part of them" in words
+
+
+def test_an_emulated_estimate_says_that_nothing_is_billed() -> None:
+    assert "nothing is billed" in estimate_text(estimate(tasks(Seller("paid", 0.05, emulated=True))), Budget())
+    assert estimate_text([], Budget()) == ""
