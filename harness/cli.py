@@ -12,6 +12,7 @@ from harness import __version__
 from harness.errors import HarnessError
 from harness.metrics.commands import score, score_options
 from harness.prompting.command import lint_options
+from harness.references.commands import references, references_options
 from harness.text.commands import caption, caption_options, story, story_options
 
 Command = Callable[[argparse.Namespace], int]
@@ -49,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     init_options(add("init", init, "write the demo suite here, or a suite for a folder of your pictures"))
     doctor_options(add("doctor", doctor, "say what this machine lacks and how to mend it"))
     commands.add_parser("run", help="run suites: the same as `pytest suites/`, options and all")
+    references_options(add("references", references, "check, prepare, split and analyse reference pictures"))
     train_options(add("train", train, "train a suite's LoRA on its reference pictures"))
     report_options(add("report", report, "make the report again from a results.json"))
     lint_options(add("lint", lint, "check suites without drawing anything"))

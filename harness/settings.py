@@ -142,7 +142,8 @@ def read_emulator(text: str) -> str:
     if word in ("off", "0", "no", "false"):
         return "off"
     if not re.fullmatch(r"http://(127\.0\.0\.1|localhost|\[::1\]):\d+/?", word):
-        raise UsageError(f"HARNESS_EMULATOR={text}: on, off, profile, or http://127.0.0.1:PORT of a running `harness emulator`")
+        choices = "on, off, profile, or http://127.0.0.1:PORT of a running `harness emulator`"
+        raise UsageError(f"HARNESS_EMULATOR={text}: {choices}")
     return word.rstrip("/")
 
 

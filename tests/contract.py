@@ -56,8 +56,6 @@ ADVICE = re.compile(
 )
 """Some of these words are in every message that says what to do."""
 LEAKS = re.compile(rf"{re.escape(KEY)}|sig=|\?[a-z]+=|Traceback|Bearer ", re.IGNORECASE)
-WHOLE = {"grid": 1.0}
-"""Faults that show in the size of a picture, which must then be the service's own."""
 LOST = frozenset({"hang", "drip", "dropped", "truncated", "task_stuck", "gateway_timeout"})
 """The service did the work and the client never saw it: it must say that this may be billed."""
 
@@ -144,7 +142,7 @@ class Remote:
 
     def run(self, fault: Fault) -> Ending:
         several = fault.name == "refused_partial"
-        with Emulator(scale=WHOLE.get(fault.name, 1 / 8)) as emulator:
+        with Emulator(scale=1 / 8) as emulator:
             emulator.plan(self.service, [fault.name])
             options = {
                 **QUICK,

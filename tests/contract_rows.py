@@ -6,7 +6,6 @@ from tests.contract import Folder, Program, Remote, Row, Writing
 
 INLINE = frozenset({"cdn", "task"})  # pictures come in the reply
 LINKED = frozenset({"base64"})  # pictures come by address
-SILENT = frozenset({"no_pictures"})  # a reply without pictures is a refusal there
 DESCRIBED = ("a1111", "comfyui", "replicate", "fal", "bfl", "stability", "together", "huggingface", "studio")
 GIGACHAT = {"url": "/v1", "oauth": "/api/v2/oauth"}
 
@@ -17,8 +16,8 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         Remote("freepik flux-dev", "freepik", "freepik", {"mode": "flux-dev"}, LINKED),
         Remote("deepai", "deepai", "deepai"),
         Remote("gemini", "gemini", "gemini"),
-        Remote("imagen", "imagen", "imagen", lacks=SILENT),
-        Remote("imagen on Vertex", "imagen", "imagen", {"project": "museum"}, SILENT),
+        Remote("imagen", "imagen", "imagen"),
+        Remote("imagen on Vertex", "imagen", "imagen", {"project": "museum"}),
         Remote("openai", "openai", "openai"),
     ),
     "Services that are described in YAML": tuple(Remote(name, "http", name, {"service": name}) for name in DESCRIBED),

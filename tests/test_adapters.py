@@ -13,6 +13,7 @@ from harness.errors import SuiteError
 from harness.net.exchange import Call, Reply, Unanswered
 from harness.profile import ProviderConfig
 from harness.providers import open_provider
+from harness.providers.excuses import is_excuse
 from harness.providers.remote import Found, Pending, RemoteProvider, nearest_shape, wrap_seed
 from harness.settings import Secret
 from harness.values import Outcome, Request
@@ -182,11 +183,27 @@ def test_openai_pins_size_and_quality() -> None:
         ("deepai", {"per_call": 2}, "per_call: "),
         ("gemini", {"resolution": "1k"}, "resolution: .*'1K'"),
         ("imagen", {"resolution": "4K"}, "resolution: "),
+        ("openai", {"background": "transparent", "format": "jpeg"}, "`background: transparent` needs `format: png`"),
+        ("deepai", {"preference": "anime"}, "`preference` needs `version: genius` .found 'standard'"),
+        ("deepai", {"preference": "anime", "version": "super_genius"}, "`preference` needs `version: genius`"),
+        ("deepai", {"resolution": "4k", "version": "hd"}, "`resolution` needs `version: super_genius` .found 'hd'"),
     ],
 )
 def test_a_wrong_option_is_told_before_anything_is_sent(adapter: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(SuiteError, match=message):
         make(adapter, **options)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "options"),
+    [
+        ("openai", {"background": "transparent", "format": "webp"}),
+        ("deepai", {"preference": "anime", "version": "genius"}),
+        ("deepai", {"resolution": "4k", "version": "super_genius"}),
+    ],
+)
+def test_options_that_belong_together_are_taken(adapter: str, options: dict[str, Any]) -> None:
+    assert make(adapter, **options).settings().items() >= options.items()
 
 
 @pytest.mark.parametrize(
@@ -338,6 +355,7 @@ INLINE = {"inlineData": {"mimeType": "image/png", "data": DATA}}
         ({"candidates": [{"finishReason": "IMAGE_SAFETY"}]}, Outcome.REFUSED),
         ({"candidates": [{"content": None, "finishReason": "NO_IMAGE"}]}, Outcome.REFUSED),
         (candidate({"text": "I cannot draw that."}), Outcome.REFUSED),
+        (candidate({"text": "Here is your image:"}), Outcome.BAD_IMAGE),
         (candidate(reason="MAX_TOKENS"), Outcome.BAD_IMAGE),
         (candidate(), Outcome.BAD_IMAGE),
         ({"candidates": []}, Outcome.BAD_IMAGE),
@@ -346,6 +364,41 @@ INLINE = {"inlineData": {"mimeType": "image/png", "data": DATA}}
 )
 def test_gemini_has_four_ways_to_say_no_with_status_200(answer: Any, found: Any) -> None:
     assert read(make("gemini"), answer) == [found]
+
+
+def test_geminis_words_are_quoted_so_that_the_advice_is_still_read() -> None:
+    long = candidate({"text": "Here is your image: " + "a lamp and a chair, " * 50})
+
+    found = make("gemini").read(reply(long))
+
+    assert isinstance(found, Found)
+    said = str(found.pictures[0].problem)
+    assert "Here is your image" in said and said.endswith("run again, failures are not kept") and len(said) < 300
+
+
+@pytest.mark.parametrize(
+    ("words", "declines"),
+    [
+        ("I'm sorry, but I can't help with that.", True),
+        ("I am really sorry, no.", True),
+        ("Sorry, this is not possible.", True),
+        ("I’m unable to create that picture.", True),
+        ("  **I cannot** draw real people.", True),
+        ("Unfortunately, that is against the rules.", True),
+        ("As an AI, I have no hands.", True),
+        ("This request violates our policies.", True),
+        ("К сожалению, я не могу это нарисовать.", True),
+        ("Here is your image:", False),
+        ("I can see a man in a yurt.", False),
+        ("I created a picture of a horse.", False),
+        ("A man with a sorry look, unable to stand.", False),
+        ("An aide helps a rider.", False),
+        ("This request was fun! Here it is:", False),
+        ("", False),
+    ],
+)
+def test_excuses_are_told_by_how_they_begin(words: str, declines: bool) -> None:
+    assert is_excuse(words) is declines
 
 
 def google(status: str, message: str = "", **detail: Any) -> dict[str, Any]:

@@ -20,7 +20,8 @@ GEMINI = "/gemini/v1beta/models/gemini-3.1-flash-image:generateContent"
 IMAGEN = "/imagen/v1beta/models/imagen-4.0-generate-001:predict"
 VERTEX = "/imagen/v1/projects/p/locations/us-central1/publishers/google/models/imagen-4.0-generate-001:predict"
 OPENAI = "/openai/v1/images/generations"
-CLASSIC, MYSTIC, FLUX = (f"/freepik/v1/ai/{path}" for path in ("text-to-image", "mystic", "text-to-image/flux-dev"))
+CLASSIC, MYSTIC = "/freepik/v1/ai/text-to-image", "/freepik/v1/ai/mystic"
+FLUX, FAST, SEEDREAM = (f"{CLASSIC}/{model}" for model in ("flux-dev", "imagen4-fast", "seedream-v4"))
 DEEPAI = "/deepai/api/text2img"
 SAMPLES = count()
 KEYS: dict[str, dict[str, str]] = {
@@ -158,6 +159,14 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     (MYSTIC, {"prompt": PROMPT, "hdr": 101}),
     (FLUX, {"prompt": PROMPT, "seed": 0}),
     (FLUX, {"prompt": PROMPT, "aspect_ratio": "social_5_4"}),
+    (FLUX, {"prompt": PROMPT, "styling": {"effects": {"framing": "macro"}}}),
+    (FAST, {"prompt": PROMPT, "seed": 0}),
+    (FAST, {"prompt": PROMPT, "aspect_ratio": "standard_3_2"}),
+    (FAST, {"prompt": PROMPT, "seed": 1, "enhance_prompt": True}),
+    (FAST, {"prompt": PROMPT, "output_options": {"mime_type": "image/webp"}}),
+    (SEEDREAM, {"prompt": PROMPT, "seed": 2_147_483_648}),
+    (SEEDREAM, {"prompt": PROMPT, "guidance_scale": 21}),
+    (SEEDREAM, {"prompt": PROMPT, "aspect_ratio": "cinematic_21_9"}),
     (DEEPAI, {"grid_size": "1"}),
     (DEEPAI, {"text": "http://example.com/prompt"}),
     (DEEPAI, {"text": PROMPT, "width": "500"}),
@@ -187,6 +196,8 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     (OPENAI, openai_body(size="4096x1024")),
     (OPENAI, openai_body(model="gpt-image-1.5", size="512x512")),
     (OPENAI, openai_body(quality="hd")),
+    (OPENAI, openai_body(model="gpt-image-2-2026-04-21", quality="xhigh")),
+    (OPENAI, openai_body(background="transparent", output_format="jpeg")),
     (OPENAI, openai_body(output_format="svg")),
     (OPENAI, openai_body(output_compression=50)),
     (OPENAI, openai_body(response_format="b64_json")),
@@ -295,6 +306,27 @@ def test_freepiks_tasks_end_after_a_poll_or_two(emulator: Emulator, path: str) -
 
 
 @pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (FLUX, {"aspect_ratio": "social_post_4_5", "styling": {"effects": {"color": "softhue"}}}),
+        (
+            FAST,
+            {"seed": 4_294_967_295, "aspect_ratio": "widescreen_16_9", "output_options": {"mime_type": "image/png"}},
+        ),
+        (FAST, {"enhance_prompt": True}),
+        (SEEDREAM, {"seed": 0, "guidance_scale": 20, "aspect_ratio": "portrait_2_3"}),
+        (f"{SEEDREAM}-5", {"seed": 4_294_967_295, "aspect_ratio": "cinematic_21_9"}),
+        (f"{CLASSIC}/flux-pro-v1-1", {"seed": None, "output_format": "png"}),
+    ],
+)
+def test_freepiks_models_take_what_is_documented_of_them(emulator: Emulator, path: str, body: dict[str, Any]) -> None:
+    reply = ask(emulator, path, {"prompt": PROMPT, **body})
+
+    assert reply.status_code == 200, reply.text
+    assert reply.json()["data"]["status"] == "CREATED"
+
+
+@pytest.mark.parametrize(
     ("fault", "states"),
     [
         ("task_failed", ["CREATED", "FAILED"]),
@@ -339,8 +371,8 @@ def test_deepai_draws_one_or_a_sheet_of_four(emulator: Emulator) -> None:
     size = {"width": "512", "height": "768"}
 
     assert deepai_picture(emulator, {**GOOD[DEEPAI], **size}).size == (32, 48)
-    assert deepai_picture(emulator, {"text": PROMPT, **size}).size == (64, 96)
-    assert deepai_picture(emulator, {**GOOD[DEEPAI], **size}, "grid").size == (64, 96)
+    for sheet in (deepai_picture(emulator, {"text": PROMPT, **size}, fault) for fault in ("", "grid")):
+        assert sheet.size == (1024, 1536), "by its size a client knows it, so that the scale does not apply"
 
 
 def test_deepai_takes_other_bodies_too(emulator: Emulator) -> None:
@@ -384,13 +416,14 @@ def test_geminis_thoughts_come_before_the_picture(emulator: Emulator) -> None:
 
 def test_gemini_has_many_ways_to_send_no_picture_with_status_200(emulator: Emulator) -> None:
     faults = ("refused", "refused_output", "refused_empty", "refused_text", "no_image")
-    prompt, output, empty, text, cut = (ask(emulator, GEMINI, GOOD[GEMINI], fault).json() for fault in faults)
+    prompt, output, empty, text, none = (ask(emulator, GEMINI, GOOD[GEMINI], fault).json() for fault in faults)
 
     assert "candidates" not in prompt and prompt["promptFeedback"]["blockReason"] == "PROHIBITED_CONTENT"
     assert output["candidates"][0]["finishReason"] == "IMAGE_SAFETY" and output["candidates"][0]["content"] is None
     assert empty["candidates"][0]["finishReason"] == "NO_IMAGE" and "parts" not in empty["candidates"][0]["content"]
-    assert text["candidates"][0]["finishReason"] == "STOP" and "cannot" in str(text["candidates"][0]["content"])
-    assert cut["candidates"][0]["finishReason"] == "MAX_TOKENS"
+    for words, said in ((text, "I cannot create that picture."), (none, "Here is your image:")):
+        (part,) = words["candidates"][0]["content"]["parts"]
+        assert words["candidates"][0]["finishReason"] == "STOP" and part["text"].startswith(said)
 
 
 def test_googles_errors_carry_details(emulator: Emulator) -> None:
@@ -459,6 +492,14 @@ def test_openais_newer_models_take_other_sizes(emulator: Emulator) -> None:
     reply = ask(emulator, OPENAI, openai_body(size="512x768")).json()
 
     assert open_base64(reply["data"][0]["b64_json"]).size == (32, 48)
+
+
+@pytest.mark.parametrize("model", ["gpt-image-2.5-flare", "gpt-image-2.6-sunburst"])
+@pytest.mark.parametrize("quality", ["xhigh", "max"])
+def test_openais_newest_models_take_finer_qualities(emulator: Emulator, model: str, quality: str) -> None:
+    reply = ask(emulator, OPENAI, openai_body(model=model, quality=quality))
+
+    assert reply.status_code == 200 and reply.json()["quality"] == quality
 
 
 def test_openais_samples_differ_and_a_named_sample_does_not(emulator: Emulator) -> None:

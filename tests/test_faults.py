@@ -100,7 +100,8 @@ def test_a_blurred_provider(tmp_path: Path) -> None:
 
 
 def test_a_competitors_failure_is_never_a_score(tmp_path: Path) -> None:
-    line = "{adapter: local, use: lora}\n  broken: {adapter: http, service: studio, emulated: true, faults: [refused, auth]}"
+    broken = "{adapter: http, service: studio, emulated: true, faults: [refused, auth]}"
+    line = f"{{adapter: local, use: lora}}\n  broken: {broken}"
     text = (ROOT / "suites" / "smoke.yaml").read_text(encoding="utf-8")
     suite = tmp_path / "smoke.yaml"
     text = text.replace("../references", (ROOT / "references").as_posix())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -12,9 +14,11 @@ from benchmarks.providers import AT_ONCE, PAGE, expected_cells, page
 from harness.emulator import Emulator, Fault
 from harness.profile import ProviderConfig
 from harness.providers import Context, open_provider
+from harness.providers.freepik import MODES, FreepikProvider
 from harness.providers.remote import RemoteProvider
 from harness.values import Drawing, Outcome, Request
-from tests.contract import KEY, PROMPT, QUICK, Cell, Row, all_cells, make_provider_context, table, try_cell
+from tests import text_rows
+from tests.contract import KEY, PROMPT, QUICK, Cell, Row, Writing, all_cells, make_provider_context, table, try_cell
 from tests.contract_rows import ROWS
 from tests.tiny import make_suite
 
@@ -56,7 +60,11 @@ def test_every_fault_ends_as_it_must(row: Row, fault: Fault, tried: Callable[[Ro
 
 
 def test_the_table_is_large_enough_to_mean_something() -> None:
+    written = {row.name: len(row.faults()) for row in ROWS if isinstance(row, Writing)}
+
     assert len(CELLS) >= 150
+    assert written.keys() == {"deepseek writes", "openai writes", "openai sees", "gigachat writes", "gigachat sees"}
+    assert sum(written.values()) == len(text_rows.ROWS) >= 150
 
 
 def test_the_docs_page_is_the_one_that_the_command_writes() -> None:
@@ -101,6 +109,23 @@ def test_several_pictures_come_in_one_call(emulator: Emulator, adapter: str) -> 
 
     assert [one.outcome for one in drawings] == [Outcome.OK] * 4
     assert len({one.data for one in drawings}) == 4 and emulator.ledger[adapter].accepted == 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_of_freepik_asks_only_for_what_the_service_takes(emulator: Emulator, mode: str) -> None:
+    provider = open_provider("freepik", aim(emulator, "freepik", mode=mode, concurrency=4))
+    assert isinstance(provider, FreepikProvider)
+    (plain,) = provider.requests(make_suite(PROMPT, traits={}), make_suite(PROMPT).cases[0], (0,))
+    shapes = [
+        replace(plain, seed=seed, index=index, width=128 * wide, height=128 * high)
+        for index, (seed, (wide, high)) in enumerate(zip(cycle((0, 2**32 - 1, 7)), provider.shapes.values()))
+    ]
+
+    drawings = list(provider.draw(shapes))
+    provider.close()
+
+    assert {(one.outcome, one.message) for one in drawings} == {(Outcome.OK, "")}
+    assert {one.meta["shape"] for one in drawings} == set(provider.shapes)
 
 
 @pytest.mark.parametrize("adapter", ["freepik", "deepai", "openai", "imagen"])
@@ -182,8 +207,6 @@ def test_any_text_is_a_prompt(emulator: Emulator, adapter: str, prompt: str) -> 
 
 
 def test_an_emulated_provider_needs_no_key_and_says_that_it_is_one(emulator: Emulator) -> None:
-    from dataclasses import replace
-
     context = aim(emulator, "openai", url="https://api.openai.com", key="NOT_SET", emulated=True)
     context = replace(context, settings=replace(context.settings, emulator=emulator.url))
 

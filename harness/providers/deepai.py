@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import urljoin
 
+from pydantic import model_validator
+
 from harness.net.exchange import Call, Reply, Unanswered
 from harness.providers.remote import (
     Found,
@@ -50,6 +52,15 @@ class DeepAiOptions(RemoteOptions):
     preference: Literal["", "anime", "photography", "graphic", "cinematic"] = ""  # of `genius`
     resolution: Literal["", "2k", "4k"] = ""  # of `super_genius`
     per_call: Literal[1] = 1
+
+    @model_validator(mode="after")
+    def belong_together(self) -> DeepAiOptions:
+        """The service answers 400 to an option of another version."""
+        if self.preference and self.version != "genius":
+            raise ValueError(f"`preference` needs `version: genius` (found {self.version!r})")
+        if self.resolution and self.version != "super_genius":
+            raise ValueError(f"`resolution` needs `version: super_genius` (found {self.version!r})")
+        return self
 
 
 class DeepAiProvider(RemoteProvider):

@@ -3,16 +3,19 @@
 POST {url}/v1beta/models/{model}:generateContent
 200 {"candidates": [{"content": {"parts": [{"inlineData": {"data"}}]}, "finishReason"}]}
 
-A refusal comes with 200 as well: no candidates and a `blockReason`, a `finishReason` without parts, or words alone.
+A refusal comes with 200 as well: no candidates and a `blockReason`, a `finishReason` without parts, or an excuse in
+words. Words that are no excuse and no picture beside them are a picture that is missing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import shorten
 from typing import Any, Literal
 from urllib.parse import quote
 
 from harness.net.exchange import Call, Reply, Unanswered
+from harness.providers.excuses import is_excuse
 from harness.providers.remote import (
     Found,
     Picture,
@@ -35,6 +38,7 @@ SHAPES: dict[str, tuple[int, int]] = {
     for name in ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9")
 }
 SEEDS = (0, 2_147_483_647)
+QUOTED = 150  # characters of the service's words, so that the advice after them is still read
 UNFINISHED = frozenset({"", "MAX_TOKENS", "MALFORMED_FUNCTION_CALL", "FINISH_REASON_UNSPECIFIED"})
 WRONG_KEY = frozenset({"API_KEY_INVALID", "API_KEY_EXPIRED", "API_KEY_SERVICE_BLOCKED", "ACCESS_TOKEN_EXPIRED"})
 
@@ -105,7 +109,10 @@ def explain_absence(candidate: Any, words: str) -> Unanswered:
     """Why a candidate holds no picture."""
     reason = str(candidate.get("finishReason") or "") if isinstance(candidate, dict) else ""
     if reason == "STOP":
-        return refusal(f"words instead of a picture: {words}") if words else no_picture("the reply holds no picture")
+        said = shorten(words, QUOTED, placeholder=" ...")
+        if is_excuse(words):
+            return refusal(f"words instead of a picture: {said}")
+        return no_picture(f"the reply holds no picture, only words: {said}" if said else "the reply holds no picture")
     if reason in UNFINISHED:
         return no_picture(f"the reply holds no picture ({reason or 'no finishReason'})")
     return refusal(f"finishReason {reason}", billed=True)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from harness.net.exchange import Call, Reply, Unanswered
 from harness.providers.remote import (
@@ -62,6 +62,13 @@ class OpenAiOptions(RemoteOptions):
     per_call: int = Field(1, ge=1, le=10)
     read: float = Field(240.0, gt=0)  # nothing comes until the picture is done, and that takes minutes
     deadline: float = Field(300.0, gt=0)
+
+    @model_validator(mode="after")
+    def belong_together(self) -> OpenAiOptions:
+        """The service answers 400 to a JPEG without a background: the format has no transparency."""
+        if self.background == "transparent" and self.format == "jpeg":
+            raise ValueError("`background: transparent` needs `format: png` or `webp` (found 'jpeg')")
+        return self
 
 
 class OpenAiProvider(RemoteProvider):

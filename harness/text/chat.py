@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -14,6 +13,7 @@ from pydantic import Field
 
 from harness.errors import MissingKey, ProviderError
 from harness.net.exchange import Call, Deadline, Reply, Unanswered
+from harness.providers.excuses import is_excuse
 from harness.providers.remote import (
     EMULATED_KEY,
     RemoteOptions,
@@ -99,14 +99,6 @@ ENDINGS: dict[str, tuple[Outcome, str]] = {
 """What the reasons for an ending mean, where the answer cannot be used."""
 
 
-EXCUSES = re.compile(
-    r"(i['’]?m|i am) (really |very )?sorry|sorry,|i (can['’]?t|cannot|am unable|am not able|won['’]?t)|as an ai\b"
-    r"|(к сожалению|извините|простите|я не могу|не могу помочь)",
-    re.IGNORECASE,
-)
-"""How models begin when they decline in words; kept as a caption such a sentence would be learnt."""
-
-
 class ChatWriter:
     """Writes by asking a chat service.
 
@@ -177,7 +169,7 @@ class ChatWriter:
 
     def see(self, picture: bytes, question: str) -> str:
         text = self.look(picture, question, Deadline(self.options.deadline))
-        if EXCUSES.match(text.strip()):
+        if is_excuse(text):  # kept as a caption it would be learnt
             message = f"the model refused ({self.session.redact(text)}); change the text or the picture"
             raise Unanswered(Outcome.REFUSED, message, billed=True)
         return text

@@ -51,7 +51,8 @@ class DeepAi(Service):
         pictures = self.draw(asked, prompt, width, height, count=many, mime="image/jpeg")
         if not pictures:
             return answer_json({"id": number, "output_url": None})
-        picture = collage(pictures) if many == 4 and asked.fault in ("ok", "grid") else pictures[0]
+        sheet = many == 4 and asked.fault in ("ok", "grid")
+        picture = collage(pictures, width, height) if sheet else pictures[0]
         url = self.publish(asked, picture)
         return answer_json({"id": number, "output_url": url, "backend_request_id": number, "nsfw_score": 0.01})
 
@@ -72,8 +73,11 @@ def check_version(form: Mapping[str, Any]) -> None:
         raise invalid("resolution", "resolution needs image_generator_version super_genius")
 
 
-def collage(pictures: list[Pic]) -> Pic:
-    """Four pictures in two rows: twice as wide and twice as high."""
+def collage(pictures: list[Pic], width: int, height: int) -> Pic:
+    """Four pictures in two rows: twice as wide and as high as was asked for.
+
+    The emulator's scale does not apply: a client knows a sheet by its size alone.
+    """
     import io
 
     from PIL import Image
@@ -81,10 +85,10 @@ def collage(pictures: list[Pic]) -> Pic:
     from harness.emulator.pictures import encode
 
     first = pictures[0]
-    sheet = Image.new("RGB", (2 * first.width, 2 * first.height))
+    sheet = Image.new("RGB", (2 * width, 2 * height))
     for place, picture in enumerate(pictures):
-        where = (place % 2 * first.width, place // 2 * first.height)
-        sheet.paste(Image.open(io.BytesIO(picture.data)).convert("RGB"), where)
+        part = Image.open(io.BytesIO(picture.data)).convert("RGB").resize((width, height))
+        sheet.paste(part, (place % 2 * width, place // 2 * height))
     return Pic(encode(sheet, first.mime), first.mime, "", sheet.width, sheet.height, first.seed)
 
 

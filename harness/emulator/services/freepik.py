@@ -1,8 +1,9 @@
-"""Freepik, now Magnific: the classic endpoint that answers at once, and Mystic and Flux as tasks."""
+"""Freepik, now Magnific: the classic endpoint that answers at once, and Mystic, Flux and others as tasks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from harness.emulator.exchange import Answer, Asked, Problem, answer_json, invalid
@@ -34,18 +35,48 @@ SIZES: dict[str, tuple[int, int]] = {
     "social_post_4_5": (896, 1120),
 }
 """The documented names of shapes; their pixels are ours, since no document has them."""
-FLUX_SIZES = tuple(list(SIZES)[:10])
-FLUID_SIZES = ("square_1_1", "social_story_9_16", "widescreen_16_9", "traditional_3_4", "classic_4_3")
+FIVE = ("square_1_1", "social_story_9_16", "widescreen_16_9", "traditional_3_4", "classic_4_3")
+SEVEN = (*FIVE, "standard_3_2", "portrait_2_3")
+TEN = (*SEVEN, "horizontal_2_1", "vertical_1_2", "social_post_4_5")
+"""The shapes of models that have fewer. The documents at hand give their number and list the five alone; seven and ten
+are what third parties send."""
+CINEMATIC = {"cinematic_21_9": (1512, 648)}  # of one model alone
+MOST_SEED = 4_294_967_295
 STYLES = (
     *("photo", "digital-art", "3d", "painting", "low-poly", "pixel-art", "anime", "cyberpunk"),
     *("comic", "vintage", "cartoon", "vector", "studio-shot", "dark", "sketch", "mockup"),
     *("2000s-pone", "70s-vibe", "watercolor", "art-nouveau", "origami", "surreal", "fantasy", "traditional-japan"),
 )
+FLUX_EFFECTS: dict[str, tuple[str, ...]] = {
+    "color": ("softhue", "b&w", "goldglow", "vibrant", "coldneon"),
+    "framing": ("portrait", "lowangle", "midshot", "wideshot", "tiltshot", "aerial"),
+    "lightning": ("iridescent", "dramatic", "goldenhour", "longexposure", "indorlight", "flash", "neon"),
+}
+PEOPLE = ("dont_allow", "allow_adult", "allow_all")
+BLOCKS = ("block_low_and_above", "block_medium_and_above", "block_only_high", "block_none")
 MODELS = ("realism", "fluid", "zen", "flexible", "super_real", "editorial_portraits")
 ENGINES = ("automatic", "magnific_illusio", "magnific_sharpy", "magnific_sparkle")
 RESOLUTIONS = {"1k": 1.0, "2k": 2.0, "4k": 4.0}
 WORDS = {"waiting": "CREATED", "running": "IN_PROGRESS", "unknown": "UPSCALING", "done": "COMPLETED"}
 WORDS |= {"failed": "FAILED", "refused": "COMPLETED"}
+
+
+@dataclass(frozen=True)
+class Takes:
+    """What one task model takes; without a document of it, any shape and any seed."""
+
+    shapes: tuple[str, ...] = tuple(SIZES)
+    seeds: tuple[int, int] = (0, MOST_SEED)
+    longest: int = 100_000  # characters of a prompt
+
+
+TASKS: dict[str, Takes] = {
+    "flux-dev": Takes(TEN, (1, MOST_SEED)),
+    "imagen4-fast": Takes(FIVE, (1, MOST_SEED)),
+    "seedream-v4": Takes(SEVEN, (0, 2_147_483_647)),
+    "seedream-v4-5": Takes((*SEVEN, *CINEMATIC), longest=4096),
+}
+"""The models whose documents say more than the prompt."""
 
 
 class Freepik(Service):
@@ -56,7 +87,7 @@ class Freepik(Service):
     tasks = True
     forms = ("refused", "refused_nsfw", "unwrapped")
     lacks = frozenset({"rate_quota"})  # a 429 is a 429: the documents know no other
-    retired = frozenset({"imagen3", "imagen4-fast"})
+    retired = frozenset({"imagen3"})
 
     def routes(self) -> tuple[Route, ...]:
         other = r"/v1/ai/text-to-image/(?P<model>[\w-]+)"
@@ -64,7 +95,7 @@ class Freepik(Service):
             Route("POST", "/v1/ai/text-to-image", self.classic, paid=True),
             Route("POST", "/v1/ai/mystic", self.mystic, paid=True),
             Route("GET", r"/v1/ai/mystic/(?P<task_id>[\w-]+)", self.poll),
-            Route("POST", other, self.flux, paid=True),
+            Route("POST", other, self.task, paid=True),
             Route("GET", other + r"/(?P<task_id>[\w-]+)", self.poll),
             Route("GET", "/v1/ai/mystic", self.list_tasks),
         )
@@ -109,7 +140,7 @@ class Freepik(Service):
         body = fields_of(asked)
         prompt = read_text(body, "prompt", least=0, default="") or "a person"
         model = read_choice(body, "model", MODELS, "realism")
-        shape = read_choice(body, "aspect_ratio", FLUID_SIZES if model == "fluid" else tuple(SIZES), "square_1_1")
+        shape = read_choice(body, "aspect_ratio", FIVE if model == "fluid" else tuple(SIZES), "square_1_1")
         factor = RESOLUTIONS[read_choice(body, "resolution", tuple(RESOLUTIONS), "2k")]
         read_choice(body, "engine", ENGINES, "automatic")
         for name, usual in (("creative_detailing", 33), ("structure_strength", 50), ("adherence", 50), ("hdr", 50)):
@@ -119,18 +150,22 @@ class Freepik(Service):
         width, height = (round(side * factor) for side in SIZES[shape])
         return self.submit(asked, prompt, width, height, 1 if fixed else None)
 
-    def flux(self, asked: Asked, model: str) -> Answer:
+    def task(self, asked: Asked, model: str) -> Answer:
         """A task of another model."""
-        self.check_model(model, ("flux-", "hyperflux", "seedream-", "z-image"))
-        body = fields_of(asked)
-        prompt = read_text(body, "prompt")
-        shape = read_choice(body, "aspect_ratio", FLUX_SIZES, "square_1_1")
-        seed = find_int(body, "seed", 1, 4_294_967_295)
-        return self.submit(asked, prompt, *SIZES[shape], seed)
+        self.check_model(model, ("flux-", "hyperflux", "seedream-", "z-image", "imagen4-fast"))
+        takes, body = TASKS.get(model, Takes()), fields_of(asked)
+        prompt = read_text(body, "prompt", most=takes.longest)
+        shape = read_choice(body, "aspect_ratio", takes.shapes, "square_1_1")
+        seed = find_int(body, "seed", *takes.seeds)
+        mime = check_extras(model, body)
+        width, height = (SIZES | CINEMATIC)[shape]
+        return self.submit(asked, prompt, width, height, seed, mime)
 
-    def submit(self, asked: Asked, prompt: str, width: int, height: int, seed: int | None) -> Answer:
+    def submit(
+        self, asked: Asked, prompt: str, width: int, height: int, seed: int | None, mime: str = "image/jpeg"
+    ) -> Answer:
         seed = self.sample_seed(asked) if seed is None else seed
-        task = self.start(asked, lambda: self.paint(asked, prompt, width, height, seed, 1, "image/jpeg"))
+        task = self.start(asked, lambda: self.paint(asked, prompt, width, height, seed, 1, mime))
         if asked.fault == "unwrapped":  # one revision of the documents has it so
             return answer_json({"task_id": task.id, "task_status": "CREATED"})
         return answer_json({"data": {"task_id": task.id, "status": "CREATED", "generated": []}})
@@ -172,6 +207,38 @@ def check_styling(styling: Mapping[str, Any]) -> None:
         raise invalid("styling.colors", "colors must be a list of at most 5")
     for color in colors:
         read_number(color, "weight", 0.05, 1, 1)
+
+
+def check_extras(model: str, body: Mapping[str, Any]) -> str:
+    """What a task model takes besides; the MIME type of its picture."""
+    check_styling(section(body, "styling"))
+    if model == "flux-dev":
+        effects = section(section(body, "styling"), "effects")
+        for name, known in FLUX_EFFECTS.items():
+            read_choice(effects, name, known, "")
+    if model == "flux-pro-v1-1":
+        read_int(body, "safety_tolerance", 0, 6, 2)
+        return f"image/{read_choice(body, 'output_format', ('jpeg', 'png'), 'jpeg')}"
+    if model == "imagen4-fast":
+        return check_imagen(body)
+    if model == "seedream-v4":
+        read_number(body, "guidance_scale", 0, 20, 2.5)
+    if model.startswith("seedream-"):
+        references = body.get("reference_images", [])
+        if not isinstance(references, list) or len(references) > 5:
+            raise invalid("reference_images", "reference_images must be a list of at most 5")
+    return "image/jpeg"
+
+
+def check_imagen(body: Mapping[str, Any]) -> str:
+    """Imagen's own fields; a seed and a rewritten prompt exclude each other."""
+    if read_bool(body, "enhance_prompt", False) and body.get("seed") is not None:
+        raise invalid("seed", "seed cannot be used together with enhance_prompt")
+    read_choice(body, "person_generation", PEOPLE, "allow_adult")
+    read_choice(body, "safety_settings", BLOCKS, "block_medium_and_above")
+    options = section(body, "output_options")
+    read_int(options, "compression_quality", 0, 100, 75)
+    return read_choice(options, "mime_type", ("image/png", "image/jpeg"), "image/jpeg")
 
 
 def classic_entry(asked: Asked, picture: Pic) -> dict[str, Any]:

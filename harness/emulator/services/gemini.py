@@ -18,6 +18,7 @@ CONFIG_FIELDS = (
     *("maxOutputTokens", "stopSequences", "thinkingConfig", "responseMimeType"),
 )
 REFUSAL = "I cannot create that picture. Would you like something else instead?"
+ANNOUNCED = "Here is your image:"
 MODEL = r"/v1beta/models/(?P<model>[\w.-]+)"
 
 
@@ -116,12 +117,11 @@ def refusal(fault: str) -> dict[str, Any] | None:
         return {"candidates": [{"finishReason": "IMAGE_SAFETY", "finishMessage": said, "index": 0, "content": None}]}
     if fault == "refused_empty":
         return {"candidates": [{"finishReason": "NO_IMAGE", "index": 0, "content": {"role": "model"}}]}
-    words = {"refused_text": REFUSAL, "no_image": "Here is your image:"}.get(fault)
+    words = {"refused_text": REFUSAL, "no_image": ANNOUNCED}.get(fault)  # nothing but the words tells them apart
     if words is None:
         return None
-    reason = "STOP" if fault == "refused_text" else "MAX_TOKENS"
     content = {"role": "model", "parts": [{"text": words}]}
-    return {"candidates": [{"content": content, "finishReason": reason, "index": 0}]}
+    return {"candidates": [{"content": content, "finishReason": "STOP", "index": 0}]}
 
 
 def parts_of(asked: Asked, pictures: list[Pic], service: Gemini) -> list[dict[str, Any]]:

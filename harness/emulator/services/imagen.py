@@ -27,6 +27,7 @@ class Imagen(Google):
     """The Gemini API wants a key, Vertex a bearer token and knows a few more parameters."""
 
     forms = ("refused", "refused_empty", "refused_partial", "refused_output", "safety_entry")
+    lacks = frozenset({"no_pictures"})  # a reply without pictures is a refusal here: `refused_empty`
     retired = frozenset({"imagen-3.0-generate-001", "imagegeneration@006", "imagegeneration@005"})
 
     def routes(self) -> tuple[Route, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ FIELDS = (
     *("partial_images", "stream", "complexity", "safety_identifier", "user"),
 )
 QUALITIES = ("auto", "low", "medium", "high")
+FINER = ("xhigh", "max")  # qualities of 2.5 and newer
 KINDS: dict[str, tuple[str, str | None]] = {
     "missing_key": ("invalid_request_error", None),
     "auth": ("invalid_request_error", "invalid_api_key"),
@@ -131,9 +133,15 @@ def read_size(body: Mapping[str, Any], model: str) -> tuple[str, int, int]:
     return size, width, height
 
 
+def version_of(model: str) -> tuple[int, int]:
+    """(2, 5) of gpt-image-2.5-sunburst, (2, 0) of gpt-image-2-2026-04-21."""
+    found = re.match(r"gpt-image-(\d+)(?:\.(\d+))?", model)
+    return (int(found[1]), int(found[2] or 0)) if found else (0, 0)
+
+
 def read_looks(body: Mapping[str, Any], model: str) -> tuple[str, str]:
     """Quality and file format, as they are said."""
-    more = ("xhigh", "max") if model.startswith("gpt-image-2.5") else ()
+    more = FINER if version_of(model) >= (2, 5) else ()
     quality = read_choice(body, "quality", (*QUALITIES, *more), "auto")
     form = read_choice(body, "output_format", ("png", "jpeg", "webp"), "png")
     background = read_choice(body, "background", ("auto", "opaque", "transparent"), "auto")
