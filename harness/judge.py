@@ -30,6 +30,7 @@ from harness.calibrate import Calibration
 from harness.metrics.applied import Applied
 from harness.metrics.evidence import Evidence, count_faults, faults_of, gather_evidence
 from harness.values import (
+    ALARMS,
     METRICS,
     Case,
     CaseResult,
@@ -39,6 +40,7 @@ from harness.values import (
     Outcome,
     Sample,
     Score,
+    SetScore,
     Suite,
     Threshold,
     Verdict,
@@ -48,6 +50,7 @@ from harness.values import (
 Pooled = Mapping[str, tuple[float, int]]  # metric to (standard deviation within cases, degrees of freedom)
 
 PRIMARY = METRICS[0]
+CALIBRATED = (*METRICS, "aesthetics", "dino", "drift")  # what the references decide the meaning of
 REFERENCES_OF_THE_BASE = ("base", "prompt_only")  # never "the best competitor": they are the LoRA's own base
 ORDER = (Decision.PASS, Decision.INCONCLUSIVE, Decision.FAIL, Decision.ERROR)  # the later wins
 SEVERITIES = ("error", "fail", "warn")  # the first is shown first
@@ -114,7 +117,7 @@ def judge_case(
     values, level = metric_values([result]), level_at(suite, len(result.samples))
     scores = {name: case_interval(group, pooled.get(name, (0.0, 0)), level) for name, group in values.items() if group}
     findings = technical_findings(result.scored)
-    for metric in METRICS:
+    for metric in suite.metrics(case):
         threshold = suite.threshold(case, metric)
         if metric in scores:
             findings += hold(metric, scores[metric], threshold, weakest(metric, result.scored))
@@ -202,7 +205,7 @@ def unmeasured(metric: str, samples: Sequence[Sample]) -> Finding:
 
 def soften(finding: Finding, reason: str) -> Finding:
     """What scores alone say cannot fail anything while the calibration is not good enough, nor can more of them."""
-    if finding.decision is not Decision.FAIL or finding.complaint.metric not in METRICS:
+    if finding.decision is not Decision.FAIL or finding.complaint.metric not in CALIBRATED:
         return replace(finding, open=False)
     return unsure(finding.complaint.metric, f"{finding.complaint.message} (not binding: {reason})")
 
@@ -244,6 +247,7 @@ def judge_gate(
     applied: Applied | None = None,
     calibration: Calibration | None = None,
     evidence: Evidence | None = None,
+    sets: Mapping[str, SetScore] | None = None,
 ) -> Verdict:
     """The suite's verdict on one gate provider.
 
@@ -254,6 +258,7 @@ def judge_gate(
         applied: None when no LoRA is under test.
         calibration: None: good.
         evidence: what `Scorer.evidence` gathered; None: what the results tell.
+        sets: what all its pictures say together, by metric.
     """
     facts = evidence or gather_evidence(provider, results, applied, calibration)
     samples = [sample for result in results for sample in result.scored]
@@ -267,6 +272,7 @@ def judge_gate(
         findings += [
             *regression(suite, results, baseline, details, level),
             *beats(suite, provider, results, others or {}, details, level),
+            *alarms(suite, sets or {}),
         ]
     if calibration:
         details["calibration"] = {**to_record(calibration.clip), "agreement": calibration.agreement}
@@ -286,8 +292,8 @@ def gate_thresholds(
     suite: Suite, scores: Mapping[str, Interval], samples: Sequence[Sample], level: float = stats.LEVEL
 ) -> list[Finding]:
     """All metrics against the suite's thresholds: the primary one at its own level, the others at Holm's."""
-    bounds = {metric: suite.threshold(None, metric) for metric in METRICS}
-    family = [m for m in METRICS if m != PRIMARY and m in scores and bounds[m].fail is not None]
+    bounds = {metric: suite.threshold(None, metric) for metric in suite.metrics()}
+    family = [m for m in bounds if m != PRIMARY and m in scores and bounds[m].fail is not None]
     ps = stats.holm([stats.p_below(scores[m], bounds[m].fail or 0.0, level) for m in family])
     adjusted = {metric: p < (1 - level) / 2 for metric, p in zip(family, ps, strict=True)}
     findings = []
@@ -296,6 +302,20 @@ def gate_thresholds(
             findings += hold(metric, scores[metric], threshold, weakest(metric, samples), adjusted.get(metric))
         elif bounded(threshold):
             findings.append(unmeasured(metric, samples))
+    return findings
+
+
+def alarms(suite: Suite, sets: Mapping[str, SetScore]) -> list[Finding]:
+    """What the pictures say together, as severely as the suite takes it."""
+    findings = []
+    for name in ALARMS:
+        found, severity = sets.get(name), suite.alarm(name)
+        if found is None or severity == "off":
+            continue
+        if found.alarm:
+            findings.append((fail if severity == "fail" else warn)(name, found.sentence))
+        elif not found.judged and severity == "fail":
+            findings.append(unsure(name, f"{name} was {found.sentence}"))
     return findings
 
 

@@ -37,6 +37,19 @@ def values_of(results: Sequence[CaseResult], metric: str) -> dict[Pair, float]:
     return {pair: score.value for pair, score in scores_of(results, metric).items() if score.value is not None}
 
 
+def measured(suite: Suite | None, results: Results) -> tuple[str, ...]:
+    """The metrics of every suite, then whatever else has a threshold or a value, in the order of the scores."""
+    found = [
+        name
+        for items in results.values()
+        for result in items
+        for sample in result.scored
+        for name, score in sample.scores.items()
+        if score.value is not None
+    ]
+    return tuple(dict.fromkeys([*(suite.metrics() if suite else METRICS), *found]))
+
+
 def interval_of(values: Mapping[Pair, float]) -> Interval | None:
     """Their mean, clustered by case; None of nothing."""
     groups: dict[Hashable, list[float]] = defaultdict(list)
@@ -72,6 +85,7 @@ class Field:
     standings: Mapping[str, Standing]
     ranks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # metric to provider to rank
     trait_ranks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # category to provider to rank
+    metrics: tuple[str, ...] = METRICS
 
 
 def leaderboard(suite: Suite, results: Results, emulated: Collection[str] = ()) -> tuple[Row, ...]:
@@ -90,7 +104,9 @@ def leaderboard(suite: Suite, results: Results, emulated: Collection[str] = ()) 
         return interval is None, -interval.mean if interval else 0.0, provider
 
     ranked = sorted(results, key=place)
-    everybody = Field(suite, results, quality, common, stand(quality, grid, ranked), *all_ranks(results))
+    names = measured(suite, results)
+    standings, ranks = stand(quality, grid, ranked), all_ranks(results, names)
+    everybody = Field(suite, results, quality, common, standings, *ranks, metrics=names)
     return tuple(_row(everybody, provider, rank, provider in emulated) for rank, provider in enumerate(ranked, 1))
 
 
@@ -115,9 +131,11 @@ def case_means(values: Mapping[Pair, float], grid: set[Pair]) -> list[float]:
     return [float(np.mean(group)) for group in groups.values()]
 
 
-def all_ranks(results: Results) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, int]]]:
+def all_ranks(
+    results: Results, names: Sequence[str] = METRICS
+) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, int]]]:
     """Ranks by metric and by trait, each on the pictures in which all that were asked could be measured."""
-    metrics = {name: {provider: values_of(items, name) for provider, items in results.items()} for name in METRICS}
+    metrics = {name: {provider: values_of(items, name) for provider, items in results.items()} for name in names}
     traits: dict[str, dict[str, dict[Pair, float]]] = defaultdict(dict)
     for provider, items in results.items():
         for category, values in trait_values(items).items():
@@ -171,8 +189,8 @@ def _row(everybody: Field, provider: str, number: int, emulated: bool) -> Row:
         rank=number,
         gate=provider in suite.gate,
         emulated=emulated or any(sample.emulated for sample in samples),
-        scores={metric: mean for metric in METRICS if (mean := interval_of(values_of(items, metric)))},
-        raw={f"{metric}_raw": raw for metric in METRICS if (raw := _raw_mean(items, metric)) is not None},
+        scores={metric: mean for metric in everybody.metrics if (mean := interval_of(values_of(items, metric)))},
+        raw={f"{metric}_raw": raw for metric in everybody.metrics if (raw := _raw_mean(items, metric)) is not None},
         versus={other: gap for other, gap in versus.items() if gap is not None},
         outcomes=dict(Counter(sample.outcome.value for sample in samples)),
         cost_usd=sum(sample.cost_usd for sample in samples),

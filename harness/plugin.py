@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +89,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
+    """Late, because pytest's own terminal reporter must be there already."""
     for mark, meaning in MARKS.items():
         config.addinivalue_line("markers", f"{mark}: {meaning}")
     reporter = config.pluginmanager.getplugin("terminalreporter")
@@ -99,8 +103,29 @@ def pytest_configure(config: pytest.Config) -> None:
         },
         root=config.rootpath,
         broker=getattr(config, "workerinput", {}).get("harness"),
-        listener=ProgressLine(reporter.write, config.get_terminal_writer().hasmarkup) if reporter else None,
+        listener=ProgressLine(open_terminal(config), config.get_terminal_writer().hasmarkup) if reporter else None,
     )
+
+
+def open_terminal(config: pytest.Config) -> Callable[[str], object]:
+    """A way to the terminal beside pytest's own.
+
+    While a test waits for its pictures, pytest captures whatever is written, and that is just when progress matters.
+    Capturing has not begun here, so a copy of the descriptor still leads to the terminal.
+    """
+    try:
+        descriptor = os.dup(sys.stdout.fileno())
+    except (OSError, ValueError):  # a program that runs pytest inside itself
+        return config.get_terminal_writer().write
+    stream = open(descriptor, "w", encoding=sys.stdout.encoding, errors="replace")  # noqa: PTH123, SIM115
+    config.add_cleanup(stream.close)
+
+    def write(text: str) -> None:
+        sys.stdout.flush()
+        stream.write(text)
+        stream.flush()
+
+    return write
 
 
 @pytest.hookimpl(optionalhook=True)

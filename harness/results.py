@@ -15,12 +15,14 @@ from harness.errors import UsageError
 from harness.feedback import describe, feedback
 from harness.leaderboard import leaderboard
 from harness.values import (
+    ALARMS,
     METRICS,
     CaseResult,
     Decision,
     Interval,
     Job,
     Row,
+    SetScore,
     Suite,
     Threshold,
     Trait,
@@ -35,6 +37,7 @@ SCHEMA = 1
 WORST = (Decision.ERROR, Decision.FAIL, Decision.INCONCLUSIVE, Decision.PASS)
 UNDER_TEST = frozenset({"lora", "strength", "prompt", "seed", "index"})
 """What a run and its baseline may differ in: the LoRA is what is compared, the others name the picture."""
+ADDED = "scorer.metrics."  # metrics that a profile adds: they decide their own scores and nobody else's
 LARGEST = 512 * 2**20  # bytes of a results file
 
 
@@ -54,6 +57,9 @@ class SuiteRun:
     scorer: Mapping[str, Any] = field(default_factory=dict)  # what decides a score, by name; at least `identity`
     recipe: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by provider: what its requests share
     notes: Sequence[str] = ()  # for people: locked cases left out, a prompt cut off
+    sets: Mapping[str, Mapping[str, SetScore]] = field(default_factory=dict)  # by gate provider and metric
+    readings: Sequence[Any] = ()  # `harness.references.Reading`: every category as the training pictures show it
+    baseline: Mapping[str, Any] | None = None  # what `harness.baseline.hold_record` says; None: there is none
 
 
 def build_results(
@@ -188,6 +194,7 @@ def row_record(row: Row) -> dict[str, Any]:
         "gate": row.gate,
         "emulated": row.emulated,
         **{metric: to_record(row.scores.get(metric)) for metric in METRICS},
+        "added": {metric: to_record(found) for metric, found in row.scores.items() if metric not in METRICS},
         "common": to_record(row.common),
         "simultaneous": to_record(row.simultaneous),
         "rank_range": list(row.rank_range) if row.rank_range else None,
@@ -220,7 +227,7 @@ def _case_record(item: SuiteRun, result: CaseResult) -> dict[str, Any]:
     case = next((case for case in item.suite.cases if case.id == job.case), None)
     verdict = item.verdicts.get(job)
     words = "skipped" if result.skipped else verdict.decision.value if verdict else None
-    bounds = {metric: item.suite.threshold(case, metric) for metric in METRICS}
+    bounds = {metric: item.suite.threshold(case, metric) for metric in item.suite.metrics(case)}
     return {
         "suite": item.suite.name,
         "case": job.case,
@@ -260,6 +267,7 @@ def suite_record(item: SuiteRun) -> dict[str, Any]:
         "seed": suite.seed,
         "weights": dict(suite.weights),
         "thresholds": {name: to_record(bound) for name, bound in suite.thresholds.items()},
+        "alarms": {name: suite.alarm(name) for name in ALARMS},
         "margin": suite.margin,
         "traits": to_record(list(item.traits)),
         "calibration": calibration_record(item.calibration),
@@ -267,6 +275,8 @@ def suite_record(item: SuiteRun) -> dict[str, Any]:
         "scorer": to_record(dict(item.scorer)),
         "recipe": to_record({name: dict(shared) for name, shared in item.recipe.items()}),
         "notes": list(item.notes),
+        "sets": to_record({provider: dict(found) for provider, found in item.sets.items()}),
+        "baseline": to_record(item.baseline),
     }
 
 
@@ -333,6 +343,7 @@ class _Row(_Open):
     clip: _Interval | None = None
     features: _Interval | None = None
     ssim: _Interval | None = None
+    added: dict[str, _Interval | None] = {}
     raw: dict[str, float] = {}
     versus: dict[str, _Versus] = {}
     outcomes: dict[str, int] = {}
@@ -464,23 +475,31 @@ class Comparable:
 
 
 def compare_recipes(baseline: Mapping[str, Any], suite: Mapping[str, Any], provider: str) -> Comparable:
-    """Hold the recipe and scorer of a baseline against those of `suite` (its `suite_record`).
+    """Hold the recipe and scorer of an earlier run against those of `suite` (its `suite_record`).
 
-    Another dtype is a warning. Every other difference is a refusal, because the scores would not mean the same.
+    Another dtype is a warning, and so is another version of a metric that the profile adds. Every other difference is
+    a refusal, because the scores would not mean the same.
     """
     old = next((item for item in baseline.get("suites", ()) if item.get("name") == suite["name"]), None)
     if old is None:
         return Comparable(refused=(f"suite: the baseline has none called {suite['name']!r}",))
-    drawn, now = old.get("recipe", {}).get(provider, {}), suite.get("recipe", {}).get(provider, {})
-    shared = drawn.keys() & now.keys()  # a recipe holds what all its requests share: with fewer cases that is more
-    found = _differences("recipe", {name: drawn[name] for name in shared}, {name: now[name] for name in shared})
-    before, after = dict(old.get("scorer", {})), dict(suite.get("scorer", {}))
-    if len(before) > 1 and len(after) > 1:  # the parts say more than the hash over all of them
-        before.pop("identity", None)
-        after.pop("identity", None)
-    found |= _differences("scorer", before, after)
-    warned = tuple(words for name, words in found.items() if name.endswith(".dtype"))
-    return Comparable(tuple(words for name, words in found.items() if not name.endswith(".dtype")), warned)
+    recipes = old.get("recipe", {}).get(provider, {}), suite.get("recipe", {}).get(provider, {})
+    return compare_parts(*recipes, old.get("scorer", {}), suite.get("scorer", {}))
+
+
+def compare_parts(
+    drawn: Mapping[str, Any], draws: Mapping[str, Any], scored: Mapping[str, Any], scores: Mapping[str, Any]
+) -> Comparable:
+    """A provider's recipe and the scorer's parts, each before and now."""
+    shared = drawn.keys() & draws.keys()  # a recipe holds what all its requests share: with fewer cases that is more
+    found = _differences("recipe", {name: drawn[name] for name in shared}, {name: draws[name] for name in shared})
+    judged = _differences("scorer", scored, scores)
+    if len(judged) > 1 and len(scored) > 1 and len(scores) > 1:  # the parts say more than the hash over all of them
+        judged.pop("scorer.identity", None)
+    found |= judged
+    warned = {name for name in found if name.endswith(".dtype") or name.startswith(ADDED)}
+    refused = tuple(words for name, words in found.items() if name not in warned)
+    return Comparable(refused, tuple(words for name, words in found.items() if name in warned))
 
 
 def _differences(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:

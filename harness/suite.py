@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from harness.errors import nearest
 from harness.packs import read_packs
 from harness.profile import CategoryEntry, Strict, merge_vocabulary, profile_schema, to_vocabulary
 from harness.prompting.lint import lint_prompts
 from harness.prompting.negatives import read_negative
-from harness.values import METRICS, Case, Lora, Subject, Suite, Threshold, Vocabulary
+from harness.values import ALARMS, BESIDE, METRICS, Case, Lora, Subject, Suite, Threshold, Vocabulary
 from harness.yamlfile import Document, Place, read_yaml, validate
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 WEIGHTS = {"clip": 0.4, "features": 0.4, "ssim": 0.2}
 QUALITY = Threshold(fail=0.6, warn=0.7)  # where a suite says nothing
 COMPETITOR = "best_competitor"
+SEVERITIES = ("fail", "warn", "off")  # of an alarm over all pictures of a provider
+MODELLED = ("aesthetics", "dino")  # metrics that exist where the profile names a model for them
 CLIP_TOKENS = 77  # a smaller window is a small model's, and such a model knows few words
 MAX_CASES = 10_000  # of a matrix; a product grows faster than its author thinks
 
@@ -65,6 +67,8 @@ class SamplesEntry(Strict):
 
 
 Bound = float | ThresholdEntry
+Severity = Annotated[str | bool, WithJsonSchema({"enum": list(SEVERITIES)})]  # YAML reads a plain `off` as false
+Entry = Bound | Severity
 Count = Annotated[int, Field(ge=1, le=1000)]
 
 
@@ -73,7 +77,7 @@ class CaseEntry(Strict):
     prompt: str = Field(min_length=1)
     negative: str = ""
     expect: dict[str, str] = Field(default_factory=dict)
-    thresholds: dict[str, Bound] = Field(default_factory=dict)
+    thresholds: dict[str, Entry] = Field(default_factory=dict)
     split: Literal["open", "locked"] = "open"
     tags: list[str] = Field(default_factory=list)
 
@@ -89,7 +93,8 @@ class SuiteFile(Strict):
     samples: Count | SamplesEntry = 3
     seed: int = Field(0, ge=0, le=2**31)
     weights: dict[str, float] = Field(default_factory=lambda: dict(WEIGHTS))
-    thresholds: dict[str, Bound] = Field(default_factory=dict)
+    thresholds: dict[str, Entry] = Field(default_factory=dict)
+    drift: bool = False  # draw prompts about others too, with the LoRA and without it
     regression: RegressionEntry = RegressionEntry(margin=0.02)
     beat: list[str] = Field(default_factory=list)
     on_inconclusive: Literal["warn", "fail"] = "warn"
@@ -133,6 +138,7 @@ def load_suite(path: Path, profile: Profile | None = None) -> Suite:
         on_inconclusive=file.on_inconclusive,
         negative=read_negative(document, file.negative, "negative"),
         vocabulary=added,
+        alarms=read_alarms(file),
     )
 
 
@@ -154,9 +160,9 @@ def check_names(
             raise document.error("a weight is 0 or more", "weights", name)
     if sum(file.weights.values()) <= 0:
         raise document.error("the weights are all 0; raise one", "weights")
-    check_metrics(document, file.thresholds, "thresholds")
+    check_metrics(document, file.thresholds, profile, "thresholds")
     for number, case in enumerate(file.cases):
-        check_metrics(document, case.thresholds, "cases", number, "thresholds")
+        check_metrics(document, case.thresholds, profile, "cases", number, "thresholds")
     if profile is not None:
         check_categories(document, file, vocabulary)
 
@@ -187,15 +193,36 @@ def check_categories(document: Document, file: SuiteFile, known: Mapping[str, Vo
             raise document.error(f"no category called {name!r}; {remedy}", *place)
 
 
-def check_metrics(document: Document, bounds: Mapping[str, Bound], *place: str | int) -> None:
+def check_metrics(document: Document, bounds: Mapping[str, Entry], profile: Profile | None, *place: str | int) -> None:
+    """Thresholds stand on what is measured, and are numbers; alarms are severities, and the whole suite's."""
+    added = profile.added if profile else MODELLED
+    known = {*METRICS, *BESIDE, *added}
     for name, bound in bounds.items():
-        if name not in METRICS:
-            raise document.error(f"no metric called {name!r}; {nearest(name, METRICS)}", *place, name)
+        if name in ALARMS:
+            check_alarm(document, bound, *place, name)
+            continue
+        if name not in known and not (profile is None and "." in name):  # one's own metrics have a dot in their names
+            if profile and name in MODELLED:
+                remedy = f"name a model for it under `models: {name}:`"
+                raise document.error(f"profile {profile.name} does not measure it; {remedy}", *place, name)
+            raise document.error(f"no metric called {name!r}; {nearest(name, {*known, *ALARMS})}", *place, name)
+        if isinstance(bound, str | bool):
+            raise document.error(f"should be a valid number, or fail and warn (found {bound!r:.60})", *place, name)
         if isinstance(bound, float) and not 0 <= bound <= 1:
             raise document.error(f"{bound} is no calibrated score; thresholds lie in [0, 1]", *place, name)
         fail, warn = (bound.fail, bound.warn) if isinstance(bound, ThresholdEntry) else (None, None)
         if fail is not None and warn is not None and warn < fail:
             raise document.error(f"warn {warn} is below fail {fail}; swap them", *place, name)
+
+
+def check_alarm(document: Document, entry: Entry, *place: str | int) -> None:
+    """An alarm is raised or not, by all pictures together."""
+    if place[0] == "cases":
+        raise document.error("is judged over all pictures of a suite; write it under the suite's `thresholds`", *place)
+    if isinstance(entry, str) and entry not in SEVERITIES:
+        raise document.error(f"no severity called {entry!r}; {nearest(entry, SEVERITIES)}", *place)
+    if not isinstance(entry, str | bool):
+        raise document.error("is an alarm and no score; say fail, warn or off", *place)
 
 
 def check_fit(document: Document, subject: Subject, profile: Profile) -> None:
@@ -240,12 +267,20 @@ def read_subject(document: Document, entry: SubjectEntry, folder: Path) -> Subje
     )
 
 
-def read_thresholds(bounds: Mapping[str, Bound]) -> dict[str, Threshold]:
-    """A number alone means fail."""
+def read_thresholds(bounds: Mapping[str, Entry]) -> dict[str, Threshold]:
+    """A number alone means fail; alarms are read by themselves."""
     return {
         name: Threshold(bound.fail, bound.warn) if isinstance(bound, ThresholdEntry) else Threshold(fail=bound)
         for name, bound in bounds.items()
+        if not isinstance(bound, str | bool)
     }
+
+
+def read_alarms(file: SuiteFile) -> dict[str, str]:
+    """What the suite says of alarms; drift costs pictures, so it is looked for only where the suite asks."""
+    said = {name: entry for name, entry in file.thresholds.items() if isinstance(entry, str | bool)}
+    given = {name: entry if isinstance(entry, str) else "warn" if entry else "off" for name, entry in said.items()}
+    return {**({"drift": "warn"} if file.drift else {}), **given}
 
 
 def read_cases(

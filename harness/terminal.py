@@ -71,16 +71,19 @@ def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
 
 COLUMNS = ("#", "provider", "quality", "clip", "features", "ssim", "versus", "pictures")
 EXPENDABLE = ("ssim", "clip", "features", "pictures", "versus")
-"""What a narrow terminal goes without, in this order."""
+"""What a narrow terminal goes without, in this order; before them the metrics that stand in no suite by themselves."""
 
 
 def leaderboard_table(rows: Sequence[Mapping[str, Any]], width: int = 100) -> str:
     """One suite's leaderboard (records of `results.json`) within `width` columns."""
     rival = next((row["provider"] for row in rows if row["gate"]), None)
     titles = {"versus": f"vs {clean(rival, 24)}" if rival else "versus"}
-    lines = [{name: titles.get(name, name) for name in COLUMNS}, *(_line(row, rival) for row in rows)]
-    kept = list(COLUMNS) if rival and len(rows) > 1 else [name for name in COLUMNS if name != "versus"]
-    for name in (None, *EXPENDABLE):
+    added = added_metrics(rows)
+    place = COLUMNS.index(METRICS[-1]) + 1
+    columns = [*COLUMNS[:place], *added, *COLUMNS[place:]]
+    lines = [{name: titles.get(name, clean(name, 24)) for name in columns}, *(_line(row, rival, added) for row in rows)]
+    kept = columns if rival and len(rows) > 1 else [name for name in columns if name != "versus"]
+    for name in (None, *reversed(added), *EXPENDABLE):
         kept = [column for column in kept if column != name]
         text = table([[line[column] for column in kept] for line in lines])
         if max(map(cells, text)) <= width:
@@ -88,11 +91,17 @@ def leaderboard_table(rows: Sequence[Mapping[str, Any]], width: int = 100) -> st
     return "\n".join(clip_cells(line, width) for line in text)
 
 
-def _line(row: Mapping[str, Any], rival: str | None) -> dict[str, str]:
+def added_metrics(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The metrics that some row has a value of, beside those of every suite."""
+    return list(dict.fromkeys(name for row in rows for name, found in row.get("added", {}).items() if found))
+
+
+def _line(row: Mapping[str, Any], rival: str | None, added: Sequence[str]) -> dict[str, str]:
     name = clean(row["provider"], 40) + (" (gate)" if row["gate"] else "") + (" (emulated)" if row["emulated"] else "")
     scored = row.get("quality") is not None
     gap = row.get("versus", {}).get(rival)
-    line = {metric: f"{row[metric]['mean']:.2f}" if row.get(metric) else "-" for metric in METRICS}
+    found = {**row.get("added", {}), **{metric: row.get(metric) for metric in METRICS}}
+    line = {name: f"{found[name]['mean']:.2f}" if found.get(name) else "-" for name in (*METRICS, *added)}
     outcomes = row.get("outcomes", {})
     lost = [f"{count} {outcome}" for outcome, count in sorted(outcomes.items()) if outcome != "ok"]
     return {
@@ -120,7 +129,8 @@ def summary_text(results: Mapping[str, Any], width: int = 100, report: Path | No
     lines: list[str] = []
     for suite in dict.fromkeys(row["suite"] for row in results["leaderboard"]):
         rows = [row for row in results["leaderboard"] if row["suite"] == suite]
-        lines += [clean(suite), leaderboard_table(rows, width), ""]
+        sets = next((item.get("sets") for item in results.get("suites", ()) if item.get("name") == suite), None)
+        lines += [clean(suite), leaderboard_table(rows, width), *sets_lines(sets or {}), ""]
     lines += [round_text(number, item) for number, item in enumerate(results.get("rounds", ()), 1)]
     engine = results.get("engine", {})
     facts = f"{engine.get('images_generated', 0)} drawn, {engine.get('images_cached', 0)} from the store"
@@ -134,6 +144,16 @@ def summary_text(results: Mapping[str, Any], width: int = 100, report: Path | No
     if report is not None:
         lines.append(f"report:  {report}")
     return "\n".join(lines)
+
+
+def sets_lines(sets: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
+    """What each gate provider's pictures say together, an alarm marked; nothing of what was not judged."""
+    return [
+        f"  {'! ' if found.get('alarm') else ''}{clean(provider, 40)}, {name}: {clean(found.get('sentence', ''))}"
+        for provider, group in sets.items()
+        for name, found in group.items()
+        if found.get("alarm") or found.get("judged") or name == "drift"
+    ]
 
 
 def cost_text(engine: Mapping[str, Any]) -> str:
@@ -252,7 +272,7 @@ def _worst_sample(result: CaseResult, image_path: Callable[[str], Path]) -> list
 
 def what_to_do(suite: Suite, case: Case | None, verdict: Verdict, result: CaseResult | None) -> list[str]:
     """Advice in words, for errors by outcome and for failures by metric."""
-    from harness.feedback import ADVICE
+    from harness.feedback import advice_for
 
     if result and result.outcome is not Outcome.OK:
         return [OUTCOME_ADVICE[result.outcome.value]]
@@ -261,11 +281,11 @@ def what_to_do(suite: Suite, case: Case | None, verdict: Verdict, result: CaseRe
     if verdict.decision is Decision.INCONCLUSIVE:
         return ["more seeds decide it: --samples with twice the number"]
     short = []
-    for name in METRICS:
+    for name in suite.metrics(case):
         bound = suite.threshold(case, name).fail
         if bound is not None and name in verdict.scores and verdict.scores[name].mean < bound:
             short.append(name)
-    advice = [ADVICE[name][1] for name in short if name != "quality" or len(short) == 1]
+    advice = [advice_for(name)[1] for name in short if name != "quality" or len(short) == 1]
     return [*advice, "or let `--retrain 2` try it"] if short and verdict.decision is Decision.FAIL else advice
 
 

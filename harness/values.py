@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 METRICS: tuple[str, ...] = ("quality", "clip", "features", "ssim")
-"""The metrics that may carry thresholds and weights, the primary one first."""
+"""The metrics of every suite, the primary one first; the others of them carry the weights."""
+
+BESIDE: tuple[str, ...] = ("prompt", "technical")
+"""Found in every picture beside them; a threshold on one is judged like any other."""
+
+ALARMS: Mapping[str, str] = {"copy": "warn", "diversity": "warn", "drift": "off"}
+"""What is asked of a provider's pictures together, and how much an alarm means where a suite says nothing."""
 
 
 class Outcome(StrEnum):
@@ -138,6 +144,7 @@ class Suite:
     on_inconclusive: str = "warn"  # or "fail": exit code 11
     negative: str = ""
     vocabulary: Mapping[str, Vocabulary] = field(default_factory=dict)  # what the suite adds to the profile's
+    alarms: Mapping[str, str] = field(default_factory=dict)  # of ALARMS, to fail, warn or off
 
     def seeds(self, samples: int | None = None, offset: int = 0) -> tuple[int, ...]:
         """The seeds of every case, those of the first look by themselves; a promotion's offset nobody has seen."""
@@ -151,6 +158,14 @@ class Suite:
         """The case's own bound where it has one, else the suite's."""
         own = case.thresholds.get(metric) if case else None
         return own or self.thresholds.get(metric, Threshold())
+
+    def metrics(self, case: Case | None = None) -> tuple[str, ...]:
+        """Those of every suite, then whatever else has a threshold here."""
+        return tuple(dict.fromkeys([*METRICS, *self.thresholds, *(case.thresholds if case else ())]))
+
+    def alarm(self, name: str) -> str:
+        """What an alarm over the pictures together means: fail, warn or off."""
+        return self.alarms.get(name, ALARMS[name])
 
 
 @dataclass(frozen=True)
@@ -211,6 +226,17 @@ class Score:
     raw: float | None = None  # under the plain definition
     reason: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)  # plain JSON, per trait say
+
+
+@dataclass(frozen=True)
+class SetScore:
+    """What one provider's pictures of a suite say together, where no single picture could."""
+
+    metric: str  # copy, diversity, drift, aesthetics
+    sentence: str  # for people: what was found and what to do, or why it was not judged
+    alarm: bool = False
+    judged: bool = True
+    details: Mapping[str, Any] = field(default_factory=dict)  # the figures, plain JSON
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from harness.adaptive import next_draws, saved_text
 from harness.engine.context import ImproveContext, ImproveResult, Listener, Progress, ScorerLike
-from harness.engine.gates import Control, check_controls, hold_baseline, judge_provider, lora_of, plan_controls
+from harness.engine.gates import check_controls, hold_baseline, judge_provider, lora_of
 from harness.engine.plan import Step, build_plan, plan_step
 from harness.engine.record import keep_references, notes_of, recipes, versions
+from harness.engine.setlevel import Beside, Sets, measure_sets, plan_beside
 from harness.engine.spending import spending_record
 from harness.engine.workshop import OpenProvider, Workshop
 from harness.errors import EngineError, HarnessError
@@ -72,7 +73,8 @@ class Run:
         self._queue: list[Job] = []
         self._steps: dict[Job, Step] = {}
         self._results: dict[Job, CaseResult | HarnessError] = {}
-        self._controls: dict[Group, list[Control]] = {}
+        self._beside: dict[Group, Beside] = {}
+        self._sets: dict[Group, Sets] = {}
         self._verdicts: dict[Group, dict[Job, Verdict]] = {}
         self._attempts: dict[Job, tuple[Verdict, ...]] = {}
         self._gates: dict[Group, Verdict] = {}
@@ -240,11 +242,11 @@ class Run:
         self._steps.update({step.job: step for step in steps})
         keys = [request.key for step in steps for request in step.requests]
         self._journal.append({"event": "plan", "profile": self.profile.name, "started": self.started, "requests": keys})
-        controls: list[Control] = []
+        beside: list[Step] = []
         for group in self._gate_groups(jobs):
-            self._controls[group] = plan_controls(self._workshop, self._group_steps(group))
-            controls += self._controls[group]
-        self._workshop.make(steps, self._done, [control.off for control in controls])
+            self._beside[group] = plan_beside(self._workshop, self._group_steps(group))
+            beside += self._beside[group].steps
+        self._workshop.make(steps, self._done, beside)
 
     def _done(self, step: Step, result: CaseResult | HarnessError) -> None:
         with self._changed:
@@ -342,10 +344,10 @@ class Run:
             for each in old
             for step in self._workshop.trial(each.suite, [each.case], group[1], each.seeds, promoted)
         ]
-        controls = plan_controls(self._workshop, steps, promoted)
-        results = self._workshop.evaluate(steps, [control.off for control in controls])
+        beside = plan_beside(self._workshop, steps, promoted)
+        results = self._workshop.evaluate(steps, beside.steps)
         with self._changed:
-            self._promoted[group], self._controls[group] = promoted, controls
+            self._promoted[group], self._beside[group] = promoted, beside
             self._verdicts.pop(group, None)
             for step, result in zip(steps, results, strict=True):
                 self._steps[step.job], self._results[step.job] = step, result
@@ -393,13 +395,15 @@ class Run:
 
     def _judge_gate(self, group: Group) -> Verdict:
         path, provider = group
-        workshop, steps = self._workshop, self._group_steps(group)
+        workshop, steps, beside = self._workshop, self._group_steps(group), self._beside.get(group, Beside())
         if not steps:
             raise EngineError(f"{path}: no case of gate provider {provider!r} was submitted, so it cannot be judged")
         with self._judging, workshop.scoring.lock:
-            applied = check_controls(workshop, self._controls.get(group, ()), steps[0], self._promoted.get(group))
-            results = self._by_provider(path)
-            return judge_provider(workshop, self._suites[path], provider, results, applied, self._lora(group))
+            applied = check_controls(workshop, beside.controls, steps[0], self._promoted.get(group))
+            suite, results = self._suites[path], self._by_provider(path)
+            with workshop.timed("score"):
+                sets = self._sets[group] = measure_sets(workshop, suite, provider, results, beside.strangers)
+            return judge_provider(workshop, suite, provider, results, applied, self._lora(group), sets)
 
     def _feedback(self, group: Group, verdicts: Mapping[Job, Verdict], gate: Verdict) -> Any:
         from harness.feedback import feedback
@@ -425,6 +429,7 @@ class Run:
         steps = [step for job, step in self._steps.items() if job.path == path]
         scored = any(result.scored for group in results.values() for result in group)
         scorer = self._workshop.scoring.scorer(suite) if scored else None
+        sets = {provider: found for (of_suite, provider), found in self._sets.items() if of_suite == path}
         return SuiteRun(
             suite,
             results,

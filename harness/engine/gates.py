@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness.engine.plan import Step, plan_step
 from harness.engine.workshop import Workshop
 from harness.errors import HarnessError, LoraError
-from harness.values import CaseResult, Complaint, Decision, Job, Lora, Suite, Verdict, sample_from
+from harness.values import CaseResult, Complaint, Decision, Job, Lora, SetScore, Suite, Verdict, sample_from
 
 if TYPE_CHECKING:
     from harness.metrics import Applied
@@ -79,6 +79,7 @@ def judge_provider(
     results: Mapping[str, Sequence[CaseResult]],
     applied: Applied | None,
     lora: Lora | None,
+    sets: Mapping[str, SetScore] | None = None,
 ) -> Verdict:
     """The gate's verdict from everything the run has."""
     from harness.judge import judge_gate
@@ -97,6 +98,7 @@ def judge_provider(
         applied=applied,
         calibration=calibration,
         evidence=evidence,
+        sets=sets,
     )
 
 

@@ -44,6 +44,11 @@ def recipes(steps: Sequence[Step]) -> dict[str, dict[str, Any]]:
     return {provider: shared_recipe(requests) for provider, requests in gathered.items()}
 
 
+def scorer_record(scorer: ScorerLike) -> dict[str, Any]:
+    """What decides a score; by name where the scorer tells its parts."""
+    return {"identity": scorer.identity, **getattr(scorer, "parts", {})}
+
+
 def keep_references(store: Store, scorer: ScorerLike) -> dict[str, list[str]]:
     """The reference pictures, put into the store so that the report can show them."""
     references = getattr(scorer, "references", None)

@@ -47,8 +47,7 @@ def estimate_text(shares: Sequence[Share], budget: Budget) -> str:
     ]
     total = sum(share.usd for share in shares)
     words = f"{sum(share.pictures for share in shares)} pictures to buy, about ${total:.2f}: {', '.join(parts)}"
-    if all(share.emulated for share in shares):
-        return f"{words} (emulated: nothing is billed)"
+    words += " (emulated: nothing is billed)" if all(share.emulated for share in shares) else ""
     if budget.usd is not None and any(share.price_usd is None for share in shares):
         words += "; what has no price is not bought under --budget"
     if budget.usd is not None and total > budget.usd:

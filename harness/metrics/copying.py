@@ -9,7 +9,7 @@ quality 50 reach 0.90; of 650 other pictures of seven people one was called a co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -52,6 +52,7 @@ class Copies:
     found: tuple[tuple[int, Nearest], ...]  # (place in the pictures looked at, what it copies), the likest first
     nearest: Nearest | None  # of all pictures, copied or not
     normal: float | None  # the likest held-out picture's correlation; None: not looked at
+    looked: int | None = None  # at so many of the pictures, those nearest to the training set; None: at all
 
     @property
     def share(self) -> float:
@@ -76,12 +77,18 @@ class Copies:
         if self.nearest is None:
             return "no picture was held against the training pictures"
         if not self.found:
-            return f"none of {self.pictures} pictures copies a training picture (likest: {self.nearest.lines:.2f})"
+            told = f"none of {self.pictures} pictures copies a training picture (likest: {self.nearest.lines:.2f})"
+            return told + self._part
         worst = self.found[0][1]
         how = f" ({worst.how})" if worst.how else ""
         remedy = "the LoRA has memorised its set: fewer steps, a lower rank or more pictures" if self.alarm else ""
         told = f"{len(self.found)} of {self.pictures} pictures copy a training picture, {worst.name}{how} most of all"
-        return f"{told}; {remedy or 'look at them: so few can be chance'}"
+        return f"{told}{self._part}; {remedy or 'look at them: so few can be chance'}"
+
+    @property
+    def _part(self) -> str:
+        """Whether only some of the pictures were looked at, in words."""
+        return "" if self.looked is None else f", {self.looked} of them looked at, those nearest to the training set"
 
 
 class TrainSet:
@@ -158,6 +165,12 @@ def find_copies(pictures: Sequence[bytes], train: TrainSet, vectors: Floats | No
     """
     rows = list(vectors) if vectors is not None else [None] * len(pictures)
     each = [train.nearest(open_picture(data), vector) for data, vector in zip(pictures, rows, strict=True)]
-    ranked = sorted(enumerate(each), key=lambda item: -item[1].lines)
+    return gather_copies(dict(enumerate(each)), len(each), train.normal)
+
+
+def gather_copies(each: Mapping[int, Nearest], pictures: int, normal: float | None) -> Copies:
+    """A set of `pictures` from what is known of some, by their places; the others count as no copies."""
+    ranked = sorted(each.items(), key=lambda item: -item[1].lines)
     found = tuple((place, nearest) for place, nearest in ranked if nearest.copied)
-    return Copies(len(each), found, ranked[0][1] if ranked else None, train.normal)
+    looked = len(each) if len(each) < pictures else None
+    return Copies(pictures, found, ranked[0][1] if ranked else None, normal, looked)

@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.calibrate import Calibration, Floats, calibration_from
 from harness.errors import ReferencesError
 from harness.metrics import METRICS, Ground, Look
 from harness.metrics.applied import Applied, check_applied
 from harness.metrics.clip import clip_separation, crowd_similarity, self_similarity
+from harness.metrics.copying import TrainSet
+from harness.metrics.drift import Drift, measure_drift
 from harness.metrics.embed import Embedder, Embeddings, open_picture
 from harness.metrics.evidence import Evidence, gather_evidence
 from harness.metrics.extras import Bench, Extra, make_extras
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 VERSION = 1  # of every formula in this package and in calibrate.py: raise it, and stored scores are computed anew
 LIBRARIES = ("transformers", "pillow", "scipy")  # the preprocessing is part of the measurement
+DTYPE = "float32"  # in which `harness.models` loads CLIP, whatever the profile draws in
 
 
 class Scorer:
@@ -61,6 +64,25 @@ class Scorer:
         """A hash of everything that decides a score but the picture and the case's `expect`."""
         added = {extra.name: extra.identity for extra in self.extras}
         return digest([self._ground_identity, dict(self.suite.weights), *([added] if added else [])])
+
+    @cached_property
+    def parts(self) -> dict[str, Any]:
+        """What `identity` is made of, by name, so that a baseline is refused by the name of what differs."""
+        traits = self.suite.subject.traits
+        return {
+            "version": VERSION,
+            "clip": self._clip,
+            "dtype": DTYPE,
+            "libraries": self._libraries,
+            "references_train": set_hash(self.references.train),
+            "references_held_out": set_hash(self.references.held_out),
+            "impostors": set_hash(self.impostors),
+            "vocabulary": digest(to_record(self.vocabulary)),
+            "traits": "auto" if traits is None else digest(dict(traits)),
+            "size": list(self.profile.size),
+            "weights": dict(self.suite.weights),
+            **{f"metrics.{extra.name}": extra.identity for extra in self.extras},
+        }
 
     @cached_property
     def _ground_identity(self) -> str:
@@ -225,6 +247,22 @@ class Scorer:
             metadata=metadata,
             references=set_hash(self.references.train),
         )
+
+    def train_set(self) -> TrainSet | None:
+        """The pictures that must not be drawn again, ready to be compared with; None where none is for training."""
+        return self._train_set
+
+    @cached_property
+    def _train_set(self) -> TrainSet | None:
+        train, held_out = self.references.train, self.references.held_out
+        if not train:
+            return None
+        return TrainSet(train, self._vectors(train), held_out, self._vectors(held_out) if held_out else None)
+
+    def drift(self, pairs: Mapping[str, tuple[Sequence[bytes], Sequence[bytes]]]) -> Drift | None:
+        """What the LoRA does to others: prompt to its pictures with it and without it, encoded, seed by seed."""
+        vectors = {prompt: (self.embed(on), self.embed(off)) for prompt, (on, off) in pairs.items() if on}
+        return measure_drift(vectors, self._vectors(self.references.gallery), self.calibration().clip)
 
     def _score(self, case: Case, data: bytes, vector: Floats) -> dict[str, Score]:
         picture = open_picture(data)

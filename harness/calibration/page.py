@@ -1,0 +1,119 @@
+"""A calibration for terminals and browsers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any
+
+from harness import __version__
+from harness.calibration.plots import BOTTOM, HEIGHT, LEFT, RIGHT, ROC_SIDE, TOP, WIDTH, draw_finding
+from harness.calibration.populations import Report
+from harness.values import Interval
+
+MANY = 99.0  # a d' beyond it says no more
+
+
+def report_text(report: Report) -> str:
+    """A calibration for the terminal."""
+    return "\n".join(report_lines(report))
+
+
+def report_lines(report: Report) -> Iterator[str]:
+    known = report.calibration
+    genuine, impostors = known.clip.n_genuine, known.clip.n_impostor
+    yield f"{report.suite}: {report.subject}, {genuine} held-out references against {impostors} impostors"
+    yield ""
+    yield f"{'score':10}{'genuine':>15}{'impostors':>15}  {'d-prime':18}{'EER':18}{'AUC':>6}{'fail':>7}{'warn':>7}"
+    for finding in report.findings:
+        yield finding_line(finding)
+    yield from notes(report)
+    yield ""
+    yield f"{'trait':14}{'value':18}{'weight':>7}{'read':>7}{'reach':>7}"
+    for trait in known.measures:
+        yield f"{trait.category:14}{trait.value:18}{trait.weight:7.2f}{trait.accuracy:7.0%}{trait.reach:7.2f}" + (
+            f"  {trait.reason}" if trait.reason else ""
+        )
+    yield ""
+    yield verdict(report)
+
+
+def finding_line(finding: Any) -> str:
+    found, wanted = finding.separation, finding.suggested
+    genuine = f"{found.genuine:.2f} ± {found.genuine_sd:.2f}"
+    impostor = f"{found.impostor:.2f} ± {found.impostor_sd:.2f}"
+    bounds = f"{wanted.fail:7.2f}{wanted.warn:7.2f}" if wanted else f"{'-':>7}{'-':>7}"
+    d_prime, eer = spread(finding.d_prime, "{:.1f}"), spread(finding.eer, "{:.0%}")
+    return f"{finding.metric:10}{genuine:>15}{impostor:>15}  {d_prime:18}{eer:18}{finding.auc:6.3f}{bounds}"
+
+
+def notes(report: Report) -> Iterator[str]:
+    """What the table leaves out."""
+    for side in report.sides:
+        if side.reason:
+            yield f"{side.metric}: {side.reason}"
+    for finding in report.findings:
+        if finding.reason:
+            yield f"{finding.metric}: {finding.reason}; no threshold follows from the references"
+        elif finding.suggested and not finding.suggested.apart:
+            share = finding.suggested.accepted
+            told = (
+                f"{finding.metric}: the crowds overlap; at {finding.suggested.fail:.2f} {share:.0%} of impostors pass"
+            )
+            yield told if finding.metric in report.suggested else f"{told}, so it is no gate by itself"
+
+
+def spread(interval: Interval, form: str) -> str:
+    """A figure with its interval."""
+    low, high = interval.low or 0.0, interval.high or 0.0
+    value, low, high = (min(MANY, number) for number in (interval.mean, low, high))
+    return f"{form.format(value)} ({form.format(low)} to {form.format(high)})"
+
+
+def verdict(report: Report) -> str:
+    """One sentence."""
+    if report.refusal:
+        return f"refuses to gate: {report.refusal}"
+    kept = f"{report.false_alarm:.0%} of genuine pictures"
+    return f"can gate; warn refuses {kept} (Student's t), fail lies half-way from there to what impostors reach"
+
+
+def report_page(report: Report) -> str:
+    """A calibration as one HTML file: no network, no script, every string escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+    environment = Environment(
+        loader=PackageLoader("harness.calibration", "templates"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = read_style()
+    sides = {side.metric: side for side in report.sides}
+    drawn = [(finding, draw_finding(sides[finding.metric], finding)) for finding in report.findings]
+    return environment.get_template("page.html").render(
+        report=report,
+        drawn=drawn,
+        notes=list(notes(report)),
+        says=verdict(report),
+        spread=spread,
+        box={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM},
+        side=ROC_SIDE,
+        style=style,
+        policy=style_policy(style),
+        version=__version__,
+    )
+
+
+def read_style() -> str:
+    """The style sheet of pages with plots; \\r would change its hash between systems."""
+    sheet = files("harness.calibration") / "templates" / "style.css"
+    return sheet.read_text(encoding="utf-8").replace("\r\n", "\n")
+
+
+def style_policy(style: str) -> str:
+    """The content security policy: this style sheet and nothing else."""
+    from harness.report.page import content_hash
+
+    return f"default-src 'none'; style-src 'sha256-{content_hash(style)}'; base-uri 'none'; form-action 'none'"

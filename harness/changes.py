@@ -1,0 +1,192 @@
+"""Two sets of scores of the same cases and seeds, side by side: what regressed, improved, stayed, or cannot be told.
+
+    proven lower, and by `margin` or more    regressed
+    proven higher, and by `margin` or more   improved
+    proven to lie within +-`margin`          unchanged
+    otherwise                                inconclusive
+
+Always now minus before, paired by case and seed. `quality` is clustered by case and decides by its interval; metrics,
+traits and single cases are families, in which a difference counts as proven at Holm's level.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from scipy.special import stdtr
+
+from harness import stats
+from harness.leaderboard import trait_values
+from harness.stats import Pair
+from harness.values import METRICS, CaseResult, Interval
+
+REGRESSED, IMPROVED, UNCHANGED, INCONCLUSIVE = "regressed", "improved", "unchanged", "inconclusive"
+PRIMARY = METRICS[0]
+Values = Mapping[str, Mapping[Pair, float]]
+"""Metric (or trait) to its values by (case, seed)."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What became of one thing."""
+
+    word: str
+    gap: Interval  # now minus before; `n` counts cases, for one case its seeds
+    before: float  # means over the pictures that both sides have
+    after: float
+    p: float = 1.0  # two-sided, of no difference; Holm's in a family
+
+    def to_record(self) -> dict[str, Any]:
+        bounds = {"diff": self.gap.mean, "low": self.gap.low, "high": self.gap.high, "n": self.gap.n}
+        return {"verdict": self.word, "before": self.before, "after": self.after, **bounds, "p": self.p}
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Everything that two sets of scores say about each other."""
+
+    margin: float
+    pairs: int = 0  # pictures that both sides have
+    quality: Change | None = None  # None: not one
+    metrics: Mapping[str, Change] = field(default_factory=dict)  # but quality
+    traits: Mapping[str, Change] = field(default_factory=dict)
+    cases: Mapping[str, Change] = field(default_factory=dict)  # of quality, the worst first
+
+    @property
+    def word(self) -> str:
+        return self.quality.word if self.quality else INCONCLUSIVE
+
+    def to_record(self) -> dict[str, Any]:
+        return {
+            "verdict": self.word,
+            "margin": self.margin,
+            "pairs": self.pairs,
+            "quality": self.quality.to_record() if self.quality else None,
+            "metrics": {name: change.to_record() for name, change in self.metrics.items()},
+            "traits": {name: change.to_record() for name, change in self.traits.items()},
+            "cases": [{"case": name, **change.to_record()} for name, change in self.cases.items()],
+        }
+
+
+def compare_scores(
+    now: Values, before: Values, margin: float, level: float = stats.LEVEL, traits: tuple[Values, Values] = ({}, {})
+) -> Changes:
+    """All changes; `traits` are the same two sides' values by category."""
+    ours, theirs = now.get(PRIMARY, {}), before.get(PRIMARY, {})
+    groups = stats.differences(ours, theirs)
+    if not groups:
+        return Changes(margin)
+    gap = stats.clustered(groups, level)
+    return Changes(
+        margin,
+        sum(map(len, groups.values())),
+        make_change(gap, ours, theirs, margin, p_differs(gap, level)),
+        compare_family({name: now[name] for name in now if name != PRIMARY}, before, margin, level),
+        compare_family(*traits, margin, level),
+        compare_cases(ours, theirs, margin, level),
+    )
+
+
+def compare_family(now: Values, before: Values, margin: float, level: float = stats.LEVEL) -> dict[str, Change]:
+    """Every metric that both sides have, clustered by case, with Holm's correction over all of them."""
+    groups = {name: stats.differences(now[name], before[name]) for name in now if name in before}
+    gaps = {name: stats.clustered(group, level) for name, group in groups.items() if group}
+    ps = stats.holm([p_differs(gap, level) for gap in gaps.values()])
+    return {
+        name: make_change(gap, now[name], before[name], margin, p, p < 1 - level)
+        for (name, gap), p in zip(gaps.items(), ps, strict=True)
+    }
+
+
+def compare_cases(
+    now: Mapping[Pair, float], before: Mapping[Pair, float], margin: float, level: float = stats.LEVEL
+) -> dict[str, Change]:
+    """Each case by its seeds, the worst first; three seeds say too little of their spread, so all cases share it."""
+    groups = stats.differences(now, before)
+    sd, df = stats.pooled_sd(list(groups.values()))
+    gaps = {case: stats.pooled_interval(values, sd, df, level) for case, values in groups.items()}
+    ps = stats.holm([p_pooled(gap, sd, df) for gap in gaps.values()])
+    found = {
+        str(case): make_change(gap, of_case(now, case), of_case(before, case), margin, p, p < 1 - level)
+        for (case, gap), p in zip(gaps.items(), ps, strict=True)
+    }
+    return dict(sorted(found.items(), key=lambda item: item[1].gap.mean))
+
+
+def judge_change(gap: Interval, margin: float, proven: bool | None = None) -> str:
+    """One of the four words.
+
+    Args:
+        proven: what a correction for many tests says of "it differs", in place of the interval.
+    """
+    if gap.low is None or gap.high is None:
+        return INCONCLUSIVE if gap.mean else UNCHANGED  # not the least difference: the same pictures
+    differs = (gap.low > 0 or gap.high < 0) if proven is None else proven
+    if differs and abs(gap.mean) >= margin:
+        return IMPROVED if gap.mean > 0 else REGRESSED
+    return UNCHANGED if gap.low >= -margin and gap.high <= margin else INCONCLUSIVE
+
+
+def make_change(
+    gap: Interval,
+    now: Mapping[Pair, float],
+    before: Mapping[Pair, float],
+    margin: float,
+    p: float,
+    proven: bool | None = None,
+) -> Change:
+    shared = now.keys() & before.keys()
+    old, new = (case_mean({pair: side[pair] for pair in shared}) for side in (before, now))
+    return Change(judge_change(gap, margin, proven), gap, old, new, p)
+
+
+# --- small things -------------------------------------------------------------------------------------------------
+
+
+def values_by_metric(results: Sequence[CaseResult]) -> dict[str, dict[Pair, float]]:
+    """Every metric that found a value in a picture."""
+    found: dict[str, dict[Pair, float]] = {}
+    for result in results:
+        for sample in result.scored:
+            for name, score in sample.scores.items():
+                if score.value is not None:
+                    found.setdefault(name, {})[result.job.case, sample.seed] = score.value
+    return found
+
+
+def compare_results(
+    now: Sequence[CaseResult], before: Sequence[CaseResult], margin: float, level: float = stats.LEVEL
+) -> Changes:
+    """Two providers' results, or one's at two times."""
+    sides = (values_by_metric(now), values_by_metric(before))
+    return compare_scores(*sides, margin, level, (trait_values(now), trait_values(before)))
+
+
+def case_mean(values: Mapping[Pair, float]) -> float:
+    """The mean over cases of their means."""
+    groups: dict[Hashable, list[float]] = {}
+    for (case, _), value in values.items():
+        groups.setdefault(case, []).append(value)
+    means = stats.cluster_means(groups)
+    return math.fsum(means) / len(means)
+
+
+def of_case(values: Mapping[Pair, float], case: Hashable) -> dict[Pair, float]:
+    return {pair: value for pair, value in values.items() if pair[0] == case}
+
+
+def p_differs(gap: Interval, level: float = stats.LEVEL) -> float:
+    """Two-sided p of "the mean is 0", from a t interval of `n` clusters."""
+    return min(1.0, 2 * min(stats.p_below(gap, 0.0, level), stats.p_above(gap, 0.0, level)))
+
+
+def p_pooled(gap: Interval, sd: float, df: int) -> float:
+    """The same for one case, whose spread is that of all."""
+    if df < 1:
+        return 1.0
+    if sd == 0:
+        return 0.0 if gap.mean else 1.0
+    return float(2 * stdtr(df, -abs(gap.mean) / (sd / math.sqrt(gap.n))))
