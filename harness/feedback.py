@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from harness.leaderboard import Results, interval_of, scores_of, values_of
+from harness.leaderboard import BASE, Results, interval_of, scores_of, values_of
+from harness.remedies import Facts, Recommendation, find_problems
 from harness.stats import Pair, clustered, differences, max_of_k
-from harness.values import CaseResult, Decision, Interval, Job, Outcome, Suite, Trait, Verdict, to_record
+from harness.values import CaseResult, Decision, Interval, Job, Outcome, SetScore, Suite, Trait, Verdict, to_record
+
+if TYPE_CHECKING:
+    from harness.references import Reading
 
 GOOD = 0.6  # the band "good" begins here; what a trait is held against when the suite sets no bound for features
 PRIORITIES = ("high", "medium", "low")
@@ -40,15 +44,6 @@ class Shortfall:
 
 
 @dataclass(frozen=True)
-class Recommendation:
-    """One thing to do."""
-
-    area: str  # training, data, strength, rendering, prompt, provider, evaluation, competition
-    message: str
-    priority: str  # high, medium or low
-
-
-@dataclass(frozen=True)
 class Feedback:
     """How a suite's gate provider stands, and what would mend it."""
 
@@ -64,6 +59,7 @@ class Feedback:
     cases: tuple[Shortfall, ...] = ()
     recommendations: tuple[Recommendation, ...] = ()
     cause: str = ""  # a diagnosed fault; mend it before training anything
+    intervals: Mapping[str, Interval | None] = field(default_factory=dict)  # of the three scores above, by their names
 
     def to_record(self) -> dict[str, Any]:
         """Plain JSON, with each shortfall's gap written out."""
@@ -82,6 +78,8 @@ def feedback(
     *,
     gate: Verdict | None = None,
     provider: str | None = None,
+    sets: Mapping[str, SetScore] | None = None,
+    readings: Sequence[Reading] = (),
 ) -> Feedback:
     """The feedback of one gate provider.
 
@@ -92,6 +90,8 @@ def feedback(
         traits: the subject's, to name what a lagging category should show.
         gate: the suite's verdict on the provider, when there is one.
         provider: which; the suite's first gate provider that has results.
+        sets: what its pictures of open cases say together, by metric.
+        readings: every category of the vocabulary as the training pictures show it.
     """
     open_cases = {case.id for case in suite.cases if case.split == "open"}
     results = {name: [item for item in items if item.job.case in open_cases] for name, items in results.items()}
@@ -105,6 +105,8 @@ def feedback(
     every = [gate, *judged.values()] if gate else list(judged.values())
     bad = any(item.decision in (Decision.FAIL, Decision.ERROR) for item in every)
     cause = next((item.cause for item in every if item.cause), "")
+    base = next((results[other] for other in BASE if results.get(other)), ())
+    facts = facts_of(short, own, base, gate, sets or {}, readings)
     return Feedback(
         suite=suite.name,
         provider=name,
@@ -116,23 +118,74 @@ def feedback(
         metrics=short[0],
         traits=short[1],
         cases=short[2],
-        recommendations=recommend(*short, cause, own, rival, gap, every),
+        recommendations=recommend(*short, cause, facts, rival, gap, every),
         cause=cause,
+        intervals={"lora_score": quality, "competitor_score": rival_quality, "score_gap": gap},
+    )
+
+
+def facts_of(
+    short: Sequence[Sequence[Shortfall]],
+    own: Sequence[CaseResult],
+    base: Sequence[CaseResult],
+    gate: Verdict | None,
+    sets: Mapping[str, SetScore],
+    readings: Sequence[Reading],
+) -> Facts:
+    """What the problems of LoRA practice are told from; only what is sure counts as low.
+
+    Args:
+        short: metrics and traits below their bounds.
+    """
+    low, lagging = ([item for item in group if item.certain and item.score] for group in short[:2])
+    return Facts(
+        own,
+        base,
+        low={item.name: item.score for item in low if item.score},
+        lagging={item.category: item.score for item in lagging if item.score},
+        sets=sets,
+        readings={reading.category: reading for reading in readings},
+        applied=gate.details.get("applied", {}) if gate else {},
     )
 
 
 def best_competitor(results: Results, provider: str, gate: Sequence[str]) -> tuple[str | None, Interval | None]:
-    """Who of the others is nearest or ahead, and the gap to the best of them, corrected for taking the maximum."""
+    """Who of the others is nearest or ahead, and the gap to the best of them, corrected for taking the maximum.
+
+    The LoRA's own base is no competitor, as in the verdict and in the leaderboard.
+    """
     own = values_of(results.get(provider, ()), "quality")
     gaps: dict[str, dict[Hashable, list[float]]] = {
         other: differences(own, values_of(items, "quality"))
         for other, items in results.items()
-        if other != provider and other not in gate
+        if other != provider and other not in (*gate, *BASE)
     }
     gaps = {other: groups for other, groups in gaps.items() if groups}
     if not gaps:
         return None, None
     return min(gaps, key=lambda other: clustered(gaps[other]).mean), max_of_k(gaps)
+
+
+NOTHING: Mapping[str, Any] = {
+    "lora_score": None,
+    "best_competitor": None,
+    "competitor_score": None,
+    "score_gap": None,
+    "needs_improvement": False,
+    "recommendations": [],
+    "intervals": {},
+}
+
+
+def feedback_file(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The content of `feedback.json`: the provider most in need, its scores plain numbers; the rest under `others`.
+
+    Args:
+        records: `Feedback.to_record()` of each gate provider.
+    """
+    plain = [{**record, "score_gap": (record.get("score_gap") or {}).get("mean")} for record in records]
+    first, *others = sorted(plain, key=lambda record: not record.get("needs_improvement")) or [dict(NOTHING)]
+    return {**first, "others": others}
 
 
 # --- shortfalls ---------------------------------------------------------------------------------------------------
@@ -239,7 +292,16 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "rendering",
         "sharpness or contrast is unlike the references: lower the strength, or check for blur and noise",
     ),
+    "prompt": ("data", "pictures do not show what prompts ask for: lower the strength, or vary pictures and captions"),
+    "technical": ("rendering", "pictures have technical faults, named beside them: check size, steps and dtype"),
+    "aesthetics": ("rendering", "less pleasing than the references: look for blur and compression in the training set"),
+    "dino": ("training", "the pictures are not the subject: train longer, or raise the LoRA's strength"),
 }
+
+
+def advice_for(metric: str) -> tuple[str, str]:
+    """Area and remedy of a metric that falls short."""
+    return ADVICE.get(metric, ("training", "look at the worst pictures"))
 
 
 def describe(score: Interval | None) -> str:
@@ -256,7 +318,7 @@ def recommend(
     traits: Sequence[Shortfall],
     cases: Sequence[Shortfall],
     cause: str,
-    own: Sequence[CaseResult],
+    facts: Facts,
     rival: str | None,
     gap: Interval | None,
     verdicts: Sequence[Verdict],
@@ -265,29 +327,43 @@ def recommend(
     advice = []
     if cause:
         advice.append(Recommendation("training", f"mend this first, training cannot: {cause}", "high"))
-    advice += _about_outcomes(own)
+    advice += _about_outcomes(facts.own)
+    advice += find_problems(facts) if not cause else []  # a LoRA of somebody else has every problem at once
     for item in metrics:
-        area, remedy = ADVICE.get(item.name, ("training", "look at the worst pictures"))
+        area, remedy = advice_for(item.name)
         message = f"{item.name} is {describe(item.score)}, wanted {item.target:.2f}; {remedy}"
-        advice.append(Recommendation(area, message, "high" if item.certain else "medium"))
+        advice.append(Recommendation(area, message, "high" if item.certain else "medium", evidence_of(item)))
     for item in traits:
         message = (
             f"{item.name} scores {describe(item.score)}, wanted {item.target:.2f}; "
             "weight the training pictures that show it, and say it in their captions"
         )
-        advice.append(Recommendation("data", message, "high" if item.certain else "medium"))
+        advice.append(Recommendation("data", message, "high" if item.certain else "medium", evidence_of(item)))
     if cases and not metrics:
         names = ", ".join(item.name for item in cases[:5]) + (" ..." if len(cases) > 5 else "")
         message = f"the mean is well, single prompts are not ({names}): add training pictures of such scenes"
-        advice.append(Recommendation("data", message, "medium"))
+        advice.append(Recommendation("data", message, "medium", {"cases": [item.name for item in cases]}))
     if any(item.decision is Decision.INCONCLUSIVE for item in verdicts):
         message = "some verdicts stay open; more seeds decide them: --samples with twice the number"
         advice.append(Recommendation("evaluation", message, "low"))
     if rival and gap and gap.mean < 0:
         behind = gap.high is not None and gap.high < 0
         message = f"{rival} draws the subject {'better' if behind else 'about as well'}: {describe(gap)} between them"
-        advice.append(Recommendation("competition", message, "medium" if behind else "low"))
+        evidence = {"competitor": rival, "score_gap": to_record(gap)}
+        advice.append(Recommendation("competition", message, "medium" if behind else "low", evidence))
     return tuple(sorted(advice, key=lambda item: PRIORITIES.index(item.priority)))
+
+
+def evidence_of(item: Shortfall) -> dict[str, Any]:
+    """How far and how sure, and where to look."""
+    return {
+        "score": to_record(item.score),
+        "target": item.target,
+        "gap": item.gap,
+        "certain": item.certain,
+        "cases": list(item.cases),
+        "images": list(item.images),
+    }
 
 
 def _about_outcomes(own: Sequence[CaseResult]) -> list[Recommendation]:

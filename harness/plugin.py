@@ -69,8 +69,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add(
         "--baseline",
         dest="harness_baseline",
-        metavar="RESULTS.JSON",
-        help="compare with an earlier run, paired by case and seed",
+        metavar="FILE|compare|off|save|git:REF",
+        help="what to compare with, paired by case and seed (default: baselines/<suite>.json beside the suite, if any)",
+    )
+    add(
+        "--update-baseline",
+        dest="harness_update_baseline",
+        action="store_true",
+        help="write baselines/<suite>.json beside each suite from this run, if it is green and complete",
+    )
+    add(
+        "--update-baseline-anyway",
+        dest="harness_update_baseline_anyway",
+        action="store_true",
+        help="write it from a red or incomplete run too",
     )
     add(
         "--budget",
@@ -375,6 +387,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     except HarnessError as error:
         harness.trouble = str(error)
         results = None
+    if harness.update_baselines() and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.USAGE_ERROR  # a baseline was asked for, and there is none
     if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         found = results["gate"]["verdict"] if results else ""
         if harness.trouble or found == "error":
@@ -392,3 +406,5 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.section("LoRA quality", sep="=")
         width = terminalreporter._tw.fullwidth
         terminalreporter.write_line(summary_text(harness.results, width, harness.report_index))
+        for saved in harness.saved:
+            terminalreporter.write_line(f"baseline: {saved.text}", red=saved.refused)

@@ -297,7 +297,17 @@ def relative(path: Path) -> str:
 
 def _feedback(item: SuiteRun, provider: str) -> dict[str, Any]:
     gate = item.gates.get(provider)
-    return feedback(item.suite, item.verdicts, item.results, item.traits, gate=gate, provider=provider).to_record()
+    told = feedback(
+        item.suite,
+        item.verdicts,
+        item.results,
+        item.traits,
+        gate=gate,
+        provider=provider,
+        sets=item.sets.get(provider),
+        readings=item.readings,
+    )
+    return told.to_record()
 
 
 # --- reading it back ----------------------------------------------------------------------------------------------

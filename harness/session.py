@@ -15,6 +15,7 @@ from harness.suite import load_suite
 from harness.values import Case, Job, Suite
 
 if TYPE_CHECKING:
+    from harness.baseline import Saved
     from harness.engine.broker import Broker, RemoteRun
     from harness.engine.context import Listener
     from harness.engine.engine import Run
@@ -48,6 +49,7 @@ class HarnessSession:
         self.submitted = False
         self.trouble = ""  # why there are no results
         self.results: dict[str, Any] | None = None
+        self.saved: list[Saved] = []  # what came of --update-baseline
 
     @cached_property
     def settings(self) -> Settings:
@@ -155,6 +157,18 @@ class HarnessSession:
         self.results = self._run.finish()
         write_report(self.results, self._run.store, self.settings.report_dir)
         return self.results
+
+    def update_baselines(self) -> bool:
+        """Write each suite's baseline where that was asked for. Whether one was refused."""
+        from harness.engine.engine import Run
+
+        if self.settings.update_baseline and self.results and isinstance(self._run, Run):
+            from harness.baseline import update_baseline
+
+            ran, anyway = {suite["path"] for suite in self.results["suites"]}, self.settings.update_baseline == "anyway"
+            suites = [suite for suite in self._suites.values() if relative(suite.path) in ran]
+            self.saved = [update_baseline(self.results, suite, self._run.store.image, anyway=anyway) for suite in suites]
+        return any(saved.refused for saved in self.saved)
 
     def header(self) -> str | None:
         """One line for pytest's header, only where suites are at hand."""

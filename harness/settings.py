@@ -57,7 +57,9 @@ class Settings:
     providers: tuple[str, ...] = ()  # only these; empty: all of the suite's
     fresh: bool = False
     locked: bool = False
-    baseline: Path | None = None
+    baseline: Path | None = None  # a file named by hand: a baseline, or an earlier run's results.json
+    baseline_from: str = "auto"  # where none is named: auto, off, suite (it must be there), git:REF
+    update_baseline: str = ""  # "": no; "whole": of a green and complete run; "anyway"
     retrain: int = 0  # rounds
     emulator: str = ""  # "off", "on", or the address of one that runs; "": as the profile says
     budget: float | None = None  # US dollars that a run may spend on remote services; None: no limit
@@ -83,9 +85,8 @@ class Settings:
             raise UsageError(f"--samples {samples}: between 1 and 1000 seeds a prompt")
         if retrain < 0:
             raise UsageError(f"--retrain {retrain}: a number of rounds, 0 or more")
-        baseline = given.get("baseline")
-        if baseline and not (root / baseline).is_file():
-            raise UsageError(f"--baseline {baseline}: there is no such file; it is an earlier run's results.json")
+        baseline, source = read_baseline(str(given.get("baseline") or ""), root)
+        update = "anyway" if given.get("update_baseline_anyway") else "whole" if given.get("update_baseline") else ""
         return cls(
             root=root,
             profile=named["profile"],
@@ -96,7 +97,9 @@ class Settings:
             providers=tuple(part.strip() for part in str(given.get("providers") or "").split(",") if part.strip()),
             fresh=bool(given.get("fresh")),
             locked=bool(given.get("locked")),
-            baseline=root / baseline if baseline else None,
+            baseline=baseline,
+            baseline_from="auto" if source == "save" else source,
+            update_baseline=update or ("whole" if source == "save" else ""),
             retrain=retrain,
             emulator=read_emulator(environment.get("HARNESS_EMULATOR", "")),
             budget=read_limit("--budget", given.get("budget")),
@@ -113,6 +116,28 @@ class Settings:
         """A variable's value, or None when it is unset or empty."""
         found = self.environment.get(name)
         return found if found is not None and found.reveal() else None
+
+
+def read_baseline(text: str, root: Path) -> tuple[Path | None, str]:
+    """`--baseline`: a file named by hand, else where to look (`save` is `--update-baseline`).
+
+    Raises:
+        UsageError: neither.
+    """
+    words = {"": "auto", "off": "off", "compare": "suite", "save": "save", "git": "git:merge-base"}
+    kind, colon, reference = text.partition(":")
+    if text in words:
+        return None, words[text]
+    if kind == "git" and colon:
+        if not reference or reference.startswith("-"):
+            raise UsageError(f"--baseline {text}: a commit, tag or branch must follow git:, or merge-base")
+        return None, text
+    if not (root / text).is_file():
+        raise UsageError(
+            f"--baseline {text}: there is no such file; name a baseline or an earlier run's results.json, or say "
+            "off, compare, save or git:REF"
+        )
+    return root / text, "file"
 
 
 def read_environment(root: Path) -> dict[str, str]:
@@ -162,7 +187,7 @@ def read_limit(option: str, value: Any) -> float | None:
     return number
 
 
-def parse_lora(text: str, root: Path) -> Lora:
+def parse_lora(text: str, root: Path, option: str = "--lora ") -> Lora:
     """`FILE` or `FILE@STRENGTH`.
 
     Raises:
@@ -174,10 +199,10 @@ def parse_lora(text: str, root: Path) -> Lora:
     try:
         value = float(strength)
     except ValueError:
-        raise UsageError(f"--lora {text}: the strength behind @ must be a number, 0.8 say") from None
+        raise UsageError(f"{option}{text}: the strength behind @ must be a number, 0.8 say") from None
     if not 0 <= value <= 4:
-        raise UsageError(f"--lora {text}: a strength is between 0 and 4")
+        raise UsageError(f"{option}{text}: a strength is between 0 and 4")
     path = (root / name).resolve()
     if not path.is_file():
-        raise UsageError(f"--lora {text}: there is no file {path}; train one with `harness train SUITE`")
+        raise UsageError(f"{option}{text}: there is no file {path}; train one with `harness train SUITE`")
     return Lora(path, value)

@@ -130,7 +130,8 @@ def summary_text(results: Mapping[str, Any], width: int = 100, report: Path | No
     for suite in dict.fromkeys(row["suite"] for row in results["leaderboard"]):
         rows = [row for row in results["leaderboard"] if row["suite"] == suite]
         sets = next((item.get("sets") for item in results.get("suites", ()) if item.get("name") == suite), None)
-        lines += [clean(suite), leaderboard_table(rows, width), *sets_lines(sets or {}), ""]
+        lines += [clean(suite), leaderboard_table(rows, width), *sets_lines(sets or {}), *baseline_lines(results, suite)]
+        lines.append("")
     lines += [round_text(number, item) for number, item in enumerate(results.get("rounds", ()), 1)]
     engine = results.get("engine", {})
     facts = f"{engine.get('images_generated', 0)} drawn, {engine.get('images_cached', 0)} from the store"
@@ -154,6 +155,50 @@ def sets_lines(sets: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]
         for name, found in group.items()
         if found.get("alarm") or found.get("judged") or name == "drift"
     ]
+
+
+WORST = 3  # cases that changed most, a line each
+
+
+def baseline_lines(results: Mapping[str, Any], suite: str) -> list[str]:
+    """A suite's verdicts against its baseline: a line a provider, and the cases that lost most."""
+    about = next((item.get("baseline") for item in results.get("suites", ()) if item["name"] == suite), None) or {}
+    if not about:
+        return []
+    lines = [f"baseline: {clean(about['problem'])}"] if about.get("problem") else []
+    for provider, held in about.get("providers", {}).items():
+        lines.append(f"baseline: {clean(provider, 40)} {baseline_text(held)} ({clean(about['source'])}{made_text(about)})")
+        lines += [f"  {case_text(case)}" for case in changed_cases(held)[:WORST]]
+    return lines
+
+
+def baseline_text(held: Mapping[str, Any]) -> str:
+    """`regressed, quality -0.05 [-0.08, -0.02] over 12 cases, 36 pictures`, or why it was refused."""
+    if held["verdict"] == "refused":
+        return f"is not comparable: {clean('; '.join(held['refused']))}"
+    quality = held.get("quality")
+    if quality is None:
+        return "inconclusive, no case and seed in common"
+    gap = bounds_text({**quality, "mean": quality["diff"]}, signed=True)
+    same = ", the very same" if held.get("same_pictures") == held["pairs"] else ""
+    return f"{held['verdict']}, quality {gap} over {quality['n']} cases, {held['pairs']} pictures{same}"
+
+
+def made_text(about: Mapping[str, Any]) -> str:
+    """When a baseline was made, and at which commit."""
+    made = about.get("made") or {}
+    date, commit = str(made.get("date") or "")[:10], str(made.get("commit") or "")[:10]
+    return "".join([f", {clean(date)}" if date else "", f", {clean(commit)}" if commit else ""])
+
+
+def changed_cases(held: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Cases that are proven to have changed, the worst first."""
+    return [case for case in held.get("cases", ()) if case["verdict"] in ("regressed", "improved")]
+
+
+def case_text(case: Mapping[str, Any]) -> str:
+    gap = bounds_text({**case, "mean": case["diff"]}, signed=True)
+    return f"{clean(case['case'], 60)} {case['verdict']}, {case['before']:.2f} to {case['after']:.2f}, {gap}"
 
 
 def cost_text(engine: Mapping[str, Any]) -> str:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.adaptive import next_draws, saved_text
+from harness.baseline import hold_record, hold_verdict
 from harness.engine.context import ImproveContext, ImproveResult, Listener, Progress, ScorerLike
-from harness.engine.gates import check_controls, hold_baseline, judge_provider, lora_of
+from harness.engine.gates import check_controls, judge_provider, lora_of
 from harness.engine.plan import Step, build_plan, plan_step
-from harness.engine.record import keep_references, notes_of, recipes, versions
+from harness.engine.record import keep_references, notes_of, recipes, scorer_record, versions
 from harness.engine.setlevel import Beside, Sets, measure_sets, plan_beside
 from harness.engine.spending import spending_record
 from harness.engine.workshop import OpenProvider, Workshop
@@ -53,7 +54,9 @@ class Run:
         providers: OpenProvider | None = None,
         scorers: Callable[[Suite], ScorerLike] | None = None,
         improve: Improve | None = None,
+        loras: Mapping[str, Lora] | None = None,
     ) -> None:
+        """`loras`: what single providers draw with in place of the LoRA under test."""
         self.settings, self.profile, self.store = settings, profile, store
         self.id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
         self.started = datetime.now(UTC).replace(microsecond=0).isoformat()
@@ -64,7 +67,7 @@ class Run:
         self._listener, self._improve = listener or (lambda progress: None), improve or default_improve
         self._workshop = Workshop(
             settings, profile, store, self._journal, listener=self._tell, cancelled=self._stop.is_set,
-            models=models, providers=providers, scorers=scorers,
+            models=models, providers=providers, scorers=scorers, loras=loras,
         )  # fmt: skip
         self._changed = threading.Condition()
         self._judging = threading.RLock()
@@ -146,11 +149,10 @@ class Run:
         with self._judging:
             if group not in self._gates:
                 verdict = self._judge_gate(group)
-                if self.settings.baseline:
+                if found := self._workshop.baselines.of(self._suites[path]):
                     from harness.results import suite_record
 
-                    record = suite_record(self._suite_run(path, {}))
-                    verdict = hold_baseline(self._workshop, record, provider, verdict)
+                    verdict = hold_verdict(found, suite_record(self._suite_run(path, {})), provider, verdict)
                 self._gates[group] = verdict
                 self._journal.append({"event": "gate", "suite": path, "provider": provider, **to_record(verdict)})
             return self._gates[group]
@@ -185,7 +187,7 @@ class Run:
         self._leave()
         with self._judging:
             paths = list(dict.fromkeys(job.path for job in self._jobs))
-            suites = [self._suite_run(path, self._verdicts_of(path)) for path in paths]
+            suites = [self._with_baseline(self._suite_run(path, self._verdicts_of(path))) for path in paths]
             broken = [str(error) for error in self._results.values() if isinstance(error, HarnessError)]
             budget = self._workshop.budget
             trouble = str(self._dead) if self._dead else broken[0] if broken else budget.reached
@@ -409,8 +411,11 @@ class Run:
         from harness.feedback import feedback
 
         suite = self._suites[group[0]]
-        traits = self._workshop.scoring.scorer(suite).traits()
-        return feedback(suite, verdicts, self._by_provider(group[0]), traits, gate=gate, provider=group[1])
+        scorer, results = self._workshop.scoring.scorer(suite), self._by_provider(group[0])
+        return feedback(
+            suite, verdicts, results, scorer.traits(), gate=gate, provider=group[1],
+            sets=self._sets.get(group), readings=getattr(scorer, "readings", ()),
+        )  # fmt: skip
 
     # --- the record -------------------------------------------------------------------------------------------------
 
@@ -440,10 +445,19 @@ class Run:
             scorer.traits() if scorer else (),
             scorer.calibration() if scorer else None,
             keep_references(self.store, scorer) if scorer else {},
-            {"identity": scorer.identity} if scorer else {},
+            scorer_record(scorer) if scorer else {},
             recipes(steps),
             [*notes_of(suite, results), *self._saved(suite, results)],
+            sets=sets,
+            readings=getattr(scorer, "readings", ()),
         )
+
+    def _with_baseline(self, run: SuiteRun) -> SuiteRun:
+        """Held against the baseline, where there is one."""
+        from harness.results import suite_record
+
+        found = self._workshop.baselines.of(run.suite)
+        return replace(run, baseline=hold_record(found, run.suite, suite_record(run), run.results)) if found else run
 
     def _saved(self, suite: Suite, results: Mapping[str, Sequence[CaseResult]]) -> list[str]:
         """What stopping early spared, as a note."""

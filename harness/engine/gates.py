@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.engine.plan import Step, plan_step
 from harness.engine.workshop import Workshop
-from harness.errors import HarnessError, LoraError
-from harness.values import CaseResult, Complaint, Decision, Job, Lora, SetScore, Suite, Verdict, sample_from
+from harness.errors import LoraError
+from harness.values import CaseResult, Lora, SetScore, Suite, Verdict
 
 if TYPE_CHECKING:
     from harness.metrics import Applied
@@ -94,7 +94,7 @@ def judge_provider(
         provider,
         own,
         others={name: items for name, items in results.items() if name != provider},
-        baseline=baseline_of(workshop, suite, provider),
+        baseline=baseline_of(workshop, suite, provider, own),
         applied=applied,
         calibration=calibration,
         evidence=evidence,
@@ -102,42 +102,11 @@ def judge_provider(
     )
 
 
-def baseline_of(workshop: Workshop, suite: Suite, provider: str) -> list[CaseResult] | None:
-    """The provider's results in the baseline; None without one."""
-    path = workshop.settings.baseline
-    if path is None:
+def baseline_of(
+    workshop: Workshop, suite: Suite, provider: str, results: Sequence[CaseResult]
+) -> list[CaseResult] | None:
+    """The provider's results in the baseline that binds this run; None without one."""
+    found = workshop.baselines.of(suite)
+    if found is None or found.baseline is None or not found.binding:
         return None
-    from harness.results import load_results
-
-    return [
-        CaseResult(Job(suite.path.as_posix(), item["case"], provider), tuple(map(sample_from, item["samples"])))
-        for item in load_results(path)["cases"]
-        if item["suite"] == suite.name and item["provider"] == provider
-    ]
-
-
-def hold_baseline(workshop: Workshop, record: Mapping[str, Any], provider: str, verdict: Verdict) -> Verdict:
-    """A baseline of another recipe proves nothing, so it is refused; another dtype is only warned about.
-
-    Args:
-        record: of the suite in this run, as `harness.results.suite_record` makes it.
-    """
-    from harness.results import compare_recipes, load_results
-
-    path = workshop.settings.baseline
-    if path is None or verdict.decision is Decision.ERROR:
-        return verdict
-    try:
-        comparable = compare_recipes(load_results(path), record, provider)
-    except HarnessError as error:
-        return replace(verdict, decision=Decision.ERROR, complaints=(Complaint("baseline", str(error), "error"),))
-    warned = tuple(Complaint("baseline", f"{path.name}: {words}", "warn") for words in comparable.warned)
-    if comparable:
-        return replace(verdict, complaints=(*verdict.complaints, *warned))
-    said = "; ".join(comparable.refused)
-    message = f"{path.name} cannot be compared with this run: {said}; make a new baseline"
-    return replace(
-        verdict,
-        decision=Decision.ERROR,
-        complaints=(Complaint("baseline", message, "error"), *verdict.complaints, *warned),
-    )
+    return found.baseline.results(suite, provider, results)

@@ -97,6 +97,8 @@ def measure_sets(
     workshop: Workshop, suite: Suite, provider: str, results: Results, strangers: Sequence[Control] = ()
 ) -> Sets:
     """All of one gate provider; {} for a scorer that sees single pictures only, or where nothing was drawn."""
+    open_cases = {case.id for case in suite.cases if case.split == "open"}  # feedback reads what is found here
+    results = {name: [item for item in items if item.job.case in open_cases] for name, items in results.items()}
     scorer, own = workshop.scoring.scorer(suite), results.get(provider, ())
     if not isinstance(scorer, SetScorer) or not any(result.scored for result in own):
         return {}

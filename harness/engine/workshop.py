@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from harness.baseline import Baselines
 from harness.budget import Budget
 from harness.engine.context import Listener, Progress, ScorerLike
 from harness.engine.drawing import Drawer
@@ -82,8 +83,11 @@ class Workshop:
         models: Models | None = None,
         providers: OpenProvider | None = None,
         scorers: Callable[[Suite], ScorerLike] | None = None,
+        loras: Mapping[str, Lora] | None = None,
     ) -> None:
+        """`loras`: what single providers draw with in place of the LoRA under test."""
         self.settings, self.profile, self.store, self.journal = settings, profile, store, journal
+        self.loras, self.baselines = loras or {}, Baselines(settings)
         self.cancelled, self.meter = cancelled, Meter(listener)
         self.budget = Budget(settings.budget, settings.max_calls)
         self.scoring = Scoring(store, scorers or self._scorer, fresh=settings.fresh)
@@ -108,6 +112,7 @@ class Workshop:
         Raises:
             HarnessError: the profile does not know it, or it cannot be set up.
         """
+        lora = lora or self.loras.get(name)
         key = (name, lora)
         if key not in self._providers:
             settings = replace(self.settings, lora=lora) if lora else self.settings

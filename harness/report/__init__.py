@@ -1,4 +1,4 @@
-"""The record of a run as a page, a summary and the record itself: index.html, summary.md, results.json, images/."""
+"""The record of a run, for everybody: index.html with images/, summary.md, feedback.json, results.json."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.feedback import feedback_file
 from harness.report.pictures import ImageStore, Pictures
 from harness.report.summary import summary_markdown
 from harness.results import load_results
@@ -32,6 +33,7 @@ def write_report(
     page = render_page(results, pictures)
     pictures.forget_others()
     write_text(folder / "results.json", to_lines(results))
+    write_text(folder / "feedback.json", to_lines(feedback_file(results.get("feedback", ()))))
     write_text(folder / "summary.md", summary_markdown(results))
     write_text(folder / "index.html", page)
     return folder / "index.html"

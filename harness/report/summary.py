@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harness.terminal import bounds_text, clean, round_text
+from harness.terminal import baseline_lines, bounds_text, clean, round_text
 
 SIGNS: Mapping[str, str] = {"pass": "✅", "fail": "❌", "inconclusive": "❔", "error": "⚠️"}
 FAILURES = 50  # that many lines; a summary has a size limit where it is shown
@@ -24,6 +24,8 @@ def summary_markdown(results: Mapping[str, Any]) -> str:
     lines += [*(f"- {reason}" for reason in reasons[1:]), ""] if len(reasons) > 1 else []
     for suite in dict.fromkeys(row["suite"] for row in results["leaderboard"]):
         lines += [f"### {escape(suite)}", "", *_leaderboard(results, suite), ""]
+        held = [escape(line) for line in baseline_lines(results, suite)]
+        lines += [*(f"- {line}" for line in held), ""] if held else []
     failures = list(_failures(results))
     if failures:
         lines += ["### What fails", "", *failures[:FAILURES]]

@@ -10,7 +10,7 @@ from statistics import NormalDist
 from typing import Any
 
 from harness.report.pictures import SHA, Pictures
-from harness.terminal import bounds_text, duration
+from harness.terminal import added_metrics, bounds_text, duration
 from harness.values import METRICS
 
 Record = Mapping[str, Any]
@@ -206,6 +206,7 @@ def suite_view(results: Record, name: str, suite: Record, pictures: Pictures) ->
         if isinstance(hashes, list)
     }
     board = leaderboard_view(rows, thresholds)
+    sets = sets_view(mapped(suite, "sets"), mapped(suite, "alarms"), pictures)
     return {
         "name": text(name, 120),
         "id": slug("suite", name),
@@ -217,6 +218,7 @@ def suite_view(results: Record, name: str, suite: Record, pictures: Pictures) ->
         "board": board,
         "glance": glance_view(cases, order, references, pictures),
         "matrix": matrix_view(name, cases, order),
+        "sets": sets,
         "traits": traits_view(cases, order, listed(suite, "traits")),
         "feedback": [
             feedback_view(item, pictures) for item in listed(results, "feedback") if item.get("suite") == name
@@ -226,6 +228,7 @@ def suite_view(results: Record, name: str, suite: Record, pictures: Pictures) ->
         "calibration": calibration_view(suite, rows),
         "scorer": {text(key, 60): text(item, 120) for key, item in mapped(suite, "scorer").items()},
         "recipes": recipes_view(mapped(suite, "recipe")),
+        "baseline": baseline_view(name, mapped(suite, "baseline"), cases),
     }
 
 
@@ -282,12 +285,14 @@ def recipes_view(recipe: Record) -> list[dict[str, Any]]:
 def leaderboard_view(rows: Sequence[Record], thresholds: Record) -> dict[str, Any]:
     rival = next((row["provider"] for row in rows if row["gate"]), None)
     bound = mapped(thresholds, "quality")
-    lines = [row_view(row, rival, bound, tie_of(row, rows)) for row in rows]
     partial = any(row.get("common") and row.get("common") != row.get("quality") for row in rows)
-    needed = [words for metric in METRICS if (words := bound_words(metric, mapped(thresholds, metric)))]
+    bounded = [*METRICS, *(name for name in thresholds if name not in METRICS)]
+    needed = [words for metric in bounded if (words := bound_words(text(metric, 60), mapped(thresholds, metric)))]
+    added = added_metrics(rows)
     gate = next((row for row in rows if row["gate"]), None)
     return {
-        "rows": lines,
+        "rows": [row_view(row, rival, bound, tie_of(row, rows), added) for row in rows],
+        "metrics": [*METRICS[1:], *(text(name, 60) for name in added)],
         "rival": text(rival, 80) if rival else None,
         "needed": needed,
         "partial": partial,
@@ -302,17 +307,20 @@ def bound_words(metric: str, bound: Record) -> str:
     return f"{metric}: {words}" if words else ""
 
 
-def row_view(row: Record, rival: Any, bound: Record, tied: str) -> dict[str, Any]:
+def row_view(row: Record, rival: Any, bound: Record, tied: str, added: Sequence[str]) -> dict[str, Any]:
     outcomes = mapped(row, "outcomes")
     lost = {text(name, 40): count for name, count in outcomes.items() if name != "ok"}
-    raw = {name: f"{value:.3f}" for name, item in mapped(row, "raw").items() if (value := number(item)) is not None}
+    raw = {
+        name: plain_figure(value) for name, item in mapped(row, "raw").items() if (value := number(item)) is not None
+    }
+    found = {**mapped(row, "added"), **{metric: row.get(metric) for metric in METRICS}}
     return {
         "rank": row["rank"] if interval(row.get("quality")) else "–",
         "provider": text(row["provider"], 80),
         "gate": bool(row["gate"]),
         "emulated": bool(row["emulated"]),
         "quality": bar(row.get("quality"), marks=bound),
-        "others": [(metric, bar(row.get(metric)), raw.get(f"{metric}_raw")) for metric in METRICS[1:]],
+        "others": [(name, bar(found.get(name)), raw.get(f"{name}_raw")) for name in (*METRICS[1:], *added)],
         "raw": raw,
         "versus": bar(mapped(row, "versus").get(rival), -1.0, 1.0) if rival else None,
         "tied": tied,
@@ -423,6 +431,43 @@ def traits_view(cases: Sequence[Record], order: Sequence[str], traits: Sequence[
     return {"providers": [text(provider, 80) for provider in providers], "lines": lines}
 
 
+# --- all pictures together ---------------------------------------------------------------------------------------
+
+
+def sets_view(sets: Record, alarms: Record, pictures: Pictures) -> list[dict[str, Any]]:
+    """What each gate provider's pictures say together; copies stand beside the training pictures that they copy."""
+    found = []
+    for provider, group in sets.items():
+        for metric, item in group.items() if isinstance(group, Mapping) else ():
+            alarm, judged = bool(mapped(group, metric).get("alarm")), bool(mapped(group, metric).get("judged", True))
+            severe = alarms.get(metric) == "fail"
+            found.append(
+                {
+                    "provider": text(provider, 80),
+                    "metric": text(metric, 60),
+                    "word": ("fail" if severe else "inconclusive") if alarm else "pass" if judged else "none",
+                    "means": "alarm" if alarm else "no alarm" if judged else "not judged",
+                    "sign": "!" if alarm else "✓" if judged else "·",
+                    "sentence": text(mapped(group, metric).get("sentence"), 600),
+                    "pairs": [pair_view(pair, pictures) for pair in listed(mapped(item, "details"), "pairs")],
+                }
+            )
+    return found
+
+
+def pair_view(pair: Record, pictures: Pictures) -> dict[str, Any]:
+    """A picture and the training picture that it is nearest to."""
+    lines, how = number(pair.get("lines")), text(pair.get("how"), 80)
+    return {
+        "drawn": picture(pictures, pair.get("image")),
+        "training": picture(pictures, pair.get("training")),
+        "about": f"{text(pair.get('case'), 80)}, seed {text(pair.get('seed'), 12)}",
+        "name": text(pair.get("name"), 80) + (f", {how}" if how else ""),
+        "likeness": "" if lines is None else f"{lines:.2f}",
+        "copied": bool(pair.get("copied")),
+    }
+
+
 # --- feedback and rounds ------------------------------------------------------------------------------------------
 
 
@@ -441,10 +486,27 @@ def feedback_view(item: Record, pictures: Pictures) -> dict[str, Any]:
         "gap": bounds_text(gap, signed=True) if gap else None,
         "short": short,
         "advice": [
-            {key: text(part.get(key), 800) for key in ("area", "message", "priority")}
+            {
+                **{key: text(part.get(key), 800) for key in ("area", "message", "priority")},
+                "evidence": {
+                    text(name, 60).replace("_", " "): evidence_words(found)
+                    for name, found in mapped(part, "evidence").items()
+                    if found is not None and name not in ("images", "score", "target", "gap", "certain")
+                },
+            }
             for part in listed(item, "recommendations")
         ],
     }
+
+
+def evidence_words(value: Any) -> str:
+    """A measured figure for people: an interval with its bounds, a number as it is, a list by its entries."""
+    if isinstance(value, Mapping):
+        if found := interval(value):
+            return bounds_text(found)
+        return ", ".join(f"{text(name, 60)}: {evidence_words(item)}" for name, item in value.items())
+    plain = number(value)
+    return plain_words(value) if plain is None or plain == int(plain) else f"{plain:.3g}"
 
 
 def shortfall_view(part: Record, pictures: Pictures) -> dict[str, Any]:
@@ -657,9 +719,14 @@ def score_view(name: str, score: Record) -> dict[str, Any]:
     return {
         "metric": text(name, 40),
         "value": "–" if value is None else f"{value:.2f}",
-        "raw": "" if raw is None else f"{raw:.3f}" if abs(raw) < 10 else f"{raw:,.0f}",
+        "raw": "" if raw is None else plain_figure(raw),
         "reason": text(score.get("reason"), 300),
     }
+
+
+def plain_figure(value: float) -> str:
+    """A raw figure as short as it can be read."""
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:,.0f}"
 
 
 def missing_traits(features: Record) -> list[str]:
@@ -673,6 +740,70 @@ def missing_traits(features: Record) -> list[str]:
             instead = f", seen: {seen}" if seen and seen != wanted else ""
             found.append(f"{text(category, 40).replace('_', ' ')}: {wanted} {value:.2f}{instead}")
     return found
+
+
+# --- the baseline -------------------------------------------------------------------------------------------------
+
+CHANGES: Mapping[str, str] = {
+    "regressed": "fail",
+    "improved": "pass",
+    "unchanged": "none",
+    "inconclusive": "inconclusive",
+}
+WEBP = re.compile(r"[A-Za-z0-9+/]+={0,2}")
+
+
+def baseline_view(suite: str, baseline: Record, cases: Sequence[Record]) -> dict[str, Any] | None:
+    """How each gate provider stands against its baseline, and every case that is proven to have changed."""
+    if not baseline:
+        return None
+    made = mapped(baseline, "made")
+    order = list(dict.fromkeys(case["case"] for case in cases))
+    return {
+        "source": text(baseline.get("source"), 200),
+        "made": " ".join(text(made.get(name), 40)[:10] for name in ("date", "commit")).strip(),
+        "problem": text(baseline.get("problem"), 600),
+        "providers": [
+            held_view(suite, str(name), held, order)
+            for name, held in mapped(baseline, "providers").items()
+            if isinstance(held, Mapping)
+        ],
+    }
+
+
+def held_view(suite: str, provider: str, held: Record, order: Sequence[str]) -> dict[str, Any]:
+    cases = [case for case in listed(held, "cases") if case.get("verdict") in ("regressed", "improved")]
+    refused = held.get("refused")
+    return {
+        "provider": text(provider, 80),
+        **change_word(held.get("verdict")),
+        "bar": bar(held.get("quality"), -1.0, 1.0),
+        "pairs": text(held.get("pairs"), 20),
+        "refused": [text(item, 300) for item in refused] if isinstance(refused, list) else [],
+        "cases": [
+            {
+                "case": text(case.get("case"), 120),
+                "href": slug("case", suite, case.get("case")) if case.get("case") in order else "",
+                **change_word(case.get("verdict")),
+                "bar": bar(case, -1.0, 1.0),
+                "before": "" if (old := number(case.get("before"))) is None else f"{old:.2f}",
+                "after": "" if (new := number(case.get("after"))) is None else f"{new:.2f}",
+                "thumb": inline_webp(mapped(case, "thumbnail").get("webp")),
+            }
+            for case in cases
+        ],
+    }
+
+
+def change_word(value: Any) -> dict[str, str]:
+    """A verdict on a change, as class and word."""
+    known = value if isinstance(value, str) else ""
+    return {"kind": CHANGES.get(known, "error"), "word": text(known, 40)}
+
+
+def inline_webp(data: Any) -> str | None:
+    """A baseline's thumbnail as a data URI; whatever else is in the record is no picture."""
+    return f"data:image/webp;base64,{data}" if isinstance(data, str) and WEBP.fullmatch(data) else None
 
 
 # --- calibration --------------------------------------------------------------------------------------------------
