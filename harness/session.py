@@ -164,6 +164,7 @@ class HarnessSession:
 
         if self.settings.update_baseline and self.results and isinstance(self._run, Run):
             from harness.baseline import update_baseline
+            from harness.results import relative
 
             ran, anyway = {suite["path"] for suite in self.results["suites"]}, self.settings.update_baseline == "anyway"
             suites = [suite for suite in self._suites.values() if relative(suite.path) in ran]

@@ -248,6 +248,7 @@ class Round:
         scores = {name: to_record(getattr(ruling, name)) for name in ("before", "after", "differences")}
         self.record |= {
             **scores,
+            "sets": to_record(ruling.sets),
             "promoted": ruling.promoted,
             "verdict": "promoted" if ruling.promoted else "refused",
             "reason": reason,

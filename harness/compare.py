@@ -1,0 +1,426 @@
+"""`harness compare`: one LoRA against another on a suite's prompts with the same seeds, or against itself with others.
+
+    harness compare NEW.safetensors OLD.safetensors suites/toma.yaml    is the new one better than the one we ship?
+    harness compare --aa LORA.safetensors suites/toma.yaml              what does chance alone make of one LoRA?
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import EngineError, UsageError
+
+if TYPE_CHECKING:
+    from harness.changes import Change, Changes
+    from harness.engine.engine import Run
+    from harness.profile import Profile
+    from harness.settings import Settings
+    from harness.store import Store
+    from harness.values import Case, CaseResult, Interval, Lora, Suite
+
+WORSE, BROKEN, OPEN = 1, 10, 11  # exit codes beside 0; the last two as pytest's
+SPLITS = 1_000  # of one LoRA's pictures into two halves
+SHOWN = 3  # best and worst cases
+VERDICTS: Mapping[str, str] = {
+    "improved": "is better than",
+    "regressed": "is worse than",
+    "unchanged": "is no different from",
+    "inconclusive": "cannot be told from",
+}
+DECISIONS: Mapping[str, str] = {"improved": "pass", "unchanged": "pass", "regressed": "fail"}
+OpenRun = Callable[..., "Run"]
+"""As `harness.engine.engine.Run`."""
+
+
+# --- the command --------------------------------------------------------------------------------------------------
+
+
+def compare_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("files", nargs="+", metavar="NEW OLD SUITE", help="two LoRAs (FILE[@STRENGTH]) and a suite")
+    sub.add_argument("--aa", action="store_true", help="LORA SUITE: one LoRA against itself, with other seeds")
+    sub.add_argument("--samples", type=int, metavar="N", help="seeds per prompt (default: the suite's)")
+    sub.add_argument("--locked", action="store_true", help="also the cases that are kept for promotions")
+    sub.add_argument("--provider", help="who draws (default: the suite's first gate provider)")
+    sub.add_argument("--prove", action="store_true", help="an open verdict is exit code 11, not 0")
+    sub.add_argument("--profile", help="default: embedded, or HARNESS_PROFILE")
+    sub.add_argument("--store", metavar="DIR", help="default: .harness")
+    sub.add_argument("--report-dir", default="reports/compare", metavar="DIR", help="default: reports/compare")
+
+
+def compare(options: argparse.Namespace) -> int:
+    """The exit status: 0 better or unchanged, 1 worse, 10 a picture is missing, 11 open, with --prove."""
+    from harness.profile import load_profile
+    from harness.report import write_report
+    from harness.settings import Settings, parse_lora
+    from harness.store import Store
+    from harness.suite import load_suite
+
+    *loras, suite_file = options.files
+    if len(loras) != (1 if options.aa else 2):
+        raise UsageError("compare: `harness compare NEW OLD SUITE`, or `harness compare --aa LORA SUITE`")
+    given = {name: getattr(options, name) for name in ("samples", "locked", "profile", "store", "report_dir")}
+    settings = Settings.load(Path.cwd(), given)
+    parsed = [parse_lora(text, settings.root, "") for text in loras]
+    profile = load_profile(settings.profile, settings.root)
+    suite = load_suite(Path(suite_file).resolve(), profile)
+    with Store(settings.store) as store:
+        bench = Bench(suite, profile, settings, store, options.provider or suite.gate[0])
+        found = check_itself(bench, *parsed) if options.aa else compare_loras(bench, *parsed)
+        page = write_report(found.results, store, settings.report_dir)
+    print(f"{found.text}\n\nreport: {page}")
+    return found.status(options.prove)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where and with what LoRAs are compared."""
+
+    suite: Suite
+    profile: Profile
+    settings: Settings
+    store: Store
+    provider: str  # who draws
+    open_run: OpenRun | None = None  # None: the engine's
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        return tuple(case for case in self.suite.cases if self.settings.locked or case.split == "open")
+
+    @property
+    def samples(self) -> int:
+        return self.settings.samples or self.suite.samples
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a run made of some LoRAs, by the names under which they are told."""
+
+    sides: Mapping[str, Sequence[CaseResult]]
+    results: dict[str, Any]  # of `harness.results.build_results`
+    problem: str = ""  # why nothing can be concluded
+    cause: str = ""  # what the gate found besides: the LoRA without effect, say
+
+
+def draw(bench: Bench, loras: Mapping[str, Lora], samples: int) -> Drawn:
+    """Every LoRA on every case with the same seeds, in one run of the engine; the first is the one under test."""
+    from harness.engine.engine import Run
+    from harness.values import Decision, Job
+
+    first, *others = loras
+    suite = plain_suite(bench.suite, tuple(loras), samples)
+    settings = replace(
+        bench.settings, lora=loras[first], samples=samples, baseline=None, baseline_from="off", retrain=0, providers=()
+    )
+    run = (bench.open_run or Run)(
+        settings,
+        plain_profile(bench.profile, bench.provider, tuple(loras)),
+        [suite],
+        bench.store,
+        listener=progress_line(),
+        loras={name: loras[name] for name in others},
+    )
+    path = suite.path.as_posix()
+    jobs = {name: [Job(path, case.id, name) for case in bench.cases] for name in loras}
+    try:
+        run.submit([job for own in jobs.values() for job in own])
+        sides = {name: [run.result(job) for job in own] for name, own in jobs.items()}
+        gate = run.gate(path, first)
+        problem = missing_words(sides)
+        if gate.decision is Decision.ERROR and not problem:
+            problem = "; ".join(complaint.message for complaint in gate.complaints)
+        return Drawn(sides, run.finish(), problem, gate.cause)
+    finally:
+        leave(run)
+
+
+def plain_suite(suite: Suite, names: tuple[str, ...], samples: int) -> Suite:
+    """The suite with LoRAs for providers, and no thresholds: these are held against each other."""
+    open_cases = tuple(replace(case, thresholds={}) for case in suite.cases)
+    return replace(
+        suite, providers=names, gate=names[:1], beat=(), thresholds={}, samples=samples, min_samples=None,
+        cases=open_cases,
+    )  # fmt: skip
+
+
+def plain_profile(profile: Profile, provider: str, names: tuple[str, ...]) -> Profile:
+    """The profile with the provider under each LoRA's name.
+
+    Raises:
+        UsageError: the profile does not know it.
+    """
+    from harness.errors import nearest
+
+    config = profile.providers.get(provider)
+    if config is None:
+        raise UsageError(f"--provider: no provider called {provider!r}; {nearest(provider, profile.providers)}")
+    if config.adapter == "local":  # which takes its use from its name
+        config = replace(config, options={"use": provider, **config.options})
+    return replace(profile, providers={**profile.providers, **dict.fromkeys(names, config)})
+
+
+def progress_line() -> Any:
+    from harness.terminal import ProgressLine
+
+    return ProgressLine(lambda text: print(text, end="", file=sys.stderr, flush=True), sys.stderr.isatty())
+
+
+def leave(run: Run) -> None:
+    """Stop a run and let its models go; the store is the caller's."""
+    run.release()
+
+
+def missing_words(sides: Mapping[str, Sequence[CaseResult]]) -> str:
+    """What is missing on either side; no missing picture is ever a difference."""
+    from harness.judge import missing_pictures
+
+    found = {name: missing_pictures(results) for name, results in sides.items()}
+    return "; ".join(f"{name}: {finding.complaint.message}" for name, finding in found.items() if finding)
+
+
+# --- one against another ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Whether a new LoRA is better than an old one."""
+
+    new: str
+    old: str
+    changes: Changes
+    results: dict[str, Any]
+    text: str
+    problem: str = ""
+
+    def status(self, prove: bool = False) -> int:
+        if self.problem:
+            return BROKEN
+        if self.changes.word == "regressed":
+            return WORSE
+        return OPEN if prove and self.changes.word == "inconclusive" else 0
+
+
+def compare_loras(bench: Bench, new: Lora, old: Lora) -> Comparison:
+    """Both on the same cases and seeds, paired and clustered by case.
+
+    Raises:
+        UsageError: they are the same, or the provider uses no LoRA.
+        EngineError: drawing or scoring broke down.
+    """
+    from harness.changes import compare_results
+    from harness.values import hash_file
+
+    if (hash_file(new.path), new.strength) == (hash_file(old.path), old.strength):
+        raise UsageError("compare: these are the same LoRA at the same strength; --aa compares one with itself")
+    names = name_loras(new, old)
+    drawn = draw(bench, dict(zip(names, (new, old), strict=True)), bench.samples)
+    recipes = drawn.results["suites"][0]["recipe"]
+    if all(recipe.get("lora", "") == "" for recipe in recipes.values()) and new.strength and old.strength:
+        raise UsageError(f"compare: provider {bench.provider!r} uses no LoRA; name one that does with --provider")
+    changes = compare_results(*(drawn.sides[name] for name in names), bench.suite.margin)
+    problem = drawn.problem or ("" if changes.quality else "no case and seed has a score on both sides")
+    verdict = problem or verdict_words(*names, changes)
+    lines = [headline(bench, changes, names), verdict, *cause_lines(drawn), *detail_lines(*names, changes)]
+    decision = "error" if problem else DECISIONS.get(changes.word, "inconclusive")
+    results = {
+        **drawn.results,
+        "gate": {"verdict": decision, "reasons": [verdict, *cause_lines(drawn)], "items": []},
+        "comparison": {"new": names[0], "old": names[1], **changes.to_record()},
+    }
+    return Comparison(*names, changes, results, "\n".join(lines), problem)
+
+
+def name_loras(new: Lora, old: Lora) -> tuple[str, str]:
+    """Short names that differ: the files', with strength or folder where those are equal."""
+    sides = (new, old)
+    for name in (
+        lambda lora: lora.path.stem,
+        lambda lora: f"{lora.path.stem}@{lora.strength:g}",
+        lambda lora: f"{lora.path.parent.name}/{lora.path.stem}",
+    ):
+        first, second = (name(lora) for lora in sides)
+        if first != second:
+            return first, second
+    return f"new {new.path.stem}", f"old {old.path.stem}"
+
+
+def headline(bench: Bench, changes: Changes, names: Sequence[str]) -> str:
+    return (
+        f"{' against '.join(names)}, suite {bench.suite.name}: {len(bench.cases)} cases x {bench.samples} seeds, "
+        f"{changes.pairs} pairs"
+    )
+
+
+def verdict_words(new: str, old: str, changes: Changes) -> str:
+    """The answer in a sentence: `a is better than b: quality 0.83 against 0.41, +0.42 [+0.35, +0.49]`."""
+    quality = changes.quality
+    if quality is None:
+        return f"{new} and {old} have no picture in common"
+    sentence = (
+        f"{new} {VERDICTS[quality.word]} {old}: quality {quality.after:.2f} against {quality.before:.2f}, "
+        f"{gap_text(quality.gap)}"
+    )
+    if quality.word == "unchanged":
+        return f"{sentence}, within the margin of {changes.margin:g}"
+    if quality.word == "inconclusive":
+        better, worse = quality.gap.high, quality.gap.low
+        side = "; not worse by more than the margin" if worse is not None and worse >= -changes.margin else ""
+        side = "; not better by more than the margin" if better is not None and better <= changes.margin else side
+        return f"{sentence}{side}; more cases or --samples would tell"
+    return sentence
+
+
+def gap_text(gap: Interval) -> str:
+    from harness.terminal import bounds_text
+
+    return bounds_text({"mean": gap.mean, "low": gap.low, "high": gap.high}, signed=True)
+
+
+def cause_lines(drawn: Drawn) -> list[str]:
+    return [f"mind: {drawn.cause}"] if drawn.cause else []
+
+
+def detail_lines(new: str, old: str, changes: Changes) -> list[str]:
+    """Metrics, traits and cases."""
+    from harness.terminal import table
+
+    if changes.quality is None:
+        return []
+    rows = [("metric", new, old, "difference", "")]
+    rows += [change_row(name, change) for name, change in {"quality": changes.quality, **changes.metrics}.items()]
+    lines = ["", *table(rows)]
+    for title, word in (("gains", "improved"), ("losses", "regressed")):
+        traits = [f"{name} {gap_text(item.gap)}" for name, item in changes.traits.items() if item.word == word]
+        lines += [f"  traits, {title}: {', '.join(traits)}"] if traits else []
+    cases = list(changes.cases.items())
+    worst, best = cases[:SHOWN], cases[max(SHOWN, len(cases) - SHOWN) :][::-1]
+    for title, some in (("best cases", best or worst[::-1]), ("worst cases", worst)):
+        lines += ["", f"  {title}", *table([change_row(name, change) for name, change in some], "    ")]
+    return lines
+
+
+def change_row(name: str, change: Change) -> tuple[str, ...]:
+    words = {"improved": "better", "regressed": "worse", "unchanged": "no different", "inconclusive": "open"}
+    return name, f"{change.after:.2f}", f"{change.before:.2f}", gap_text(change.gap), words[change.word]
+
+
+# --- one against itself -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SelfCheck:
+    """What chance alone makes of one LoRA."""
+
+    changes: Changes
+    noise: float  # standard deviation of the difference that other seeds alone make
+    detectable: float  # the smallest true difference that so many pictures find in 80% of comparisons
+    alarms: float  # share of random halves whose interval leaves out 0
+    wrong: float  # share of random halves called better or worse
+    results: dict[str, Any]
+    text: str
+    problem: str = ""
+
+    @property
+    def covers(self) -> bool:
+        """Whether the interval holds 0, as it should."""
+        quality = self.changes.quality
+        return quality is not None and quality.gap.low is not None and quality.gap.high is not None and (
+            quality.gap.low <= 0 <= quality.gap.high
+        )  # fmt: skip
+
+    def status(self, prove: bool = False) -> int:
+        if self.problem:
+            return BROKEN
+        return WORSE if self.changes.word in ("improved", "regressed") else 0
+
+
+def check_itself(bench: Bench, lora: Lora) -> SelfCheck:
+    """One LoRA with twice the seeds, one half held against the other as if they were two LoRAs.
+
+    Raises:
+        EngineError: drawing or scoring broke down.
+    """
+    from harness import stats
+    from harness.changes import compare_scores, values_by_metric
+
+    name, seeds = lora.path.stem, bench.samples
+    drawn = draw(bench, {name: lora}, 2 * seeds)
+    values = values_by_metric(drawn.sides[name])
+    first = bench.suite.seed
+    new = {metric: half(found, first, seeds) for metric, found in values.items()}
+    old = {metric: half(found, first + seeds, seeds) for metric, found in values.items()}
+    changes = compare_scores(new, old, bench.suite.margin)
+    problem = drawn.problem or ("" if changes.quality else "no case and seed has a score")
+    groups = by_case(values.get("quality", {}))
+    complete = [group for group in groups if len(group) == 2 * seeds]
+    sd = stats.spread_of(groups).of_difference(seeds) if groups else 0.0
+    alarms, wrong = split_alarms(complete, bench.suite.margin)
+    check = SelfCheck(
+        changes, sd / math.sqrt(max(1, len(groups))), stats.detectable(sd, len(groups)), alarms, wrong, {}, "", problem
+    )
+    lines = [problem] if problem else self_lines(bench, name, check)
+    decision = "error" if problem else "fail" if check.status() else "pass"
+    results = {
+        **drawn.results,
+        "gate": {"verdict": decision, "reasons": [*lines[:2], *cause_lines(drawn)], "items": []},
+        "self_check": {"noise": check.noise, "alarms": alarms, "wrong": wrong, **changes.to_record()},
+    }
+    return replace(check, results=results, text="\n".join([*lines, *cause_lines(drawn)]))
+
+
+def half(values: Mapping[Any, float], first: int, seeds: int) -> dict[Any, float]:
+    """The values of some seeds, numbered from 0, so that the n-th of one half meets the n-th of the other."""
+    return {
+        (case, seed - first): value for (case, seed), value in values.items() if first <= seed < first + seeds
+    }  # fmt: skip
+
+
+def by_case(values: Mapping[Any, float]) -> list[list[float]]:
+    groups: dict[Any, list[float]] = {}
+    for (case, _), value in values.items():
+        groups.setdefault(case, []).append(value)
+    return list(groups.values())
+
+
+def split_alarms(groups: Sequence[Sequence[float]], margin: float) -> tuple[float, float]:
+    """How often random halves of the same pictures look different: the interval leaves out 0; called better or worse.
+
+    Args:
+        groups: the values of each case, equally many and evenly many.
+    """
+    import numpy as np
+
+    from harness import stats
+
+    if len(groups) < 2:
+        return 0.0, 0.0
+    values = np.array(groups)
+    seeds, random = values.shape[1] // 2, np.random.default_rng(0)
+    mixed = random.permuted(np.broadcast_to(values, (SPLITS, *values.shape)), axis=2)
+    gaps = mixed[..., :seeds].mean(2) - mixed[..., seeds:].mean(2)
+    mean, error = gaps.mean(1), gaps.std(1, ddof=1) / math.sqrt(len(groups))
+    proven = np.abs(mean) > stats.quantile((1 - stats.LEVEL) / 2, len(groups) - 1) * error
+    return float(proven.mean()), float((proven & (np.abs(mean) >= margin)).mean())
+
+
+def self_lines(bench: Bench, name: str, check: SelfCheck) -> list[str]:
+    """The verdict first, then what it is to be held against."""
+    quality = check.changes.quality
+    if quality is None:
+        return []
+    wrongly = {"improved": "called better than itself", "regressed": "called worse than itself"}.get(quality.word)
+    covers = "holds 0, as it should" if check.covers else "leaves out 0, which chance does in 5% of comparisons"
+    detectable = f"{check.detectable:.3f}" if math.isfinite(check.detectable) else "no difference at all"
+    return [
+        f"{name} against itself with other seeds, suite {bench.suite.name}: "
+        f"{wrongly or quality.word}, {gap_text(quality.gap)}; the interval {covers}",
+        f"expected noise: +-{check.noise:.3f} (one standard deviation) with {quality.gap.n} cases x {bench.samples} "
+        f"seeds; the smallest difference found in 80% of comparisons is {detectable}",
+        f"of {SPLITS:,} random halves of these pictures {check.alarms:.1%} leave out 0 and {check.wrong:.1%} would be "
+        f"called better or worse (margin {check.changes.margin:g})",
+    ]
