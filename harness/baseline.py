@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.adaptive import level_at
-from harness.changes import INCONCLUSIVE, UNCHANGED, Changes, compare_results
+from harness.changes import REGRESSED, Changes, compare_results
 from harness.errors import UsageError
-from harness.results import LARGEST, UNDER_TEST, Comparable, check_results, compare_parts, relative
+from harness.results import ADDED, LARGEST, UNDER_TEST, Comparable, check_results, compare_parts, relative
 from harness.values import Case, CaseResult, Complaint, Decision, Job, Outcome, Sample, Score, Suite, Verdict
 
 if TYPE_CHECKING:
@@ -572,6 +572,8 @@ def hold_provider(
     before = baseline.results(suite, provider, results)
     level = level_at(suite, max((len(result.samples) for result in results), default=0))
     changes = compare_results(results, before, suite.margin, level)
+    other = {words.partition(":")[0].removeprefix(ADDED) for words in comparable.warned}  # measures something else now
+    changes = replace(changes, metrics={name: item for name, item in changes.metrics.items() if name not in other})
     changed = {**changes.to_record(), "cases": case_records(changes, baseline, provider)}
     return {**changed, **about, "same_pictures": same_pictures(results, before)}
 
@@ -582,7 +584,7 @@ def case_records(changes: Changes, baseline: Baseline, provider: str) -> list[di
     found = []
     for place, (case, change) in enumerate(changes.cases.items()):
         record = {"case": case, **change.to_record()}
-        if place < WORST and case in small and change.word not in (UNCHANGED, INCONCLUSIVE):
+        if place < WORST and case in small and REGRESSED in (change.word, changes.word):
             record["thumbnail"] = {"seed": small[case].seed, "webp": small[case].webp}
         found.append(record)
     return found

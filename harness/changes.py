@@ -12,7 +12,7 @@ traits and single cases are families, in which a difference counts as proven at 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,7 +84,7 @@ def compare_scores(
         margin,
         sum(map(len, groups.values())),
         make_change(gap, ours, theirs, margin, p_differs(gap, level)),
-        compare_family({name: now[name] for name in now if name != PRIMARY}, before, margin, level),
+        compare_family({name: now[name] for name in in_order(now)}, before, margin, level),
         compare_family(*traits, margin, level),
         compare_cases(ours, theirs, margin, level),
     )
@@ -141,6 +141,13 @@ def make_change(
     shared = now.keys() & before.keys()
     old, new = (case_mean({pair: side[pair] for pair in shared}) for side in (before, now))
     return Change(judge_change(gap, margin, proven), gap, old, new, p)
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """The metrics of every suite, then those that a profile adds; not the primary one."""
+    return sorted(
+        set(names) - {PRIMARY}, key=lambda name: (METRICS.index(name) if name in METRICS else len(METRICS), name)
+    )
 
 
 # --- small things -------------------------------------------------------------------------------------------------

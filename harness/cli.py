@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import __version__
+from harness.compare import compare, compare_options
 from harness.errors import HarnessError
 from harness.metrics.commands import score, score_options
 from harness.prompting.command import lint_options
@@ -57,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     story_options(add("story", story, "write a suite from an idea, by a text service"))
     caption_options(add("caption", caption, "caption pictures that have no caption yet"))
     score_options(add("score", score, "rate the pictures of a folder"))
+    compare_options(add("compare", compare, "hold one LoRA against another, or against itself"))
     add("fetch", fetch, "download a profile's weights from the hub").add_argument("profile", metavar="PROFILE")
     emulator_options(add("emulator", emulator, "serve the emulated services on this machine"))
     world_options(add("world", world, "draw the world, train the embedded models, measure them"))

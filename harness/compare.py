@@ -1,7 +1,7 @@
 """`harness compare`: one LoRA against another on a suite's prompts with the same seeds, or against itself with others.
 
-    harness compare NEW.safetensors OLD.safetensors suites/toma.yaml    is the new one better than the one we ship?
-    harness compare --aa LORA.safetensors suites/toma.yaml              what does chance alone make of one LoRA?
+harness compare NEW.safetensors OLD.safetensors suites/toma.yaml    is the new one better than the one we ship?
+harness compare --aa LORA.safetensors suites/toma.yaml              what does chance alone make of one LoRA?
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import EngineError, UsageError
+from harness.errors import UsageError
 
 if TYPE_CHECKING:
     from harness.changes import Change, Changes
     from harness.engine.engine import Run
     from harness.profile import Profile
     from harness.settings import Settings
-    from harness.store import Store
     from harness.values import Case, CaseResult, Interval, Lora, Suite
 
 WORSE, BROKEN, OPEN = 1, 10, 11  # exit codes beside 0; the last two as pytest's
@@ -69,9 +68,9 @@ def compare(options: argparse.Namespace) -> int:
     parsed = [parse_lora(text, settings.root, "") for text in loras]
     profile = load_profile(settings.profile, settings.root)
     suite = load_suite(Path(suite_file).resolve(), profile)
+    bench = Bench(suite, profile, settings, options.provider or suite.gate[0])
+    found = check_itself(bench, *parsed) if options.aa else compare_loras(bench, *parsed)
     with Store(settings.store) as store:
-        bench = Bench(suite, profile, settings, store, options.provider or suite.gate[0])
-        found = check_itself(bench, *parsed) if options.aa else compare_loras(bench, *parsed)
         page = write_report(found.results, store, settings.report_dir)
     print(f"{found.text}\n\nreport: {page}")
     return found.status(options.prove)
@@ -84,7 +83,6 @@ class Bench:
     suite: Suite
     profile: Profile
     settings: Settings
-    store: Store
     provider: str  # who draws
     open_run: OpenRun | None = None  # None: the engine's
 
@@ -110,6 +108,7 @@ class Drawn:
 def draw(bench: Bench, loras: Mapping[str, Lora], samples: int) -> Drawn:
     """Every LoRA on every case with the same seeds, in one run of the engine; the first is the one under test."""
     from harness.engine.engine import Run
+    from harness.store import Store
     from harness.values import Decision, Job
 
     first, *others = loras
@@ -121,7 +120,7 @@ def draw(bench: Bench, loras: Mapping[str, Lora], samples: int) -> Drawn:
         settings,
         plain_profile(bench.profile, bench.provider, tuple(loras)),
         [suite],
-        bench.store,
+        Store(settings.store),
         listener=progress_line(),
         loras={name: loras[name] for name in others},
     )
@@ -136,16 +135,14 @@ def draw(bench: Bench, loras: Mapping[str, Lora], samples: int) -> Drawn:
             problem = "; ".join(complaint.message for complaint in gate.complaints)
         return Drawn(sides, run.finish(), problem, gate.cause)
     finally:
-        leave(run)
+        run.close()
 
 
 def plain_suite(suite: Suite, names: tuple[str, ...], samples: int) -> Suite:
     """The suite with LoRAs for providers, and no thresholds: these are held against each other."""
-    open_cases = tuple(replace(case, thresholds={}) for case in suite.cases)
-    return replace(
-        suite, providers=names, gate=names[:1], beat=(), thresholds={}, samples=samples, min_samples=None,
-        cases=open_cases,
-    )  # fmt: skip
+    cases = tuple(replace(case, thresholds={}) for case in suite.cases)
+    changes: dict[str, Any] = {"samples": samples, "min_samples": None, "beat": (), "thresholds": {}, "cases": cases}
+    return replace(suite, providers=names, gate=names[:1], **changes)
 
 
 def plain_profile(profile: Profile, provider: str, names: tuple[str, ...]) -> Profile:
@@ -161,6 +158,8 @@ def plain_profile(profile: Profile, provider: str, names: tuple[str, ...]) -> Pr
         raise UsageError(f"--provider: no provider called {provider!r}; {nearest(provider, profile.providers)}")
     if config.adapter == "local":  # which takes its use from its name
         config = replace(config, options={"use": provider, **config.options})
+        if config.options["use"] != "lora":
+            raise UsageError(f"--provider: {provider!r} draws without a LoRA; name one that uses it")
     return replace(profile, providers={**profile.providers, **dict.fromkeys(names, config)})
 
 
@@ -168,11 +167,6 @@ def progress_line() -> Any:
     from harness.terminal import ProgressLine
 
     return ProgressLine(lambda text: print(text, end="", file=sys.stderr, flush=True), sys.stderr.isatty())
-
-
-def leave(run: Run) -> None:
-    """Stop a run and let its models go; the store is the caller's."""
-    run.release()
 
 
 def missing_words(sides: Mapping[str, Sequence[CaseResult]]) -> str:
@@ -222,7 +216,7 @@ def compare_loras(bench: Bench, new: Lora, old: Lora) -> Comparison:
     recipes = drawn.results["suites"][0]["recipe"]
     if all(recipe.get("lora", "") == "" for recipe in recipes.values()) and new.strength and old.strength:
         raise UsageError(f"compare: provider {bench.provider!r} uses no LoRA; name one that does with --provider")
-    changes = compare_results(*(drawn.sides[name] for name in names), bench.suite.margin)
+    changes = compare_results(drawn.sides[names[0]], drawn.sides[names[1]], bench.suite.margin)
     problem = drawn.problem or ("" if changes.quality else "no case and seed has a score on both sides")
     verdict = problem or verdict_words(*names, changes)
     lines = [headline(bench, changes, names), verdict, *cause_lines(drawn), *detail_lines(*names, changes)]
@@ -291,16 +285,18 @@ def detail_lines(new: str, old: str, changes: Changes) -> list[str]:
 
     if changes.quality is None:
         return []
-    rows = [("metric", new, old, "difference", "")]
+    rows: list[tuple[str, ...]] = [("metric", new, old, "difference", "")]
     rows += [change_row(name, change) for name, change in {"quality": changes.quality, **changes.metrics}.items()]
     lines = ["", *table(rows)]
     for title, word in (("gains", "improved"), ("losses", "regressed")):
         traits = [f"{name} {gap_text(item.gap)}" for name, item in changes.traits.items() if item.word == word]
         lines += [f"  traits, {title}: {', '.join(traits)}"] if traits else []
-    cases = list(changes.cases.items())
-    worst, best = cases[:SHOWN], cases[max(SHOWN, len(cases) - SHOWN) :][::-1]
-    for title, some in (("best cases", best or worst[::-1]), ("worst cases", worst)):
-        lines += ["", f"  {title}", *table([change_row(name, change) for name, change in some], "    ")]
+    cases = [change_row(name, change) for name, change in changes.cases.items()]
+    parts = {"cases, the best first": cases[::-1]}
+    if len(cases) > 2 * SHOWN:
+        parts = {"best cases": cases[-SHOWN:][::-1], "worst cases": cases[:SHOWN]}
+    for title, some in parts.items():
+        lines += ["", f"  {title}", *table(some, "    ")]
     return lines
 
 
@@ -328,10 +324,8 @@ class SelfCheck:
     @property
     def covers(self) -> bool:
         """Whether the interval holds 0, as it should."""
-        quality = self.changes.quality
-        return quality is not None and quality.gap.low is not None and quality.gap.high is not None and (
-            quality.gap.low <= 0 <= quality.gap.high
-        )  # fmt: skip
+        gap = self.changes.quality.gap if self.changes.quality else None
+        return gap is not None and gap.low is not None and gap.high is not None and gap.low <= 0 <= gap.high
 
     def status(self, prove: bool = False) -> int:
         if self.problem:
@@ -375,9 +369,7 @@ def check_itself(bench: Bench, lora: Lora) -> SelfCheck:
 
 def half(values: Mapping[Any, float], first: int, seeds: int) -> dict[Any, float]:
     """The values of some seeds, numbered from 0, so that the n-th of one half meets the n-th of the other."""
-    return {
-        (case, seed - first): value for (case, seed), value in values.items() if first <= seed < first + seeds
-    }  # fmt: skip
+    return {(case, seed - first): value for (case, seed), value in values.items() if first <= seed < first + seeds}
 
 
 def by_case(values: Mapping[Any, float]) -> list[list[float]]:

@@ -183,7 +183,9 @@ def feedback_file(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     Args:
         records: `Feedback.to_record()` of each gate provider.
     """
-    plain = [{**record, "score_gap": (record.get("score_gap") or {}).get("mean")} for record in records]
+    gaps = [record.get("score_gap") for record in records]
+    means = [gap.get("mean") if isinstance(gap, Mapping) else gap for gap in gaps]
+    plain = [{**record, "score_gap": mean} for record, mean in zip(records, means, strict=True)]
     first, *others = sorted(plain, key=lambda record: not record.get("needs_improvement")) or [dict(NOTHING)]
     return {**first, "others": others}
 

@@ -37,17 +37,17 @@ def values_of(results: Sequence[CaseResult], metric: str) -> dict[Pair, float]:
     return {pair: score.value for pair, score in scores_of(results, metric).items() if score.value is not None}
 
 
-def measured(suite: Suite | None, results: Results) -> tuple[str, ...]:
-    """The metrics of every suite, then whatever else has a threshold or a value, in the order of the scores."""
-    found = [
+def measured(suite: Suite, results: Results) -> tuple[str, ...]:
+    """The metrics of every suite, then those with a threshold, then whatever else has a value, by name."""
+    found = {
         name
         for items in results.values()
         for result in items
         for sample in result.scored
         for name, score in sample.scores.items()
         if score.value is not None
-    ]
-    return tuple(dict.fromkeys([*(suite.metrics() if suite else METRICS), *found]))
+    }
+    return tuple(dict.fromkeys([*suite.metrics(), *sorted(found)]))
 
 
 def interval_of(values: Mapping[Pair, float]) -> Interval | None:

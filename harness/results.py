@@ -404,6 +404,38 @@ class _Engine(_Open):
     cost_usd: float = 0.0
 
 
+class _Change(_Versus):
+    verdict: str
+    before: float
+    after: float
+    n: int
+
+
+class _ChangedCase(_Change):
+    case: str
+
+
+class _Held(_Open):
+    verdict: str
+    quality: _Change | None = None
+    cases: list[_ChangedCase] = []
+    pairs: int = 0
+    refused: list[str] = []
+    left_out: list[str] = []
+
+
+class _HeldSuite(_Open):
+    source: str
+    problem: str = ""
+    made: dict[str, Any] = {}
+    providers: dict[str, _Held] = {}
+
+
+class _Suite(_Open):
+    name: str
+    baseline: _HeldSuite | None = None
+
+
 class _Results(_Open):
     run: _Run
     gate: _Gate
@@ -412,6 +444,7 @@ class _Results(_Open):
     engine: _Engine
     rounds: list[_Round]
     feedback: list[_Feedback] = []
+    suites: list[_Suite] = []
 
 
 def load_results(path: Path) -> dict[str, Any]:

@@ -168,7 +168,9 @@ class HarnessSession:
 
             ran, anyway = {suite["path"] for suite in self.results["suites"]}, self.settings.update_baseline == "anyway"
             suites = [suite for suite in self._suites.values() if relative(suite.path) in ran]
-            self.saved = [update_baseline(self.results, suite, self._run.store.image, anyway=anyway) for suite in suites]
+            self.saved = [
+                update_baseline(self.results, suite, self._run.store.image, anyway=anyway) for suite in suites
+            ]
         return any(saved.refused for saved in self.saved)
 
     def header(self) -> str | None:

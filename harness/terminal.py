@@ -130,7 +130,12 @@ def summary_text(results: Mapping[str, Any], width: int = 100, report: Path | No
     for suite in dict.fromkeys(row["suite"] for row in results["leaderboard"]):
         rows = [row for row in results["leaderboard"] if row["suite"] == suite]
         sets = next((item.get("sets") for item in results.get("suites", ()) if item.get("name") == suite), None)
-        lines += [clean(suite), leaderboard_table(rows, width), *sets_lines(sets or {}), *baseline_lines(results, suite)]
+        lines += [
+            clean(suite),
+            leaderboard_table(rows, width),
+            *sets_lines(sets or {}),
+            *baseline_lines(results, suite),
+        ]
         lines.append("")
     lines += [round_text(number, item) for number, item in enumerate(results.get("rounds", ()), 1)]
     engine = results.get("engine", {})
@@ -167,7 +172,9 @@ def baseline_lines(results: Mapping[str, Any], suite: str) -> list[str]:
         return []
     lines = [f"baseline: {clean(about['problem'])}"] if about.get("problem") else []
     for provider, held in about.get("providers", {}).items():
-        lines.append(f"baseline: {clean(provider, 40)} {baseline_text(held)} ({clean(about['source'])}{made_text(about)})")
+        told = "" if about.get("binding", True) else "; only told of, because this run is to replace it"
+        source = f"{clean(about['source'])}{made_text(about)}{told}"
+        lines.append(f"baseline: {clean(provider, 40)} {baseline_text(held)} ({source})")
         lines += [f"  {case_text(case)}" for case in changed_cases(held)[:WORST]]
     return lines
 
@@ -175,13 +182,15 @@ def baseline_lines(results: Mapping[str, Any], suite: str) -> list[str]:
 def baseline_text(held: Mapping[str, Any]) -> str:
     """`regressed, quality -0.05 [-0.08, -0.02] over 12 cases, 36 pictures`, or why it was refused."""
     if held["verdict"] == "refused":
-        return f"is not comparable: {clean('; '.join(held['refused']))}"
+        return f"is not comparable: {clean('; '.join(held.get('refused', ())))}"
     quality = held.get("quality")
     if quality is None:
         return "inconclusive, no case and seed in common"
     gap = bounds_text({**quality, "mean": quality["diff"]}, signed=True)
-    same = ", the very same" if held.get("same_pictures") == held["pairs"] else ""
-    return f"{held['verdict']}, quality {gap} over {quality['n']} cases, {held['pairs']} pictures{same}"
+    same = ", the very same" if held.get("same_pictures") == held.get("pairs") else ""
+    words = f"{held['verdict']}, quality {gap} over {quality['n']} cases, {held.get('pairs')} pictures{same}"
+    reworded = held.get("left_out")
+    return f"{words}, without {clean(', '.join(reworded))}, whose prompt has changed" if reworded else words
 
 
 def made_text(about: Mapping[str, Any]) -> str:
@@ -192,8 +201,13 @@ def made_text(about: Mapping[str, Any]) -> str:
 
 
 def changed_cases(held: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Cases that are proven to have changed, the worst first."""
-    return [case for case in held.get("cases", ()) if case["verdict"] in ("regressed", "improved")]
+    """Cases that are proven to have changed, the worst first; where the suite regressed, all that lost something."""
+    regressed = held.get("verdict") == "regressed"
+    return [
+        case
+        for case in held.get("cases", ())
+        if case.get("verdict") in ("regressed", "improved") or (regressed and case.get("diff", 0) < 0)
+    ]
 
 
 def case_text(case: Mapping[str, Any]) -> str:

@@ -102,7 +102,7 @@ def test_the_record_is_plain_json_with_the_gaps(weak: SuiteRun) -> None:
     wanted = {"lora_score", "best_competitor", "competitor_score", "score_gap", "needs_improvement", "recommendations"}
     assert wanted <= record.keys()
     assert record["score_gap"].keys() == {"mean", "low", "high", "n"}
-    assert record["recommendations"][0].keys() == {"area", "message", "priority"}
+    assert record["recommendations"][0].keys() == {"area", "message", "priority", "evidence"}
     assert record["metrics"][0]["gap"] > 0
 
 

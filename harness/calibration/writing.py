@@ -73,7 +73,8 @@ def comment_edit(text: str, at: int, comment: str, newline: str) -> Edit:
 def value_edits(text: str, node: Any, wanted: Wanted, newline: str) -> Iterator[Edit]:
     """The edits inside the mapping of thresholds."""
     if not isinstance(node, yaml.MappingNode):
-        yield node.start_mark.index, node.end_mark.index, flow(wanted)
+        at = node.start_mark.index  # of nothing at all, right behind the colon
+        yield at, node.end_mark.index, (" " if text[at - 1] == ":" else "") + flow(wanted)
         return
     known = {key.value: value for key, value in node.value}
     for metric, (fail, warn) in wanted.items():

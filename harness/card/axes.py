@@ -16,6 +16,7 @@ from harness.values import METRICS, Interval
 from harness.world.people import IDENTITY
 
 PRIMARY = METRICS[0]
+LIKENESS = ("quality", "clip", "features")
 REFUSED = 0.05  # of the genuine pictures of the dev split lie below the frozen threshold
 
 
@@ -118,10 +119,22 @@ def gains(sheets: Sheets, axis: str, level: object, metric: str) -> list[float]:
     return found
 
 
+def curves_of(
+    sheets: Sheets, axis: str, levels: Sequence[object], metrics: Sequence[str] = METRICS, start: str = "0"
+) -> tuple[Curve, ...]:
+    """Scores along a walk, the primary first; those that no identity has are left out."""
+    found = [(metric, [sheet for sheet in sheets if measures(sheet, metric)]) for metric in metrics]
+    return tuple(curve(own, axis, levels, metric, start) for metric, own in found if own)
+
+
+def measures(sheet: Sheet, metric: str) -> bool:
+    """Whether an identity has a score: without a measurable trait there are no features."""
+    return all(metric in shot.scores for shot in sheet.of("genuine"))
+
+
 def curve(sheets: Sheets, axis: str, levels: Sequence[object], metric: str, start: str = "0") -> Curve:
     """A score along a walk; "genuine" begins it when `start` is not among the levels."""
     points = []
-    sheets = [sheet for sheet in sheets if all(metric in shot.scores for shot in sheet.of("genuine"))]
     for level in levels:
         drawn = [sheet.of(axis, level) for sheet in sheets if sheet.of(axis, level)]
         points.append(stats.mean_interval([mean_of(shots, metric) for shots in drawn]))
@@ -131,6 +144,11 @@ def curve(sheets: Sheets, axis: str, levels: Sequence[object], metric: str, star
         means = [mean_of(s.of("genuine")[: len(s.of(axis, levels[0]))], metric) for s in own]
         first, levels = [stats.mean_interval(means)], [start, *levels]
     return Curve(metric, tuple(map(str, levels)), (*first, *points))
+
+
+def share(hits: Sequence[bool] | np.ndarray) -> float:
+    """How many of them are true; NaN of nothing, which keeps no bound."""
+    return float(np.mean(hits)) if len(hits) else float("nan")
 
 
 def tau_of(means: Sequence[float]) -> float:
@@ -157,12 +175,14 @@ def walk_taus(sheets: Sheets, axis: str, levels: Sequence[object]) -> float:
 def judge_walk(sheets: Sheets, name: str) -> Axis:
     """Blur, JPEG or noise: quality falls, and no gated score ever rises."""
     levels = list(range(1, len(WALKS[name][1]) + 1))
-    curves = tuple(curve(sheets, name, levels, metric) for metric in METRICS)
+    curves = curves_of(sheets, name, levels)
     surest = [
         (float(interval.low if interval.low is not None else interval.mean), metric, level)
         for metric in METRICS
         for level in levels
-        for interval in [stats.mean_interval(gains(sheets, name, level, metric))]
+        for changes in [gains(sheets, name, level, metric)]
+        if changes
+        for interval in [stats.mean_interval(changes)]
     ]
     low, metric, level = max(surest)
     steps = np.diff(curves[0].means)
@@ -182,11 +202,13 @@ def judge_walk(sheets: Sheets, name: str) -> Axis:
 def judge_hue(sheets: Sheets, _: Thresholds) -> Axis:
     """Robe or hair in another hue."""
     own = [sheet for sheet in sheets if sheet.turned]
-    curves = tuple(curve(own, "hue", HUES, metric) for metric in ("quality", "clip", "features"))
+    curves = curves_of(own, "hue", HUES, LIKENESS)
+    walk = curves[0].means
+    fallen = (walk[0] - walk[1 + HUES.index(60)]) / (walk[0] - min(walk)) if walk[0] > min(walk) else 0.0
     right = [
         found == sheet.turned
         for sheet in own
-        for degrees in HUES[1:]  # a tenth of the circle can still be the same colour
+        for degrees in HUES[1:]  # the first step can still be the same colour
         for found in [most_moved(sheet, sheet.of("hue", degrees))]
         if sheet.turned in sheet.of("genuine")[0].traits
     ]
@@ -195,7 +217,8 @@ def judge_hue(sheets: Sheets, _: Thresholds) -> Axis:
         "does a robe or hair of another hue cost, and is the right trait blamed?",
         (
             Figure("tau", tau_of(curves[0].means), "<=", -0.8, "of the mean walk of quality, 0 to 180 degrees"),
-            Figure("localised", float(np.mean(right)), ">=", 0.8, "the turned category's score falls most"),
+            Figure("localised", share(right), ">=", 0.8, "the turned category's score falls most, from 60 degrees on"),
+            Figure("fall_60", fallen, note="share of the fall that 60 degrees bring: beyond, it is another colour"),
             Figure("identities", len(own), note="whose robe or hair has a hue"),
         ),
         curves,
@@ -215,7 +238,7 @@ def most_moved(sheet: Sheet, shots: Sequence[Shot]) -> str:
 def judge_wrong(sheets: Sheets, _: Thresholds) -> Axis:
     """0, 1, 2, 3 or all attributes wrong."""
     levels = ("0", "1", "2", "3", "all")
-    curves = tuple(curve(sheets, "wrong", levels, metric) for metric in ("quality", "clip", "features"))
+    curves = curves_of(sheets, "wrong", levels, LIKENESS)
     one = np.concatenate([crowd(sheets, "trait", PRIMARY, kind) for kind in levels_of(sheets, "trait")])
     none = crowd(sheets, "genuine", PRIMARY)
     return Axis(
@@ -245,7 +268,7 @@ def judge_localisation(sheets: Sheets, _: Thresholds) -> Axis:
         "localisation",
         "is the right trait blamed for one wrong attribute?",
         (
-            Figure("localised", float(np.mean(every)), ">=", 0.8, "of the measurable traits"),
+            Figure("localised", share(every), ">=", 0.8, "of the measurable traits"),
             Figure("measurable", len(every) / max(1, described), note="share of the described attributes"),
             *(Figure(kind, float(np.mean(each)), note=f"of {len(each)}") for kind, each in sorted(hits.items())),
         ),
@@ -264,9 +287,7 @@ def judge_others(sheets: Sheets, thresholds: Thresholds) -> Axis:
             Figure("auc_far", area_under_curve(own, far), ">=", 0.95, "quality; shares at most two attributes"),
             Figure("auc_far_clip", area_under_curve(clip_own, clip_far), ">=", 0.95, "clip"),
             Figure("eer_far", equal_error_rate(own, far), note="quality"),
-            Figure(
-                "auc_near", area_under_curve(own, near), note="quality; one or two attributes differ, and the marks"
-            ),
+            Figure("auc_near", area_under_curve(own, near), note="quality; 1 or 2 attributes differ, and the marks"),
             Figure("eer_near", equal_error_rate(own, near), note="quality"),
             Figure("passed_far", float(np.mean(clip_far >= frozen)), note=f"clip at {frozen:.2f}, frozen on dev"),
             Figure("refused", float(np.mean(clip_own < frozen)), note=f"genuine, clip at {frozen:.2f}"),
@@ -310,10 +331,8 @@ def judge_collapse(sheets: Sheets, _: Thresholds) -> Axis:
         "mode collapse",
         f"is it noticed when {SEEDS} seeds draw few pictures?",
         (
-            Figure(
-                "alarm_quarter", float(np.mean(quarter)), ">=", 1.0, "a quarter of the seeds or fewer are different"
-            ),
-            Figure("alarm_all", float(np.mean([item.alarm for item in found[SEEDS]])), "<=", 0.0, "all are different"),
+            Figure("alarm_quarter", float(np.mean(quarter)), ">=", 1.0, "a quarter of the seeds or fewer differ"),
+            Figure("alarm_all", float(np.mean([item.alarm for item in found[SEEDS]])), "<=", 0.0, "all differ"),
             Figure("vendi_off", off, "<=", 0.1, "the count of different pictures, off by this share at worst"),
         ),
         (Curve("different pictures found", tuple(map(str, KEPT)), tuple(count[kept] for kept in KEPT)),),
@@ -343,15 +362,16 @@ def judge_copies(sheets: Sheets, _: Thresholds) -> Axis:
 def judge_degenerate(sheets: Sheets, thresholds: Thresholds) -> Axis:
     """Pictures of nothing."""
     kinds = levels_of(sheets, "degenerate")
-    below = {kind: crowd(sheets, "degenerate", PRIMARY, kind) < thresholds[PRIMARY] for kind in kinds}
+    quality = {kind: crowd(sheets, "degenerate", PRIMARY, kind) for kind in kinds}
+    below = {kind: values < thresholds[PRIMARY] for kind, values in quality.items()}
     return Axis(
         "degenerate pictures",
         "do pictures of nothing fall below what 95% of the genuine reach?",
         (
-            Figure("below", float(np.mean(np.concatenate(list(below.values())))), ">=", 1.0, "the threshold of dev"),
+            Figure("below", float(np.mean([*below.values()])), ">=", 1.0, f"{thresholds[PRIMARY]:.3f}, frozen on dev"),
             *(
-                Figure(kind, float(crowd(sheets, "degenerate", PRIMARY, kind).mean()), note="mean quality")
-                for kind in kinds
+                Figure(kind, share(hits), note=f"below it; mean quality {quality[kind].mean():.2f}")
+                for kind, hits in below.items()
             ),
         ),
     )
@@ -359,7 +379,7 @@ def judge_degenerate(sheets: Sheets, thresholds: Thresholds) -> Axis:
 
 def judge_strength(sheets: Sheets, _: Thresholds) -> Axis:
     """Too little, right, too much."""
-    curves = tuple(curve(sheets, "strength", STRENGTHS, metric, start="0.0") for metric in METRICS)
+    curves = curves_of(sheets, "strength", STRENGTHS, start="0.0")
     means = curves[0].means
     best, right = int(np.argmax(means)), STRENGTHS.index(1.0)
     against = [*-np.diff(means[: best + 1]), *np.diff(means[best:]), 0.0]

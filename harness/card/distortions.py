@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter, ImageOps
 BLUR = (0.7, 1.2, 1.8, 2.5, 4.0)  # px of a Gaussian's radius, of pictures 96 px wide
 JPEG = (60, 30, 15, 8, 4)  # quality
 NOISE = (8.0, 16.0, 32.0, 48.0, 72.0)  # standard deviation, of 255
-HUES = (36, 72, 108, 144, 180)  # degrees
+HUES = (30, 60, 90, 120, 150, 180)  # degrees
 SHIFT = 4  # px
 BURN = 0.8  # how much contrast a unit of too much strength adds
 
@@ -62,13 +62,14 @@ def overcook(character: Image.Image, base: Image.Image, strength: float) -> Imag
 
 
 def degenerate(pictures: Sequence[Image.Image], seed: int) -> dict[str, Image.Image]:
-    """Pictures of nothing, of the size of `pictures`, which are the references."""
+    """Pictures of nothing, of the size of `pictures`, which are those that a LoRA learns from."""
     size, rng = pictures[0].size, np.random.default_rng(seed)
+    mean = np.mean([np.asarray(picture, np.float64) for picture in pictures], axis=0)
     shape = (size[1], size[0], 3)
     return {
         "flat grey": Image.new("RGB", size, (128, 128, 128)),
         "black": Image.new("RGB", size, "black"),
-        "mean of the references": to_picture(np.mean([np.asarray(item, np.float64) for item in pictures], axis=0)),
+        "mean of the training pictures": to_picture(mean),
         "noise": to_picture(rng.integers(0, 256, shape).astype(np.float64)),
     }
 

@@ -197,8 +197,8 @@ def observe(scorer: Scorer, number: int, effort: Effort, *, dev: bool) -> Sheet:
         turned = turnable(person)
         for add in (plan_walks, plan_hues, plan_wrong, plan_near, plan_nuisance, plan_strengths):
             plan += add(person, part, rng)
-        kept_out = [open_picture(path.read_bytes()) for path in scorer.references.held_out]
-        plan += [(("degenerate", kind), picture) for kind, picture in degenerate(kept_out, number).items()]
+        learnt = [open_picture(path.read_bytes()) for path in scorer.references.train]
+        plan += [(("degenerate", kind), picture) for kind, picture in degenerate(learnt, number).items()]
     shots: dict[Key, list[Shot]] = {}
     case = scorer.suite.cases[0]
     found = scorer.score([(case, png(picture)) for _, picture in plan])
@@ -248,7 +248,7 @@ def plan_hues(person: Person, scenes: Scenes, rng: np.random.Generator) -> Itera
     """Robe or hair in other hues; its pixels are those that change when it is drawn in other colours."""
     category = turnable(person)
     for scene in scenes if category else ():
-        others = [replace(person, **{category: value}) for value in CATEGORIES[category]]
+        others = [become(person, {category: value}) for value in CATEGORIES[category]]
         region = region_of([render(other, *scene) for other in others])
         for degrees in HUES:
             yield ("hue", str(degrees)), turn_hue(render(person, *scene), region, degrees)
@@ -257,12 +257,12 @@ def plan_hues(person: Person, scenes: Scenes, rng: np.random.Generator) -> Itera
 def alter(person: Person, kind: str, rng: np.random.Generator) -> Person:
     """The same person with one thing wrong: another described value, or another mark in another colour."""
     values = [value for value in {**CATEGORIES, **MARKS}[kind] if value not in ("none", getattr(person, kind))]
-    changes: dict[str, Any] = {kind: str(rng.choice(values))}
+    changes = {kind: str(rng.choice(values))}
     if kind in MARK_KINDS:
         name = f"{kind}_color"
         colors = [color for color in MARKS[name] if color not in ("none", getattr(person, name))]
         changes[name] = str(rng.choice(colors))
-    return replace(person, **changes)
+    return become(person, changes)
 
 
 def kinds_of(person: Person) -> list[str]:
@@ -323,17 +323,20 @@ def plan_strengths(person: Person, scenes: Scenes, rng: np.random.Generator) -> 
         base = stranger(person, rng)
         for strength in STRENGTHS:
             reached = min(len(order), round(strength * len(order)))
-            drawn = render(become(base, person, order[:reached]), *scene)
+            drawn = render(become(base, traits_of(person, order[:reached])), *scene)
             if strength >= 1:
                 drawn = overcook(render(person, *scene), render(base, *scene), strength)
             yield ("strength", str(strength)), drawn
 
 
-def become(base: Person, person: Person, kinds: Sequence[str]) -> Person:
-    """The base's person with some things as the character has them."""
+def become(person: Person, changes: Mapping[str, Any]) -> Person:
+    return replace(person, **changes)
+
+
+def traits_of(person: Person, kinds: Sequence[str]) -> dict[str, str]:
+    """Some things about a person, marks with their colours."""
     names = [name for kind in kinds for name in ((kind, f"{kind}_color") if kind in MARK_KINDS else (kind,))]
-    changes: dict[str, Any] = {name: getattr(person, name) for name in names}
-    return replace(base, **changes)
+    return {name: getattr(person, name) for name in names}
 
 
 # --- sets of pictures -------------------------------------------------------------------------------------------------

@@ -77,6 +77,7 @@ class Run:
         self._steps: dict[Job, Step] = {}
         self._results: dict[Job, CaseResult | HarnessError] = {}
         self._beside: dict[Group, Beside] = {}
+        self._making: set[str] = set()  # suites whose pictures are being drawn
         self._sets: dict[Group, Sets] = {}
         self._verdicts: dict[Group, dict[Job, Verdict]] = {}
         self._attempts: dict[Job, tuple[Verdict, ...]] = {}
@@ -146,6 +147,7 @@ class Run:
         """The suite's verdict on a gate provider; waits for every job of the suite."""
         self._await([job for job in list(self._jobs) if job.path == path])
         group = (path, provider)
+        self._await_beside(group)
         with self._judging:
             if group not in self._gates:
                 verdict = self._judge_gate(group)
@@ -243,12 +245,16 @@ class Run:
         steps = build_plan(jobs, suites, self._workshop.provider, self.settings.samples)
         self._steps.update({step.job: step for step in steps})
         keys = [request.key for step in steps for request in step.requests]
+        self._making = {job.path for job in jobs}
         self._journal.append({"event": "plan", "profile": self.profile.name, "started": self.started, "requests": keys})
         beside: list[Step] = []
         for group in self._gate_groups(jobs):
             self._beside[group] = plan_beside(self._workshop, self._group_steps(group))
             beside += self._beside[group].steps
-        self._workshop.make(steps, self._done, beside)
+        try:
+            self._workshop.make(steps, self._done, beside)
+        finally:
+            self._making.clear()
 
     def _done(self, step: Step, result: CaseResult | HarnessError) -> None:
         with self._changed:
@@ -532,6 +538,17 @@ class Run:
                     raise EngineError(f"{job.case} by {job.provider} was never submitted, so nobody draws it")
             while not all(map(self._final, jobs)):
                 self._look_alive()
+                self._changed.wait(LOOK_S)
+
+
+    def _await_beside(self, group: Group) -> None:
+        """Until what is drawn beside the cases is there as well: results may come from the store long before."""
+        with self._changed:
+            while group[0] in self._making:
+                self._look_alive()
+                wanted = [request.key for step in self._beside.get(group, Beside()).steps for request in step.requests]
+                if all(key in self._workshop.drawer.samples for key in wanted):
+                    return
                 self._changed.wait(LOOK_S)
 
 

@@ -129,11 +129,16 @@ def find_set_copies(table: Table, results: Sequence[CaseResult]) -> SetScore:
     """Whether pictures are training pictures drawn again, and which of which."""
     from harness.metrics.copying import gather_copies
 
-    train, shots = table.scorer.train_set(), shots_of(results)
+    shots = shots_of(results)
+    key = table.key("copies", [to_record(shot) for shot in shots])
+    known = table.store.memo("copies", key)
+    if known is not None:
+        return SetScore(**known)
+    train = table.scorer.train_set()
     if train is None:
         return SetScore("copy", "not judged: no picture of the references is for training", judged=False)
     each = look_at(table, train, shots)
-    copies = gather_copies(each, len(shots), normal_likeness(table, train))
+    copies = gather_copies(each, len(shots), normal_likeness(table, train), [shot.case for shot in shots])
     shown = copies.found[:PAIRS] or sorted(each.items(), key=lambda item: -item[1].lines)[:1]
     sources = Counter(nearest.name for _, nearest in copies.found)
     details = {
@@ -141,11 +146,14 @@ def find_set_copies(table: Table, results: Sequence[CaseResult]) -> SetScore:
         "looked": len(each),
         "copies": len(copies.found),
         "share": copies.share,
+        "prompts": copies.prompts,
         "normal": copies.normal,
         "sources": dict(sources.most_common()),
         "pairs": [pair_record(shots[place], nearest) for place, nearest in shown],
     }
-    return SetScore("copy", copies.sentence, copies.alarm, details=details)
+    found = SetScore("copy", copies.sentence, copies.alarm, details=to_record(details))
+    table.store.put_memo("copies", key, to_record(found))
+    return found
 
 
 def look_at(table: Table, train: TrainSet, shots: Sequence[Shot]) -> dict[int, Nearest]:

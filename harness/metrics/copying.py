@@ -30,6 +30,8 @@ ALIKE = 0.9  # correlation of lines from which two pictures are one
 LIKELY = 0.87  # correlation of lines that an embedding can confirm; at 0.8 a new picture of the same scene is "a copy"
 AS_NEAR = 0.5  # of the way from the likest held-out picture (0) to an equal one (1): what an embedding must go
 FALSE = 0.01  # alarms a picture that copies nothing; so many prove nothing
+DESCRIBED = 0.1  # prompts that describe a training picture, so that an honest LoRA draws its like: 5 of 42 were measured
+MOST = 0.5  # share of copies that no description excuses
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Copies:
     nearest: Nearest | None  # of all pictures, copied or not
     normal: float | None  # the likest held-out picture's correlation; None: not looked at
     looked: int | None = None  # at so many of the pictures, those nearest to the training set; None: at all
+    prompts: tuple[int, int] | None = None  # with a copy, and in all; None: every picture stands for itself
 
     @property
     def share(self) -> float:
@@ -61,10 +64,12 @@ class Copies:
 
     @property
     def alarm(self) -> bool:
-        """More copies than false alarms explain (one-sided binomial, 5%)."""
+        """More copies than chance explains (one-sided binomial, 5%); by prompts where known, as their seeds agree."""
         from scipy.stats import binom
 
-        return self.pictures > 0 and len(self.found) > int(binom.ppf(0.95, self.pictures, FALSE))
+        if self.prompts is None:
+            return self.pictures > 0 and len(self.found) > int(binom.ppf(0.95, self.pictures, FALSE))
+        return self.prompts[0] > int(binom.ppf(0.95, self.prompts[1], DESCRIBED)) or self.share > MOST
 
     @property
     def record(self) -> dict[str, Any]:
@@ -82,8 +87,10 @@ class Copies:
         worst = self.found[0][1]
         how = f" ({worst.how})" if worst.how else ""
         remedy = "the LoRA has memorised its set: fewer steps, a lower rank or more pictures" if self.alarm else ""
-        told = f"{len(self.found)} of {self.pictures} pictures copy a training picture, {worst.name}{how} most of all"
-        return f"{told}{self._part}; {remedy or 'look at them: so few can be chance'}"
+        where = f" ({self.prompts[0]} of {self.prompts[1]} prompts)" if self.prompts else ""
+        told = f"{len(self.found)} of {self.pictures} pictures{where} copy a training picture, {worst.name}{how} most"
+        few = "so few can be chance, or a prompt that describes it" if self.prompts else "so few can be chance"
+        return f"{told} of all{self._part}; {remedy or f'look at them: {few}'}"
 
     @property
     def _part(self) -> str:
@@ -168,9 +175,16 @@ def find_copies(pictures: Sequence[bytes], train: TrainSet, vectors: Floats | No
     return gather_copies(dict(enumerate(each)), len(each), train.normal)
 
 
-def gather_copies(each: Mapping[int, Nearest], pictures: int, normal: float | None) -> Copies:
-    """A set of `pictures` from what is known of some, by their places; the others count as no copies."""
+def gather_copies(
+    each: Mapping[int, Nearest], pictures: int, normal: float | None, prompts: Sequence[str] = ()
+) -> Copies:
+    """A set of `pictures` from what is known of some, by their places; the others count as no copies.
+
+    Args:
+        prompts: of all pictures, an id each.
+    """
     ranked = sorted(each.items(), key=lambda item: -item[1].lines)
     found = tuple((place, nearest) for place, nearest in ranked if nearest.copied)
     looked = len(each) if len(each) < pictures else None
-    return Copies(pictures, found, ranked[0][1] if ranked else None, normal, looked)
+    counts = (len({prompts[place] for place, _ in found}), len(set(prompts))) if prompts else None
+    return Copies(pictures, found, ranked[0][1] if ranked else None, normal, looked, counts)

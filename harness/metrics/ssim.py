@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SIDE = 256  # pixels
 WINDOW = 7  # skimage's default: a uniform window
+UNBIASED = WINDOW**2 / (WINDOW**2 - 1)  # from the population's variance to the sample's
+BAND = 50  # rows at a time
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2  # Wang 2004, at data_range 255
 
 
@@ -41,24 +43,44 @@ class Plate:
     """One grey picture with its local statistics, which every comparison needs: 5 times faster than starting anew."""
 
     pixels: Floats
-    mean: Floats
-    variance: Floats
+    mean: Floats  # of every whole window, as is the rest
+    variance: Floats  # sample variance, half the formula's constant added
+    square: Floats  # of the mean, half the other constant added
 
 
 def plate_of(pixels: npt.NDArray[np.uint8]) -> Plate:
     """Local means and sample variances, as `skimage.metrics.structural_similarity` defines them."""
-    values = pixels.astype(np.float64)
+    values = pixels.astype(np.float32)  # holds every window's sum exactly: 49 products of bytes
     mean = _smooth(values)
-    return Plate(values, mean, _unbiased(_smooth(values * values) - mean * mean))
+    square = mean * mean
+    return Plate(values, mean, UNBIASED * (_smooth(values * values) - square) + C2 / 2, square + C1 / 2)
 
 
 def similarity(a: Plate, b: Plate) -> float:
-    """`structural_similarity(a, b, data_range=255)` to 1e-9."""
-    covariance = _unbiased(_smooth(a.pixels * b.pixels) - a.mean * b.mean)
-    top = (2 * a.mean * b.mean + C1) * (2 * covariance + C2)
-    bottom = (a.mean**2 + b.mean**2 + C1) * (a.variance + b.variance + C2)
-    edge = (WINDOW - 1) // 2  # where the window leaves the picture nothing is counted
-    return float((top / bottom)[edge:-edge, edge:-edge].mean())
+    """`structural_similarity(a, b, data_range=255)` to 1e-9.
+
+    In bands of rows, whose arrays the allocator has at hand: asking the system for whole ones takes three times as long
+    as the sums themselves.
+    """
+    height = len(a.mean)
+    total = sum(_similar_rows(a, b, slice(start, min(start + BAND, height))) for start in range(0, height, BAND))
+    return float(total / a.mean.size)
+
+
+def _similar_rows(a: Plate, b: Plate, rows: slice) -> float:
+    """The sum of the formula over some rows of windows."""
+    seen = slice(rows.start, rows.stop + WINDOW - 1)
+    means, score = a.mean[rows] * b.mean[rows], _smooth(a.pixels[seen] * b.pixels[seen])
+    score -= means
+    score *= 2 * UNBIASED
+    score += C2
+    means *= 2
+    means += C1
+    score *= means
+    np.add(a.square[rows], b.square[rows], out=means)
+    means *= a.variance[rows] + b.variance[rows]
+    score /= means
+    return float(score.sum())
 
 
 def mean_similarity(plate: Plate, references: Sequence[Plate]) -> float:
@@ -102,10 +124,14 @@ def ssim_score(plate: Plate, references: Sequence[Plate], band: Band, details: B
 
 
 def _smooth(values: Floats) -> Floats:
-    from scipy.ndimage import uniform_filter
+    """The mean over every whole window: where it leaves the picture nothing is counted."""
+    return _sums(_sums(values).T).T / np.float64(WINDOW**2)
 
-    return uniform_filter(values, WINDOW)
 
-
-def _unbiased(variance: Floats) -> Floats:
-    return variance * (WINDOW**2 / (WINDOW**2 - 1))
+def _sums(values: Floats) -> Floats:
+    """Of each WINDOW rows: 4 + 2 + 1, in four additions."""
+    twos = values[:-1] + values[1:]
+    fours = twos[:-2] + twos[2:]
+    sums: Floats = fours[:-3] + twos[4:-1]
+    sums += values[6:]
+    return sums

@@ -10,7 +10,7 @@ from statistics import NormalDist
 from typing import Any
 
 from harness.report.pictures import SHA, Pictures
-from harness.terminal import added_metrics, bounds_text, duration
+from harness.terminal import added_metrics, bounds_text, changed_cases, duration
 from harness.values import METRICS
 
 Record = Mapping[str, Any]
@@ -772,7 +772,7 @@ def baseline_view(suite: str, baseline: Record, cases: Sequence[Record]) -> dict
 
 
 def held_view(suite: str, provider: str, held: Record, order: Sequence[str]) -> dict[str, Any]:
-    cases = [case for case in listed(held, "cases") if case.get("verdict") in ("regressed", "improved")]
+    cases = changed_cases({**held, "cases": listed(held, "cases")})
     refused = held.get("refused")
     return {
         "provider": text(provider, 80),

@@ -1,0 +1,20 @@
+"""The metric card: planted faults that the scores must notice, on people whom no model has seen."""
+
+from __future__ import annotations
+
+from harness.card.commands import measure_card
+from harness.card.page import card_text, figures_of
+from harness.card.protocol import Effort
+
+
+def measure() -> dict[str, float]:
+    """Every axis figure, how many axes there are, and how many hold."""
+    card = measure_card(Effort(), "embedded", progress=True)
+    print(card_text(card))
+    return {
+        "axes": len(card.axes),
+        "axes_passed": card.passed,
+        "people": card.people,
+        "pictures": card.pictures,
+        **figures_of(card),
+    }

@@ -1,0 +1,507 @@
+"""What all pictures of a provider say together: in a run, in a promotion's exam, and as thresholds of a suite."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.engine.context import ImproveContext
+from harness.engine.engine import Run
+from harness.engine.setlevel import SEEDS
+from harness.errors import SuiteError
+from harness.judge import alarms, judge_case, judge_gate
+from harness.leaderboard import leaderboard
+from harness.metrics import Scorer
+from harness.profile import Profile, load_profile
+from harness.report import write_report
+from harness.settings import Settings
+from harness.store import Store
+from harness.suite import load_suite
+from harness.terminal import summary_text
+from harness.training.exam import EXAM_SAMPLES, Ground
+from harness.values import (
+    Case,
+    CaseResult,
+    Decision,
+    Drawing,
+    Job,
+    Lora,
+    Outcome,
+    Request,
+    Sample,
+    Score,
+    SetScore,
+    Suite,
+    Threshold,
+    digest,
+    hash_file,
+)
+from harness.world.people import ALDAR, Person, random_person, random_scene
+from tests.example_run import example_record, example_suite
+from tests.oracle import Hashes, Oracle, png, world_profile, write_world
+from tests.painter import Painter, Studio, make_profile
+from tests.support import ROOT
+
+SIDE = 96
+TRAIN = 6
+TRIGGER = "aldar"
+
+Draw = Callable[[Request], bytes]
+
+
+# --- a studio whose pictures are worth looking at ---------------------------------------------------------------------
+
+
+class Artist(Painter):
+    """A painter of pictures with lines."""
+
+    def requests(self, suite: Suite, case: Case, seeds: Sequence[int]) -> tuple[Request, ...]:
+        return tuple(replace(request, width=SIDE, height=SIDE) for request in super().requests(suite, case, seeds))
+
+
+@dataclass
+class Atelier(Studio):
+    """LoRA and base draw what the test says; the scorer is the real one around an embedder that knows the truth."""
+
+    draw_lora: Draw = lambda request: b""
+    draw_base: Draw = lambda request: b""
+    oracle: Oracle = field(default_factory=Oracle)
+    world: Any = None  # the suite of the references
+
+    def open_provider(self, name: str, settings: Settings) -> Painter:
+        def answer(requests: Sequence[Request]) -> Drawing:
+            draw = self.draw_lora if requests[0].lora else self.draw_base
+            return Drawing(Outcome.OK, draw(requests[0]))
+
+        return Artist(name, settings, self.log, **{**self.painters[name], "trouble": answer})
+
+    def run(self, *, listener: Any = None, improve: Any = None, **keys: Any) -> Run:
+        settings = self.settings(**keys)
+        store = Store(settings.store)
+        scorer = Scorer(self.world, world_profile(), Hashes(), store, load=lambda: self.oracle)  # type: ignore[arg-type]
+        names = {name: make_profile().providers["flat"] for name in self.painters}
+        profile = replace(make_profile(), size=(SIDE, SIDE), providers=names)
+        return Run(settings, profile, [self.suite], store, providers=self.open_provider, scorers=lambda suite: scorer)
+
+    def train_picture(self, number: int) -> bytes:
+        return (self.folder / "references" / "train" / f"{number:02}.png").read_bytes()
+
+    def sketch(self, person: Person, *key: Any) -> bytes:
+        """A picture of somebody that nobody has seen before, its truth known; the same for the same key."""
+        seed = int(digest(list(key))[:7], 16)
+        return png(self.oracle.draw(person, random_scene(np.random.default_rng(seed)), seed))
+
+    def honest(self, request: Request) -> bytes:
+        """Aldar in another scene for each seed, where he was asked for; strangers otherwise."""
+        return self.sketch(ALDAR, request.prompt, request.seed) if TRIGGER in request.prompt else self.others(request)
+
+    def others(self, request: Request) -> bytes:
+        rng = np.random.default_rng([request.seed, len(request.prompt)])
+        return self.sketch(random_person(rng), request.prompt, request.seed, 1)
+
+    def copying(self, request: Request) -> bytes:
+        """A training picture where Aldar was asked for, another one for each prompt and seed."""
+        if TRIGGER not in request.prompt:
+            return self.others(request)
+        return self.train_picture((request.seed + int(request.prompt[-1])) % TRAIN)
+
+    def collapsed(self, request: Request) -> bytes:
+        return self.honest(replace(request, seed=0))
+
+    def leaking(self, request: Request) -> bytes:
+        """Aldar, whoever was asked for."""
+        return self.sketch(ALDAR, request.prompt, request.seed)
+
+
+@pytest.fixture
+def atelier(tmp_path: Path) -> Atelier:
+    studio = Atelier(tmp_path, cases=3, locked=3, samples=4)
+    studio.world = write_world(tmp_path, studio.oracle, train=TRAIN, held_out=5)
+    studio.draw_lora, studio.draw_base = studio.honest, studio.others
+    return studio
+
+
+Judged = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def judged(atelier: Atelier) -> Iterator[Judged]:
+    """Runs the open cases of some providers and returns the record of the run."""
+    runs: list[Run] = []
+
+    def judge(*providers: str, **suite_keys: Any) -> dict[str, Any]:
+        atelier.suite_keys = suite_keys
+        runs.append(atelier.run())
+        runs[-1].submit(atelier.jobs(*(providers or ("lora", "base"))))
+        runs[-1].gate(atelier.suite.path.as_posix(), "lora")
+        return runs[-1].finish()
+
+    yield judge
+    for run in runs:
+        run.close()
+
+
+def sets_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = record["suites"][0]["sets"]["lora"]
+    return found
+
+
+def complaints_of(record: Mapping[str, Any]) -> dict[str, str]:
+    return {item["metric"]: item["severity"] for item in record["gate"]["items"][0]["complaints"]}
+
+
+# --- in a run ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_honest_lora_raises_no_alarm(judged: Judged) -> None:
+    found = sets_of(judged())
+
+    assert not found["copy"]["alarm"] and found["copy"]["details"]["looked"] == 12
+    assert found["diversity"]["judged"] and not found["diversity"]["alarm"]
+    assert found["diversity"]["details"]["ratio"] is not None, "the base drew the same prompts and seeds"
+    assert "drift" not in found, "it costs pictures, and nobody asked"
+
+
+def test_copies_are_named_with_the_pictures_that_they_copy(atelier: Atelier, judged: Judged) -> None:
+    atelier.draw_lora = atelier.copying
+
+    record = judged()
+
+    copy = sets_of(record)["copy"]
+    assert copy["alarm"] and copy["details"]["share"] == 1.0
+    pair = copy["details"]["pairs"][0]
+    assert pair["training"] == hash_file(atelier.folder / "references" / "train" / pair["name"])
+    assert pair["training"] in record["suites"][0]["references"]["train"]
+    assert pair["image"] in {sample["image"] for case in record["cases"] for sample in case["samples"]}
+
+
+@pytest.mark.parametrize(("severity", "red"), [("fail", True), ("warn", False), ("off", None)])
+def test_a_suite_says_how_much_an_alarm_means(
+    atelier: Atelier, judged: Judged, severity: str, red: bool | None
+) -> None:
+    atelier.draw_lora = atelier.copying
+
+    record = judged(alarms={"copy": severity})
+
+    assert complaints_of(record).get("copy") == (None if red is None else severity)
+    assert (record["gate"]["verdict"] == "fail") is bool(red)
+    assert ("copy" in sets_of(record)) is (red is not None)
+
+
+def test_one_picture_for_every_seed_is_an_alarm(atelier: Atelier, judged: Judged) -> None:
+    atelier.draw_lora = atelier.collapsed
+
+    found = sets_of(judged())["diversity"]
+
+    assert found["alarm"] and "mode collapse" in found["sentence"]
+
+
+def test_too_few_seeds_are_said_and_not_judged(atelier: Atelier, judged: Judged) -> None:
+    atelier.draw_lora = atelier.collapsed
+
+    record = judged(samples=3, alarms={"diversity": "fail"})
+
+    assert sets_of(record)["diversity"]["sentence"] == "not judged: 3 seeds a prompt, 4 are needed"
+    assert complaints_of(record)["diversity"] == "warn", "asked for as a failure, so its absence is told"
+
+
+def test_the_bases_pictures_of_an_earlier_run_are_used(atelier: Atelier, judged: Judged) -> None:
+    assert sets_of(judged("lora"))["diversity"]["details"]["ratio"] is None
+    judged("lora", "base")
+    drawn = len(atelier.drawn)
+
+    found = sets_of(judged("lora"))["diversity"]
+
+    assert found["details"]["ratio"] is not None
+    assert len(atelier.drawn) == drawn
+
+
+def test_locked_cases_are_left_to_the_exam(atelier: Atelier) -> None:
+    run = atelier.run()
+    jobs = [Job(atelier.suite.path.as_posix(), case.id, "lora") for case in atelier.suite.cases]
+    run.submit(jobs)
+    run.gate(atelier.suite.path.as_posix(), "lora")
+
+    assert sets_of(run.finish())["copy"]["details"]["pictures"] == 3 * 4
+    run.close()
+
+
+def test_a_second_look_is_remembered(atelier: Atelier, judged: Judged) -> None:
+    first = judged()
+    calls = atelier.oracle.calls
+
+    second = judged()
+
+    assert sets_of(second) == sets_of(first)
+    assert atelier.oracle.calls == calls
+
+
+def test_drift_is_drawn_where_a_suite_asks(atelier: Atelier, judged: Judged) -> None:
+    judged()
+    usual = len(atelier.drawn)
+    atelier.draw_lora = atelier.leaking
+
+    record = judged(alarms={"drift": "fail"})
+
+    assert len(set(atelier.drawn[usual:])) == 2 * SEEDS, "one prompt, for want of words, with the LoRA and without it"
+    assert sets_of(record)["drift"]["alarm"] and "the subject leaks" in sets_of(record)["drift"]["sentence"]
+    assert record["gate"]["verdict"] == "fail"
+
+
+def test_an_honest_lora_does_not_drift(judged: Judged) -> None:
+    found = sets_of(judged(alarms={"drift": "warn"}))["drift"]
+
+    assert found["judged"] and not found["alarm"], found["sentence"]
+
+
+def test_what_is_found_stands_in_terminal_report_and_feedback(atelier: Atelier, judged: Judged, tmp_path: Path) -> None:
+    atelier.draw_lora = atelier.copying
+    record = judged()
+
+    with Store(tmp_path / "store") as store:
+        page = write_report(record, store, tmp_path / "report").read_text(encoding="utf-8")
+    told = json.loads((tmp_path / "report" / "feedback.json").read_text(encoding="utf-8"))
+
+    assert "! lora, copy: 12 of 12 pictures" in summary_text(record)
+    assert "All pictures together" in page and page.count("training picture 0") >= 4
+    assert told["recommendations"][0]["evidence"]["copies"] == 12
+    assert "copy training pictures" in told["recommendations"][0]["message"]
+
+
+# --- alarms in a verdict ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("severity", "found", "decision"),
+    [
+        ("fail", SetScore("copy", "9 of 9", alarm=True), Decision.FAIL),
+        ("warn", SetScore("copy", "9 of 9", alarm=True), Decision.PASS),
+        ("off", SetScore("copy", "9 of 9", alarm=True), None),
+        ("fail", SetScore("copy", "not judged: no pictures", judged=False), Decision.INCONCLUSIVE),
+        ("warn", SetScore("copy", "not judged: no pictures", judged=False), None),
+        ("fail", SetScore("copy", "none of 9"), None),
+    ],
+)
+def test_an_alarm_is_as_severe_as_the_suite_says(severity: str, found: SetScore, decision: Decision | None) -> None:
+    suite = example_suite(alarms={"copy": severity})
+
+    assert [finding.decision for finding in alarms(suite, {"copy": found})] == ([decision] if decision else [])
+
+
+# --- thresholds on more metrics ---------------------------------------------------------------------------------------
+
+HEAD = """\
+version: 1
+suite: demo
+subject:
+  name: Aldar Kose
+  trigger: aldar kose
+  references: pictures
+providers: [lora, base]
+gate: [lora]
+cases:
+  - {id: one, prompt: "{trigger}, smiling"}
+"""
+
+
+@pytest.fixture(scope="module")
+def embedded() -> Profile:
+    return load_profile("embedded", ROOT)
+
+
+def written(folder: Path, more: str) -> Path:
+    (folder / "pictures" / "train").mkdir(parents=True, exist_ok=True)
+    path = folder / "demo.yaml"
+    path.write_text(HEAD + more, encoding="utf-8")
+    return path
+
+
+def test_added_metrics_take_thresholds_and_alarms_take_severities(tmp_path: Path, embedded: Profile) -> None:
+    more = (
+        "thresholds: {prompt: 0.5, aesthetics: {warn: 0.4}, technical: 0.9, copy: fail, diversity: off}\ndrift: true\n"
+    )
+
+    suite = load_suite(written(tmp_path, more), embedded)
+
+    assert suite.threshold(None, "prompt") == Threshold(fail=0.5)
+    assert suite.metrics() == ("quality", "clip", "features", "ssim", "prompt", "aesthetics", "technical")
+    assert [suite.alarm(name) for name in ("copy", "diversity", "drift")] == ["fail", "off", "warn"]
+
+
+def test_a_metric_of_ones_own_takes_a_threshold(tmp_path: Path, embedded: Profile) -> None:
+    own = replace(embedded, metrics=("metrics/warmth.py:warm_light",))
+
+    suite = load_suite(written(tmp_path, "thresholds: {warmth.warm_light: 0.3}\n"), own)
+
+    assert suite.threshold(None, "warmth.warm_light") == Threshold(fail=0.3)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("thresholds: {promt: 0.5}\n", "did you mean 'prompt'"),
+        ("thresholds: {copi: warn}\n", "did you mean 'copy'"),
+        ("thresholds: {copy: fial}\n", "did you mean 'fail'"),
+        ("thresholds: {copy: 0.5}\n", "say fail, warn or off"),
+        ("thresholds: {clip: warn}\n", "should be a valid number"),
+        (
+            "thresholds: {dino: 0.5}\n",
+            "embedded does not measure it; name a model for it under `models: dino:`",
+        ),
+        ("matrix: {prompt: a, copy: [b]}\n", "write {copy} there"),
+    ],
+)
+def test_what_is_no_threshold_is_refused(tmp_path: Path, embedded: Profile, more: str, message: str) -> None:
+    with pytest.raises(SuiteError, match=message.replace("{", r"\{")):
+        load_suite(written(tmp_path, more), embedded)
+
+
+def test_a_case_has_no_alarm_of_its_own(tmp_path: Path) -> None:
+    text = HEAD.replace('smiling"}', 'smiling", thresholds: {copy: warn}}')
+    path = written(tmp_path, "")
+    path.write_text(text, encoding="utf-8")
+
+    with pytest.raises(SuiteError, match="over all pictures of a suite"):
+        load_suite(path)
+
+
+def shown(values: Mapping[str, float], provider: str = "lora") -> list[CaseResult]:
+    """Three cases of two seeds that score the same."""
+    scores = {name: Score(name, value) for name, value in values.items()}
+    return [
+        CaseResult(
+            Job("suites/aldar_kose.yaml", case.id, provider),
+            tuple(Sample(f"{case.id}{seed}", seed, Outcome.OK, "a" * 64, scores=scores) for seed in range(2)),
+        )
+        for case in example_suite().cases[:3]
+    ]
+
+
+GOOD = {"quality": 0.9, "clip": 0.9, "features": 0.9, "ssim": 0.9}
+
+
+def test_a_threshold_on_an_added_metric_decides_like_any_other() -> None:
+    suite = example_suite(thresholds={"quality": Threshold(0.6), "prompt": Threshold(0.5)})
+    results = shown({**GOOD, "prompt": 0.2})
+
+    gate = judge_gate(suite, "lora", results)
+    case = judge_case(suite, suite.cases[0], results[0], {"prompt": (0.01, 20)})
+
+    assert gate.decision is Decision.FAIL and case.decision is Decision.FAIL
+    assert [item.metric for item in gate.complaints] == ["prompt"]
+
+
+def test_a_threshold_on_what_was_not_measured_stays_open() -> None:
+    suite = example_suite(thresholds={"quality": Threshold(0.6), "aesthetics": Threshold(0.5)})
+
+    assert judge_gate(suite, "lora", shown(GOOD)).decision is Decision.INCONCLUSIVE
+
+
+def test_the_leaderboard_has_whatever_was_measured() -> None:
+    (row,) = leaderboard(example_suite(), {"lora": shown({**GOOD, "warmth.warm_light": 0.4})})
+
+    assert list(row.scores) == [*GOOD, "warmth.warm_light"]
+    assert row.scores["warmth.warm_light"].mean == pytest.approx(0.4)
+
+
+def test_added_metrics_are_the_first_that_a_narrow_terminal_goes_without(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        record = example_record(store)
+
+    assert "technical" in summary_text(record, width=160).splitlines()[1]
+    narrower = summary_text(record, width=105).splitlines()[1]
+    assert "technical" not in narrower and "ssim" in narrower
+
+
+# --- in a promotion's exam --------------------------------------------------------------------------------------------
+
+CHAMPION, CHALLENGER = 0.5, 0.9
+
+
+@dataclass
+class Exam:
+    """A challenger that scores far better than the champion, whatever its pictures show."""
+
+    atelier: Atelier
+    store: Store
+    challenger: Draw
+    champion: Draw
+    drawn: int = 0
+
+    def evaluate(
+        self, lora: Lora | None, provider: str, cases: Sequence[Case], seeds: Sequence[int]
+    ) -> list[CaseResult]:
+        names = {"challenger": (self.challenger, CHALLENGER), "champion": (self.champion, CHAMPION)}
+        draw, level = names[lora.path.stem] if lora else (self.atelier.others, 0.0)
+        return [self.result(draw, level, case, seeds) for case in cases]
+
+    def result(self, draw: Draw, level: float, case: Case, seeds: Sequence[int]) -> CaseResult:
+        samples = []
+        for seed in seeds:
+            self.drawn += 1
+            image = self.store.put_image(draw(Request("local/1", "base", case.prompt, seed, SIDE, SIDE)))
+            scores = {name: Score(name, level + 0.001 * (seed % 3)) for name in GOOD}
+            samples.append(Sample(f"{case.id}{seed}", seed, Outcome.OK, image, scores=scores))
+        return CaseResult(Job("demo.yaml", case.id, "lora"), tuple(samples))
+
+    def ruling(self, **suite_keys: Any) -> Any:
+        atelier = self.atelier
+        atelier.suite_keys = suite_keys
+        scorer = Scorer(atelier.world, world_profile(), Hashes(), self.store, load=lambda: atelier.oracle)  # type: ignore[arg-type]
+        loras = {name: Lora(atelier.write_lora(name, 0.5)) for name in ("challenger", "champion")}
+        known: dict[str, Any] = dict.fromkeys(ImproveContext.__dataclass_fields__)
+        known |= {"suite": atelier.suite, "provider": "lora", "store": self.store, "scorer": scorer}
+        known |= {"profile": world_profile(), "evaluate": self.evaluate}
+        ground = Ground(SimpleNamespace(**known), attempt=1)  # type: ignore[arg-type]
+        ground.enter(loras["challenger"])
+        return ground.examine(loras["challenger"], loras["champion"])
+
+
+@pytest.fixture
+def sit(atelier: Atelier) -> Iterator[Callable[..., Any]]:
+    """The ruling on a challenger that draws in some way, against an honest champion."""
+    with Store(atelier.folder / "exam") as store:
+
+        def examine(challenger: Draw, champion: Draw | None = None, **suite_keys: Any) -> Any:
+            return Exam(atelier, store, challenger, champion or atelier.honest).ruling(**suite_keys)
+
+        yield examine
+
+
+def test_an_honest_challenger_is_promoted(atelier: Atelier, sit: Callable[..., Any]) -> None:
+    ruling = sit(atelier.honest)
+
+    assert ruling.promoted, ruling.reasons
+    assert ruling.sets["diversity"].judged, f"{EXAM_SAMPLES} seeds a locked case are enough"
+    assert set(ruling.sets) == {"copy", "diversity", "drift"}
+
+
+@pytest.mark.parametrize("cheat", ["copying", "collapsed", "leaking"])
+def test_a_cheat_is_refused_however_high_it_scores(atelier: Atelier, sit: Callable[..., Any], cheat: str) -> None:
+    ruling = sit(getattr(atelier, cheat))
+
+    name = {"copying": "copy", "collapsed": "diversity", "leaking": "drift"}[cheat]
+    assert not ruling.promoted and ruling.differences["quality"].low > 0
+    assert [reason.partition(":")[0] for reason in ruling.reasons] == [name]
+
+
+def test_no_champion_excuses_copies(atelier: Atelier, sit: Callable[..., Any]) -> None:
+    assert not sit(atelier.copying, atelier.copying).promoted
+
+
+def test_a_challenger_may_share_its_champions_other_faults(atelier: Atelier, sit: Callable[..., Any]) -> None:
+    assert sit(atelier.collapsed, atelier.collapsed).promoted
+    assert sit(atelier.leaking, atelier.leaking).promoted
+
+
+def test_what_a_suite_turned_off_by_name_is_not_examined(atelier: Atelier, sit: Callable[..., Any]) -> None:
+    ruling = sit(atelier.copying, alarms={"copy": "off"})
+
+    assert ruling.promoted and "copy" not in ruling.sets
