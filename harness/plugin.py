@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.errors import HarnessError, SuiteError
+from harness.errors import HarnessError, SuiteError, UsageError
 from harness.session import HarnessSession, is_suite_file
 from harness.terminal import ProgressLine, failure_text, summary_text
 from harness.values import Case, CaseResult, Complaint, Decision, Job, Suite, Verdict
@@ -107,16 +107,22 @@ def pytest_configure(config: pytest.Config) -> None:
     for mark, meaning in MARKS.items():
         config.addinivalue_line("markers", f"{mark}: {meaning}")
     reporter = config.pluginmanager.getplugin("terminalreporter")
-    config.stash[SESSION] = HarnessSession(
-        options={
-            name.removeprefix("harness_"): value
-            for name, value in vars(config.option).items()
-            if name.startswith("harness_")
-        },
+    options = {
+        name.removeprefix("harness_"): value
+        for name, value in vars(config.option).items()
+        if name.startswith("harness_")
+    }
+    config.stash[SESSION] = harness = HarnessSession(
+        options=options,
         root=config.rootpath,
         broker=getattr(config, "workerinput", {}).get("harness"),
         listener=ProgressLine(open_terminal(config), config.get_terminal_writer().hasmarkup) if reporter else None,
     )
+    if any(options.values()):  # a project without suites must not suffer from what it never asked for
+        try:
+            _ = harness.settings
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
 
 
 def open_terminal(config: pytest.Config) -> Callable[[str], object]:

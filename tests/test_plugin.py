@@ -190,3 +190,11 @@ def test_an_open_verdict_has_its_own_exit_code_where_proof_is_demanded(tmp_path:
 
     assert run.status == 11, run.output
     assert "not proven beaten" in run.output
+
+
+def test_a_wrong_option_is_told_plainly(tmp_path: Path) -> None:
+    for option, value in (("--budget", "much"), ("--baseline", "nope"), ("--lora", "none.safetensors")):
+        run = run_suites(tmp_path, "suites/smoke.yaml", option, value)
+
+        assert run.status == 4, run.output
+        assert f"ERROR: {option} {value}" in run.output and "Traceback" not in run.output
