@@ -129,11 +129,10 @@ def summary_text(results: Mapping[str, Any], width: int = 100, report: Path | No
     lines: list[str] = []
     for suite in dict.fromkeys(row["suite"] for row in results["leaderboard"]):
         rows = [row for row in results["leaderboard"] if row["suite"] == suite]
-        sets = next((item.get("sets") for item in results.get("suites", ()) if item.get("name") == suite), None)
         lines += [
             clean(suite),
             leaderboard_table(rows, width),
-            *sets_lines(sets or {}),
+            *(f"  {line}" for line in sets_lines(results, suite)),
             *baseline_lines(results, suite),
         ]
         lines.append("")
@@ -152,13 +151,16 @@ def summary_text(results: Mapping[str, Any], width: int = 100, report: Path | No
     return "\n".join(lines)
 
 
-def sets_lines(sets: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
-    """What each gate provider's pictures say together, an alarm marked; nothing of what was not judged."""
+def sets_lines(results: Mapping[str, Any], suite: str) -> list[str]:
+    """What each gate provider's pictures of a suite say together, an alarm marked; nothing of what was not judged."""
+    suites = results.get("suites")
+    known = [item for item in suites if isinstance(item, Mapping)] if isinstance(suites, list) else []
+    sets = next((item.get("sets") for item in known if item.get("name") == suite), None)
     return [
-        f"  {'! ' if found.get('alarm') else ''}{clean(provider, 40)}, {name}: {clean(found.get('sentence', ''))}"
-        for provider, group in sets.items()
-        for name, found in group.items()
-        if found.get("alarm") or found.get("judged") or name == "drift"
+        f"{'! ' if found.get('alarm') else ''}{clean(provider, 40)}, {clean(name, 24)}: {clean(str(found['sentence']))}"
+        for provider, group in (sets.items() if isinstance(sets, Mapping) else ())
+        for name, found in (group.items() if isinstance(group, Mapping) else ())
+        if isinstance(found, Mapping) and "sentence" in found and (found.get("judged") or name == "drift")
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def test_the_roc_goes_from_everybody_to_nobody() -> None:
     roc = examine(Sides("clip", (0.9, 0.8, 1.0), (0.1, 0.85, 0.2))).roc
 
     assert roc[0][1:] == (1.0, 1.0) and roc[-1][1:] == (0.0, 0.0)
-    assert all(a[1] >= b[1] and a[2] >= b[2] for a, b in zip(roc, roc[1:], strict=False))
+    assert all(a[1] >= b[1] and a[2] >= b[2] for a, b in itertools.pairwise(roc))
 
 
 # --- a suite ----------------------------------------------------------------------------------------------------------

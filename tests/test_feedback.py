@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.feedback import Feedback, feedback
+from harness.feedback import Feedback, feedback, feedback_file
+from harness.references import Reading
+from harness.remedies import Facts, Recommendation, find_problems
 from harness.results import SuiteRun
 from harness.store import Store
-from harness.values import CaseResult, Complaint, Decision, Job, Outcome, Sample, Verdict
+from harness.values import CaseResult, Complaint, Decision, Interval, Job, Outcome, Sample, Score, SetScore, Verdict
 from tests.example_run import TRAITS, draw, example_run, verdict_of
 
 
@@ -63,6 +65,14 @@ def test_the_best_competitor_is_the_nearest(strong: SuiteRun) -> None:
     assert found.lora_score > found.competitor_score
 
 
+def test_the_loras_own_base_is_no_competitor(strong: SuiteRun) -> None:
+    results = {name: items for name, items in strong.results.items() if name in ("lora", "base", "prompt_only")}
+
+    found = feedback(strong.suite, strong.verdicts, results, TRAITS, gate=strong.gates["lora"])
+
+    assert (found.best_competitor, found.competitor_score, found.score_gap) == (None, None, None)
+
+
 def test_locked_cases_never_reach_feedback(weak: SuiteRun, tmp_path: Path) -> None:
     locked = draw(Store(tmp_path), weak.suite, "lora", "locked-desert", 0.0)
     seen = replace(
@@ -111,3 +121,150 @@ def test_nothing_at_all_is_no_crash(weak: SuiteRun) -> None:
 
     assert (found.provider, found.lora_score, found.best_competitor, found.score_gap) == ("lora", None, None, None)
     assert not found.needs_improvement
+
+
+def test_every_score_has_its_interval_and_every_shortfall_its_evidence(weak: SuiteRun) -> None:
+    record = told(weak).to_record()
+
+    assert record["intervals"]["lora_score"]["mean"] == record["lora_score"]
+    assert record["intervals"]["score_gap"]["low"] < record["intervals"]["score_gap"]["mean"]
+    clip = next(item for item in record["recommendations"] if item["message"].startswith("clip is"))
+    assert clip["evidence"]["gap"] > 0 and clip["evidence"]["certain"] and clip["evidence"]["images"]
+
+
+# --- feedback.json ----------------------------------------------------------------------------------------------------
+
+
+def test_the_file_has_plain_numbers_and_the_provider_most_in_need_first(weak: SuiteRun, strong: SuiteRun) -> None:
+    good, bad = told(strong).to_record(), told(weak).to_record()
+
+    file = json.loads(json.dumps(feedback_file([good, bad]), allow_nan=False))
+
+    assert file["needs_improvement"] and file["lora_score"] == bad["lora_score"]
+    assert file["score_gap"] == bad["score_gap"]["mean"] and file["intervals"]["score_gap"]["high"] is not None
+    assert file["best_competitor"] == "painter" and file["recommendations"][0]["priority"] == "high"
+    assert [other["lora_score"] for other in file["others"]] == [good["lora_score"]]
+
+
+def test_the_file_of_a_run_without_a_gate_has_every_key() -> None:
+    assert feedback_file([])["recommendations"] == [] and feedback_file([])["needs_improvement"] is False
+
+
+# --- problems of LoRA practice, told from figures ---------------------------------------------------------------------
+
+
+def shown(clip: float, expected: str = "sad", seen: str = "sad", case: str = "one") -> CaseResult:
+    """Four pictures of one prompt that asks for an expression and shows another."""
+    details = {"expression": {"value": expected, "seen": seen, "score": float(seen == expected)}}
+    scores = {"clip": Score("clip", clip), "prompt": Score("prompt", 0.5, details=details)}
+    samples = tuple(Sample(f"{case}{seed}", seed, Outcome.OK, "a" * 64, scores=scores) for seed in range(4))
+    return CaseResult(Job("suite.yaml", case, "lora"), samples)
+
+
+def copies(sources: dict[str, int], pictures: int = 12) -> dict[str, SetScore]:
+    count = sum(sources.values())
+    details = {"copies": count, "pictures": pictures, "share": count / pictures, "sources": sources}
+    return {"copy": SetScore("copy", "copies", alarm=True, details=details)}
+
+
+def read(category: str, value: str, share: float) -> dict[str, Reading]:
+    return {category: Reading(category, value, value, share, share, True)}
+
+
+SURE = Interval(0.2, 0.15, 0.25, 6)
+SMILING = [
+    shown(0.9, "sad", "smiling", "one"),
+    shown(0.9, "angry", "smiling", "two"),
+    shown(0.9, "smiling", "smiling", "three"),
+]
+SOBER = [shown(0.9, "sad", "sad", "one"), shown(0.9, "angry", "angry", "two")]
+FACE = {"eyes": SURE, "clothing": SURE}
+ON = {"ok": True, "difference": 0.31}
+
+PROBLEMS: dict[str, tuple[Facts, str, str]] = {
+    # what is measured: the facts, the area, words of the message
+    "copies of many pictures": (
+        Facts(SOBER, sets=copies({"01.png": 3, "02.png": 3, "03.png": 3})),
+        "training",
+        "9 of 12 pictures copy training pictures: over-trained",
+    ),
+    "copies of one picture": (
+        Facts(SOBER, sets=copies({"04.png": 7, "02.png": 1})),
+        "data",
+        "7 of them 04.png: remove what repeats it",
+    ),
+    "one picture for every seed": (
+        Facts(SOBER, sets={"diversity": SetScore("diversity", "", alarm=True, details={"share": 0.25})}),
+        "training",
+        "only 25% differ from the others of their prompt",
+    ),
+    "always smiling, like the training pictures": (
+        Facts(SMILING, base=SOBER, readings=read("expression", "smiling", 0.83)),
+        "data",
+        "'smiling' is drawn in 100% [100%, 100%] of the pictures that ask for something else, and 83% of the training",
+    ),
+    "always smiling, unlike the training pictures": (
+        Facts(SMILING, base=SOBER, readings=read("expression", "smiling", 0.4)),
+        "training",
+        "the training pictures do not explain it",
+    ),
+    "always smiling, like the base": (Facts(SMILING, base=SMILING), "prompt", "the base does so too"),
+    "a face that was not learnt": (
+        Facts([shown(0.4)], low={"clip": SURE}, lagging=FACE, readings=read("eyes", "narrow", 0.9)),
+        "training",
+        "the face is lost: clip 0.20 with eyes 0.20; the training pictures show it (in 90% of them at least)",
+    ),
+    "a face that the training pictures hardly show": (
+        Facts([shown(0.4)], low={"clip": SURE}, lagging=FACE, readings=read("eyes", "narrow", 0.4)),
+        "data",
+        "eyes in 40%): add frontal portraits",
+    ),
+    "a trigger that calls nothing": (
+        Facts([shown(0.05)], base=[shown(0.03)], applied=ON),
+        "training",
+        "control pictures differ by 0.31) and the subject does not come: clip 5%",
+    ),
+    "others that change": (
+        Facts(SOBER, sets={"drift": SetScore("drift", "the subject leaks", alarm=True)}),
+        "training",
+        "the subject leaks",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_a_problem_is_told_with_its_figures(name: str) -> None:
+    facts, area, message = PROBLEMS[name]
+
+    (found,) = find_problems(facts)
+
+    assert found.area == area and message in found.message
+    assert found.evidence
+
+
+SILENT: dict[str, Facts] = {
+    "pictures as they should be": Facts(SOBER, base=SOBER, readings=read("expression", "smiling", 0.9)),
+    "misses that go every way": Facts([shown(0.9, "sad", "angry", "one"), shown(0.9, "angry", "surprised", "two")]),
+    "a mean that is low and a face that is there": Facts([shown(0.4)], low={"clip": SURE}, lagging={"clothing": SURE}),
+    "a LoRA that was not applied": Facts([shown(0.0)], base=[shown(0.0)], applied={"ok": False, "difference": 0.0}),
+    "far from the subject and far from the base": Facts([shown(0.25)], base=[shown(0.0)], applied=ON),
+    "too few seeds": Facts(SOBER, sets={"diversity": SetScore("diversity", "not judged", judged=False)}),
+}
+
+
+@pytest.mark.parametrize("name", SILENT)
+def test_what_the_figures_do_not_show_is_not_claimed(name: str) -> None:
+    assert find_problems(SILENT[name]) == []
+
+
+def test_a_known_cause_silences_what_only_follows_from_it(weak: SuiteRun) -> None:
+    gate = Verdict(Decision.FAIL, cause="LoRA of another person")
+    sets = copies({"01.png": 9})
+
+    with_cause = feedback(weak.suite, weak.verdicts, weak.results, TRAITS, gate=gate, sets=sets)
+    without = feedback(weak.suite, weak.verdicts, weak.results, TRAITS, gate=weak.gates["lora"], sets=sets)
+
+    def copied(found: Feedback) -> list[Recommendation]:
+        return [item for item in found.recommendations if "copy training pictures" in item.message]
+
+    assert not copied(with_cause) and len(copied(without)) == 1

@@ -17,6 +17,7 @@ from harness.world.people import IDENTITY
 
 PRIMARY = METRICS[0]
 LIKENESS = ("quality", "clip", "features")
+NEAR = {"siblings": "one or two attributes differ", "twins": "only the marks differ"}
 REFUSED = 0.05  # of the genuine pictures of the dev split lie below the frozen threshold
 
 
@@ -155,7 +156,7 @@ def tau_of(means: Sequence[float]) -> float:
     """Kendall's tau of a walk with its strength: -1 falls at every step."""
     from scipy.stats import kendalltau
 
-    return float(kendalltau(np.arange(len(means)), means).statistic)
+    return round(float(kendalltau(np.arange(len(means)), means).statistic), 9)
 
 
 def walk_taus(sheets: Sheets, axis: str, levels: Sequence[object]) -> float:
@@ -277,7 +278,8 @@ def judge_localisation(sheets: Sheets, _: Thresholds) -> Axis:
 
 def judge_others(sheets: Sheets, thresholds: Thresholds) -> Axis:
     """Other characters in the same scenes."""
-    own, far, near = (crowd(sheets, name, PRIMARY) for name in ("genuine", "far", "near"))
+    own, far = crowd(sheets, "genuine", PRIMARY), crowd(sheets, "far", PRIMARY)
+    near = {kind: crowd(sheets, "near", PRIMARY, kind) for kind in NEAR}
     clip_own, clip_far = crowd(sheets, "genuine", "clip"), crowd(sheets, "far", "clip")
     frozen, least = thresholds["clip_eer"], thresholds[PRIMARY]
     return Axis(
@@ -287,13 +289,13 @@ def judge_others(sheets: Sheets, thresholds: Thresholds) -> Axis:
             Figure("auc_far", area_under_curve(own, far), ">=", 0.95, "quality; shares at most two attributes"),
             Figure("auc_far_clip", area_under_curve(clip_own, clip_far), ">=", 0.95, "clip"),
             Figure("eer_far", equal_error_rate(own, far), note="quality"),
-            Figure("auc_near", area_under_curve(own, near), note="quality; 1 or 2 attributes differ, and the marks"),
-            Figure("eer_near", equal_error_rate(own, near), note="quality"),
+            *(Figure(f"auc_{k}", area_under_curve(own, near[k]), note=f"quality; {told}") for k, told in NEAR.items()),
+            *(Figure(f"eer_{k}", equal_error_rate(own, near[k]), note="quality") for k in NEAR),
             Figure("passed_far", float(np.mean(clip_far >= frozen)), note=f"clip at {frozen:.2f}, frozen on dev"),
             Figure("refused", float(np.mean(clip_own < frozen)), note=f"genuine, clip at {frozen:.2f}"),
             Figure("refused_quality", float(np.mean(own < least)), note=f"genuine, quality at {least:.3f}: dev has 5%"),
         ),
-        crowds={"genuine": tuple(own), "near": tuple(near), "far": tuple(far)},
+        crowds={"genuine": tuple(own), "near": tuple(np.concatenate(list(near.values()))), "far": tuple(far)},
     )
 
 

@@ -23,7 +23,17 @@ from harness.metrics.diversity import Diversity, measure_spread
 from harness.metrics.embed import open_picture
 from harness.values import METRICS, Case, Score, Subject, Suite
 from harness.world.gallery import draw_references
-from harness.world.people import CATEGORIES, IDENTITY, MARK_KINDS, MARKS, Person, Scene, random_person, random_scene
+from harness.world.people import (
+    CATEGORIES,
+    IDENTITY,
+    MARK_KINDS,
+    MARKS,
+    Person,
+    Scene,
+    random_marks,
+    random_person,
+    random_scene,
+)
 from harness.world.render import render
 
 if TYPE_CHECKING:
@@ -285,14 +295,14 @@ def plan_wrong(person: Person, scenes: Scenes, rng: np.random.Generator) -> Iter
 
 
 def plan_near(person: Person, scenes: Scenes, rng: np.random.Generator) -> Iterator[tuple[Key, Image.Image]]:
-    """Another character who differs in one or two described attributes and has no mark in common."""
+    """Another character as near as can be: one or two described attributes differ, or nothing but the marks."""
     for scene in scenes:
         other = person
         for kind in rng.choice(IDENTITY, size=int(rng.integers(1, 3)), replace=False):
             other = alter(other, str(kind), rng)
-        for kind in person.marks:
-            other = alter(other, kind, rng)
-        yield ("near", ""), render(other, *scene)
+        yield ("near", "siblings"), render(other, *scene)
+        twin = random_marks(person, rng)
+        yield ("near", "twins"), render(twin if twin != person else alter(person, "hat", rng), *scene)
 
 
 def stranger(person: Person, rng: np.random.Generator) -> Person:

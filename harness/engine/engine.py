@@ -540,7 +540,6 @@ class Run:
                 self._look_alive()
                 self._changed.wait(LOOK_S)
 
-
     def _await_beside(self, group: Group) -> None:
         """Until what is drawn beside the cases is there as well: results may come from the store long before."""
         with self._changed:

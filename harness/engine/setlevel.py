@@ -163,9 +163,12 @@ def look_at(table: Table, train: TrainSet, shots: Sequence[Shot]) -> dict[int, N
 
     vectors = table.embed(shots)
     most = max(LEAST_LOOKED, WORK // len(train.paths))
-    nearness = (vectors @ train.vectors.T).max(1) if train.vectors is not None else -vectors[:, 0] * 0
+    places = list(range(len(shots)))
+    if train.vectors is not None:
+        nearness = (vectors @ train.vectors.T).max(1)
+        places.sort(key=lambda place: -nearness[place])
     found: dict[int, Nearest] = {}
-    for place in sorted(range(len(shots)), key=lambda place: -nearness[place])[:most]:
+    for place in places[:most]:
         key = table.key("copy", shots[place].image)
         known = table.store.memo("copy", key)
         if known is None:

@@ -30,7 +30,7 @@ ALIKE = 0.9  # correlation of lines from which two pictures are one
 LIKELY = 0.87  # correlation of lines that an embedding can confirm; at 0.8 a new picture of the same scene is "a copy"
 AS_NEAR = 0.5  # of the way from the likest held-out picture (0) to an equal one (1): what an embedding must go
 FALSE = 0.01  # alarms a picture that copies nothing; so many prove nothing
-DESCRIBED = 0.1  # prompts that describe a training picture, so that an honest LoRA draws its like: 5 of 42 were measured
+DESCRIBED = 0.1  # prompts that describe a training picture, so that an honest LoRA draws its like: 5 of 42 measured
 MOST = 0.5  # share of copies that no description excuses
 
 

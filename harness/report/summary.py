@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harness.terminal import baseline_lines, bounds_text, clean, round_text
+from harness.terminal import added_metrics, baseline_lines, bounds_text, clean, round_text, sets_lines
+from harness.values import METRICS
 
 SIGNS: Mapping[str, str] = {"pass": "✅", "fail": "❌", "inconclusive": "❔", "error": "⚠️"}
 FAILURES = 50  # that many lines; a summary has a size limit where it is shown
@@ -24,7 +25,7 @@ def summary_markdown(results: Mapping[str, Any]) -> str:
     lines += [*(f"- {reason}" for reason in reasons[1:]), ""] if len(reasons) > 1 else []
     for suite in dict.fromkeys(row["suite"] for row in results["leaderboard"]):
         lines += [f"### {escape(suite)}", "", *_leaderboard(results, suite), ""]
-        held = [escape(line) for line in baseline_lines(results, suite)]
+        held = [escape(line) for line in [*sets_lines(results, suite), *baseline_lines(results, suite)]]
         lines += [*(f"- {line}" for line in held), ""] if held else []
     failures = list(_failures(results))
     if failures:
@@ -47,14 +48,17 @@ def _leaderboard(results: Mapping[str, Any], suite: str) -> list[str]:
     rows = [row for row in results["leaderboard"] if row["suite"] == suite]
     rival = next((row["provider"] for row in rows if row["gate"]), None)
     title = f" against {escape(rival)} |" if rival else " |"
-    lines = [f"| # | provider | quality | clip | features | ssim |{title}", "|--:|:--|:--|--:|--:|--:|:--|"]
+    names = [*METRICS[1:], *added_metrics(rows)]
+    heads = "".join(f" {escape(name)} |" for name in names)
+    lines = [f"| # | provider | quality |{heads}{title}", "|--:|:--|:--|" + "--:|" * len(names) + ":--|"]
     for row in rows:
         name = (
             escape(row["provider"])
             + (" **(gate)**" if row["gate"] else "")
             + (" *emulated*" if row["emulated"] else "")
         )
-        others = [f"{row[name]['mean']:.2f}" if row.get(name) else "" for name in ("clip", "features", "ssim")]
+        found = {**row.get("added", {}), **{name: row.get(name) for name in METRICS}}
+        others = [f"{found[name]['mean']:.2f}" if found.get(name) else "" for name in names]
         gap = row.get("versus", {}).get(rival)
         versus = bounds_text({**gap, "mean": gap["diff"]}, signed=True) if gap else ""
         score = bounds_text(row["quality"]) if row.get("quality") else "no scores: " + _outcomes(row)

@@ -1,0 +1,1 @@
+"""LoRA files as files: names, conversion, shrinking, combining, looking into, publishing and taking in."""
