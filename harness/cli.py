@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from harness import __version__
+from harness.calibration.commands import calibrate, calibrate_options
+from harness.card.commands import card, card_options
 from harness.compare import compare, compare_options
 from harness.errors import HarnessError
 from harness.metrics.commands import score, score_options
@@ -51,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     init_options(add("init", init, "write the demo suite here, or a suite for a folder of your pictures"))
     doctor_options(add("doctor", doctor, "say what this machine lacks and how to mend it"))
     commands.add_parser("run", help="run suites: the same as `pytest suites/`, options and all")
+    calibrate_options(add("calibrate", calibrate, "what a suite's scores tell apart, and thresholds from that"))
     references_options(add("references", references, "check, prepare, split and analyse reference pictures"))
     train_options(add("train", train, "train a suite's LoRA on its reference pictures"))
     report_options(add("report", report, "make the report again from a results.json"))
@@ -61,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     compare_options(add("compare", compare, "hold one LoRA against another, or against itself"))
     add("fetch", fetch, "download a profile's weights from the hub").add_argument("profile", metavar="PROFILE")
     emulator_options(add("emulator", emulator, "serve the emulated services on this machine"))
+    card_options(add("card", card, "test the metrics themselves on drawn people whose truth is known"))
     world_options(add("world", world, "draw the world, train the embedded models, measure them"))
     return parser
 

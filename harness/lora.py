@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import torch
 
 HEADER_LIMIT = 100_000_000  # bytes; the format's own bound
+DTYPES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4}
+"""Bytes of a value, of what LoRA files hold."""
+HALVES = {"A.weight": "A", "B.weight": "B", "magnitude_vector": "m"}  # the last: DoRA's, one number an output
 SHOWN = 3  # keys named in a message
 REMEDY = "train it for this base model, or choose another file"
 
@@ -35,26 +38,68 @@ def read_header(path: Path) -> LoraHeader:
     """The names, shapes and metadata in a safetensors file.
 
     Raises:
-        LoraError: no file, not safetensors (a pickle in disguise, HTML, a Git LFS pointer), cut short, or without keys.
+        LoraError: no file, not safetensors (a pickle in disguise, HTML, a Git LFS pointer), cut short, without keys, or
+            made so that programs read it differently: names twice, a huge header, tensors that overlap or leave holes.
     """
+    start, length = b"", 0
     try:
         with path.open("rb") as stream:
             start = stream.read(8)
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+            if HEADER_LIMIT < length < path.stat().st_size:
+                raise LoraError(f"LoRA {path}: a header of {length} bytes, which no LoRA has; {REMEDY}")
             text = stream.read(length) if 2 <= length <= HEADER_LIMIT else b""
-        header = json.loads(text)
+        header = json.loads(text, object_pairs_hook=refuse_doubles)
         metadata = header.pop("__metadata__", {})
         keys = {name: tuple(entry["shape"]) for name, entry in header.items()}
+        wrong = next((f"{name!r} is no text" for name, value in metadata.items() if not isinstance(value, str)), "")
+        wrong = wrong or describe_layout(header)
         end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
     except OSError as error:
         raise LoraError(f"LoRA {path}: cannot be read ({error.strerror}); correct `lora` or --lora") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except DoubleKey as error:
+        raise LoraError(
+            f"LoRA {path}: {error} is in its header twice, and programs differ in which they take"
+        ) from error
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         raise LoraError(f"LoRA {path}: {describe_type(start)}, not a safetensors file; {REMEDY}") from error
     if not keys:
         raise LoraError(f"LoRA {path}: holds no weights at all; {REMEDY}")
+    if wrong:
+        raise LoraError(f"LoRA {path}: its header is not sound: {wrong}; copy or download it again")
     if path.stat().st_size != 8 + length + end:
         raise LoraError(f"LoRA {path}: the file is cut short or padded; copy or download it again")
     return LoraHeader(keys, metadata)
+
+
+class DoubleKey(Exception):
+    """A name that a JSON object holds twice."""
+
+
+def refuse_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose names are all different."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise DoubleKey(repr(next(name for name in names if names.count(name) > 1)))
+    return found
+
+
+def describe_layout(header: Mapping[str, Any]) -> str:
+    """What is wrong with where a header says that the tensors lie; "" when they follow each other without a gap."""
+    place = 0
+    for name, entry in sorted(header.items(), key=lambda item: tuple(item[1]["data_offsets"])):
+        start, end = entry["data_offsets"]
+        size = DTYPES.get(entry["dtype"])
+        whole = all(type(number) is int and number >= 0 for number in (start, end, *entry["shape"]))
+        if size is None or not whole:
+            return f"{name!r} is of the dtype {entry['dtype']!r} and shape {entry['shape']}, which no LoRA holds"
+        if start != place:
+            return f"{name!r} overlaps another tensor or leaves a hole"
+        if end - start != size * math.prod(entry["shape"]):
+            return f"{name!r} has {end - start} bytes for {entry['shape']} values of {entry['dtype']}"
+        place = end
+    return ""
 
 
 def describe_type(start: bytes) -> str:
@@ -103,8 +148,10 @@ def check_fit(path: Path, weights: Mapping[str, torch.Tensor], parts: Mapping[st
     for key, tensor in weights.items():
         part, _, rest = key.partition(".")
         module, _, half = rest.rpartition(".lora_")
-        if part in parts and half in ("A.weight", "B.weight"):
-            found[part].setdefault(module, {})[half[0]] = tuple(tensor.shape)
+        if part in parts and half in HALVES:
+            if not hasattr(parts[part], "text_model"):  # a level that some versions of transformers do not have
+                module = module.removeprefix("text_model.")
+            found[part].setdefault(module, {})[HALVES[half]] = tuple(tensor.shape)
         else:
             extra.append(key)
     missing, misshapen = [], []
@@ -116,9 +163,11 @@ def check_fit(path: Path, weights: Mapping[str, torch.Tensor], parts: Mapping[st
             layer: Any = known.get(f"{module}.base_layer", known.get(module))  # another LoRA may already wrap it
             if not hasattr(layer, "weight"):
                 extra.append(name)
-            elif len(halves) != 2:
+            elif not {"A", "B"} <= halves.keys():
                 missing.append(f"{name}.lora_{'B' if 'A' in halves else 'A'}.weight")
-            elif not shapes_fit(halves["A"], halves["B"], tuple(layer.weight.shape)):
+            elif not shapes_fit(halves["A"], halves["B"], tuple(layer.weight.shape)) or (
+                math.prod(halves.get("m", (layer.weight.shape[0],))) != layer.weight.shape[0]
+            ):
                 misshapen.append(f"{name} {halves['A']} {halves['B']} on {tuple(layer.weight.shape)}")
     complain(path, extra=extra, missing=missing, misshapen=misshapen)
     return {part: set(modules) for part, modules in found.items() if modules}

@@ -76,14 +76,20 @@ class LoraFile:
         if said.isdecimal() and 0 < int(said) < 10:
             return int(said)
         width = self.text_width
-        found = [re.match(r"unet\.(down|up)_blocks\.\d+\.(?:resnets|attentions)\.(\d+)\.", name) for name in self.modules]
+        found = [
+            re.match(r"unet\.(down|up)_blocks\.\d+\.(?:resnets|attentions)\.(\d+)\.", name) for name in self.modules
+        ]
         places = [int(match[2]) + (match[1] == "down") for match in found if match]
         return LAYERS if width in (0, SDXL_WIDTH) or not places else max(1, *places)
 
     @property
     def text_width(self) -> int:
         """The width of the text that cross-attention reads (768: SD 1.5, 1024: SD 2, 2048: SDXL); 0: not trained."""
-        widths = [int(item.down.shape[1]) for name, item in self.modules.items() if name.endswith(("attn2.to_k", "attn2.to_v"))]
+        widths = [
+            int(item.down.shape[1])
+            for name, item in self.modules.items()
+            if name.endswith(("attn2.to_k", "attn2.to_v"))
+        ]
         return widths[0] if widths else 0
 
     @property
@@ -116,7 +122,9 @@ def assemble(path: Path, weights: Mapping[str, torch.Tensor], metadata: Mapping[
         else:
             found[parsed.module][parsed.tensor] = tensor
     if strangers:
-        reasons = (f"{len(keys)} keys are {why} ({name_some(keys)})" for why, keys in explain_foreign(strangers).items())
+        reasons = (
+            f"{len(keys)} keys are {why} ({name_some(keys)})" for why, keys in explain_foreign(strangers).items()
+        )
         raise LoraError(f"LoRA {path}: {'; '.join(reasons)}")
     records = read_records(path, metadata)
     notes = tuple(note for note in (tucker_note(found),) if note)
@@ -153,7 +161,7 @@ def factors_of(
     alpha = alpha_of(name, int(rank), records) if "alpha" not in tensors else scalar(path, name, tensors["alpha"])
     if not math.isfinite(alpha) or alpha == 0:
         raise LoraError(f"LoRA {path}: {name}: alpha is {alpha:g}, so it does nothing")
-    return Factors(down, up, alpha, magnitude_of(path, name, tensors.get("magnitude"), up))
+    return Factors(down, up, alpha, magnitude_of(path, name, tensors, up))
 
 
 def scalar(path: Path, name: str, tensor: torch.Tensor) -> float:
@@ -162,11 +170,12 @@ def scalar(path: Path, name: str, tensor: torch.Tensor) -> float:
     return float(tensor)
 
 
-def magnitude_of(path: Path, name: str, tensor: torch.Tensor | None, up: torch.Tensor) -> torch.Tensor | None:
+def magnitude_of(path: Path, name: str, tensors: Mapping[str, torch.Tensor], up: torch.Tensor) -> torch.Tensor | None:
     """DoRA's norms, one for each output. LyCORIS by default takes one for each input, which PEFT cannot express."""
+    tensor = tensors.get("magnitude", tensors.get("dora"))
     if tensor is None:
         return None
-    if tensor.numel() != up.shape[0] or (tensor.ndim > 1 and tensor.shape[0] != up.shape[0]):
+    if tensor.numel() != up.shape[0] or ("dora" in tensors and tensor.shape[0] != up.shape[0]):
         raise LoraError(
             f"LoRA {path}: {name}: DoRA with norms of the shape {tuple(tensor.shape)}, which are not the "
             f"{up.shape[0]} outputs'; PEFT cannot express that; train it with `wd_on_output=True`"
@@ -236,7 +245,10 @@ def even_alphas(lora: LoraFile) -> LoraFile:
     """
     from collections import Counter
 
-    counts = {part: Counter(item.alpha for name, item in lora.modules.items() if name.startswith(f"{part}.")) for part in lora.parts}
+    counts = {
+        part: Counter(item.alpha for name, item in lora.modules.items() if name.startswith(f"{part}."))
+        for part in lora.parts
+    }
     commonest = {part: found.most_common(1)[0][0] for part, found in counts.items()}
     return with_alphas(lora, {name: commonest[name.partition(".")[0]] for name in lora.modules})
 

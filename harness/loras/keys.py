@@ -33,7 +33,7 @@ TENSORS: tuple[tuple[str, str], ...] = (
     ("_lora.down.weight", "down"),
     ("_lora.up.weight", "up"),
     (".alpha", "alpha"),
-    (".dora_scale", "magnitude"),
+    (".dora_scale", "dora"),
     (".lora_magnitude_vector.weight", "magnitude"),
     (".lora_magnitude_vector", "magnitude"),
 )
@@ -99,7 +99,7 @@ class Key(NamedTuple):
     """What a tensor's name says."""
 
     module: str  # part and module, in diffusers' names
-    tensor: str  # down, up, mid, alpha or magnitude
+    tensor: str  # down, up, mid, alpha, magnitude (PEFT's DoRA) or dora (kohya's)
 
 
 def parse_key(key: str, layers: int = LAYERS) -> Key | None:

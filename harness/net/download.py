@@ -1,4 +1,4 @@
-"""Pictures from addresses that a reply names: a stranger's word, so each hop is checked before it is connected to."""
+"""Files from addresses that a stranger names, a reply say: each hop is checked before it is connected to."""
 
 from __future__ import annotations
 
@@ -33,11 +33,7 @@ from harness.values import Outcome
 
 HOPS = 5  # redirects followed, at most
 TRIES = 3  # of an address that does not answer well; it may not be there yet
-HEADERS = {
-    "Accept": "image/png, image/jpeg, image/webp",
-    "Accept-Encoding": "identity",
-    "User-Agent": "lora-harness",
-}
+HEADERS = {"Accept-Encoding": "identity", "User-Agent": "lora-harness"}
 AGAIN = frozenset({403, 404, 408, 425, 429, 500, 502, 503, 504})
 EXPIRED = frozenset({403, 404, 410})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -71,7 +67,20 @@ OTHERS = (
     (b"{", "JSON"),
     (b"[", "JSON"),
     (b"%PDF", "a PDF"),
+    (b"PK\x03\x04", "a zip archive, maybe with a pickle in it, which could run code when loaded"),
+    (b"\x80", "a pickle, which could run code when loaded"),
 )
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a download has to turn out to be, whatever its headers call it."""
+
+    noun: str
+    kinds: str
+    accept: str  # for the Accept header
+    fits: Callable[[bytes], bool]
+    lost: str  # begins the message when nothing came
 
 
 @dataclass(frozen=True)
@@ -84,7 +93,9 @@ class Hop:
 
 
 class Downloader:
-    """Fetches pictures. The configured service itself is exempt from the address check: it alone may be local.
+    """Fetches pictures, or whatever else is wanted.
+
+    The configured service itself is exempt from the address check: it alone may be local.
 
     A host is refused when any one of its addresses is not public: a name that answers with both kinds is a trick.
     The addresses that were checked are the ones that are connected to, past any proxy.
@@ -98,13 +109,15 @@ class Downloader:
         resolver: Resolver,
         connector: Connector,
         redact: Callable[[object], str],
+        wanted: Wanted | None = None,
     ) -> None:
         """`clients` are for downloads alone: whatever connection they kept was checked when it was made."""
         self._home, self._policy, self._clients = home, policy, clients
         self._resolver, self._connector, self._redact = resolver, connector, redact
+        self._wanted = wanted or PICTURE
 
     def fetch(self, url: str, deadline: Deadline) -> bytes:
-        """The bytes of a PNG, JPEG or WebP picture; from a `data:` address without any connection.
+        """The bytes of what is wanted, a PNG, JPEG or WebP picture; from a `data:` address without any connection.
 
         Raises:
             Unanswered: the address is not safe, or nothing usable came, also when asked again.
@@ -120,7 +133,7 @@ class Downloader:
             if wait is None:
                 break
             time.sleep(wait)
-        raise problem or bad_image("the picture cannot be fetched")
+        raise problem or bad_image(f"the {self._wanted.noun} cannot be fetched")
 
     def close(self) -> None:
         """Close the connections."""
@@ -130,15 +143,15 @@ class Downloader:
         """A `data:` address; the cap is looked at before anything is unpacked."""
         head, _, text = url.partition(",")
         if not head.lower().endswith(";base64"):
-            raise bad_image("the picture's data: address is not base64")
+            raise bad_image(f"the {self._wanted.noun}'s data: address is not base64")
         if len(text) // 4 * 3 > self._policy.max_bytes:
-            raise bad_image(f"the picture is larger than {self._policy.max_bytes} bytes")
+            raise bad_image(f"the {self._wanted.noun} is larger than {self._policy.max_bytes} bytes")
         try:
             data = base64.b64decode(re.sub(r"\s+", "", text), validate=True)
         except (binascii.Error, ValueError):
-            raise bad_image("the picture's data: address is not base64") from None
-        if not is_picture(data):
-            raise bad_image(f"what came is {name_kind(data)}, not a PNG, JPEG or WebP picture")
+            raise bad_image(f"the {self._wanted.noun}'s data: address is not base64") from None
+        if not self._wanted.fits(data):
+            raise bad_image(f"what came is {name_kind(data)}, not {self._wanted.kinds}")
         return data
 
     def _follow(self, url: str, deadline: Deadline) -> Reply | Lost:
@@ -159,7 +172,7 @@ class Downloader:
                 return result
             at_home = hop.at_home
             url = urljoin(hop.request.url or url, result.headers["location"])
-        raise bad_image(f"the picture's address leads on and on (more than {HOPS} redirects)")
+        raise bad_image(f"the {self._wanted.noun}'s address leads on and on (more than {HOPS} redirects)")
 
     def _check(self, url: str, deadline: Deadline, at_home: bool) -> Hop:
         """The request for an address, bound to the host's addresses as they are now.
@@ -173,7 +186,7 @@ class Downloader:
         """
         try:
             origin = parse_origin(url)
-            request = requests.Request("GET", url, headers=HEADERS).prepare()
+            request = requests.Request("GET", url, headers={**HEADERS, "Accept": self._wanted.accept}).prepare()
             if parse_origin(request.url or "") != origin:
                 raise self._blocked(url, "it is read differently by different programs")
         except (requests.RequestException, ValueError) as error:
@@ -193,7 +206,7 @@ class Downloader:
 
     def _blocked(self, url: str, reason: str) -> Unanswered:
         where = self._redact(url[:200])
-        return bad_image(f"the picture's address was not connected to, {self._redact(reason)}: {where}")
+        return bad_image(f"the {self._wanted.noun}'s address was not connected to, {self._redact(reason)}: {where}")
 
     def _wait(self, attempt: int, result: Reply | Lost, deadline: Deadline) -> float | None:
         """Seconds before the next try; None: there is none. A download costs nothing, so much may be tried."""
@@ -210,10 +223,10 @@ class Downloader:
 
     def _judge(self, result: Reply | Lost) -> Unanswered | None:
         """What is wrong with what came; None: nothing."""
-        made = "the picture was made but cannot be fetched"
+        made = self._wanted.lost
         if isinstance(result, Lost):
             if result.stage is Stage.HUNG:
-                message = f"the picture was made but did not arrive in time ({result.reason})"
+                message = f"{made}: it did not arrive in time ({result.reason})"
                 return Unanswered(Outcome.TIMEOUT, message, billed=True)
             if result.stage is Stage.UNUSABLE:
                 return bad_image(f"{made}: {result.reason} (at most {self._policy.max_bytes} bytes)")
@@ -224,8 +237,8 @@ class Downloader:
         if result.status >= 300:
             hint = " (its address may have expired)" if result.status in EXPIRED else ""
             return bad_image(f"{made}: HTTP {result.status}{hint}")
-        if not is_picture(result.body):
-            return bad_image(f"what came is {name_kind(result.body)}, not a PNG, JPEG or WebP picture")
+        if not self._wanted.fits(result.body):
+            return bad_image(f"what came is {name_kind(result.body)}, not {self._wanted.kinds}")
         return None
 
 
@@ -284,6 +297,15 @@ def is_picture(data: bytes) -> bool:
     """Whether the first bytes are those of a PNG, JPEG or WebP; what a header calls it does not matter."""
     png_or_jpeg = data.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"))
     return png_or_jpeg or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
+
+
+PICTURE = Wanted(
+    "picture",
+    "a PNG, JPEG or WebP picture",
+    "image/png, image/jpeg, image/webp",
+    is_picture,
+    "the picture was made but cannot be fetched",
+)
 
 
 def name_kind(data: bytes) -> str:

@@ -5,6 +5,12 @@ from __future__ import annotations
 import argparse
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.profile import Profile
+    from harness.settings import Settings
+    from harness.values import Suite
 
 
 def lint_options(sub: argparse.ArgumentParser) -> None:
@@ -35,14 +41,29 @@ def lint_suites(options: argparse.Namespace) -> int:
         encoders = find_encoders(profile, settings.root)
     except ModelError as error:
         print(f"prompts are checked roughly, because their tokens cannot be counted: {error}")
+    refused = False
     for path in options.suites:
         suite = load_suite(path.resolve(), profile)
         split = sum(case.split == "locked" for case in suite.cases)
         print(f"{path}: {len(suite.cases) - split} open and {split} locked cases, {len(suite.providers)} providers")
-        for note in [*lint_suite(suite, profile, encoders), *plan_notes(suite)]:
+        unfit = calibrated_notes(suite, profile, settings)
+        refused = refused or bool(unfit)
+        for note in [*unfit, *lint_suite(suite, profile, encoders), *plan_notes(suite)]:
             print(f"{path}: {note}")
         if encoders and (options.tokens or options.ids):
             print(
                 show_suite(suite, profile, encoders, ids=options.ids, width=shutil.get_terminal_size((100, 24)).columns)
             )
-    return 0
+    return 1 if refused else 0
+
+
+def calibrated_notes(suite: Suite, profile: Profile, settings: Settings) -> list[str]:
+    """Why a suite refuses to gate, where an earlier run has found out; no store is made to ask."""
+    from harness.calibration import gate_notes
+    from harness.models import Models
+    from harness.store import Store
+
+    if not settings.store.is_dir():
+        return []
+    with Store(settings.store) as store:
+        return gate_notes(suite, profile, Models(profile, settings), store)

@@ -3,6 +3,7 @@
     references/aldar_kose/champion.safetensors
     references/aldar_kose/champion.json          whose, how made, from which, with which scores
     references/aldar_kose/history/<hash>.{safetensors,json}
+    references/aldar_kose/challengers/<hash>.{safetensors,json}    taken in from elsewhere; nobody has promoted them
 
 Weights and record are two files and no system replaces two at once, so the new record is written first as
 `champion.json.next`; whoever reads next finishes or drops it, by whose hash the weights bear.
@@ -25,6 +26,8 @@ from harness.values import hash_file, to_record
 
 SCHEMA = 1
 HISTORY = "history"
+CHALLENGERS = "challengers"
+SHORT = 16  # hexadecimal digits of a hash in a file's name
 UP = re.compile(r"lora_B|lora_up|[._]up\.weight")  # one factor of each product, in any style of names
 
 
@@ -91,6 +94,73 @@ def promote(candidate: Path, weights: Path, scores: Mapping[str, Any], reason: s
     return champion
 
 
+def rollback(weights: Path, to: str = "", reason: str = "") -> Champion:
+    """Put a former champion back. The one that leaves goes to the history, and the lineage says so.
+
+    Args:
+        to: the beginning of the former champion's hash; "" for the one just before.
+
+    Raises:
+        LoraError: there is none, several begin like this, or its file is gone or changed.
+    """
+    now = read_champion(weights)
+    former = list(dict.fromkeys(now.lineage)) if now else []
+    found = [sha256 for sha256 in former if sha256.startswith(to)] if to else former[-1:]
+    if now is None or not found:
+        raise LoraError(f"{weights}: no champion before this one{f' begins with {to}' if to else ''}; see the history")
+    if len(found) > 1:
+        raise LoraError(f"{weights}: {len(found)} former champions begin with {to}; write more of the hash")
+    kept = weights.parent / HISTORY / f"{found[0][:SHORT]}{weights.suffix}"
+    if not kept.exists() or hash_file(kept) != found[0]:
+        raise LoraError(f"{kept}: is gone or was changed, so it cannot come back")
+    if found[0] == now.sha256:
+        raise LoraError(f"{weights}: {to} is the champion already")
+    beside = record_path(kept)
+    scores = json.loads(beside.read_text(encoding="utf-8")).get("scores", {}) if beside.exists() else {}
+    words = f"rolled back from {now.sha256[:SHORT]}" + (f": {reason}" if reason else "")
+    return promote(kept, weights, scores, words)
+
+
+def read_history(weights: Path) -> list[dict[str, Any]]:
+    """The records of all champions, the oldest first, the present one last; of a lost one only its hash."""
+    now = read_champion(weights)
+    if now is None:
+        return []
+    records = []
+    for sha256 in now.lineage:
+        kept = weights.parent / HISTORY / f"{sha256[:SHORT]}.json"
+        record = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+        records.append({"promoted": "", "reason": "", "scores": {}, "made": {}, **record, "sha256": sha256})
+    return [*records, as_record(now)]
+
+
+def register_challenger(candidate: Path, weights: Path, origin: Mapping[str, Any]) -> Path:
+    """Keep a LoRA from elsewhere beside a champion, whose place it does not get. The same file is kept once.
+
+    Args:
+        origin: where it is from and what was done to it, plain JSON.
+
+    Raises:
+        LoraError: the candidate is not a LoRA file.
+    """
+    made, sha256 = how_made(candidate), hash_file(candidate)
+    folder = weights.parent / CHALLENGERS
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / f"{sha256[:SHORT]}{weights.suffix}"
+    part = kept.with_name(kept.name + ".part")
+    shutil.copyfile(candidate, part)
+    record = {"schema": SCHEMA, "sha256": sha256, "origin": dict(origin), "made": made, "path": kept.name}
+    write_text(record_path(kept), json.dumps(record, indent=2, sort_keys=True) + "\n")
+    part.replace(kept)  # last: whoever sees the weights finds their record
+    return kept
+
+
+def read_challengers(weights: Path) -> list[dict[str, Any]]:
+    """The records of what was taken in, the newest last."""
+    found = sorted((weights.parent / CHALLENGERS).glob(f"*{weights.suffix}"), key=lambda path: path.stat().st_mtime)
+    return [json.loads(record_path(path).read_text(encoding="utf-8")) for path in found if record_path(path).exists()]
+
+
 def as_record(champion: Champion) -> dict[str, Any]:
     """The record that lies beside the weights; holds no absolute path."""
     record: dict[str, Any] = to_record(champion)
@@ -110,7 +180,7 @@ def keep_in_history(champion: Champion) -> Path:
     """Copy a champion and its record aside, named by hash."""
     folder = champion.path.parent / HISTORY
     folder.mkdir(exist_ok=True)
-    kept = folder / f"{champion.sha256[:16]}{champion.path.suffix}"
+    kept = folder / f"{champion.sha256[:SHORT]}{champion.path.suffix}"
     part = kept.with_name(kept.name + ".part")
     shutil.copyfile(champion.path, part)
     part.replace(kept)
