@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 HEADER_LIMIT = 100_000_000  # bytes; the format's own bound
-DTYPES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4}
+DTYPES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4}
 """Bytes of a value, of what LoRA files hold."""
 HALVES = {"A.weight": "A", "B.weight": "B", "magnitude_vector": "m"}  # the last: DoRA's, one number an output
 SHOWN = 3  # keys named in a message

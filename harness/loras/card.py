@@ -55,11 +55,12 @@ def usage(file: str, trigger: str, lora: LoraFile) -> str:
     """How each program is told to use it."""
     name = clean(file).replace("`", "").replace('"', "")
     word = f"Put **{safe(trigger)}** into the prompt.\n\n" if trigger else ""
+    both = len(lora.parts) > 1
+    strengths = "strength of model and clip 1" if both else "strength of model 1 (it leaves the text encoders alone)"
     call = f'pipe.load_lora_weights(".", weight_name="{name}")'
     return (
         f"## Use\n\n{word}diffusers:\n\n```python\n{call}\n```\n\n"
-        f"A1111, Forge: `<lora:{name.removesuffix('.safetensors')}:1>`. ComfyUI: the node *Load LoRA*, "
-        f"{'strength of model and clip 1' if len(lora.parts) > 1 else 'strength of model 1 (it leaves the text encoders alone)'}.\n"
+        f"A1111, Forge: `<lora:{name.removesuffix('.safetensors')}:1>`. ComfyUI: the node *Load LoRA*, {strengths}.\n"
     )
 
 

@@ -169,7 +169,8 @@ def export(options: argparse.Namespace) -> int:
 
 def export_remarks(source: LoraFile, options: argparse.Namespace) -> list[str]:
     """What a reader of the exported file may do otherwise."""
-    from harness.loras.inspection import kind_of, uneven
+    from harness.loras.convert import uneven
+    from harness.loras.inspection import kind_of
 
     lines = []
     if options.style == "kohya" and uneven(source.modules):

@@ -3,7 +3,7 @@
 | reader | keys | rank and alpha | also reads |
 |---|---|---|---|
 | diffusers, PEFT | `unet.<module>.lora_A.weight` | `lora_adapter_metadata` | |
-| A1111, Forge | `lora_unet_...lora_down.weight` | `.alpha` tensors | `ss_base_model_version`, `modelspec.architecture` |
+| A1111, Forge | `lora_unet_...lora_down.weight` | `.alpha` tensors | `ss_base_model_version` |
 | ComfyUI | both | `.alpha` tensors only | |
 | sd-scripts | `lora_unet_...` in Stability's names | `.alpha` tensors | `ss_network_dim`, `ss_network_alpha` |
 
@@ -108,6 +108,8 @@ def kohya_tensors(lora: LoraFile, blocks: str = "sgm") -> dict[str, torch.Tensor
     import torch
 
     tensors: dict[str, Any] = {}
+    if blocks == "diffusers" and any(name.startswith("unet.add_embedding.") for name in lora.modules):
+        raise LoraError("add_embedding: diffusers drops it under its own kohya name; write Stability's names (sgm)")
     for name, item in lora.modules.items():
         stem = kohya_name(name, blocks, lora.layers)
         if f"{stem}.alpha" in tensors:
@@ -118,6 +120,25 @@ def kohya_tensors(lora: LoraFile, blocks: str = "sgm") -> dict[str, torch.Tensor
         if item.magnitude is not None:
             tensors[f"{stem}.dora_scale"] = item.magnitude.reshape(-1, *(1,) * (item.down.ndim - 1))
     return tensors
+
+
+def load_instead(lora: LoraFile) -> dict[str, torch.Tensor] | None:
+    """Tensors for `load_lora_weights` in place of a file that diffusers 0.42 reads wrongly; None when it reads it well.
+
+    Of a kohya file it takes one alpha for each model, and leaves out DoRA's norms.
+    """
+    dora = any(item.magnitude is not None for item in lora.modules.values())
+    if lora.style != "kohya" or not (dora or uneven(lora.modules)):
+        return None
+    return diffusers_tensors(fold_alphas(cast(lora, "float32")))
+
+
+def uneven(modules: Mapping[str, Factors]) -> bool:
+    """Whether the modules of one model have several alphas."""
+    alphas: dict[str, set[float]] = {}
+    for name, item in modules.items():
+        alphas.setdefault(name.partition(".")[0], set()).add(item.alpha)
+    return any(len(found) > 1 for found in alphas.values())
 
 
 # --- metadata -------------------------------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import LoraError
-from harness.loras.keys import LAYERS, PARTS, explain_foreign, parse_key
 from harness.lora import name_some, read_header, read_weights
+from harness.loras.keys import LAYERS, PARTS, explain_foreign, parse_key
 
 if TYPE_CHECKING:
     import torch
@@ -147,21 +147,30 @@ def factors_of(
     path: Path, name: str, tensors: Mapping[str, torch.Tensor], records: Mapping[str, Mapping[str, Any]]
 ) -> Factors:
     """One module's factors, checked to belong together."""
-    import torch
 
     missing = [half for half in ("down", "up") if half not in tensors]
     if missing:
         raise LoraError(f"LoRA {path}: {name} has no {missing[0]}-projection; the file is incomplete")
-    down, up = tensors["down"], tensors["up"]
-    if "mid" in tensors:  # Tucker: a 3x3 kernel between two 1x1 ones
-        down = torch.einsum("mnhw,ni->mihw", tensors["mid"].float(), down.float().flatten(1)).to(down.dtype)
-    rank = down.shape[0]
-    if down.ndim not in (2, 4) or up.ndim not in (2, 4) or up.shape[1] != rank or not rank or up[0, 0].numel() != 1:
+    down, up = whole_down(path, name, tensors), tensors["up"]
+    rank = int(down.shape[0]) if down.ndim in (2, 4) else 0
+    if not rank or up.ndim not in (2, 4) or up.shape[1] != rank or up.numel() != up.shape[0] * rank:
         raise LoraError(f"LoRA {path}: {name}: {tuple(down.shape)} and {tuple(up.shape)} do not belong together")
-    alpha = alpha_of(name, int(rank), records) if "alpha" not in tensors else scalar(path, name, tensors["alpha"])
+    alpha = alpha_of(name, rank, records) if "alpha" not in tensors else scalar(path, name, tensors["alpha"])
     if not math.isfinite(alpha) or alpha == 0:
         raise LoraError(f"LoRA {path}: {name}: alpha is {alpha:g}, so it does nothing")
     return Factors(down, up, alpha, magnitude_of(path, name, tensors, up))
+
+
+def whole_down(path: Path, name: str, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """The down-projection; of a Tucker form, a kernel between two 1x1 ones, the product of the kernel and the lower."""
+    import torch
+
+    down, middle = tensors["down"], tensors.get("mid")
+    if middle is None:
+        return down
+    if middle.ndim != 4 or down.ndim not in (2, 4) or middle.shape[:2] != (down.shape[0], down.shape[0]):
+        raise LoraError(f"LoRA {path}: {name}: {tuple(middle.shape)} is no kernel between {tuple(down.shape)} factors")
+    return torch.einsum("mnhw,ni->mihw", middle.float(), down.float().flatten(1)).to(down.dtype)
 
 
 def scalar(path: Path, name: str, tensor: torch.Tensor) -> float:

@@ -12,8 +12,8 @@ from typing import Any
 
 from harness.errors import LoraError
 from harness.lora import REMEDY, name_some, read_header, read_weights
-from harness.loras.convert import is_convolution, plain
-from harness.loras.file import SDXL_WIDTH, Factors, LoraFile, assemble, read_lora, share_name
+from harness.loras.convert import is_convolution, plain, uneven
+from harness.loras.file import SDXL_WIDTH, LoraFile, assemble, read_lora, share_name
 
 BASES = {768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x", SDXL_WIDTH: "Stable Diffusion XL"}
 """The width of the text that cross-attention reads, and what has it."""
@@ -59,7 +59,7 @@ def inspect_lora(path: Path) -> Inspection:
     try:
         lora = read_lora(path)
     except LoraError as error:
-        return Inspection(path, "", problems=(str(error), *further_problems(path)))
+        return Inspection(path, "", problems=(str(error), *further_problems(path, str(error))))
     items = lora.modules.values()
     return Inspection(
         path,
@@ -77,7 +77,7 @@ def inspect_lora(path: Path) -> Inspection:
     )
 
 
-def further_problems(path: Path) -> list[str]:
+def further_problems(path: Path, known: str) -> list[str]:
     """What else is wrong with a file that was refused for one reason: all that can still be told."""
     try:
         weights, metadata = read_weights(path), read_header(path).metadata
@@ -90,7 +90,7 @@ def further_problems(path: Path) -> list[str]:
             assemble(path, own, metadata)
         except LoraError as error:
             found.append(str(error))
-    return found[1:10]
+    return [problem for problem in found if problem != known][:10]
 
 
 def kind_of(lora: LoraFile) -> str:
@@ -152,18 +152,11 @@ def remarks_on(lora: LoraFile) -> list[str]:
             lines.append(f"{len(names)} modules {words} ({name_some(names)})")
     if lora.style == "kohya" and uneven(lora.modules):
         lines.append(
-            "its modules have different alphas, of which plain diffusers 0.42 reads one; `harness lora export` evens them out"
+            "its modules have different alphas, of which plain diffusers 0.42 reads one; "
+            "`harness lora export` evens them out"
         )
     if lora.style == "kohya" and kind_of(lora) == "DoRA":
         lines.append(
             "plain diffusers leaves out a kohya file's DoRA norms; `harness lora export --style diffusers` keeps them"
         )
     return lines
-
-
-def uneven(modules: Mapping[str, Factors]) -> bool:
-    """Whether one model's modules have several alphas."""
-    alphas: dict[str, set[float]] = {}
-    for name, item in modules.items():
-        alphas.setdefault(name.partition(".")[0], set()).add(item.alpha)
-    return any(len(found) > 1 for found in alphas.values())
