@@ -68,51 +68,17 @@ PREFIXES: Mapping[str, str] = {
     "text_encoder_2.": "text_encoder_2",
     "text_encoder.": "text_encoder",
 }
-WORDS = [
-    "down_blocks",
-    "up_blocks",
-    "mid_block",
-    "input_blocks",
-    "output_blocks",
-    "middle_block",
-    "transformer_blocks",
-    "time_embedding",
-    "add_embedding",
-    "time_embed",
-    "label_emb",
-    "time_emb_proj",
-    "linear_1",
-    "linear_2",
-    "in_layers",
-    "out_layers",
-    "emb_layers",
-    "skip_connection",
-    "conv_shortcut",
-    "conv_in",
-    "conv_out",
-    "proj_in",
-    "proj_out",
-    "to_q",
-    "to_k",
-    "to_v",
-    "to_out",
-    "to_add_out",
-    "add_k_proj",
-    "add_v_proj",
-    "text_model",
-    "text_projection",
-    "self_attn",
-    "q_proj",
-    "k_proj",
-    "v_proj",
-    "out_proj",
-    "layer_norm1",
-    "layer_norm2",
-    "token_embedding",
-    "position_embedding",
-]
-"""Names that hold an underscore themselves, so that the others can be told from dots."""
-TOKEN = re.compile(rf"(?:{'|'.join(sorted(WORDS, key=len, reverse=True))}|[a-z]+[0-9]*|[0-9]+)(?=_|$)")
+TOKEN = re.compile(
+    r"""(?:
+    (?:down|up|mid|input|output|transformer)_blocks? | middle_block | in_layers | out_layers | emb_layers
+    | time_embedding | add_embedding | time_embed | label_emb | time_emb_proj | linear_[12] | skip_connection
+    | conv_(?:in|out|shortcut) | proj_(?:in|out) | to_(?:q|k|v|out) | text_model | text_projection | self_attn
+    | [qkv]_proj | out_proj | layer_norm[12] | token_embedding | position_embedding
+    | [a-z]+[0-9]* | [0-9]+
+    )(?=_|$)""",
+    re.VERBOSE,
+)
+"""A level of a module's name: those that hold an underscore themselves, so that the others can be told from dots."""
 ATTENTION = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "out_proj"}  # old names in text encoders
 WHOLE = {
     "input_blocks.0.0": "conv_in",

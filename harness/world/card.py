@@ -187,6 +187,18 @@ def measure_identity(embed: Any, references: Sequence[Image.Image]) -> dict[str,
     return {"identity_d": separation(genuine, far), "twin_auc": area_under_curve(genuine, near)}
 
 
+def measure_aesthetics(models: Path, count: int = 400, seed: int = 900_001) -> float:
+    """Rank correlation of the aesthetics head with known quality, on spoilt pictures of people nobody has seen."""
+    from safetensors.numpy import load_file
+
+    from harness.metrics.aesthetics import HEAD_FILE, read_head
+    from harness.world.aesthetics import draw_rated, measure_head, see_all
+
+    head, rated = load_file(models / "aesthetics" / HEAD_FILE), draw_rated(count, seed)
+    found = read_head(head, "the embedded head").rate(see_all(models / "clip", rated.images))
+    return measure_head(found, rated)["spearman"]
+
+
 def table(title: str, shares: Mapping[str, float]) -> str:
     """One Markdown table of shares by category."""
     rows = "\n".join(f"| {name} | {share:.3f} |" for name, share in shares.items())
@@ -265,6 +277,7 @@ def measure_all(models: Path, references: Path) -> tuple[dict[str, float], dict[
         "base_read_min": min(base.values()),
         "clip_zero_shot": float(np.mean(list(tables["CLIP zero-shot"].values()))),
         **identity,
+        "aesthetics_spearman": measure_aesthetics(models),
         "marks_lora": min(marks["lora"].values()),
         "marks_base": max(*marks["base"].values(), *marks["prompt_only"].values()),
     }
@@ -274,14 +287,15 @@ def measure_all(models: Path, references: Path) -> tuple[dict[str, float], dict[
 CARD_HEAD = """# The embedded models
 
 Small models of the real classes that know the world's people, trained by `harness world STAGE` in the order
-bank, reader, vae, base, clip. Figures are measured on unseen people and seeds by a separate attribute reader that was
-never shown a generated picture: 1,000 renders, 500 captions of six attributes or more at 20 Euler steps and guidance 4,
-100 portraits of Aldar against 100 far impostors and 100 twins without his marks, 48 scenes for the marks.
+bank, reader, vae, base, clip, aesthetics. Figures are measured on unseen people and seeds by a separate attribute reader
+that was never shown a generated picture: 1,000 renders, 500 captions of six attributes or more at 20 Euler steps and
+guidance 4, 100 portraits of Aldar against 100 far impostors and 100 twins without his marks, 48 scenes for the marks,
+400 spoilt pictures for the aesthetics head (rank correlation with how much they were spoilt).
 `python -m benchmarks world` measures them again.
 
 The weights here were made on two processor cores: reader 1,436 steps and 431 more once the bank showed everybody;
 autoencoder 7,000 steps of 6 (20 minutes); base 2,800 steps of 32 (27 minutes); CLIP 685 steps of 64 without the
-patches' losses and 1,400 with them (35 minutes). CLIP's patches were taught by the reader's features, so the reader is
+patches' losses and 2,200 with them (50 minutes). CLIP's patches were taught by the reader's features, so the reader is
 an independent judge of the pipeline and of the LoRAs, not of CLIP; CLIP is measured against the renders' own labels.
 """
 
