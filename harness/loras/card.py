@@ -10,16 +10,16 @@ from typing import Any
 
 from harness.errors import UsageError
 from harness.loras.convert import commonest, plain
-from harness.loras.file import LoraFile
-from harness.loras.inspection import kind_of, trigger_of
+from harness.loras.file import SDXL_WIDTH, LoraFile
+from harness.loras.inspection import BASES, kind_of, trigger_of
 from harness.terminal import clean
 
 BOARD = ("quality", "clip", "features", "ssim")
 RECIPE = ("steps", "rank", "alpha", "learning_rate", "batch", "caption_dropout", "snr_gamma", "prior_weight", "seed")
+BASE = "base_model: stabilityai/stable-diffusion-xl-base-1.0\n"
 FRONT = """---
 tags: [text-to-image, lora, diffusers, template:sd-lora]
-base_model: stabilityai/stable-diffusion-xl-base-1.0
-instance_prompt: {trigger}
+{base}instance_prompt: {trigger}
 ---
 """
 
@@ -34,7 +34,7 @@ def write_card(lora: LoraFile, file: str, leaderboard: Sequence[Mapping[str, Any
     title, trigger = said.get("modelspec.title", "LoRA"), trigger_of(said)
     about = said.get("modelspec.description", "")
     sections = [
-        FRONT.format(trigger=json.dumps(clean(trigger))),
+        FRONT.format(base=BASE if lora.text_width == SDXL_WIDTH else "", trigger=json.dumps(clean(trigger))),
         f"# {safe(title)}\n",
         f"{safe(about)}\n" if about else "",
         usage(file, trigger, lora),
@@ -69,7 +69,8 @@ def facts(lora: LoraFile) -> dict[str, str]:
     ranks, alphas = {item.rank for item in items}, {plain(item.alpha) for item in items}
     said = lora.metadata
     return {
-        "kind": f"{kind_of(lora)} for Stable Diffusion XL, {lora.style} keys",
+        "kind": f"{kind_of(lora)}, {lora.style} keys",
+        "base": base_of(lora),
         "changes": f"{', '.join(lora.parts)}: {len(items)} modules",
         "rank": f"{commonest(item.rank for item in items)}"
         + (f" (of {len(ranks)} different)" if len(ranks) > 1 else ""),
@@ -80,6 +81,12 @@ def facts(lora: LoraFile) -> dict[str, str]:
         "license": said.get("modelspec.license", ""),
         "tensors": said.get("modelspec.hash_sha256", ""),
     }
+
+
+def base_of(lora: LoraFile) -> str:
+    """What it was trained on: its width tells, and our trainer writes a hash."""
+    told = lora.metadata.get("harness.base", "")
+    return ", ".join(filter(None, (BASES.get(lora.text_width, ""), told and f"files of the hash {told}")))
 
 
 def recipe(said: Mapping[str, str]) -> dict[str, str]:

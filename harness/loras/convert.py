@@ -61,8 +61,7 @@ def export_file(lora: LoraFile, out: Path, style: Style, said: Mapping[str, str]
     lora = settle_alphas(lora, style)
     lora = cast(lora, style.dtype)
     tensors = kohya_tensors(lora, style.blocks) if style.keys == "kohya" else diffusers_tensors(lora)
-    metadata = describe(lora, style, said or {})
-    write_hashed(out, tensors, metadata)
+    metadata = write_hashed(out, tensors, describe(lora, style, said or {}))
     return replace(lora, metadata=metadata, style=style.keys)
 
 
@@ -74,18 +73,19 @@ def settle_alphas(lora: LoraFile, style: Style) -> LoraFile:
     return even_alphas(lora) if style.alphas == "auto" and style.keys == "kohya" else lora
 
 
-def write_hashed(out: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> None:
-    """A safetensors file with the hash of its tensors (all bytes behind the header) in its metadata."""
+def write_hashed(out: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> dict[str, str]:
+    """A safetensors file whose metadata, which come back, hold the hash of its tensors: of all behind the header."""
     from safetensors.torch import save
 
     whole = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
     plain = save(whole)
     sha256 = hashlib.sha256(memoryview(plain)[8 + int.from_bytes(plain[:8], "little") :]).hexdigest()
-    hashes = {"modelspec.hash_sha256": f"0x{sha256}", "sshs_model_hash": sha256}
+    whole_metadata = {**metadata, "modelspec.hash_sha256": f"0x{sha256}", "sshs_model_hash": sha256}
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(out.name + ".part")
-    part.write_bytes(save(whole, {**metadata, **hashes}))
+    part.write_bytes(save(whole, whole_metadata))
     part.replace(out)
+    return whole_metadata
 
 
 # --- tensors --------------------------------------------------------------------------------------------------------

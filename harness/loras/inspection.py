@@ -122,7 +122,7 @@ def training_of(metadata: Mapping[str, str]) -> dict[str, str]:
     """What the file says of its training."""
     ours = {name.removeprefix("harness."): value for name, value in metadata.items() if name.startswith("harness.")}
     theirs = {name.removeprefix("ss_"): metadata[name] for name in TOLD if name in metadata}
-    return {**theirs, **ours}
+    return dict(sorted({**theirs, **ours}.items()))
 
 
 def block_norms(lora: LoraFile) -> dict[str, Block]:
