@@ -289,8 +289,8 @@ CARD_HEAD = """# The embedded models
 Small models of the real classes that know the world's people, trained by `harness world STAGE` in the order
 bank, reader, vae, base, clip, aesthetics. Figures are measured on unseen people and seeds by a separate attribute
 reader that was never shown a generated picture: 1,000 renders, 500 captions of six attributes or more at 20 Euler steps
-and guidance 4, 100 portraits of Aldar against 100 far impostors and 100 twins without his marks, 48 scenes for the marks,
-400 spoilt pictures for the aesthetics head (rank correlation with how much they were spoilt).
+and guidance 4, 100 portraits of Aldar against 100 far impostors and 100 twins without his marks, 48 scenes for the
+marks, 400 spoilt pictures for the aesthetics head (rank correlation with how much they were spoilt).
 `python -m benchmarks world` measures them again.
 
 The weights here were made on two processor cores: reader 1,436 steps and 431 more once the bank showed everybody;
