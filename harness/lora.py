@@ -78,10 +78,11 @@ class DoubleKey(Exception):
 
 def refuse_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object whose names are all different."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise DoubleKey(repr(next(name for name in names if names.count(name) > 1)))
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise DoubleKey(repr(name))
+        found[name] = value
     return found
 
 
