@@ -13,6 +13,7 @@ from harness.calibration.commands import calibrate, calibrate_options
 from harness.card.commands import card, card_options
 from harness.compare import compare, compare_options
 from harness.errors import HarnessError
+from harness.loras.commands import lora, lora_options
 from harness.metrics.commands import score, score_options
 from harness.prompting.command import lint_options
 from harness.references.commands import references, references_options
@@ -56,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     calibrate_options(add("calibrate", calibrate, "what a suite's scores tell apart, and thresholds from that"))
     references_options(add("references", references, "check, prepare, split and analyse reference pictures"))
     train_options(add("train", train, "train a suite's LoRA on its reference pictures"))
+    lora_options(add("lora", lora, "inspect, convert, shrink, merge and take in LoRA files; who is champion"))
     report_options(add("report", report, "make the report again from a results.json"))
     lint_options(add("lint", lint, "check suites without drawing anything"))
     story_options(add("story", story, "write a suite from an idea, by a text service"))

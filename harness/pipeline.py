@@ -211,11 +211,16 @@ class LocalPipeline:
             return name
         while len(self._loras) >= RESIDENT_LORAS:
             self._unload(next(iter(self._loras)))
-        modules = self._check(path)
+        weights = read_weights(path)
+        instead = self._mended(path, weights)
+        modules = self._check(path, instead or weights)
         try:
-            self.pipe.load_lora_weights(
-                str(path.parent), weight_name=path.name, adapter_name=name, local_files_only=True
-            )
+            if instead is not None:
+                self.pipe.load_lora_weights(instead, adapter_name=name)
+            else:  # the file itself, because its metadata say the alpha
+                self.pipe.load_lora_weights(
+                    str(path.parent), weight_name=path.name, adapter_name=name, local_files_only=True
+                )
         except (ValueError, RuntimeError, KeyError, OSError) as error:
             self._unload(name)
             raise LoraError(f"LoRA {path}: {error}") from error
@@ -223,11 +228,20 @@ class LocalPipeline:
         self._confirm(path, name, modules)
         return name
 
-    def _check(self, path: Path) -> dict[str, set[str]]:
+    @staticmethod
+    def _mended(path: Path, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor] | None:
+        """Tensors in place of a kohya file that diffusers would read wrongly: several alphas, or DoRA's norms."""
+        if not any(key.startswith("lora_") for key in weights):
+            return None
+        from harness.loras.convert import load_instead
+        from harness.loras.file import read_lora
+
+        return load_instead(read_lora(path))
+
+    def _check(self, path: Path, weights: Mapping[str, torch.Tensor]) -> dict[str, set[str]]:
         """Hold every key of the file against the model before anything is changed."""
         from diffusers.utils import convert_state_dict_to_peft, convert_unet_state_dict_to_peft
 
-        weights = read_weights(path)
         try:
             named = self.pipe.lora_state_dict(weights, unet_config=self.pipe.unet.config)[0]
         except (ValueError, KeyError, IndexError, AttributeError) as error:

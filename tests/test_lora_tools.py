@@ -914,3 +914,22 @@ def test_the_commands_take_in_promote_and_roll_back(
     assert hash_file(weights) == first and "by hand: by eye" in said and "challengers from elsewhere" in said
     with pytest.raises(UsageError, match="no file and no challenger"):
         run("promote", "ffff", "--reason", "none", *suite)
+
+
+@pytest.mark.parametrize("kind", ["patterns", "dora"])
+def test_a_strangers_kohya_file_draws_as_it_was_trained(
+    tiny: Path, trained: dict[str, Path], tmp_path: Path, kind: str
+) -> None:
+    """Files that plain diffusers would read wrongly are mended while they are loaded; the file stays as it is."""
+    own = trained.get(kind) or save_whole_lora(tiny, tmp_path / "dora.safetensors", r=2, lora_alpha=2, use_dora=True)
+    kohya = tmp_path / "kohya.safetensors"
+    export_file(read_lora(own), kohya, Style("kohya", alphas="keep"))
+    before = hash_file(kohya)
+    request = Request("local/1", "", "aldar kose", 1, SIZE, SIZE, steps=2, guidance=4.0, scheduler="euler")
+    pipeline = make_context(tiny).models.pipeline()
+
+    wanted, drawn, base = (pipeline.draw([request], lora)[0] for lora in (Lora(own), Lora(kohya), None))
+
+    assert wanted is not None and drawn is not None and base is not None
+    difference = [abs(one - two) for one, two in zip(wanted.tobytes(), drawn.tobytes(), strict=True)]
+    assert max(difference) <= 1 and wanted.tobytes() != base.tobytes() and hash_file(kohya) == before
