@@ -16,9 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +30,7 @@ from harness.net.exchange import Unanswered
 from harness.net.redact import Redactor
 from harness.profile import extend_vocabulary
 from harness.providers.prompts import describe_subject, traits_of
-from harness.providers.remote import AHEAD, Price, Strict, group_requests
+from harness.providers.remote import Price, Strict, group_requests, in_order
 from harness.values import Case, Drawing, Outcome, Request, Suite
 
 if TYPE_CHECKING:
@@ -131,20 +129,9 @@ class CommandProvider:
         """A few programs at a time, answers in the order of the requests; whoever stops listening stops them all."""
         if self.missing():
             raise MissingKey(self.name, self.missing())
-        groups = deque(group_requests(requests, self.options.per_call))
-        running: deque[Future[list[Drawing]]] = deque()
+        groups = group_requests(requests, self.options.per_call)
         self._stopped = False
-        with ThreadPoolExecutor(self.options.concurrency, thread_name_prefix=self.name) as pool:
-            try:
-                while groups or running:
-                    while groups and len(running) < AHEAD * self.options.concurrency:
-                        running.append(pool.submit(self._draw_group, groups.popleft()))
-                    yield from running.popleft().result()
-            finally:
-                for future in running:
-                    future.cancel()
-                if running:
-                    self._stop()
+        yield from in_order(self._draw_group, groups, self.options.concurrency, self.name, self._stop)
 
     def close(self) -> None:
         self._stop()

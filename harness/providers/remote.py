@@ -9,7 +9,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from datetime import date
@@ -238,17 +238,8 @@ class RemoteProvider:
         """A few calls at a time, answers in the order of the requests; nothing is sent for whoever stops listening."""
         if self.missing():
             raise MissingKey(self.name, self.missing())
-        groups = deque(group_requests(requests, self.options.per_call))
-        running: deque[Future[list[Drawing]]] = deque()
-        with ThreadPoolExecutor(self.options.concurrency, thread_name_prefix=self.name) as pool:
-            try:
-                while groups or running:
-                    while groups and len(running) < AHEAD * self.options.concurrency:
-                        running.append(pool.submit(self._draw_group, groups.popleft()))
-                    yield from running.popleft().result()
-            finally:
-                for future in running:
-                    future.cancel()
+        groups = group_requests(requests, self.options.per_call)
+        yield from in_order(self._draw_group, groups, self.options.concurrency, self.name)
 
     def close(self) -> None:
         with self._lock:
@@ -427,6 +418,31 @@ def group_requests(requests: Sequence[Request], most: int) -> Iterator[list[Requ
         group.append(request)
     if group:
         yield group
+
+
+def in_order(
+    draw: Callable[[Sequence[Request]], list[Drawing]],
+    groups: Iterable[Sequence[Request]],
+    threads: int,
+    name: str,
+    stop: Callable[[], object] = lambda: None,
+) -> Iterator[Drawing]:
+    """Groups drawn by a few threads, answers in order; only a few wait to be handed over, so memory stays flat.
+
+    `stop` is told when whoever listens has gone and something is still under way.
+    """
+    waiting, running = deque(groups), deque[Future[list[Drawing]]]()
+    with ThreadPoolExecutor(threads, thread_name_prefix=name) as pool:
+        try:
+            while waiting or running:
+                while waiting and len(running) < AHEAD * threads:
+                    running.append(pool.submit(draw, waiting.popleft()))
+                yield from running.popleft().result()
+        finally:
+            for future in running:
+                future.cancel()
+            if running:
+                stop()
 
 
 def explain_status(reply: Reply) -> Unanswered:
