@@ -33,7 +33,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         path.write_text(text, "utf-8")
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield tmp_path
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("my_providers", "broken")]:
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("my_providers", "broken", "careless")]:
         del sys.modules[name]
 
 
@@ -131,3 +131,34 @@ def test_what_cannot_be_used_is_answered_while_collecting(project: Path, adapter
 
     with pytest.raises(SuiteError, match=message):
         open_one(project, adapter)
+
+
+CARELESS = '''
+from harness.net.exchange import Call
+from harness.providers.remote import Found, Picture, RemoteProvider, read_base64, read_json
+
+
+class Careless(RemoteProvider):
+    """Trusts that every second reply is what it wants."""
+
+    adapter, service = "careless/1", "studio"
+
+    def ask(self, request, count):
+        body = {"prompt": request.prompt, "seed": request.seed, "width": 96, "height": 96}
+        return Call("/v1/images", json=body, headers={"X-Api-Key": "test-key"})
+
+    def read(self, reply):
+        images = read_json(reply)["pictures" if self.context.budget.calls == 1 else "images"]
+        return Found((Picture(read_base64(images[0])),))
+'''
+
+
+def test_an_adapter_that_breaks_on_one_reply_costs_no_other_picture(project: Path) -> None:
+    (project / "careless.py").write_text(CARELESS, "utf-8")
+    with Emulator() as emulator:
+        provider = open_one(project, "careless:Careless", url=f"{emulator.url}/studio", key="", concurrency=1)
+
+        broken, *good = draw(provider, seeds=(1, 2, 3))
+
+    assert broken.outcome is Outcome.PROVIDER_ERROR and "was not understood (KeyError('pictures'))" in broken.message
+    assert broken.meta["possibly_billed"] and [one.outcome for one in good] == [Outcome.OK, Outcome.OK]

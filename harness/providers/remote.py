@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.errors import MissingKey, SuiteError, nearest
+from harness.errors import HarnessError, MissingKey, SuiteError, nearest
 from harness.net.exchange import Call, Deadline, Policy, Reply, Unanswered
 from harness.net.waits import forbids_retry
 from harness.profile import extend_vocabulary
@@ -303,6 +303,11 @@ class RemoteProvider:
             if failure.final:
                 self._final = Unanswered(failure.outcome, str(failure), final=True)
             drawings = [self._failed(failure, time.perf_counter() - started) for _ in requests]
+        except HarnessError:
+            raise  # nothing of this provider can be drawn
+        except Exception as error:  # a reply that no adapter foresaw must not cost the pictures of other calls
+            lost = Unanswered(Outcome.PROVIDER_ERROR, f"the reply was not understood ({error!r})", billed=True)
+            drawings = [self._failed(lost, time.perf_counter() - started) for _ in requests]
         finally:
             budget.settle(taken, drawings)
         return drawings
