@@ -133,7 +133,7 @@ def check_keys(profile: Profile, settings: Settings) -> Iterator[Check]:
 
 def check_services(profile: Profile, settings: Settings, paid: bool) -> Iterator[Check]:
     """The same, by asking them."""
-    from harness.providers.knock import knock_all
+    from harness.knock import knock_all
     from harness.values import Outcome
 
     for found in knock_all(profile, settings, paid):
