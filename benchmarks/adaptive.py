@@ -2,10 +2,14 @@
 
 Each run is judged by the judge and continued by the planner, as the engine does it. Pictures are counted until neither
 the gate nor any case is open; error rates are the gate's, and those of all cases together.
+
+With `--drawn` the question is put to the real engine: `benchmarks.adaptive_drawn`.
 """
 
 from __future__ import annotations
 
+import argparse
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -123,7 +127,25 @@ def rates(found: Sequence[Decision]) -> dict[Decision, float]:
     return {decision: found.count(decision) / len(found) for decision in Decision}
 
 
-def measure(path: Path | None = None, runs: int = RUNS) -> dict[str, float]:
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--table", type=Path, help="scores to resample (default: fixtures/scores/gate.npz)")
+    parser.add_argument("--runs", type=int, default=RUNS, help=f"simulated runs a row (default: {RUNS})")
+    parser.add_argument("--drawn", action="store_true", help="draw with the embedded models: whole pytest sessions")
+    parser.add_argument("--blocks", type=int, default=1, help="with --drawn: sets of 12 prompts x 12 seeds")
+    parser.add_argument("--store", type=Path, help="with --drawn: where pictures are and stay (default: a fresh one)")
+
+
+def measure(options: argparse.Namespace) -> dict[str, float]:
+    """The simulated figures, or those of real sessions."""
+    if not options.drawn:
+        return measure_simulated(options.table, options.runs)
+    from benchmarks.adaptive_drawn import measure_drawn
+
+    with tempfile.TemporaryDirectory() as folder:
+        return measure_drawn(Path(folder), options.blocks, options.store and options.store.resolve())
+
+
+def measure_simulated(path: Path | None = None, runs: int = RUNS) -> dict[str, float]:
     """The share of the fixed plan's pictures over what people's runs are like, and the error rates beside it."""
     table = load_table(path)
     listed = scenarios(table)

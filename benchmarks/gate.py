@@ -5,6 +5,8 @@ A run is 12 prompts x 4 seeds, prompts drawn with replacement from the table, se
 
 from __future__ import annotations
 
+import argparse
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -217,9 +219,14 @@ def holds(found: object, truth: float) -> bool:
     return low is not None and high is not None and low <= truth <= high
 
 
-def measure(path: Path | None = None, runs: int = RUNS) -> dict[str, float]:
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--table", type=Path, help="scores to resample (default: fixtures/scores/gate.npz)")
+    parser.add_argument("--runs", type=int, default=RUNS, help=f"simulated runs a figure (default: {RUNS})")
+
+
+def measure(options: argparse.Namespace) -> dict[str, float]:
     """The figures, with a table of what they are made of."""
-    table = load_table(path)
+    table, runs = load_table(options.table), options.runs
     spread, shape = table.spread, table.lora["quality"].shape
     print(f"scores: {table.origin}, {shape[0]} prompts x {shape[1]} seeds")
     print(
@@ -229,7 +236,7 @@ def measure(path: Path | None = None, runs: int = RUNS) -> dict[str, float]:
     print(f"method: {runs} simulated runs a figure, {PROMPTS} prompts x {SEEDS} seeds, judged by harness.judge")
     alarms, (power, wrong) = false_alarms(table, runs), powers(table, runs)
     alike, apart = retraining(table, runs)
-    covered = coverage(table, max(1, runs // 2))
+    covered = coverage(table, runs)
     figures = {
         "aa_false_alarm": alarms["aa"],
         "aa_upper": upper(alarms["aa"], runs),
@@ -244,4 +251,6 @@ def measure(path: Path | None = None, runs: int = RUNS) -> dict[str, float]:
     rest |= {f"coverage, {name}": rate for name, rate in covered.items()}
     for name, rate in (figures | rest).items():
         print(f"{name:40} {rate:7.4f}")
+    error = math.sqrt(covered["at once"] * (1 - covered["at once"]) / runs)
+    print(f"coverage is of {runs} leaderboards: standard error {error:.4f}")
     return {name: round(rate, 4) for name, rate in figures.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -22,12 +23,18 @@ class Timing:
     peak_gib: float
     status: int
     output: str
+    cpu_seconds: float = 0.0  # of the process and its children, which a busy machine stretches less
 
 
 def run_pytest(arguments: Sequence[str], cwd: Path = ROOT) -> Timing:
     """Run pytest in a fresh process and watch its memory every 50 ms."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
-    started, peak = time.monotonic(), 0.0
+    return run_python(["-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments], cwd)
+
+
+def run_python(arguments: Sequence[str], cwd: Path = ROOT) -> Timing:
+    """Run Python in a fresh process and watch its memory every 50 ms."""
+    command = [sys.executable, *arguments]
+    started, peak, spent = time.monotonic(), 0.0, cpu_of_children()
     with subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         watched = psutil.Process(process.pid)
         while True:
@@ -36,7 +43,13 @@ def run_pytest(arguments: Sequence[str], cwd: Path = ROOT) -> Timing:
                 break
             except subprocess.TimeoutExpired:
                 peak = max(peak, resident(watched))
-    return Timing(time.monotonic() - started, peak, process.returncode, output)
+    return Timing(time.monotonic() - started, peak, process.returncode, output, cpu_of_children() - spent)
+
+
+def cpu_of_children() -> float:
+    """Processor seconds of all children that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def resident(process: psutil.Process) -> float:

@@ -2,7 +2,8 @@
 
 It lies at `baselines/<suite>.json` beside the suite, holds one score record a line, a thumbnail a case, and the hashes
 of everything that decided them. A run is held against it in pairs (`harness.changes`); one of another recipe or scorer
-is refused by the name of the field. It is written by `--update-baseline` and by nothing else.
+is refused by the name of the field. It is written by `--update-baseline`, by a decision in
+`harness review`, and by nothing else.
 """
 
 from __future__ import annotations
@@ -447,6 +448,24 @@ class Found:
     problem: str = ""
     severity: str = "error"  # of the problem: an error, or a warning where none can be expected yet
     binding: bool = True  # False: it is only told of, because this run is to replace it
+
+
+def found_record(found: Found) -> dict[str, Any]:
+    """It as plain JSON data, the file's content too."""
+    return {**vars(found), "baseline": found.baseline.model_dump() if found.baseline else None}
+
+
+def found_from(record: Mapping[str, Any]) -> Found:
+    """The way back.
+
+    Raises:
+        UsageError: this is no record of one.
+    """
+    try:
+        kept = record["baseline"]
+        return Found(**{**record, "baseline": Baseline.model_validate(kept) if kept else None})
+    except (TypeError, KeyError, ValidationError) as error:
+        raise UsageError(f"the record of a baseline is damaged ({error}); run the shard again") from error
 
 
 class Baselines:

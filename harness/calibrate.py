@@ -80,12 +80,23 @@ class Band:
     @property
     def half(self) -> float:
         """Half the band's width. t, not 1.96: with 5 references plain z refuses 10% of the genuine."""
-        return max(LEAST_HALF, quantile(0.025, self.n - 1) * self.sd * math.sqrt(1 + 1 / self.n))
+        return self._width(0.025)
 
     def typicality(self, value: float) -> float:
         """1 inside the band, falling smoothly on both sides: 0.61 one half-width outside it, 0.14 two, 0.01 three."""
-        outside = max(0.0, abs(value - self.mean) - self.half)
-        return math.exp(-0.5 * (outside / self.half) ** 2)
+        return _fall(abs(value - self.mean), self.half)
+
+    def reach(self, value: float) -> float:
+        """The same where only too little costs: the one-sided 95% band, which is narrower on its one side."""
+        return _fall(self.mean - value, self._width(0.05))
+
+    def _width(self, tail: float) -> float:
+        return max(LEAST_HALF, quantile(tail, self.n - 1) * self.sd * math.sqrt(1 + 1 / self.n))
+
+
+def _fall(distance: float, half: float) -> float:
+    """1 up to half a width, from there on a Gaussian's flank."""
+    return math.exp(-0.5 * (max(0.0, distance - half) / half) ** 2)
 
 
 def band_of(values: Sequence[float] | Floats) -> Band:
@@ -133,7 +144,7 @@ class Calibration:
 
     clip: Separation
     ssim: Band  # mean SSIM of one reference to the others
-    detail: Band  # logarithm of the references' sharpness
+    edges: Band  # logarithm of how strong the references' edges are
     measures: tuple[Measure, ...]
     sharpness: float  # the blurriest reference's variance of Laplacian
     contrast: float  # the flattest reference's standard deviation of grey levels
@@ -170,7 +181,7 @@ def calibration_from(record: Mapping[str, Any]) -> Calibration:
             **record,
             "clip": Separation(**record["clip"]),
             "ssim": Band(**record["ssim"]),
-            "detail": Band(**record["detail"]),
+            "edges": Band(**record["edges"]),
             "measures": tuple(Measure(**item) for item in record["measures"]),
             "names": tuple(record.get("names", ())),
         }

@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from harness import __version__
 from harness.calibration.commands import calibrate, calibrate_options
@@ -17,7 +16,14 @@ from harness.loras.commands import lora, lora_options
 from harness.metrics.commands import score, score_options
 from harness.prompting.command import lint_options
 from harness.references.commands import references, references_options
+from harness.review.commands import review, review_options
+from harness.store.commands import cache, cache_options
+from harness.sweep import sweep_command, sweep_options
 from harness.text.commands import caption, caption_options, story, story_options
+from harness.training.experiments import experiment_command, experiment_options
+from harness.training.history import history, history_options
+from harness.training.improve_command import improve_options, improve_suite
+from harness.training.options import train, train_options
 
 Command = Callable[[argparse.Namespace], int]
 MANY_FILES = 5  # written into one folder: its name is enough
@@ -28,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["run"]:  # everything behind it is pytest's
         return run(words[1:])
+    if words[:1] == ["ci"]:
+        return ci_words(words[1:])
     options = build_parser().parse_args(words)
     try:
         command: Command = options.command
@@ -54,17 +62,25 @@ def build_parser() -> argparse.ArgumentParser:
     init_options(add("init", init, "write the demo suite here, or a suite for a folder of your pictures"))
     doctor_options(add("doctor", doctor, "say what this machine lacks and how to mend it"))
     commands.add_parser("run", help="run suites: the same as `pytest suites/`, options and all")
+    commands.add_parser("ci", help="run suites for a pipeline: JUnit beside the report, one last line of JSON")
+    merge_options(add("merge", merge, "unite the results of shards and judge their suites over all cases"))
     calibrate_options(add("calibrate", calibrate, "what a suite's scores tell apart, and thresholds from that"))
     references_options(add("references", references, "check, prepare, split and analyse reference pictures"))
     train_options(add("train", train, "train a suite's LoRA on its reference pictures"))
+    improve_options(add("improve", improve_suite, "retrain a failing LoRA, and keep it only if it is proven better"))
+    history_options(add("history", history, "the rounds of a suite's retraining, and what they gained"))
+    experiment_options(add("experiment", experiment_command, "train a matrix of settings and say which mattered"))
     lora_options(add("lora", lora, "inspect, convert, shrink, merge and take in LoRA files; who is champion"))
     report_options(add("report", report, "make the report again from a results.json"))
+    review_options(add("review", review, "look at runs, compare, vote blindly, approve or refuse: in a browser"))
     lint_options(add("lint", lint, "check suites without drawing anything"))
     story_options(add("story", story, "write a suite from an idea, by a text service"))
     caption_options(add("caption", caption, "caption pictures that have no caption yet"))
     score_options(add("score", score, "rate the pictures of a folder"))
     compare_options(add("compare", compare, "hold one LoRA against another, or against itself"))
+    sweep_options(add("sweep", sweep_command, "draw several checkpoints at several strengths and show the grid"))
     add("fetch", fetch, "download a profile's weights from the hub").add_argument("profile", metavar="PROFILE")
+    cache_options(add("cache", cache, "what the store holds, whether it is sound, and what may go"))
     emulator_options(add("emulator", emulator, "serve the emulated services on this machine"))
     card_options(add("card", card, "test the metrics themselves on drawn people whose truth is known"))
     world_options(add("world", world, "draw the world, train the embedded models, measure them"))
@@ -80,6 +96,29 @@ def run(arguments: Sequence[str]) -> int:
 
     paths = [word for word in arguments if not word.startswith("-") and Path(word.split("::")[0]).exists()]
     return int(pytest.main([*arguments, *([] if paths else ["suites"])]))
+
+
+def ci_words(arguments: Sequence[str]) -> int:
+    """`harness ci ...`: errors raised on purpose are printed, not traced."""
+    from harness.ci.command import ci
+
+    try:
+        return ci(arguments)
+    except HarnessError as error:
+        print(f"harness: {error}", file=sys.stderr)
+        return 4
+
+
+def merge_options(sub: argparse.ArgumentParser) -> None:
+    from harness.ci.command import merge_options
+
+    merge_options(sub)
+
+
+def merge(options: argparse.Namespace) -> int:
+    from harness.ci.command import merge
+
+    return merge(options)
 
 
 # --- init ---------------------------------------------------------------------------------------------------------
@@ -140,49 +179,20 @@ def doctor(options: argparse.Namespace) -> int:
     return 1 if any(check.state == "fail" for check in checks) else 0
 
 
-# --- train --------------------------------------------------------------------------------------------------------
-
-
-def train_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("suite", type=Path)
-    sub.add_argument("--profile", help="default: embedded, or HARNESS_PROFILE")
-    sub.add_argument("--out", type=Path, help="where the LoRA goes (default: the suite's own lora)")
-    sub.add_argument("--steps", type=int)
-    sub.add_argument("--rank", type=int)
-    sub.add_argument("--learning-rate", type=float)
-    sub.add_argument("--batch", type=int)
-    sub.add_argument("--seed", type=int)
-    sub.add_argument("--store", help="where checkpoints are kept until the training ends")
-
-
-def train(options: argparse.Namespace) -> int:
-    from harness.profile import load_profile
-    from harness.settings import Settings
-    from harness.suite import load_suite
-    from harness.training.command import train_suite
-
-    settings = Settings.load(Path.cwd(), {"profile": options.profile, "store": options.store})
-    profile = load_profile(settings.profile, settings.root)
-    suite = load_suite(options.suite.resolve(), profile)
-    changes: dict[str, Any] = {
-        name: getattr(options, name)
-        for name in ("steps", "rank", "learning_rate", "batch", "seed")
-        if getattr(options, name) is not None
-    }
-    path = train_suite(
-        suite, profile, settings, out=options.out, changes=changes, command=" ".join(["harness", *sys.argv[1:]])
-    )
-    print(f"wrote {path}")
-    return 0
-
-
 # --- report, lint, fetch, emulator --------------------------------------------------------------------------------
 
 
 def report_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--from", dest="results", type=Path, default=Path("reports/results.json"), metavar="RESULTS.JSON")
-    sub.add_argument("--store")
-    sub.add_argument("--report-dir", type=Path, default=Path("reports"))
+    sub.add_argument(
+        "--from",
+        dest="results",
+        type=Path,
+        action="append",
+        metavar="RESULTS.JSON",
+        help="an earlier run (default: reports/results.json); again for more: shards become one, others stand together",
+    )
+    sub.add_argument("--store", help="where the pictures are (default: .harness)")
+    sub.add_argument("--report-dir", type=Path, default=Path("reports"), help="where to write (default: reports)")
 
 
 def report(options: argparse.Namespace) -> int:
@@ -191,7 +201,8 @@ def report(options: argparse.Namespace) -> int:
     from harness.store import Store
 
     settings = Settings.load(Path.cwd(), {"store": options.store})
-    print(f"wrote {rerender(options.results, Store(settings.store), options.report_dir)}")
+    results = options.results or [Path("reports/results.json")]
+    print(f"wrote {rerender(results, Store(settings.store), options.report_dir)}")
     return 0
 
 

@@ -41,7 +41,7 @@ OpenRun = Callable[..., "Run"]
 
 
 def compare_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("files", nargs="+", metavar="NEW OLD SUITE", help="two LoRAs (FILE[@STRENGTH]) and a suite")
+    sub.add_argument("files", nargs="+", metavar="NEW OLD SUITE", help="two LoRAs (FILE[@STRENGTH][+...]) and a suite")
     sub.add_argument("--aa", action="store_true", help="LORA SUITE: one LoRA against itself, with other seeds")
     sub.add_argument("--samples", type=int, metavar="N", help="seeds per prompt (default: the suite's)")
     sub.add_argument("--locked", action="store_true", help="also the cases that are kept for promotions")
@@ -56,7 +56,7 @@ def compare(options: argparse.Namespace) -> int:
     """The exit status: 0 better or unchanged, 1 worse, 10 a picture is missing, 11 open, with --prove."""
     from harness.profile import load_profile
     from harness.report import write_report
-    from harness.settings import Settings, parse_lora
+    from harness.settings import Settings, parse_mix
     from harness.store import Store
     from harness.suite import load_suite
 
@@ -65,7 +65,7 @@ def compare(options: argparse.Namespace) -> int:
         raise UsageError("compare: `harness compare NEW OLD SUITE`, or `harness compare --aa LORA SUITE`")
     given = {name: getattr(options, name) for name in ("samples", "locked", "profile", "store", "report_dir")}
     settings = Settings.load(Path.cwd(), given)
-    parsed = [parse_lora(text, settings.root, "") for text in loras]
+    parsed = [parse_mix(text, settings.root, "") for text in loras]
     profile = load_profile(settings.profile, settings.root)
     suite = load_suite(Path(suite_file).resolve(), profile)
     bench = Bench(suite, profile, settings, options.provider or suite.gate[0])
@@ -209,7 +209,8 @@ def compare_loras(bench: Bench, new: Lora, old: Lora) -> Comparison:
     from harness.changes import compare_results
     from harness.values import hash_file
 
-    if (hash_file(new.path), new.strength) == (hash_file(old.path), old.strength):
+    contents = [sorted((hash_file(part.path), part.strength) for part in lora.parts) for lora in (new, old)]
+    if contents[0] == contents[1]:
         raise UsageError("compare: these are the same LoRA at the same strength; --aa compares one with itself")
     names = name_loras(new, old)
     drawn = draw(bench, dict(zip(names, (new, old), strict=True)), bench.samples)
@@ -235,6 +236,7 @@ def name_loras(new: Lora, old: Lora) -> tuple[str, str]:
     for name in (
         lambda lora: lora.path.stem,
         lambda lora: f"{lora.path.stem}@{lora.strength:g}",
+        lambda lora: "+".join(f"{part.path.stem}@{part.strength:g}" for part in (lora, *lora.beside)),
         lambda lora: f"{lora.path.parent.name}/{lora.path.stem}",
     ):
         first, second = (name(lora) for lora in sides)

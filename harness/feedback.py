@@ -10,6 +10,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from harness.diagnosis import HEALTHY, LIKELY, REMEDIES, WORDS, Cause, Symptoms, strength_of
 from harness.leaderboard import BASE, Results, interval_of, scores_of, values_of
 from harness.remedies import Facts, Recommendation, find_problems
 from harness.stats import Pair, clustered, differences, max_of_k
@@ -80,6 +81,7 @@ def feedback(
     provider: str | None = None,
     sets: Mapping[str, SetScore] | None = None,
     readings: Sequence[Reading] = (),
+    causes: Sequence[Cause] = (),
 ) -> Feedback:
     """The feedback of one gate provider.
 
@@ -92,6 +94,7 @@ def feedback(
         provider: which; the suite's first gate provider that has results.
         sets: what its pictures of open cases say together, by metric.
         readings: every category of the vocabulary as the training pictures show it.
+        causes: what a retraining found to be wrong with the LoRA and what it learnt from.
     """
     open_cases = {case.id for case in suite.cases if case.split == "open"}
     results = {name: [item for item in items if item.job.case in open_cases] for name, items in results.items()}
@@ -107,6 +110,7 @@ def feedback(
     cause = next((item.cause for item in every if item.cause), "")
     base = next((results[other] for other in BASE if results.get(other)), ())
     facts = facts_of(short, own, base, gate, sets or {}, readings)
+    advice = [*(about_causes(causes, facts) if bad else ()), *recommend(*short, cause, facts, rival, gap, every)]
     return Feedback(
         suite=suite.name,
         provider=name,
@@ -118,7 +122,7 @@ def feedback(
         metrics=short[0],
         traits=short[1],
         cases=short[2],
-        recommendations=recommend(*short, cause, facts, rival, gap, every),
+        recommendations=tuple(sorted(advice, key=lambda item: PRIORITIES.index(item.priority))),
         cause=cause,
         intervals={"lora_score": quality, "competitor_score": rival_quality, "score_gap": gap},
     )
@@ -354,6 +358,22 @@ def recommend(
         evidence = {"competitor": rival, "score_gap": to_record(gap)}
         advice.append(Recommendation("competition", message, "medium" if behind else "low", evidence))
     return tuple(sorted(advice, key=lambda item: PRIORITIES.index(item.priority)))
+
+
+def about_causes(causes: Sequence[Cause], facts: Facts) -> list[Recommendation]:
+    """What a diagnosis says, each cause with its evidence; of a run that was not retrained at least the strength."""
+    strength = facts.applied.get("strength")
+    known = causes or tuple(strength_of(Symptoms(strength=strength)))
+    return [
+        Recommendation(
+            REMEDIES[cause.name][0],
+            f"{WORDS[cause.name]}: {'; '.join(cause.evidence)}; {REMEDIES[cause.name][1]}",
+            "high" if cause.confidence >= LIKELY else "medium",
+            {"cause": cause.name, "confidence": cause.confidence},
+        )
+        for cause in known
+        if cause.name != HEALTHY
+    ]
 
 
 def evidence_of(item: Shortfall) -> dict[str, Any]:

@@ -58,6 +58,13 @@ def interval_of(values: Mapping[Pair, float]) -> Interval | None:
     return clustered(groups) if groups else None
 
 
+def possible(found: Interval) -> Interval:
+    """Without the part outside [0, 1]: no calibrated score lies there, and no truth is lost with it."""
+    if found.low is None or found.high is None:
+        return found
+    return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
+
+
 def common_grid(quality: Mapping[str, Mapping[Pair, float]]) -> set[Pair]:
     """The (case, seed) pairs for which every provider has a picture; those that deliver little are not asked."""
     fullest = max((len(values) for values in quality.values()), default=0)
@@ -116,7 +123,7 @@ def stand(quality: Values, grid: set[Pair], ranked: Sequence[str]) -> dict[str, 
     if not names:
         return {}
     columns = np.array([case_means(quality[name], grid) for name in names]).T
-    intervals, distinct = stats.simultaneous(columns), stats.distinct_pairs(columns)
+    intervals, distinct = map(possible, stats.simultaneous(columns)), stats.distinct_pairs(columns)
     letters = stats.tie_letters(range(len(names)), distinct)
     ranges = stats.rank_ranges(len(names), distinct)
     found = zip(intervals, ranges, letters, strict=True)
@@ -176,7 +183,8 @@ def best_gap(everybody: Field, provider: str) -> Interval | None:
 def _on_grid(values: Mapping[Pair, float], grid: set[Pair]) -> Interval | None:
     """The mean on the common grid; of a provider's own pictures where it has none of the grid."""
     shared = {pair: value for pair, value in values.items() if pair in grid}
-    return interval_of(shared or values)
+    found = interval_of(shared or values)
+    return possible(found) if found else None
 
 
 def _row(everybody: Field, provider: str, number: int, emulated: bool) -> Row:
@@ -189,7 +197,9 @@ def _row(everybody: Field, provider: str, number: int, emulated: bool) -> Row:
         rank=number,
         gate=provider in suite.gate,
         emulated=emulated or any(sample.emulated for sample in samples),
-        scores={metric: mean for metric in everybody.metrics if (mean := interval_of(values_of(items, metric)))},
+        scores={
+            metric: possible(mean) for metric in everybody.metrics if (mean := interval_of(values_of(items, metric)))
+        },
         raw={f"{metric}_raw": raw for metric in everybody.metrics if (raw := _raw_mean(items, metric)) is not None},
         versus={other: gap for other, gap in versus.items() if gap is not None},
         outcomes=dict(Counter(sample.outcome.value for sample in samples)),

@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from harness.checkpoints import PICKLES, PLACE, SDXL, is_single_file, settings_hash, unpacked
 from harness.errors import ModelError
 from harness.values import digest, hash_file
 
@@ -44,22 +45,54 @@ class Rooted(Protocol):
 # --- where a model lies, and what it is -------------------------------------------------------------------------------
 
 
-def locate_model(name: str, root: Path, profile: str = "PROFILE") -> Path:
+def locate_model(name: str, root: Path, profile: str = "PROFILE", config: str | None = None) -> Path:
     """The folder of a model: a path under `root`, or beside the shipped suites, else the hub's cache.
 
-    Nothing is ever downloaded here: a run that silently fetches gigabytes surprises people.
+    A checkpoint of one file is unpacked into a folder first. Nothing is ever downloaded here: a run that silently
+    fetches gigabytes surprises people.
+
+    Args:
+        config: of a single file, the model whose settings and tokenizers it shares; None: those it was unpacked with
+            before, else SDXL's.
 
     Raises:
         ModelError: it is nowhere; the text names the model, the cache folder and the command that fetches it.
     """
+    found = find_local(name, root)
+    if found is not None and found.is_dir():
+        return found
+    if found is not None:
+        sha = hash_once(found)
+        before = sorted((root / PLACE).glob(f"*-{sha[:12]}-*")) if config is None else []
+        return before[0] if before else unpacked(found, sha, locate_settings(config, root, profile), root)
+    if not HUB_ID.fullmatch(name) or name.endswith((".safetensors", *PICKLES)):
+        raise ModelError(f"model {name!r}: there is no such folder under {root}; correct `models` in the profile")
+    return cached_snapshot(name, profile)
+
+
+def find_local(name: str, root: Path) -> Path | None:
+    """A model's folder, or its single file; None when it is neither under `root` nor beside the shipped suites."""
     from harness.profile import data_root
 
     for base in (root, data_root()):
-        if (base / name).is_dir():  # an absolute name stays itself
+        if (base / name).is_dir() or is_single_file(base / name):  # an absolute name stays itself
             return base / name
-    if not HUB_ID.fullmatch(name):
-        raise ModelError(f"model {name!r}: there is no such folder under {root}; correct `models` in the profile")
-    return cached_snapshot(name, profile)
+    return None
+
+
+def locate_settings(config: str | None, root: Path, profile: str) -> Path:
+    """The folder with the settings and tokenizers of single-file checkpoints.
+
+    Raises:
+        ModelError: it is nowhere.
+    """
+    try:
+        return locate_model(config or SDXL, root, profile)
+    except ModelError as error:
+        raise ModelError(
+            f"a checkpoint of one file holds no settings, and those of {config or SDXL} are not here; name a folder "
+            f"that has them under `models: config:`, or run `harness fetch {profile}` where there is a network"
+        ) from error
 
 
 def cached_snapshot(name: str, profile: str) -> Path:
@@ -82,21 +115,37 @@ def fetch_models(profile: Profile) -> list[Path]:
     """Download whatever the profile names on the hub; models that are folders are left alone."""
     from harness.profile import data_root
 
-    folders = []
-    for name in dict.fromkeys(filter(None, (profile.models.base, profile.models.vae, profile.models.clip))):
-        local = HUB_ID.fullmatch(name) is None or (data_root() / name).is_dir()
-        folders.append(locate_model(name, data_root(), profile.name) if local else fetch_model(name))
+    models, root, folders = profile.models, Path.cwd(), []
+    if any(name and find_file(name, root) for name in (models.base, models.vae)):
+        settings = models.config or SDXL
+        folders.append(find_local(settings, root) or fetch_model(settings, weights=False))
+    for name in dict.fromkeys(filter(None, (models.base, models.vae, models.clip))):
+        local = HUB_ID.fullmatch(name) is None or find_local(name, root) is not None
+        where = data_root() if find_local(name, root) is None else root
+        folders.append(locate_model(name, where, profile.name, models.config) if local else fetch_model(name))
     return folders
 
 
-def fetch_model(name: str) -> Path:
-    """Download one hub model, resuming what an earlier attempt left; HF_TOKEN and HF_HOME work as everywhere."""
+def find_file(name: str, root: Path) -> bool:
+    """Whether a model is a checkpoint of one file."""
+    found = find_local(name, root)
+    return found is not None and found.is_file()
+
+
+def fetch_model(name: str, weights: bool = True) -> Path:
+    """Download one hub model, resuming what an earlier attempt left; HF_TOKEN and HF_HOME work as everywhere.
+
+    Args:
+        weights: False: its settings and tokenizers only.
+    """
     from huggingface_hub import HfApi, snapshot_download
 
     repository, _, revision = name.partition("@")
     try:
         files = choose_files(HfApi().list_repo_files(repository, revision=revision or None))
-        if any(file.endswith(".safetensors") for file in files):
+        if not weights:
+            files = [file for file in files if not file.endswith(".safetensors")]
+        if not weights or any(file.endswith(".safetensors") for file in files):
             return Path(snapshot_download(repository, revision=revision or None, allow_patterns=files))
     except Exception as error:  # the hub client raises a dozen kinds; all of them mean "no download"
         raise ModelError(f"model {name!r} could not be fetched: {error}") from error
@@ -115,8 +164,11 @@ def choose_files(files: Iterable[str]) -> list[str]:
     return sorted([*weights, *(file for file in files if file.endswith((".json", ".txt", ".model")))])
 
 
-def hash_model(name: str, root: Path, profile: str = "PROFILE") -> str:
+def hash_model(name: str, root: Path, profile: str = "PROFILE", config: str | None = None) -> str:
     """What identifies a model, without torch: the hash of its files, or a hub model's name and revision."""
+    file = find_local(name, root)
+    if file is not None and file.is_file():
+        return digest([hash_once(file), settings_hash(locate_settings(config, root, profile))])
     folder = locate_model(name, root, profile)
     if folder.parent.name == "snapshots":  # the hub's cache: the revision already names every byte
         return digest([name, folder.name])
@@ -271,7 +323,7 @@ class Models:
 
     def model_hash(self, name: str) -> str:
         """A model's identity, without torch."""
-        return hash_model(name, self.root, self.profile.name)
+        return hash_model(name, self.root, self.profile.name, self.profile.models.config)
 
     def base_hash(self) -> str:
         """The identity of what draws: the base, and the autoencoder that replaces its own. Computed once."""
@@ -306,7 +358,7 @@ class Models:
             return self._loaded[name]
 
     def _folder(self, name: str) -> Path:
-        return locate_model(name, self.root, self.profile.name)
+        return locate_model(name, self.root, self.profile.name, self.profile.models.config)
 
     def _load_pipeline(self) -> LocalPipeline:
         import torch
@@ -314,17 +366,18 @@ class Models:
 
         from harness.pipeline import LocalPipeline
 
-        dtype = {"default": getattr(torch, self.dtype), "vae": torch.float32}
+        precise = getattr(torch, self.profile.models.vae_dtype)
+        dtype = {"default": getattr(torch, self.dtype), "vae": precise}
         parts: dict[str, Any] = {}
         with translated(self.profile.models.base):
             if self.profile.models.vae:
                 vae = self._folder(self.profile.models.vae)
-                parts["vae"] = AutoencoderKL.from_pretrained(vae, dtype=torch.float32, **load_options(vae))
+                parts["vae"] = AutoencoderKL.from_pretrained(vae, dtype=precise, **load_options(vae))
             folder = self._folder(self.profile.models.base)
             pipe = StableDiffusionXLPipeline.from_pretrained(
                 folder, dtype=dtype, add_watermarker=False, **parts, **load_options(folder)
             )
-        return LocalPipeline(pipe.to(self.device), self.device)
+        return LocalPipeline(move(pipe, self.device), self.device, self.profile.compile)
 
     def _load_clip(self) -> Clip:
         import torch
@@ -337,6 +390,25 @@ class Models:
             processor = CLIPImageProcessorPil.from_pretrained(folder)
             tokenizer = CLIPTokenizer.from_pretrained(folder)
         return Clip(model.eval().to(self.device), processor, tokenizer, self.device)
+
+
+def move(pipe: Any, device: str) -> Any:
+    """A pipeline onto the device that draws.
+
+    Raises:
+        ModelError: it does not fit there; with the figures.
+    """
+    from harness.memory import GIB, memory_errors_translated, memory_text, release_memory
+
+    models = (part for part in pipe.components.values() if hasattr(part, "parameters"))
+    size = sum(value.numel() * value.element_size() for part in models for value in part.parameters()) / GIB
+    try:
+        with memory_errors_translated(1):
+            return pipe.to(device)
+    except MemoryError as error:
+        release_memory()
+        remedy = "choose `dtype: bfloat16`, a smaller model or another device in the profile"
+        raise ModelError(f"the model takes {size:.1f} GiB, and {memory_text(device)}; {remedy}") from error
 
 
 def load_options(folder: Path) -> dict[str, Any]:

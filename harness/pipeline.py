@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import LoraError, ModelError, UsageError, nearest
+from harness.errors import LoraError, ModelError
+from harness.hotswap import Slot, Taken, compile_unet, take_lora
+from harness.localoptions import CLIP_SKIP
 from harness.lora import check_fit, complain, read_weights
+from harness.memory import memory_errors_translated, memory_text, release_memory, spare_memory
 from harness.models import hash_once, quiet_libraries
 from harness.prompting.weighted import encode_weighted, pad_windows
+from harness.schedulers import make_scheduler
 from harness.values import Lora, Request
 
 if TYPE_CHECKING:
@@ -26,68 +29,67 @@ CACHED_PROMPTS = 4096
 PARTS = ("unet", "text_encoder", "text_encoder_2")
 
 
-def euler(config: Mapping[str, Any]) -> Any:
-    from diffusers import EulerDiscreteScheduler
-
-    return EulerDiscreteScheduler.from_config(config)
-
-
-def dpmpp_2m(config: Mapping[str, Any]) -> Any:
-    from diffusers import DPMSolverMultistepScheduler
-
-    return DPMSolverMultistepScheduler.from_config(config, algorithm_type="dpmsolver++", solver_order=2)
-
-
-def dpmpp_2m_karras(config: Mapping[str, Any]) -> Any:
-    from diffusers import DPMSolverMultistepScheduler
-
-    options = {"algorithm_type": "dpmsolver++", "solver_order": 2, "use_karras_sigmas": True}
-    return DPMSolverMultistepScheduler.from_config(config, **options)
-
-
-def ddim(config: Mapping[str, Any]) -> Any:
-    from diffusers import DDIMScheduler
-
-    return DDIMScheduler.from_config(config)
-
-
-SCHEDULERS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
-    "ddim": ddim,
-    "dpmpp_2m": dpmpp_2m,
-    "dpmpp_2m_karras": dpmpp_2m_karras,
-    "euler": euler,
-}
-"""A profile's `scheduler` to a fresh one with the checkpoint's own noise schedule; all of them deterministic."""
-
-
 class LocalPipeline:
     """A StableDiffusionXLPipeline with its prompt cache and its resident LoRAs; one thread draws at a time."""
 
-    def __init__(self, pipe: Any, device: str) -> None:
+    def __init__(self, pipe: Any, device: str, compiled: bool = False) -> None:
         self.pipe, self.device = pipe, device
         self.lock = threading.RLock()  # whoever else uses `pipe` (training, say) holds it meanwhile
-        self._prompts: OrderedDict[tuple[str, str, bool], Any] = OrderedDict()
+        self.sparing = False  # memory was short: attention in slices, autoencoder in tiles
+        self._prompts: OrderedDict[tuple[str, str, bool, int], Any] = OrderedDict()
         self._loras: OrderedDict[str, dict[str, set[str]]] = OrderedDict()  # adapter to the modules it changes
         self._natural: dict[tuple[str, int], float] = {}  # a layer's own scaling (alpha / rank), by adapter
         pipe.set_progress_bar_config(disable=True)
-        pipe.vae.enable_slicing()  # one picture at a time: a batch costs no more memory to decode than a picture
         self._noise_schedule = dict(pipe.scheduler.config)  # the checkpoint's, before any other scheduler's options
-        self._active = ""  # adapter@strength now in force
+        self._active: dict[str, float] = {}  # adapter to the strength now in force
+        self._slot: Slot | None = None
+        self._taken: dict[str, Taken] = {}  # adapter to what it does to a compiled UNet
         hold_latents_in_float32(pipe.unet)
+        if compiled:
+            self._slot = Slot(pipe.unet)
+            compile_unet(pipe.unet)
 
     def draw(self, requests: Sequence[Request], lora: Lora | None = None) -> list[Image.Image | None]:
         """One batch of pictures, alike in all but prompt, negative and seed; None where the model produced NaN.
 
+        A single picture that does not fit into memory is tried once more with less of it: see `sparing`.
+
         Raises:
             LoraError: the file does not fit the model.
-            MemoryError: too little memory for a batch of this size.
+            MemoryError: too little memory for a batch of this size; for a single picture, with the figures.
         """
+        with self.lock, quiet_libraries():
+            try:
+                return self._try(requests, lora)
+            except MemoryError:
+                if len(requests) > 1:
+                    raise
+            release_memory()  # here, because the error itself held the batch's tensors
+            return self._try_sparingly(requests, lora)
+
+    def _try(self, requests: Sequence[Request], lora: Lora | None) -> list[Image.Image | None]:
         import torch
 
-        with self.lock, quiet_libraries(), memory_errors_translated(len(requests)):
+        with memory_errors_translated(len(requests)):
             self.use_lora(lora)
             with torch.inference_mode():
                 return self._draw(requests)
+
+    def _try_sparingly(self, requests: Sequence[Request], lora: Lora | None) -> list[Image.Image | None]:
+        """Everything that saves memory; it stays on when it helps, because what is to come is as large."""
+        before, self.sparing = self.sparing, True
+        spare_memory(self.pipe, True)
+        try:
+            return self._try(requests, lora)
+        except MemoryError as error:
+            self.sparing = before
+            spare_memory(self.pipe, before)
+            first = requests[0]
+            raise MemoryError(
+                f"a batch of 1, a picture of {first.width}x{first.height} at {first.dtype or 'float32'}, does not fit, "
+                f"not even with attention in slices and the autoencoder in tiles; {memory_text(self.device)} beside "
+                f"the model: {error.__cause__ or error}"
+            ) from error
 
     def _draw(self, requests: Sequence[Request]) -> list[Image.Image | None]:
         """Requests whose prompts are equally long go through the model together; plain ones always are."""
@@ -103,35 +105,54 @@ class LocalPipeline:
         import torch
 
         first = requests[0]
-        self.pipe.scheduler = make_scheduler(first.scheduler, self._noise_schedule)
+        self.pipe.scheduler = make_scheduler(first.scheduler, self._noise_schedule, first.extra.get("scheduler"))
+        chances = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
         prompts, pooled, negatives, negatives_pooled = (torch.cat(parts) for parts in zip(*texts, strict=True))
-        pictures = self.pipe(
+        latents = self.pipe(
             prompt_embeds=prompts,
             pooled_prompt_embeds=pooled,
             negative_prompt_embeds=negatives,
             negative_pooled_prompt_embeds=negatives_pooled,
-            latents=torch.cat([self.noise(request) for request in requests]),
+            latents=torch.cat([self.noise(*pair) for pair in zip(requests, chances, strict=True)]),
+            generator=chances,  # of each picture: a scheduler's later noise does not depend on batch mates either
             num_inference_steps=first.steps,
             guidance_scale=first.guidance,
+            guidance_rescale=first.extra.get("guidance_rescale", 0.0),
             width=first.width,
             height=first.height,
-            output_type="pt",
+            output_type="latent",
         ).images
-        return [to_picture(picture) for picture in pictures]
+        return [to_picture(self.decode(latent[None])) for latent in latents]
 
-    def noise(self, request: Request) -> torch.Tensor:
+    def noise(self, request: Request, chance: torch.Generator) -> torch.Tensor:
         """The first latents [1, c, h, w] of one seed, from a CPU generator: alike in any batch and on any device."""
         import torch
 
         factor = self.pipe.vae_scale_factor
         shape = (1, self.pipe.unet.config.in_channels, request.height // factor, request.width // factor)
-        return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(request.seed))
+        return torch.randn(shape, generator=chance)
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Latents [1, c, h, w] to a picture [3, 8 h, 8 w] in [0, 1]; alone, so that a batch costs no more memory."""
+        import torch
+
+        vae = self.pipe.vae
+        centre, spread = vae.config.get("latents_mean"), vae.config.get("latents_std")
+        if centre is not None and spread is not None:
+            centre, spread = (torch.tensor(each).view(1, -1, 1, 1).to(latents) for each in (centre, spread))
+            latents = latents * spread / vae.config.scaling_factor + centre
+        else:
+            latents = latents / vae.config.scaling_factor
+        drawn = vae.decode(latents.to(vae.dtype), return_dict=False)[0]
+        picture: torch.Tensor = self.pipe.image_processor.postprocess(drawn, output_type="pt")[0]
+        return picture
 
     def encode_pair(self, request: Request) -> Pair:
         """A request's prompt and negative, padded to the same length: embeddings and pooled of each."""
         weighted = request.extra.get("prompts") == "weighted"
-        prompt, pooled = self.encode(request.prompt, weighted=weighted)
-        negative, negative_pooled = self.encode(request.negative, negative=True, weighted=weighted)
+        skip = request.extra.get("clip_skip", CLIP_SKIP)
+        prompt, pooled = self.encode(request.prompt, weighted=weighted, clip_skip=skip)
+        negative, negative_pooled = self.encode(request.negative, negative=True, weighted=weighted, clip_skip=skip)
         if prompt.shape != negative.shape:
             length = max(prompt.shape[1], negative.shape[1])
             empty, _ = self.encode("", weighted=weighted)
@@ -139,30 +160,46 @@ class LocalPipeline:
             prompt, negative = pad_windows(prompt, length, empty), pad_windows(negative, length, nothing)
         return prompt, pooled, negative, negative_pooled
 
-    def encode(self, text: str, *, negative: bool = False, weighted: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    def encode(
+        self, text: str, *, negative: bool = False, weighted: bool = False, clip_skip: int = CLIP_SKIP
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """A text's embeddings and pooled [1, p], computed once and alone: batches never matter.
 
         The embeddings are [1, window, d]; of a weighted text, which may be longer, [1, n * window, d].
+
+        Args:
+            clip_skip: which layer from the end is read; a weighted text knows only 2.
+
+        Raises:
+            ModelError: the text encoders have fewer layers.
         """
         import torch
 
         if negative and not text and self.pipe.config.force_zeros_for_empty_prompt:
-            embeds, pooled = self.encode(text, weighted=weighted)
+            embeds, pooled = self.encode(text, weighted=weighted, clip_skip=clip_skip)
             return torch.zeros_like(embeds), torch.zeros_like(pooled)
-        key = (text, self._text_lora(), weighted)
+        key = (text, self._text_lora(), weighted, clip_skip)
         if key not in self._prompts:
             with torch.inference_mode():
                 if weighted:
                     embeds, pooled = encode_weighted(self.pipe, text, self.device)
                 else:
-                    embeds, _, pooled, _ = self.pipe.encode_prompt(
-                        text, device=self.device, do_classifier_free_guidance=False
-                    )
+                    embeds, pooled = self._encode_plain(text, clip_skip)
             self._prompts[key] = (embeds, pooled)
             if len(self._prompts) > CACHED_PROMPTS:
                 self._prompts.popitem(last=False)
         found: tuple[torch.Tensor, torch.Tensor] = self._prompts[key]
         return found
+
+    def _encode_plain(self, text: str, clip_skip: int) -> tuple[torch.Tensor, torch.Tensor]:
+        skipped = {} if clip_skip == CLIP_SKIP else {"clip_skip": clip_skip - CLIP_SKIP}  # diffusers counts from SDXL's
+        layers = min(encoder.config.num_hidden_layers for encoder in (self.pipe.text_encoder, self.pipe.text_encoder_2))
+        if clip_skip > layers:
+            raise ModelError(f"clip_skip {clip_skip}: the text encoders have {layers} layers; choose 1 to {layers}")
+        embeds, _, pooled, _ = self.pipe.encode_prompt(
+            text, device=self.device, do_classifier_free_guidance=False, **skipped
+        )
+        return embeds, pooled
 
     def truncated(self, text: str) -> str:
         """The end of a prompt that lies beyond the text encoders' window; "" when all of it is read."""
@@ -176,41 +213,61 @@ class LocalPipeline:
     # --- LoRA -------------------------------------------------------------------------------------------------------
 
     def use_lora(self, lora: Lora | None) -> None:
-        """Draw with this LoRA from now on; None or strength 0 switches every LoRA off: bit for bit the base."""
-        if lora is None or lora.strength == 0:
-            self._active = ""
+        """Draw with this LoRA and those beside it from now on; their strengths are written in place, nothing is fused.
+
+        None, or strength 0 and nothing beside it, switches every LoRA off: bit for bit the base.
+
+        Raises:
+            LoraError: a file does not fit the model, or is named twice.
+        """
+        wanted: dict[str, float] = {}
+        for part in lora.parts if lora else ():
+            name = self._load(part.path, keep=wanted)
+            if name in wanted:
+                raise LoraError(f"LoRA {part.path}: is to be drawn with twice; say one strength")
+            wanted[name] = part.strength
+        wanted = dict(sorted(wanted.items()))  # one order of adding up, whoever is named first
+        if self._slot is not None:
+            self._slot.write([(self._taken[name], strength) for name, strength in wanted.items()])
+        self._active = wanted
+        if not wanted:
             for layer in self._layers():
                 layer.enable_adapters(False)
             return
-        name = self._load(lora.path)
         for layer in self._layers():
             layer.enable_adapters(True)
-            layer.set_adapter([name])  # a layer without this adapter passes its input to the base
-            if name in layer.scaling:
-                layer.scaling[name] = lora.strength * self._natural.setdefault((name, id(layer)), layer.scaling[name])
-        self._active = f"{name}@{lora.strength}"
+            layer.set_adapter(list(wanted))  # a layer without an adapter passes its input to the base
+            for name, strength in wanted.items():
+                if name in layer.scaling:
+                    natural = self._natural.setdefault((name, id(layer)), layer.scaling[name])
+                    layer.scaling[name] = strength * natural
 
     def _text_lora(self) -> str:
-        """What of the LoRA reaches the prompts' embeddings: nothing, unless it trained a text encoder."""
-        modules = self._loras.get(self._active.partition("@")[0], {})
-        return self._active if set(modules) - {"unet"} else ""
+        """What of the LoRAs reaches the prompts' embeddings: nothing, unless one trained a text encoder."""
+        return "+".join(
+            f"{name}@{strength}" for name, strength in self._active.items() if set(self._loras[name]) - {"unet"}
+        )
 
     def _layers(self) -> Iterator[Any]:
         from peft.tuners.tuners_utils import BaseTunerLayer
 
-        for part in PARTS:
+        for part in PARTS[1:] if self._slot is not None else PARTS:  # a compiled UNet is the slot's
             for module in getattr(self.pipe, part).modules():
                 if isinstance(module, BaseTunerLayer):
                     yield module
 
-    def _load(self, path: Path) -> str:
-        """Bring a LoRA into memory unless it is there; the adapter's name comes from the file's content."""
+    def _load(self, path: Path, keep: Collection[str] = ()) -> str:
+        """Bring a LoRA into memory unless it is there; the adapter's name comes from the file's content.
+
+        Args:
+            keep: adapters that are needed at the same time.
+        """
         name = f"lora_{hash_once(path)[:24]}"
         if name in self._loras:
             self._loras.move_to_end(name)
             return name
-        while len(self._loras) >= RESIDENT_LORAS:
-            self._unload(next(iter(self._loras)))
+        while len(self._loras) >= RESIDENT_LORAS and (idle := [each for each in self._loras if each not in keep]):
+            self._unload(idle[0])
         weights = read_weights(path)
         instead = self._mended(path, weights)
         modules = self._check(path, instead or weights)
@@ -226,7 +283,20 @@ class LocalPipeline:
             raise LoraError(f"LoRA {path}: {error}") from error
         self._loras[name] = modules
         self._confirm(path, name, modules)
+        if self._slot is not None:
+            self._take(path, name)
         return name
+
+    def _take(self, path: Path, name: str) -> None:
+        """Out of the compiled UNet again, as if nothing had been loaded."""
+        assert self._slot is not None
+        try:
+            self._taken[name] = take_lora(self.pipe.unet, name)
+        except LoraError as error:
+            self._unload(name)
+            raise LoraError(f"LoRA {path}: {error}") from error
+        finally:
+            self._slot.settle()
 
     @staticmethod
     def _mended(path: Path, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor] | None:
@@ -274,18 +344,12 @@ class LocalPipeline:
     def _unload(self, name: str) -> None:
         """Forget a LoRA, wholly."""
         self._loras.pop(name, None)
+        self._taken.pop(name, None)
         self._natural = {key: value for key, value in self._natural.items() if key[0] != name}
         for part in PARTS:
             model = getattr(self.pipe, part)
             if name in getattr(model, "peft_config", {}):
                 model.delete_adapters(name) if part == "unet" else model.delete_adapter(name)
-
-
-def make_scheduler(name: str, config: Mapping[str, Any]) -> Any:
-    """A fresh scheduler: they keep state from one drawing to the next."""
-    if name not in SCHEDULERS:
-        raise UsageError(f"no scheduler called {name!r}; {nearest(name, SCHEDULERS)}")
-    return SCHEDULERS[name](config)
 
 
 def hold_latents_in_float32(unet: Any) -> None:
@@ -311,20 +375,3 @@ def to_picture(tensor: torch.Tensor) -> Image.Image | None:
     if not bool(tensor.isfinite().all()):
         return None
     return Image.fromarray((tensor.permute(1, 2, 0).float().cpu().numpy() * 255).round().astype("uint8"))
-
-
-@contextmanager
-def memory_errors_translated(batch: int) -> Iterator[None]:
-    """Every backend's own way of saying "out of memory" becomes MemoryError; the engine then halves the batch."""
-    import torch
-
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        torch.cuda.empty_cache()
-        raise MemoryError(f"a batch of {batch} does not fit into the GPU: {error}") from error
-    except RuntimeError as error:
-        said = str(error).lower()
-        if "out of memory" in said or "can't allocate memory" in said or "not enough memory" in said:
-            raise MemoryError(f"a batch of {batch} does not fit into memory: {error}") from error
-        raise ModelError(f"the model could not draw a batch of {batch}: {error}") from error

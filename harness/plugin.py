@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import warnings
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from harness.ci.junit import attachment, junit_properties, worst_picture
 from harness.errors import HarnessError, SuiteError, UsageError
 from harness.session import HarnessSession, is_suite_file
 from harness.terminal import ProgressLine, failure_text, summary_text
@@ -61,7 +63,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="seeds per prompt instead of the suite's own number",
     )
-    add("--lora", dest="harness_lora", metavar="FILE[@STRENGTH]", help="the LoRA under test instead of the suite's own")
+    mix = "the LoRA under test instead of the suite's own; behind + come LoRAs that are drawn with it"
+    add("--lora", dest="harness_lora", metavar="FILE[@STRENGTH][+...]", help=mix)
     add("--store", dest="harness_store", metavar="DIR", help="where pictures and records are kept (default: .harness)")
     add("--fresh", dest="harness_fresh", action="store_true", help="draw and score everything again")
     add("--locked", dest="harness_locked", action="store_true", help="also run the cases that are kept for promotions")
@@ -92,12 +95,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     add("--max-calls", dest="harness_max_calls", metavar="N", help="make at most N paid calls (default: no limit)")
     add(
+        "--shard",
+        dest="harness_shard",
+        metavar="I/N",
+        help="draw only every N-th case; `harness merge` judges the suites over all N shards",
+    )
+    add(
         "--retrain",
         dest="harness_retrain",
         type=int,
         default=0,
         metavar="N",
         help="retrain a failing LoRA, up to N rounds, and keep it only if it is proven better",
+    )
+    add(
+        "--retrain-budget",
+        dest="harness_retrain_budget",
+        metavar="MINUTES",
+        help="let no training of --retrain go on after so many minutes (default: no limit)",
     )
 
 
@@ -123,6 +138,14 @@ def pytest_configure(config: pytest.Config) -> None:
             _ = harness.settings
         except UsageError as error:
             raise pytest.UsageError(str(error)) from None
+
+
+def spell_out(config: pytest.Config) -> None:
+    """Letters that the terminal lacks become `\\u0433`; by itself pytest would write line ends as `\\n` then, too."""
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    stream = reporter._tw._file if reporter else None
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
 
 
 def open_terminal(config: pytest.Config) -> Callable[[str], object]:
@@ -182,9 +205,11 @@ class SuiteFile(pytest.File):
         except SuiteError as error:
             raise self.CollectError(str(error)) from error
         self.add_marker(pytest.mark.suite(self.suite.name))
-        for case in session.cases(self.suite):
+        cases = session.cases(self.suite)
+        for case in cases:
             yield CaseNode.from_parent(self, name=case.id, case=case)
-        yield GateNode.from_parent(self, name="gate")
+        if cases:  # a shard may have none of them
+            yield GateNode.from_parent(self, name="gate")
 
 
 class CaseNode(pytest.Collector):
@@ -233,9 +258,15 @@ class HarnessItem(pytest.Item):
     def note(self, verdict: Verdict) -> None:
         """Scores as JUnit properties."""
         self.verdict = verdict
-        for metric, interval in verdict.scores.items():
-            self.user_properties.append((metric, round(interval.mean, 4)))
-        self.user_properties.append(("verdict", verdict.decision.value))
+        self.user_properties += junit_properties(self.suite, self.case, self.provider, verdict)
+
+    def attach(self, result: CaseResult) -> None:
+        """The picture that a JUnit reader shows beside a test: the worst one, as the report keeps it."""
+        if sha := worst_picture(result):
+            path = self.harness.report_index.parent / "images" / f"{sha}.png"
+            self.user_properties.append(("image", path.name))
+            if self.config.getini("junit_logging") != "no":  # GitLab and Jenkins read it from a test's output
+                self.add_report_section("call", "stdout", attachment(path, self.config.rootpath))
 
     def warn_all(self, complaints: Iterable[Complaint]) -> None:
         for complaint in complaints:
@@ -266,6 +297,8 @@ class CaseItem(HarnessItem):
         verdict = run.verdict(self.job)
         report_attempts(self, run.attempts(self.job))
         self.note(verdict)
+        if verdict.decision is not Decision.PASS:
+            self.attach(result)
         if verdict.decision is Decision.ERROR and self.provider in self.suite.gate:
             raise GateBroken(self.text(result))
 
@@ -276,6 +309,8 @@ class CaseItem(HarnessItem):
                 pytest.xfail(
                     "; ".join(complaint.message for complaint in self.verdict.complaints) or "below its thresholds"
                 )
+            if shard := self.harness.settings.shard:
+                pytest.xfail(f"shard {shard} sees a part of the suite; `harness merge` judges it")
             raise QualityFailure(self.text(self.harness.run.result(self.job)))
 
     def text(self, result: CaseResult) -> str:
@@ -292,6 +327,8 @@ class GateItem(HarnessItem):
     def setup(self) -> None:
         run = self.harness.run
         self.note(run.gate(self.suite.path.as_posix(), self.provider))
+        if shard := self.harness.settings.shard:  # what it found goes into the record, for the merge
+            pytest.skip(f"shard {shard} sees a part of the suite; `harness merge` judges it")
         if self.verdict.decision is Decision.ERROR:
             raise GateBroken(self.text())
 
@@ -381,6 +418,8 @@ def jobs_of(item: pytest.Item) -> list[Job]:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """The plan is known: what -k, -m and --lf left over is drawn in batches, ahead of the tests."""
     jobs = [job for item in session.items for job in jobs_of(item)]
+    if jobs:
+        spell_out(session.config)
     if jobs and not session.config.option.collectonly:
         session.config.stash[SESSION].submit(list(dict.fromkeys(jobs)))
 
@@ -393,13 +432,15 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     except HarnessError as error:
         harness.trouble = str(error)
         results = None
+    if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and harness.empty_shard:
+        session.exitstatus = pytest.ExitCode.OK
     if harness.update_baselines() and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.USAGE_ERROR  # a baseline was asked for, and there is none
     if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         found = results["gate"]["verdict"] if results else ""
         if harness.trouble or found == "error":
             session.exitstatus = EXIT_BROKEN
-        elif found == "inconclusive" and harness.demands_proof:
+        elif found == "inconclusive" and harness.demands_proof and not harness.settings.shard:
             session.exitstatus = EXIT_OPEN
 
 
@@ -410,7 +451,11 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(harness.trouble)
     if harness.results is not None:
         terminalreporter.section("LoRA quality", sep="=")
-        width = terminalreporter._tw.fullwidth
-        terminalreporter.write_line(summary_text(harness.results, width, harness.report_index))
+        width, verbosity = terminalreporter._tw.fullwidth, config.get_verbosity()
+        terminalreporter.write_line(summary_text(harness.results, width, harness.report_index, verbosity))
         for saved in harness.saved:
             terminalreporter.write_line(f"baseline: {saved.text}", red=saved.refused)
+    broken = [report for report in terminalreporter.stats.get("error", ()) if isinstance(report, pytest.CollectReport)]
+    told = [str(report.longrepr) for report in broken if report.nodeid.endswith((".yaml", ".yml"))]
+    for line in harness.publish(list(dict.fromkeys(told))):
+        terminalreporter.write_line(line)

@@ -12,9 +12,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from harness.adapters import find_adapter, known_adapters
 from harness.errors import SuiteError, nearest
+from harness.localoptions import CLIP_SKIP, LocalOptions, Scheduling, WrongOption, read_local, read_scheduling
 from harness.prompting.negatives import FILE, read_negative
+from harness.training.entry import TrainingEntry
 from harness.values import Suite, Vocabulary
-from harness.yamlfile import read_yaml, validate
+from harness.yamlfile import Document, PathText, read_yaml, validate
 
 __all__ = [
     "Models",
@@ -43,11 +45,13 @@ class RawHead:
 class Models:
     """Folders or hub ids."""
 
-    base: str
+    base: str  # also one .safetensors file that holds a whole checkpoint
     clip: str
     vae: str | None = None  # None: the base's own
     aesthetics: str | RawHead | None = None  # also modelscope:OWNER/NAME; None: pictures are not rated
     dino: str | None = None  # None: DINOv2 is not asked
+    config: str | None = None  # of a single-file checkpoint: a pipeline's settings and tokenizers; None: SDXL's
+    vae_dtype: str = "float32"  # SDXL's own overflows in float16
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,10 @@ class Profile:
     metrics: tuple[str, ...] = ()  # of installed packages (NAMESPACE.NAME) or Python files (FILE.py:FUNCTION)
     words: str = ""  # which vocabulary its models understand: the name of its traits file
     prompts: str = "plain"  # or "weighted": local prompts may be long and hold (word:1.2)
+    scheduling: Scheduling = field(default_factory=Scheduling)  # what is set on `scheduler`, and its LoRA
+    guidance_rescale: float = 0.0  # 0.7 for checkpoints with zero-terminal SNR
+    clip_skip: int = CLIP_SKIP
+    compile: bool = False  # the UNet, for this machine: slow to begin, then faster
 
     @property
     def added(self) -> tuple[str, ...]:
@@ -123,17 +131,27 @@ class Strict(BaseModel):
 
 
 class HeadEntry(Strict):
-    head: str
+    head: PathText
     sha256: str = Field("", pattern="^([0-9a-fA-F]{64})?$")
-    vision: str
+    vision: PathText
 
 
 class ModelsEntry(Strict):
-    base: str
-    clip: str
-    vae: str | None = None
-    aesthetics: str | HeadEntry | None = None
-    dino: str | None = None
+    base: PathText
+    clip: PathText
+    vae: PathText | None = None
+    aesthetics: PathText | HeadEntry | None = None
+    dino: PathText | None = None
+    config: PathText | None = None
+    vae_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+
+
+class SchedulerEntry(BaseModel):
+    """What the named scheduler accepts is the scheduler's to say."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+    lora: str | dict[str, Any] | None = None
 
 
 class ProviderEntry(BaseModel):
@@ -165,17 +183,20 @@ class ProfileFile(Strict):
     size: tuple[Side, Side]
     steps: int = Field(30, ge=1, le=1000)
     guidance: float = Field(5.0, ge=0, le=50)
-    scheduler: str = "euler"
+    scheduler: str | SchedulerEntry = "euler"
+    guidance_rescale: float = Field(0.0, ge=0, le=1)
+    clip_skip: int = Field(CLIP_SKIP, ge=1, le=12)
+    compile: bool = False
     batch: int = Field(4, ge=1, le=256)
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     negative: str = ""
     prompts: Literal["plain", "weighted"] = "plain"
     max_tokens: int = Field(77, ge=8)
-    traits: str
-    impostors: str | None = None
+    traits: PathText
+    impostors: PathText | None = None
     providers: dict[str, ProviderEntry] = Field(min_length=1)
-    training: dict[str, Any] = Field(default_factory=dict)
+    training: TrainingEntry = Field(default_factory=lambda: TrainingEntry())  # a dict would not be checked
     emulator: bool = False
     writers: dict[str, ProviderEntry] = Field(default_factory=dict)
     metrics: list[str] = Field(default_factory=list)
@@ -218,6 +239,7 @@ def load_profile(name: str, root: Path) -> Profile:
     if not traits.is_file():
         raise document.error(f"there is no file {traits}", "traits")
     vocabulary, templates = load_traits(traits)
+    scheduling = check_local(document, file, path.parent)
     impostors = (path.parent / file.impostors).resolve() if file.impostors else None
     if impostors is not None and not impostors.is_dir():
         raise document.error(f"there is no folder {impostors}", "impostors")
@@ -228,7 +250,11 @@ def load_profile(name: str, root: Path) -> Profile:
         size=file.size,
         steps=file.steps,
         guidance=file.guidance,
-        scheduler=file.scheduler,
+        scheduler=scheduling.name,
+        scheduling=scheduling,
+        guidance_rescale=file.guidance_rescale,
+        clip_skip=file.clip_skip,
+        compile=file.compile,
         batch=file.batch,
         dtype=file.dtype,
         device=file.device,
@@ -241,7 +267,7 @@ def load_profile(name: str, root: Path) -> Profile:
         providers={
             name: ProviderConfig(entry.adapter, entry.model_extra or {}) for name, entry in file.providers.items()
         },
-        training=file.training,
+        training=read_training(document, file, path.parent),
         emulator=file.emulator,
         writers={name: ProviderConfig(entry.adapter, entry.model_extra or {}) for name, entry in file.writers.items()},
         metrics=tuple(file.metrics),
@@ -249,10 +275,62 @@ def load_profile(name: str, root: Path) -> Profile:
     )
 
 
+def read_training(document: Document, file: ProfileFile, folder: Path) -> dict[str, Any]:
+    """What the profile gives of training, with its folder found. Raises SuiteError when that is not there."""
+    given = file.training.model_dump(exclude_unset=True)
+    if given.get("class_folder"):
+        place = (folder / given["class_folder"]).resolve()
+        if not place.is_dir():
+            raise document.error(f"there is no folder {place}", "training", "class_folder")
+        given["class_folder"] = str(place)
+    return given
+
+
 def to_models(entry: ModelsEntry) -> Models:
     rated = entry.aesthetics
     head = RawHead(rated.head, rated.sha256, rated.vision) if isinstance(rated, HeadEntry) else rated
-    return Models(entry.base, entry.clip, entry.vae, head, entry.dino)
+    return Models(entry.base, entry.clip, entry.vae, head, entry.dino, entry.config, entry.vae_dtype)
+
+
+def check_local(document: Document, file: ProfileFile, folder: Path) -> Scheduling:
+    """The profile's scheduler; every provider of this machine is read once, so that a typo is told now.
+
+    Raises:
+        SuiteError: an unknown scheduler or option, with its line and the nearest right spelling.
+    """
+    place: tuple[str | int, ...] = ("scheduler",)
+    entry = file.scheduler
+    try:
+        written = entry if isinstance(entry, str) else {**entry.model_dump(exclude_unset=True)}
+        scheduling = read_scheduling(written, folder, file.steps)
+        defaults = LocalOptions("base", scheduling, file.steps, file.guidance, file.guidance_rescale, file.clip_skip)
+        for name, provider in file.providers.items():
+            place = ("providers", name)
+            if provider.adapter == "local":
+                own = read_local(name, provider.model_extra or {}, defaults, folder)
+                if file.prompts == "weighted" and own.clip_skip != CLIP_SKIP:
+                    raise WrongOption(f"`prompts: weighted` reads the layer of clip_skip {CLIP_SKIP} only", "clip_skip")
+    except WrongOption as error:
+        raise document.error(str(error), *place, *error.place) from error
+    return scheduling
+
+
+def local_options(profile: Profile, name: str) -> LocalOptions:
+    """How one provider of this machine draws: its own options over the profile's.
+
+    Raises:
+        SuiteError: unknown or impossible.
+    """
+    scheduling = replace(profile.scheduling, name=profile.scheduler)
+    if profile.scheduler != profile.scheduling.name:  # set without a file, by its name alone
+        scheduling = Scheduling(profile.scheduler)
+    defaults = LocalOptions(
+        "base", scheduling, profile.steps, profile.guidance, profile.guidance_rescale, profile.clip_skip
+    )
+    try:
+        return read_local(name, profile.providers[name].options, defaults, profile.path.parent)
+    except WrongOption as error:
+        raise SuiteError(f"provider {name!r}: {error}", profile.path) from error
 
 
 def load_traits(path: Path) -> tuple[dict[str, Vocabulary], tuple[str, ...]]:

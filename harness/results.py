@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from harness.card.known import find_card
+from harness.diagnosis import Cause
 from harness.errors import UsageError
 from harness.feedback import describe, feedback
 from harness.leaderboard import leaderboard
@@ -38,6 +40,7 @@ WORST = (Decision.ERROR, Decision.FAIL, Decision.INCONCLUSIVE, Decision.PASS)
 UNDER_TEST = frozenset({"lora", "strength", "prompt", "seed", "index"})
 """What a run and its baseline may differ in: the LoRA is what is compared, the others name the picture."""
 ADDED = "scorer.metrics."  # metrics that a profile adds: they decide their own scores and nobody else's
+PATHS = frozenset({"path", "references", "impostors"})  # of a suite's own record
 LARGEST = 512 * 2**20  # bytes of a results file
 
 
@@ -84,7 +87,7 @@ def build_results(
     record = {
         "schema": SCHEMA,
         "run": dict(run),
-        "gate": gate_record(suites, trouble),
+        "gate": gate_record(suites, trouble, str(run.get("shard", ""))),
         "leaderboard": [
             row_record(row) for item in suites for row in leaderboard(item.suite, item.results, item.emulated)
         ],
@@ -92,7 +95,7 @@ def build_results(
         "engine": engine,
         "rounds": [to_record(dict(item)) for item in rounds],
         "suites": [suite_record(item) for item in suites],
-        "feedback": [_feedback(item, provider) for item in suites for provider in _judged(item)],
+        "feedback": [_feedback(item, provider, rounds) for item in suites for provider in _judged(item)],
     }
     plain: dict[str, Any] = finite(record)
     return plain
@@ -128,25 +131,30 @@ def _judged(item: SuiteRun) -> list[str]:
 # --- the verdict --------------------------------------------------------------------------------------------------
 
 
-def gate_record(suites: Sequence[SuiteRun], trouble: str = "") -> dict[str, Any]:
+def gate_record(suites: Sequence[SuiteRun], trouble: str = "", shard: str = "") -> dict[str, Any]:
     """The verdict of the run: the worst of the gate items' and of the gate providers' own cases.
 
-    An inconclusive case alone does not open the verdict: its suite's gate weighs all cases together.
+    An inconclusive case alone does not open the verdict: its suite's gate weighs all cases together. A shard (I/N) has
+    no verdict of its own, except that something broke; its gate items are kept for the merge.
     """
     found: list[tuple[Decision, list[str]]] = [(Decision.ERROR, [trouble])] if trouble else []
     for item in suites:
         for provider in _judged(item):
             gate = item.gates.get(provider)
-            if gate:
+            if gate and not shard:
                 found.append((gate.decision, _gate_reasons(item.suite, provider, gate)))
             for job, verdict in item.verdicts.items():
-                if job.provider == provider and (verdict.decision in (Decision.FAIL, Decision.ERROR) or gate is None):
+                told = gate is None and not shard
+                if job.provider == provider and (verdict.decision in (Decision.FAIL, Decision.ERROR) or told):
                     found.append((verdict.decision, [_reason(f"{job.case} by {provider}", verdict)]))
+    items = [_gate_item(item, provider) for item in suites for provider in item.gates]
+    if shard:
+        found = [(decision, words) for decision, words in found if decision is Decision.ERROR]
     if not found:
-        return {"verdict": "inconclusive", "reasons": ["no gate provider was judged in this run"], "items": []}
+        why = f"shard {shard}: `harness merge` judges" if shard else "no gate provider was judged in this run"
+        return {"verdict": "inconclusive", "reasons": [why], "items": items}
     worst = next(decision for decision in WORST if any(decision is each for each, _ in found))
     reasons = [reason for decision, words in found if decision is worst for reason in words]
-    items = [_gate_item(item, provider) for item in suites for provider in item.gates]
     return {"verdict": worst.value, "reasons": reasons, "items": items}
 
 
@@ -277,7 +285,25 @@ def suite_record(item: SuiteRun) -> dict[str, Any]:
         "notes": list(item.notes),
         "sets": to_record({provider: dict(found) for provider, found in item.sets.items()}),
         "baseline": to_record(item.baseline),
+        "card": find_card(item.scorer),
+        "definition": definition_record(suite),
     }
+
+
+def definition_record(suite: Suite) -> dict[str, Any]:
+    """All that the suite's file says, from which runs of parts of it are judged again. Paths as people type them."""
+    record: dict[str, Any] = to_record(suite)
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {
+                name: relative(Path(item)) if name in PATHS and isinstance(item, str) else plain(item)
+                for name, item in value.items()
+            }
+        return [plain(item) for item in value] if isinstance(value, list) else value
+
+    found: dict[str, Any] = plain(record)
+    return found
 
 
 def calibration_record(calibration: Any) -> dict[str, Any] | None:
@@ -295,8 +321,10 @@ def relative(path: Path) -> str:
     return path.relative_to(Path.cwd()).as_posix() if path.is_relative_to(Path.cwd()) else path.as_posix()
 
 
-def _feedback(item: SuiteRun, provider: str) -> dict[str, Any]:
+def _feedback(item: SuiteRun, provider: str, rounds: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     gate = item.gates.get(provider)
+    ours = [record for record in rounds if (record.get("suite"), record.get("provider")) == (item.suite.name, provider)]
+    found = ours[-1].get("causes", ()) if ours and not ours[-1].get("promoted") else ()  # of the LoRA that is judged
     told = feedback(
         item.suite,
         item.verdicts,
@@ -306,6 +334,7 @@ def _feedback(item: SuiteRun, provider: str) -> dict[str, Any]:
         provider=provider,
         sets=item.sets.get(provider),
         readings=item.readings,
+        causes=[Cause(each["name"], each["confidence"], tuple(each["evidence"])) for each in found],
     )
     return told.to_record()
 

@@ -20,15 +20,25 @@ if TYPE_CHECKING:
     from harness.engine.context import Listener
     from harness.engine.engine import Run
 
-SUITE_KEYS = re.compile(r"^(version|suite|subject|cases)\s*:", re.MULTILINE)
+HEAD = 100_000  # bytes of a file that are looked at
+SUITE_KEYS = re.compile(r"""^\ufeff?["']?(version|suite|subject|cases)["']?\s*:""", re.MULTILINE)
+SCHEMA_LINE = re.compile(r"^# yaml-language-server: \$schema=\S*suite\.json", re.MULTILINE)
 
 
 def is_suite_file(path: Path, named: bool = False) -> bool:
-    """Whether a YAML file is one of ours: it has two of a suite's top-level keys, or one when named by hand."""
+    """Whether a YAML file is one of ours: it has two of a suite's top-level keys, or one when named by hand.
+
+    The editors' line with the schema says so too: of a file that was cut off nothing else may be left.
+    """
     try:
-        head = path.read_text(encoding="utf-8", errors="replace")[:100_000]
+        with path.open("rb") as stream:
+            raw = stream.read(HEAD)
     except OSError:
         return named
+    wide = raw[:2] in (b"\xff\xfe", b"\xfe\xff")  # UTF-16 or UTF-32; refused later, in words
+    head = "\n".join(raw.replace(b"\0", b"").decode("latin-1" if wide else "utf-8", "replace").splitlines())
+    if SCHEMA_LINE.search(head):
+        return True
     return len(set(SUITE_KEYS.findall(head))) >= (1 if named else 2)
 
 
@@ -49,6 +59,7 @@ class HarnessSession:
         self.submitted = False
         self.trouble = ""  # why there are no results
         self.results: dict[str, Any] | None = None
+        self.problems: list[str] = []  # suites that could not be collected
         self.saved: list[Saved] = []  # what came of --update-baseline
 
     @cached_property
@@ -78,8 +89,10 @@ class HarnessSession:
         return self._suites[path]
 
     def cases(self, suite: Suite) -> tuple[Case, ...]:
-        """The open cases; the locked ones too when they were asked for."""
-        return tuple(case for case in suite.cases if self.settings.locked or case.split == "open")
+        """The open cases; the locked ones too when they were asked for; of a shard its own."""
+        shard = self.settings.shard
+        ours = shard.cases(suite) if shard else {case.id for case in suite.cases}
+        return tuple(case for case in suite.cases if case.id in ours and (self.settings.locked or case.split == "open"))
 
     def providers(self, suite: Suite) -> tuple[str, ...]:
         """The suite's providers that the options want, in the suite's order."""
@@ -152,10 +165,12 @@ class HarnessSession:
 
         if not isinstance(self._run, Run) or not self._run.submitted:
             return None
+        from harness.ci.outputs import write_sheet
         from harness.report import write_report
 
         self.results = self._run.finish()
         write_report(self.results, self._run.store, self.settings.report_dir)
+        write_sheet(self.results, self._run.store.image, self.settings.report_dir)
         return self.results
 
     def update_baselines(self) -> bool:
@@ -172,6 +187,26 @@ class HarnessSession:
                 update_baseline(self.results, suite, self._run.store.image, anyway=anyway) for suite in suites
             ]
         return any(saved.refused for saved in self.saved)
+
+    def publish(self, problems: list[str]) -> list[str]:
+        """Tell CI what came of the run, where one is at work; the lines that it reads from the log.
+
+        Args:
+            problems: suites that could not be collected, each beginning with file and line.
+        """
+        self.problems = problems
+        if self.is_worker or (self.results is None and not problems):
+            return []
+        from harness.ci.outputs import publish
+
+        return publish(self.results, problems, self.settings)
+
+    @property
+    def empty_shard(self) -> bool:
+        """Whether this is a shard to which no case of the suites fell: with so few there is nothing to complain of."""
+        return (
+            bool(self._suites) and self.settings.shard is not None and not any(map(self.cases, self._suites.values()))
+        )
 
     def header(self) -> str | None:
         """One line for pytest's header, only where suites are at hand."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
 
 from harness.errors import UsageError
+from harness.sharding import Shard, read_shard
 from harness.values import Lora
 
 DEFAULTS = {"profile": "embedded", "store": ".harness", "report_dir": "reports"}
@@ -54,6 +55,7 @@ class Settings:
     report_dir: Path = Path("reports")
     samples: int | None = None  # seeds a prompt, instead of the suite's own
     lora: Lora | None = None  # instead of the suite's own
+    beside: tuple[Lora, ...] = ()  # drawn together with the LoRA under test, whichever that is
     providers: tuple[str, ...] = ()  # only these; empty: all of the suite's
     fresh: bool = False
     locked: bool = False
@@ -61,6 +63,8 @@ class Settings:
     baseline_from: str = "auto"  # where none is named: auto, off, suite (it must be there), git:REF
     update_baseline: str = ""  # "": no; "whole": of a green and complete run; "anyway"
     retrain: int = 0  # rounds
+    retrain_budget: float | None = None  # minutes that the rounds of one LoRA may take; None: no limit
+    shard: Shard | None = None  # draw only these cases, and leave the suites' verdicts to `harness merge`
     emulator: str = ""  # "off", "on", or the address of one that runs; "": as the profile says
     budget: float | None = None  # US dollars that a run may spend on remote services; None: no limit
     max_calls: int | None = None  # paid calls that a run may make
@@ -80,20 +84,25 @@ class Settings:
         root = root.resolve()
         environment = read_environment(root)
         named = {name: str(given.get(name) or environment.get(VARIABLES[name]) or DEFAULTS[name]) for name in DEFAULTS}
+        lora = parse_mix(str(given["lora"]), root) if given.get("lora") else None
         samples, retrain = given.get("samples"), int(given.get("retrain") or 0)
         if samples is not None and not 1 <= int(samples) <= 1_000:
             raise UsageError(f"--samples {samples}: between 1 and 1000 seeds a prompt")
         if retrain < 0:
             raise UsageError(f"--retrain {retrain}: a number of rounds, 0 or more")
+        shard = read_shard(str(given["shard"])) if given.get("shard") else None
         baseline, source = read_baseline(str(given.get("baseline") or ""), root)
         update = "anyway" if given.get("update_baseline_anyway") else "whole" if given.get("update_baseline") else ""
+        if shard and (retrain or update or source == "save"):
+            raise UsageError("--shard: a shard sees parts of suites; retrain or update the baseline in a whole run")
         return cls(
             root=root,
             profile=named["profile"],
             store=root / named["store"],
             report_dir=root / named["report_dir"],
             samples=int(samples) if samples is not None else None,
-            lora=parse_lora(str(given["lora"]), root) if given.get("lora") else None,
+            lora=replace(lora, beside=()) if lora else None,
+            beside=lora.beside if lora else (),
             providers=tuple(part.strip() for part in str(given.get("providers") or "").split(",") if part.strip()),
             fresh=bool(given.get("fresh")),
             locked=bool(given.get("locked")),
@@ -101,6 +110,8 @@ class Settings:
             baseline_from="auto" if source == "save" else source,
             update_baseline=update or ("whole" if source == "save" else ""),
             retrain=retrain,
+            retrain_budget=read_limit("--retrain-budget", given.get("retrain_budget")),
+            shard=shard,
             emulator=read_emulator(environment.get("HARNESS_EMULATOR", "")),
             budget=read_limit("--budget", given.get("budget")),
             max_calls=int(calls) if (calls := read_limit("--max-calls", given.get("max_calls"))) is not None else None,
@@ -187,6 +198,21 @@ def read_limit(option: str, value: Any) -> float | None:
     return number
 
 
+def parse_mix(text: str, root: Path, option: str = "--lora ") -> Lora:
+    """`FILE[@STRENGTH]`, or several with + between them: the first is under test, the others are drawn beside it.
+
+    Raises:
+        UsageError: as `parse_lora`, or a file that stands there twice.
+    """
+    if "+" not in text or (root / text).is_file() or (root / text.rpartition("@")[0]).is_file():
+        return parse_lora(text, root, option)
+    first, *others = (parse_lora(part.strip(), root, option) for part in text.split("+"))
+    for number, lora in enumerate(others):
+        if lora.path in [first.path, *(earlier.path for earlier in others[:number])]:
+            raise UsageError(f"{option}{text}: {lora.path.name} stands there twice; say one strength")
+    return replace(first, beside=tuple(others))
+
+
 def parse_lora(text: str, root: Path, option: str = "--lora ") -> Lora:
     """`FILE` or `FILE@STRENGTH`.
 
@@ -206,3 +232,9 @@ def parse_lora(text: str, root: Path, option: str = "--lora ") -> Lora:
     if not path.is_file():
         raise UsageError(f"{option}{text}: there is no file {path}; train one with `harness train SUITE`")
     return Lora(path, value)
+
+
+def launched_processes() -> int:
+    """How many processes a launcher (accelerate, torchrun) started together with this one; 1 for one that is alone."""
+    text = os.environ.get("WORLD_SIZE", "")
+    return int(text) if text.isdecimal() else 1

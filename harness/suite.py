@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, WithJsonSchema
 
 from harness.errors import nearest
+from harness.localoptions import WrongOption, read_loras
 from harness.packs import read_packs
 from harness.profile import CategoryEntry, Strict, merge_vocabulary, profile_schema, to_vocabulary
 from harness.prompting.lint import lint_prompts
 from harness.prompting.negatives import read_negative
 from harness.values import ALARMS, BESIDE, METRICS, Case, Lora, Subject, Suite, Threshold, Vocabulary
-from harness.yamlfile import Document, Place, read_yaml, validate
+from harness.yamlfile import Document, PathText, Place, read_yaml, validate
 
 if TYPE_CHECKING:
     from harness.profile import Profile
@@ -40,7 +41,7 @@ class ThresholdEntry(Strict):
 
 
 class LoraEntry(Strict):
-    file: str
+    file: PathText
     strength: float = Field(1.0, ge=0, le=4)
 
 
@@ -48,9 +49,9 @@ class SubjectEntry(Strict):
     name: str = Field(min_length=1)
     kind: Literal["character", "style"] = "character"
     trigger: str = Field(min_length=1)
-    lora: str | LoraEntry | None = None
-    references: str
-    impostors: str | None = None
+    lora: PathText | LoraEntry | None = None
+    references: PathText
+    impostors: PathText | None = None
     traits: Literal["auto"] | dict[str, str] = "auto"
     split: Literal["folders", "auto"] = "folders"
 
@@ -99,8 +100,9 @@ class SuiteFile(Strict):
     beat: list[str] = Field(default_factory=list)
     on_inconclusive: Literal["warn", "fail"] = "warn"
     negative: str = ""
+    loras: dict[str, list[PathText | LoraEntry]] = Field(default_factory=dict)  # by provider, beside the one under test
     vocabulary: dict[str, CategoryEntry] = Field(default_factory=dict)
-    include: list[str] = Field(default_factory=list)
+    include: list[PathText] = Field(default_factory=list)
     cases: list[CaseEntry] = Field(default_factory=list)
     matrix: dict[str, str | list[str]] = Field(default_factory=dict)
 
@@ -139,6 +141,7 @@ def load_suite(path: Path, profile: Profile | None = None) -> Suite:
         negative=read_negative(document, file.negative, "negative"),
         vocabulary=added,
         alarms=read_alarms(file),
+        loras={name: read_beside(document, file, name, profile) for name in file.loras},
     )
 
 
@@ -265,6 +268,20 @@ def read_subject(document: Document, entry: SubjectEntry, folder: Path) -> Subje
         traits=entry.traits if isinstance(entry.traits, dict) else None,
         split=entry.split,
     )
+
+
+def read_beside(document: Document, file: SuiteFile, provider: str, profile: Profile | None) -> tuple[Lora, ...]:
+    """What one provider draws with beside the LoRA under test."""
+    if provider not in file.providers:
+        remedy = nearest(provider, file.providers)
+        raise document.error(f"no provider called {provider!r} in the suite's providers; {remedy}", "loras", provider)
+    if profile is not None and profile.providers[provider].adapter != "local":
+        raise document.error(f"{provider!r} does not draw on this machine, so it takes no LoRA", "loras", provider)
+    entries = [{"file": entry} if isinstance(entry, str) else entry.model_dump() for entry in file.loras[provider]]
+    try:
+        return read_loras(entries, document.path.parent, "loras", provider)
+    except WrongOption as error:
+        raise document.error(str(error), *error.place) from error
 
 
 def read_thresholds(bounds: Mapping[str, Entry]) -> dict[str, Threshold]:

@@ -6,17 +6,37 @@
 from __future__ import annotations
 
 import shutil
-import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.plain import bounds_text, cells, clean, clip_cells, pad, table
+from harness.standings import added_metrics, gap_lines, leaderboard_table, legend_lines, rank_lines
 from harness.values import METRICS, Case, CaseResult, Decision, Interval, Outcome, Suite, Verdict
 
 if TYPE_CHECKING:
     from harness.engine.context import Progress
 
-LONGEST = 400  # characters of a foreign text, a service's message say
+__all__ = [  # the words of other modules too: a terminal's text is imported from here
+    "OUTCOME_ADVICE",
+    "ProgressLine",
+    "added_metrics",
+    "baseline_lines",
+    "bounds_text",
+    "cells",
+    "changed_cases",
+    "clean",
+    "duration",
+    "failure_text",
+    "leaderboard_table",
+    "metrics_table",
+    "progress_text",
+    "round_text",
+    "sets_lines",
+    "summary_text",
+    "table",
+]
+
 OUTCOME_ADVICE: Mapping[str, str] = {
     "refused": "the service's moderation refused the prompt: change the prompt or leave the provider out",
     "quota": "the service's quota or budget is used up: wait, raise it, or leave the provider out",
@@ -26,129 +46,55 @@ OUTCOME_ADVICE: Mapping[str, str] = {
     "provider_error": "the provider broke: its message says how; run again, what was drawn is kept",
     "bad_image": "what came is not a usable picture: its message says why",
 }
+REASONS = 6  # of a verdict, a line each; the report has them all
 
 
-# --- text ---------------------------------------------------------------------------------------------------------
+# --- the end of a run ---------------------------------------------------------------------------------------------
 
 
-def clean(text: str, longest: int = LONGEST) -> str:
-    """One line without control characters, so that no provider's message can drive the terminal."""
-    spaced = " ".join(text[: 4 * longest].split())
-    safe = "".join("?" if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co") else char for char in spaced)
-    return safe if len(safe) <= longest else safe[: longest - 3] + "..."
+def summary_text(results: Mapping[str, Any], width: int = 100, report: Path | None = None, verbosity: int = 0) -> str:
+    """The end of a run: each suite's leaderboard, the rounds of retraining, the verdict, and where the report lies.
 
-
-def cells(text: str) -> int:
-    """How many columns of a terminal a text takes."""
-    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
-    return len(text) + wide - sum(bool(unicodedata.combining(char)) for char in text)
-
-
-def pad(text: str, width: int) -> str:
-    return text + " " * max(0, width - cells(text))
-
-
-def clip_cells(text: str, width: int) -> str:
-    """Cut to a number of columns, with an ellipsis where something is missing."""
-    if cells(text) <= width:
-        return text
-    kept = ""
-    for char in text:
-        if cells(kept + char) > width - 3:
-            break
-        kept += char
-    return kept + "..."
-
-
-def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
-    """Rows of equal length as aligned lines, two spaces between columns."""
-    widths = [max(cells(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
-    lines = ("  ".join(pad(cell, width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return [(indent + line).rstrip() for line in lines]
-
-
-# --- the leaderboard ----------------------------------------------------------------------------------------------
-
-COLUMNS = ("#", "provider", "quality", "clip", "features", "ssim", "versus", "pictures")
-EXPENDABLE = ("ssim", "clip", "features", "pictures", "versus")
-"""What a narrow terminal goes without, in this order; before them the metrics that stand in no suite by themselves."""
-
-
-def leaderboard_table(rows: Sequence[Mapping[str, Any]], width: int = 100) -> str:
-    """One suite's leaderboard (records of `results.json`) within `width` columns."""
-    rival = next((row["provider"] for row in rows if row["gate"]), None)
-    titles = {"versus": f"vs {clean(rival, 24)}" if rival else "versus"}
-    added = added_metrics(rows)
-    place = COLUMNS.index(METRICS[-1]) + 1
-    columns = [*COLUMNS[:place], *added, *COLUMNS[place:]]
-    lines = [{name: titles.get(name, clean(name, 24)) for name in columns}, *(_line(row, rival, added) for row in rows)]
-    kept = columns if rival and len(rows) > 1 else [name for name in columns if name != "versus"]
-    for name in (None, *reversed(added), *EXPENDABLE):
-        kept = [column for column in kept if column != name]
-        text = table([[line[column] for column in kept] for line in lines])
-        if max(map(cells, text)) <= width:
-            break
-    return "\n".join(clip_cells(line, width) for line in text)
-
-
-def added_metrics(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The metrics that some row has a value of, beside those of every suite."""
-    return list(dict.fromkeys(name for row in rows for name, found in row.get("added", {}).items() if found))
-
-
-def _line(row: Mapping[str, Any], rival: str | None, added: Sequence[str]) -> dict[str, str]:
-    name = clean(row["provider"], 40) + (" (gate)" if row["gate"] else "") + (" (emulated)" if row["emulated"] else "")
-    scored = row.get("quality") is not None
-    gap = row.get("versus", {}).get(rival)
-    found = {**row.get("added", {}), **{metric: row.get(metric) for metric in METRICS}}
-    line = {name: f"{found[name]['mean']:.2f}" if found.get(name) else "-" for name in (*METRICS, *added)}
-    outcomes = row.get("outcomes", {})
-    lost = [f"{count} {outcome}" for outcome, count in sorted(outcomes.items()) if outcome != "ok"]
-    return {
-        **line,
-        "#": str(row["rank"]) if scored else "-",
-        "provider": name,
-        "quality": bounds_text(row["quality"]) if scored else f"no scores: {', '.join(lost)}" if lost else "no scores",
-        "versus": "" if gap is None else bounds_text({**gap, "mean": gap["diff"]}, signed=True),
-        "pictures": ", ".join([str(outcomes.get("ok", 0)), *lost]),
-    }
-
-
-def bounds_text(record: Mapping[str, Any] | None, signed: bool = False) -> str:
-    """An interval's record as `0.52 [0.45, 0.59]`."""
-    if record is None or record.get("mean") is None:
-        return "-"
-    form = "+.2f" if signed else ".2f"
-    if record.get("low") is None or record.get("high") is None:
-        return f"{record['mean']:{form}}"
-    return f"{record['mean']:{form}} [{record['low']:{form}}, {record['high']:{form}}]"
-
-
-def summary_text(results: Mapping[str, Any], width: int = 100, report: Path | None = None) -> str:
-    """The end of a run: each suite's leaderboard, the rounds of retraining, the verdict, and where the report lies."""
+    Args:
+        verbosity: pytest's. 1 adds the ranks by metric and trait; -1 keeps tables, alarms and the verdict; -2 and less
+            the verdict alone.
+    """
     lines: list[str] = []
-    for suite in dict.fromkeys(row["suite"] for row in results["leaderboard"]):
-        rows = [row for row in results["leaderboard"] if row["suite"] == suite]
-        lines += [
-            clean(suite),
-            leaderboard_table(rows, width),
-            *(f"  {line}" for line in sets_lines(results, suite)),
-            *baseline_lines(results, suite),
-        ]
-        lines.append("")
-    lines += [round_text(number, item) for number, item in enumerate(results.get("rounds", ()), 1)]
+    suites = dict.fromkeys(row["suite"] for row in results["leaderboard"])
+    for suite in suites if verbosity > -2 else ():
+        lines += [*suite_lines(results, suite, width, verbosity), ""]
+    if verbosity > -2:
+        lines += [round_text(number, item) for number, item in enumerate(results.get("rounds", ()), 1)]
     engine = results.get("engine", {})
     facts = f"{engine.get('images_generated', 0)} drawn, {engine.get('images_cached', 0)} from the store"
-    lines.append(f"pictures: {facts}{cost_text(engine)}")
+    if verbosity >= 0 or cost_text(engine):
+        lines.append(f"pictures: {facts}{cost_text(engine)}")
     gate = results["gate"]
     reasons = [clean(reason) for reason in gate["reasons"]] or [""]
     lines.append(f"verdict: {gate['verdict'].upper()}  {reasons[0]}".rstrip())
-    lines += [f"         {reason}" for reason in reasons[1:6]]
-    if len(reasons) > 6:
-        lines.append(f"         and {len(reasons) - 6} more, in the report")
+    most = len(reasons) if verbosity > 0 else REASONS
+    lines += [f"         {reason}" for reason in reasons[1:most]]
+    if len(reasons) > most:
+        lines.append(f"         and {len(reasons) - most} more, in the report")
     if report is not None:
         lines.append(f"report:  {report}")
     return "\n".join(lines)
+
+
+def suite_lines(results: Mapping[str, Any], suite: str, width: int, verbosity: int) -> list[str]:
+    """What a run says of one suite: who is ahead, what it means, what all pictures say together, the baseline."""
+    rows = [row for row in results["leaderboard"] if row["suite"] == suite]
+    sets = sets_lines(results, suite)
+    more = rank_lines(rows, width) if verbosity > 0 else []
+    return [
+        clean(suite),
+        leaderboard_table(rows, width),
+        *(legend_lines(rows, width) if verbosity >= 0 else ()),
+        *gap_lines(rows, width),
+        *(["", *more, ""] if more else ()),
+        *(f"  {line}" for line in sets if verbosity >= 0 or line.startswith("! ")),
+        *baseline_lines(results, suite),
+    ]
 
 
 def sets_lines(results: Mapping[str, Any], suite: str) -> list[str]:
@@ -233,6 +179,7 @@ def round_text(number: int, record: Mapping[str, Any]) -> str:
     end = "promoted" if record.get("promoted") else str(record.get("verdict") or "refused")
     gap, why = record.get("gap"), record.get("reason")
     shown = f", challenger {bounds_text(gap, signed=True)} over champion" if gap else ""
+    shown = (f", cause {str(record['cause']).replace('_', ' ')}" if record.get("cause") else "") + shown
     return clean(f"round {record.get('round', number)}: {end}{shown}" + (f"; {why}" if why else ""))
 
 

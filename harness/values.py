@@ -72,6 +72,13 @@ class Lora:
 
     path: Path
     strength: float = 1.0
+    beside: tuple[Lora, ...] = ()  # drawn together with it, and still on where it is switched off
+
+    @property
+    def parts(self) -> tuple[Lora, ...]:
+        """It and those beside it, each by itself; without what strength 0 switches off."""
+        own = (Lora(self.path, self.strength),) if self.strength else ()
+        return (*own, *(part for lora in self.beside for part in lora.parts))
 
 
 @dataclass(frozen=True)
@@ -145,6 +152,7 @@ class Suite:
     negative: str = ""
     vocabulary: Mapping[str, Vocabulary] = field(default_factory=dict)  # what the suite adds to the profile's
     alarms: Mapping[str, str] = field(default_factory=dict)  # of ALARMS, to fail, warn or off
+    loras: Mapping[str, tuple[Lora, ...]] = field(default_factory=dict)  # provider to what it draws with beside
 
     def seeds(self, samples: int | None = None, offset: int = 0) -> tuple[int, ...]:
         """The seeds of every case, those of the first look by themselves; a promotion's offset nobody has seen."""

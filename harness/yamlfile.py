@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, ValidationError
 
 from harness.errors import SuiteError, nearest
 
 MAX_BYTES, MAX_DEPTH, MAX_NODES = 2_000_000, 16, 300_000  # an alias counts each time it is used
 ID = re.compile(r"[a-z0-9_.-]+")
+FORBIDDEN = yaml.reader.Reader.NON_PRINTABLE
+LONGEST_PATH, LONGEST_NAME = 4_000, 255  # bytes; longer ones no file system takes
+LONGEST_KEY, LONGEST = 60, 800  # characters of a key in a message, and of a message
 PLAIN = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 RESERVED = frozenset({"gate"})
 Place = tuple[str | int, ...]
@@ -38,22 +42,26 @@ class Document:
         return self.lines.get(place, 1)
 
     def error(self, message: str, *place: str | int) -> SuiteError:
-        """An error that names file, line and key."""
+        """An error that names file, line and key; of a text that goes on for pages beginning and remedy are kept."""
         where = spell(place)
+        if len(message) > LONGEST:
+            message = f"{message[: LONGEST // 2]} ... {message[-LONGEST // 2 :]}"
         return SuiteError(f"{where}: {message}" if where else message, self.path, self.line(place))
 
     def check_id(self, name: str, *place: str | int) -> None:
         """Ids end up in test ids, file names and addresses, so they stay plain. Raises SuiteError."""
         if not ID.fullmatch(name):
-            raise self.error(f"{name!r} is not an id; use a-z, 0-9, _, . and - only", *place)
+            raise self.error(f"{name!r:.60} is not an id; use a-z, 0-9, _, . and - only", *place)
         if name in RESERVED:
             raise self.error(f"{name!r} is reserved for the suite's verdict; choose another", *place)
 
 
 def spell(place: Place) -> str:
-    """("cases", 2, "id") as people write it: cases[2].id."""
+    """("cases", 2, "id") as people write it: cases[2].id. A key is foreign text: on one line, cut, nothing hidden."""
     text = ""
     for part in place:
+        if isinstance(part, str) and not (part.isprintable() and len(part) <= LONGEST_KEY):
+            part = f"{part[:LONGEST_KEY]!a}"
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
 
@@ -69,9 +77,10 @@ def read_yaml(path: Path) -> Document:
     except OSError as error:
         raise SuiteError(f"cannot be read: {error.strerror or error}", path) from error
     if len(raw) > MAX_BYTES:
-        raise SuiteError(f"{len(raw):,} bytes; {MAX_BYTES:,} are the most; split the suite", path)
+        raise SuiteError(f"{len(raw):,} bytes; {MAX_BYTES:,} are the most; split the suite", path, 1)
     try:
         text = raw.decode("utf-8-sig")
+        check_characters(path, text)
         check_depth(path, text)
         loader = Loader(text)
         node = loader.get_single_node()
@@ -81,9 +90,23 @@ def read_yaml(path: Path) -> Document:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error)
-        raise SuiteError(f"is not YAML: {problem}", path, mark.line + 1 if mark else None) from error
+        last = max(1, len(text.splitlines()))  # libyaml counts the end of a file without a line break as one more
+        raise SuiteError(f"is not YAML: {problem}", path, min(mark.line + 1, last) if mark else 1) from error
     reader = _Reader(path, loader)
     return Document(path, reader.build(node, (), 0) if node is not None else None, reader.lines)
+
+
+def check_characters(path: Path, text: str) -> None:
+    """Refuse what YAML does not allow in a text, by line; libyaml only tells of an offset.
+
+    Raises:
+        SuiteError: a control character or another one that is not printable.
+    """
+    found = FORBIDDEN.search(text)
+    if found:
+        line = text.count("\n", 0, found.start()) + 1
+        code = f"U+{ord(found[0]):04X}"
+        raise SuiteError(f"the character {code} is not allowed; remove it, and save the file as UTF-8", path, line)
 
 
 def check_depth(path: Path, text: str) -> None:
@@ -124,8 +147,9 @@ class _Reader:
             return [self.build(item, (*place, number), depth + 1) for number, item in enumerate(node.value)]
         try:
             return self.loader.construct_object(node)
-        except (yaml.YAMLError, ValueError) as error:
-            problem = getattr(error, "problem", error)
+        except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:
+            # what PyYAML's constructors raise where an explicit tag does not fit its text
+            problem = getattr(error, "problem", None) or f"{node.value!r:.60} does not fit {node.tag}; remove the tag"
             raise SuiteError(f"{spell(place)}: not plain data: {problem}", self.path, line) from error
 
     def _mapping(self, node: Any, place: Place, depth: int) -> dict[str, Any]:
@@ -139,6 +163,19 @@ class _Reader:
             self.lines[(*place, key)] = line
             data[key] = self.build(value, (*place, key), depth + 1)
         return data
+
+
+def path_text(text: str) -> str:
+    """A text that can name a file; ValueError for one that makes the system itself raise."""
+    parts = re.split(r"[/\\\\]", text)
+    if any(unicodedata.category(char) in ("Cc", "Cs") for char in text):
+        raise ValueError("a path holds no control characters")
+    if len(text.encode()) > LONGEST_PATH or any(len(part.encode()) > LONGEST_NAME for part in parts):
+        raise ValueError(f"longer than a path can be ({LONGEST_NAME} bytes a part)")
+    return text
+
+
+PathText = Annotated[str, AfterValidator(path_text)]
 
 
 def validate(document: Document, model: type[Model]) -> Model:
@@ -170,7 +207,9 @@ def _most_telling(document: Document, items: Sequence[Any]) -> Any:
     return min((item for item in items if not follows(item)), key=lambda item: document.line(places[id(item)]))
 
 
-UNION_MEMBERS = re.compile(r"(float|str|int|bool|constrained-\w+|[A-Z]\w+Entry|(list|dict|literal)\[.*\])")
+UNION_MEMBERS = re.compile(
+    r"(float|str|int|bool|constrained-\w+|[A-Z]\w+Entry|(list|dict|literal|function-after)\[.*\])"
+)
 
 
 def _place(location: tuple[int | str, ...]) -> Place:

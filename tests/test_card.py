@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.card.axes import AXES, Figure, freeze_thresholds, judge_axes, judge_walk, tau_of
+from harness.card.axes import AXES, Axis, Figure, freeze_thresholds, judge_axes, judge_walk, tau_of
 from harness.card.commands import card_options, effort_of
-from harness.card.distortions import COPIES, WALKS, degenerate, overcook, region_of, shift, turn_hue
-from harness.card.page import card_page, card_record, card_text, figures_of
+from harness.card.distortions import COPIES, HUES, WALKS, degenerate, overcook, region_of, shift, turn_hue
+from harness.card.known import find_card, judge_identity, judge_parts
+from harness.card.page import axis_record, brief_record, card_page, card_record, card_text, figures_of
 from harness.card.protocol import (
     KEPT,
     NUISANCES,
@@ -75,9 +76,25 @@ def test_a_hue_turns_inside_its_region_only_and_comes_back_round() -> None:
 
     assert 0.02 < region.mean() < 0.6
     assert apart(before, turned) > 3
-    inside = np.abs(np.asarray(before, int) - np.asarray(turned, int)).max(-1)
-    assert inside[~region].max() <= 8  # what a way through HSV costs
+    moved = np.abs(np.asarray(before, int) - np.asarray(turned, int)).max(-1)
+    assert moved[~region].max() == 0
     assert apart(before, turn_hue(before, region, 360)) < 1
+
+
+def test_a_hue_turns_without_its_lightness_so_that_a_pattern_stays_seen() -> None:
+    from skimage.color import rgb2lab
+
+    squares = np.kron(np.indices((4, 4)).sum(0) % 2, np.ones((8, 8), int))
+    robe = Image.fromarray(np.where(squares[..., None] == 1, (150, 110, 60), (100, 90, 70)).astype(np.uint8))
+
+    def lightness(image: Image.Image) -> Any:
+        return rgb2lab(np.asarray(image))[..., 0]
+
+    for degrees in HUES:
+        turned = turn_hue(robe, np.ones((32, 32), bool), degrees)
+        assert np.abs(lightness(turned) - lightness(robe)).max() < 1.0
+    ways = [apart(robe, turn_hue(robe, np.ones((32, 32), bool), way * 45)) for way in (1, -1)]
+    assert min(ways) > 5 and apart(*(turn_hue(robe, np.ones((32, 32), bool), way * 45) for way in (1, -1))) > 5
 
 
 def test_what_is_wrong_is_one_thing_and_a_mark_changes_shape_and_colour() -> None:
@@ -166,7 +183,7 @@ def sheet(number: int = 0, *, walk: tuple[float, ...] = (0.9, 0.8, 0.7, 0.6, 0.5
     }
     for name in WALKS:
         shots |= {(name, str(level)): (shot(value),) for level, value in enumerate(walk, start=1)}
-    for level, value in zip((30, 60, 90, 120, 150, 180), (0.9, 0.8, 0.79, 0.78, 0.77, 0.76), strict=True):
+    for level, value in zip(HUES, (0.95, 0.9, 0.85, 0.8, 0.78, 0.76), strict=True):
         shots["hue", str(level)] = (shot(value, **fine("clothing")),)
     for level, value in zip(("0", "1", "2", "3", "all"), (good, 0.85, 0.7, 0.6, 0.1), strict=True):
         shots["wrong", level] = (shot(value),)
@@ -367,3 +384,69 @@ def test_a_weak_model_gets_a_card_that_says_so(tmp_path: Path) -> None:
     assert axes["memorised copies"].passed  # lines need no model
     assert card_record(card)["passed"] < len(card.axes)
     assert "<svg" in card_page(card)
+
+
+# --- a card that is kept ----------------------------------------------------------------------------------------------
+
+PARTS = {"version": 2, "clip": "abc", "weights": {"clip": 0.4}, "references_train": "them", "metrics.dino": "d"}
+
+
+def test_a_card_is_kept_in_brief_without_a_time(card: Card) -> None:
+    from dataclasses import replace
+
+    brief = brief_record(replace(card, scorer=judge_parts(PARTS)))
+
+    assert brief["scorer"] == judge_identity(PARTS) and brief["identities"] == 4
+    assert "seconds" not in brief and len(json.dumps(brief)) < 10_000
+    blur = brief["axes"][0]
+    assert (blur["name"], blur["value"], blur["goal"], blur["passed"]) == ("blur", -1.0, "tau ≤ -0.9", True)
+    assert blur["what"].startswith("does blur cost, and never pay? Besides: largest rise -0.0985")
+
+
+def test_a_line_tells_the_figure_that_misses_its_bound() -> None:
+    told = axis_record(Axis("blur", "?", (Figure("tau", -1, "<=", -0.9), Figure("largest_rise", 0.1, "<=", 0.0))))
+
+    assert told == {
+        "name": "blur",
+        "value": 0.1,
+        "goal": "largest rise ≤ 0",
+        "passed": False,
+        "what": "? Besides: tau -1",
+    }
+
+
+def test_a_card_speaks_of_every_subject_of_its_scorer_and_of_no_other_scorer(card: Card, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    brief = brief_record(replace(card, scorer=judge_parts(PARTS)))
+    (tmp_path / "card.json").write_text(json.dumps(brief), encoding="utf-8")
+    (tmp_path / "broken.json").write_text("[", encoding="utf-8")
+
+    found = find_card({**PARTS, "references_train": "others", "identity": "x", "traits": "y"}, [tmp_path])
+
+    assert found is not None and found["identities"] == 4 and len(found["axes"]) == 12
+    assert set(found["axes"][0]) == {"name", "value", "goal", "passed", "what"}
+    assert find_card({**PARTS, "version": 3}, [tmp_path]) is None
+    assert find_card({"identity": "x"}, [tmp_path]) is None and find_card({}, [tmp_path]) is None
+    assert find_card(PARTS, [tmp_path / "nowhere"]) is None
+
+
+def test_a_run_of_the_shipped_suite_is_shown_the_shipped_card(tmp_path: Path) -> None:
+    from harness.metrics import Scorer
+    from harness.models import Models
+    from harness.profile import load_profile
+    from harness.results import SuiteRun, suite_record
+    from harness.settings import Settings
+    from harness.suite import load_suite
+
+    root = Path(__file__).parent.parent
+    profile = load_profile("embedded", root)
+    suite = load_suite(root / "suites" / "aldar_kose.yaml")
+    with Store(tmp_path / "store") as store:
+        scorer = Scorer(suite, profile, Models(profile, Settings.load(root, {})), store)
+        record = suite_record(SuiteRun(suite, {}, scorer={"identity": scorer.identity, **scorer.parts}))
+        other = suite_record(SuiteRun(suite, {}, scorer={**scorer.parts, "clip": "another"}))
+
+    assert record["card"]["identities"] == 30
+    assert [axis["name"] for axis in record["card"]["axes"] if not axis["passed"]] == []
+    assert other["card"] is None

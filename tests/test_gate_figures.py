@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from benchmarks import adaptive, gate
+from benchmarks import adaptive, adaptive_drawn, gate
+from benchmarks.adaptive_drawn import TRUTHS, Ended, suite_name, write_suite
 from benchmarks.score_table import load_table, save_table, synthetic_table, table_cases
+from harness.suite import load_suite
 from harness.values import Case, Decision, Subject, Suite
 
 TABLE = synthetic_table(prompts=20, seeds=32)
@@ -84,3 +86,37 @@ def test_the_prompts_of_the_table_are_all_different() -> None:
     assert all(case.prompt.startswith("aldar kose, ") for case in cases)
     assert {case.expect["expression"] for case in cases} == {"smiling", "sad", "surprised", "angry"}
     assert replace(suite, cases=cases).case(cases[0].id) is cases[0]
+
+
+@pytest.mark.parametrize("block", [0, 3, 5])
+def test_sessions_that_are_really_drawn_have_suites_of_their_own_prompts_and_seeds(block: int, tmp_path: Path) -> None:
+    for truth in TRUTHS[:3]:
+        write_suite(tmp_path, truth, block)
+
+    made = [load_suite(tmp_path / f"{suite_name(truth, block)}.yaml") for truth in TRUTHS[:3]]
+
+    assert all((suite.min_samples, suite.samples, len(suite.cases)) == (2, 12, 12) for suite in made)
+    assert made[0].cases == tuple(replace(case, suite=made[0].name) for case in made[1].cases), "the same pictures"
+    assert made[2].subject.lora is not None and made[2].subject.lora.strength == 0.95
+    others = {(case.prompt, seed) for each in (0, 3, 5) if each != block for case, seed in pairs(tmp_path / "x", each)}
+    assert not others & {(case.prompt, seed) for case, seed in pairs(tmp_path, block)}
+
+
+def pairs(folder: Path, block: int) -> list[tuple[Case, int]]:
+    write_suite(folder, TRUTHS[0], block)
+    suite = load_suite(folder / f"{suite_name(TRUTHS[0], block)}.yaml")
+    return [(case, suite.seed + number) for case in suite.cases for number in range(suite.samples)]
+
+
+def test_what_real_sessions_found_is_told_in_figures() -> None:
+    fixed = {suite_name(truth, 0): Ended("pass", {"a": "pass", "b": "fail"}, 24) for truth in TRUTHS}
+    looks = {name: replace(each, pictures=6) for name, each in fixed.items()}
+    looks["stranger-0"] = Ended("fail", {"a": "fail", "b": "inconclusive"}, 12)
+
+    figures = adaptive_drawn.tell(looks, fixed, 1)
+
+    count = len(TRUTHS)
+    assert figures["images_share_drawn"] == pytest.approx((0.25 * (count - 1) + 0.5) / count, abs=1e-3)
+    assert (figures["gates_contrary"], figures["cases_contrary"]) == (1, 1), "open is not contrary to anything"
+    wrong = sum(truth.known == "pass" for truth in TRUTHS)
+    assert (figures["gates_wrong"], figures["gates_wrong_fixed"]) == (wrong - 1, wrong)

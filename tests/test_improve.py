@@ -17,10 +17,11 @@ from harness.errors import EngineError
 from harness.feedback import feedback
 from harness.store import Store
 from harness.training.config import TrainConfig
-from harness.training.exam import EXAM_OFFSET, Ground, decide
+from harness.training.exam import EXAM_OFFSET, Beside, Ground, decide, level_of
 from harness.training.export import read_facts
+from harness.training.history import history_lines, read_rounds
 from harness.training.improve import improve
-from harness.training.registry import promote, read_champion
+from harness.training.registry import promote, read_challengers, read_champion
 from harness.training.trainer import train
 from harness.values import (
     Case,
@@ -33,6 +34,7 @@ from harness.values import (
     Outcome,
     Sample,
     Score,
+    SetScore,
     Subject,
     Suite,
     Threshold,
@@ -103,7 +105,7 @@ class World:
         verdicts = {result.job: Verdict(Decision.FAIL, {"quality": Interval(0.3, 0.2, 0.4, 3)}) for result in results}
         gate = Verdict(Decision.FAIL, complaints=(Complaint("quality", "too low"),))
         told = feedback(self.suite, verdicts, {"lora": results}, gate=gate)
-        settings = SimpleNamespace(retrain=2, samples=None, lora=lora, store=self.store.folder)
+        settings = SimpleNamespace(retrain=2, retrain_budget=None, samples=None, lora=lora, store=self.store.folder)
         options: dict[str, Any] = {
             "suite": self.suite,
             "provider": "lora",
@@ -201,7 +203,7 @@ def test_the_suites_own_champion_is_replaced_and_remembered(world: World) -> Non
     before = hash_file(home)
     own = Lora(home)
     world.suite = replace(world.suite, subject=replace(world.suite.subject, lora=own))
-    context, _ = world.context(own, settings=SimpleNamespace(retrain=1, samples=None, lora=None))
+    context, _ = world.context(own, settings=SimpleNamespace(retrain=1, retrain_budget=None, samples=None, lora=None))
 
     result = improve(context)
 
@@ -254,6 +256,74 @@ def test_a_cancelled_loop_stops_and_the_next_goes_on_where_it_was(world: World) 
     assert any("resumed" in line for line in lines)
 
 
+def test_a_round_names_its_cause_and_the_history_tells_it(world: World) -> None:
+    context, _ = world.context(Lora(world.lora("weak", steps=1)))
+
+    (record,) = improve(context).rounds
+    rounds = read_rounds(world.store, world.suite)
+    told = "\n".join(history_lines(world.suite, rounds, [], []))
+
+    assert record["cause"] == "under_trained" and "17%" in record["evidence"][0]
+    assert [item["attempt"] for item in rounds] == [1] and rounds[0]["failing_after"] == []
+    assert "under-trained" in told and "steps: 1 -> 6" in told and "4 open cases before, 0 after" in told
+
+
+def test_every_challenger_of_one_champion_has_to_prove_more_than_the_last(world: World) -> None:
+    sound = Lora(world.lora("sound", steps=6))
+    first, _ = world.context(sound, talent=lambda lora: 0.4)
+    levels = [record["level"] for record in improve(first).rounds]
+    again, _ = world.context(sound, talent=lambda lora: 0.4)
+
+    levels += [record["level"] for record in improve(again).rounds]
+
+    assert levels == pytest.approx([0.95, 0.975, 0.9875, 0.99375])
+
+
+def test_the_exam_tells_the_gap_to_the_best_competitor(world: World) -> None:
+    weak = Lora(world.lora("weak", steps=1))
+    context, studio = world.context(weak)
+    rivals = {
+        name: [
+            Studio(world.suite, lambda lora, value=value: value).result(None, name, case, (0,))
+            for case in world.suite.cases
+        ]
+        for name, value in (("freepik", 0.5), ("gemini", 0.95))
+    }
+
+    def evaluate(lora: Lora | None, provider: str, cases: Sequence[Case], seeds: Sequence[int]) -> list[CaseResult]:
+        if provider in rivals:
+            return [result for case in cases for result in rivals[provider] if result.job.case == case.id]
+        return studio(lora, provider, cases, seeds)
+
+    (record,) = improve(replace(context, results={**context.results, **rivals}, evaluate=evaluate)).rounds
+
+    assert record["promoted"] and record["competitor"] == "gemini"
+    assert record["competitor_gap"]["mean"] < 0 and record["over_base"]["low"] > 0
+
+
+def test_a_refused_challenger_is_kept_beside_the_champion_with_the_reason(world: World) -> None:
+    home = world.root / "references" / "champion.safetensors"
+    promote(world.lora("sound", steps=6), home, {}, "the first one")
+    world.suite = replace(world.suite, subject=replace(world.suite.subject, lora=Lora(home)))
+    settings = SimpleNamespace(retrain=1, retrain_budget=None, samples=None, lora=None)
+    context, _ = world.context(Lora(home), talent=lambda lora: 0.4, settings=settings)
+
+    (record,) = improve(context).rounds
+    (kept,) = read_challengers(home)
+
+    assert kept["sha256"] == record["challenger"]["sha256"] and kept["path"] == record["kept"]
+    assert kept["origin"]["refused"] and "not proven better" in kept["origin"]["source"]
+
+
+def test_a_budget_of_minutes_ends_the_training_and_says_so(world: World) -> None:
+    settings = SimpleNamespace(retrain=2, retrain_budget=0.0, samples=None, lora=None)
+    context, _ = world.context(Lora(world.lora("weak", steps=1)), settings=settings)
+
+    (record,) = improve(context).rounds
+
+    assert not record["promoted"] and "the budget of 0 minutes" in record["reason"]
+
+
 # --- the wall -----------------------------------------------------------------------------------------------------
 
 
@@ -302,6 +372,61 @@ def test_only_what_is_proven_better_and_nowhere_worse_is_promoted(
     ruling = decide(world.suite, challenger, champion)
 
     assert ruling.promoted is promoted and reason in ruling.reasons[0]
+
+
+def test_the_proof_that_is_asked_for_adds_up_to_five_percent() -> None:
+    spent = [(1 - level_of(look)) / 2 for look in range(1, 30)]
+
+    assert spent[:3] == pytest.approx([0.025, 0.0125, 0.00625]) and sum(spent) == pytest.approx(0.05)
+
+
+def test_what_is_worse_than_the_base_is_refused_however_bad_the_champion_is(world: World) -> None:
+    ruling = decide(world.suite, scores(0.7), scores(0.6), beside=Beside(scores(0.8)["quality"]))
+
+    assert not ruling.promoted and "as good as the base" in ruling.reasons[0]
+
+
+def test_where_something_else_fails_that_has_to_be_better_and_quality_no_worse(world: World) -> None:
+    better, same = scores(0.7, prompt=0.9), scores(0.7, prompt=0.5)
+
+    assert decide(world.suite, better, same, goal="prompt").promoted
+    assert not decide(world.suite, better, same).promoted
+    assert not decide(world.suite, scores(0.65, prompt=0.9), same, goal="prompt").promoted
+
+
+CHEATS = [
+    ({"copy": SetScore("copy", "9 of 16 pictures copy a training picture", True)}, Beside(), "copy"),
+    ({"diversity": SetScore("diversity", "seeds draw the same", True, details={"share": 0.1})}, Beside(), "diversity"),
+    ({}, Beside(gain_on_open=Interval(0.02, -0.02, 0.06, 8)), "knows the exam"),
+    ({}, Beside(strange="it learnt from other pictures"), "other pictures"),
+]
+
+
+@pytest.mark.parametrize(("sets", "beside", "reason"), CHEATS, ids=["copies", "collapsed", "learnt the exam", "origin"])
+def test_a_cheat_is_refused_although_every_score_is_better(
+    world: World, sets: Any, beside: Beside, reason: str
+) -> None:
+    ruling = decide(world.suite, scores(0.95, clip=0.95), scores(0.5), sets=sets, beside=beside)
+
+    assert not ruling.promoted and reason in "; ".join(ruling.reasons)
+
+
+def test_a_challenger_trained_on_renders_of_the_locked_prompts_is_refused(world: World) -> None:
+    weak, home = Lora(world.lora("weak", steps=1)), world.root / "renders"
+    for split in ("train", "held_out"):
+        (home / split).mkdir(parents=True)
+        for number in range(4):
+            Image.new("RGB", (32, 32), (9, 40 * number, len(split))).save(home / split / f"{number}.png")
+    world.suite, suite = replace(world.suite, subject=replace(world.suite.subject, references=home)), world.suite
+    cheat = Lora(world.lora("cheat", steps=6))
+    world.suite = suite
+    context, _ = world.context(weak)
+    ground = Ground(context, attempt=1)
+    ground.enter(cheat, {read_facts(weak.path).metadata["harness.references"]})
+
+    ruling = ground.examine(cheat, weak)
+
+    assert ruling.differences["quality"].low and not ruling.promoted and "other pictures" in ruling.reasons[0]
 
 
 def test_one_common_case_proves_nothing(world: World) -> None:

@@ -173,3 +173,13 @@ def test_one_case_makes_no_interval_and_no_proof() -> None:
     assert first.ties == second.ties == "a"
     assert first.rank_range == second.rank_range == (1, 2)
     assert first.simultaneous is not None and first.simultaneous.low is None
+
+
+def test_no_interval_leaves_the_scale() -> None:
+    """Two cases near the ceiling: Student's t alone would reach far above 1."""
+    given = {"lora": grid("lora", 0.97, 1, cases=2), "gemini": grid("gemini", 0.03, 2, cases=2)}
+
+    for row in leaderboard(example_suite(), given):
+        for found in (row.common, row.simultaneous, row.scores["quality"]):
+            assert found is not None and found.low is not None and found.high is not None
+            assert 0 <= found.low <= found.mean <= found.high <= 1

@@ -13,7 +13,7 @@ from harness.calibrate import Band, band_of, calibration_from, equal_error_rate,
 from harness.metrics import METRICS, Scorer, check_applied
 from harness.metrics.features import Question, features_score, prompt_score
 from harness.metrics.quality import band_name, quality_score
-from harness.metrics.ssim import detail_band, grey_square, plate_of, reference_band, similarity, ssim_score
+from harness.metrics.ssim import edges_band, grey_square, plate_of, reference_band, similarity, ssim_score
 from harness.metrics.technical import find_faults
 from harness.store import Store
 from harness.values import Case, CaseResult, Job, Outcome, Sample, Score, Suite, to_record
@@ -86,10 +86,10 @@ def test_the_grey_square_is_the_middle_and_not_squashed() -> None:
 
 def test_blur_never_raises_ssim() -> None:
     plates = [plate_of(grey_square(picture)) for picture in references()]
-    band, details = reference_band(plates), detail_band(plates)
+    band, edged = reference_band(plates), edges_band(plates)
     for picture in references("train")[::3]:
         values = [
-            ssim_score(plate_of(grey_square(blurred(picture, radius))), plates, band, details).value
+            ssim_score(plate_of(grey_square(blurred(picture, radius))), plates, band, edged).value
             for radius in (0, 0.5, 1, 1.5, 2, 4, 8)
         ]
         assert values[0] > 0.9
@@ -100,20 +100,32 @@ def test_blur_never_raises_ssim() -> None:
 
 def test_noise_and_flat_grey_cost_too() -> None:
     plates = [plate_of(grey_square(picture)) for picture in references()]
-    band, details = reference_band(plates), detail_band(plates)
+    band, edged = reference_band(plates), edges_band(plates)
 
     def value(picture: Image.Image) -> float:
-        return ssim_score(plate_of(grey_square(picture)), plates, band, details).value or 0.0
+        return ssim_score(plate_of(grey_square(picture)), plates, band, edged).value or 0.0
 
     assert value(noisy(references("train")[0], 40)) < 0.2
     assert value(Image.new("RGB", (96, 96), (128, 128, 128))) < 0.01
 
 
+def test_a_mean_of_pictures_costs_though_its_ssim_is_typical() -> None:
+    plates = [plate_of(grey_square(picture)) for picture in references()]
+    band, edged = reference_band(plates), edges_band(plates)
+    ghost = np.mean([np.asarray(picture, float) for picture in references("train")], axis=0).round().astype(np.uint8)
+    found = ssim_score(plate_of(grey_square(Image.fromarray(ghost))), plates, band, edged)
+
+    assert found.details["likeness"] == 1.0
+    assert found.value == found.details["softness"] < 0.7
+    others = [ssim_score(plate_of(grey_square(each)), plates, band, edged) for each in references("train")]
+    assert min(score.details["softness"] for score in others) > 0.99
+
+
 def test_raw_ssim_rewards_what_the_calibrated_one_punishes() -> None:
     plates = [plate_of(grey_square(picture)) for picture in references()]
-    band, details = reference_band(plates), detail_band(plates)
-    grey = ssim_score(plate_of(np.full((256, 256), 128, np.uint8)), plates, band, details)
-    good = ssim_score(plate_of(grey_square(references("train")[0])), plates, band, details)
+    band, edged = reference_band(plates), edges_band(plates)
+    grey = ssim_score(plate_of(np.full((256, 256), 128, np.uint8)), plates, band, edged)
+    good = ssim_score(plate_of(grey_square(references("train")[0])), plates, band, edged)
 
     assert grey.raw > good.raw
     assert grey.value < good.value
@@ -129,6 +141,15 @@ def test_a_band_is_one_inside_and_falls_alike_on_both_sides() -> None:
     assert band.typicality(0.5) == band.typicality(0.5 + band.half) == 1.0
     assert band.typicality(0.5 + 2 * band.half) == pytest.approx(math.exp(-0.5))
     assert band.typicality(0.5 - 3 * band.half) == pytest.approx(band.typicality(0.5 + 3 * band.half))
+
+
+def test_reaching_a_band_asks_for_enough_only() -> None:
+    band = Band(0.5, 0.02, 8)
+    below = 1.894579 * 0.02 * math.sqrt(1 + 1 / 8)  # the one-sided 95% quantile of t
+
+    assert band.reach(0.9) == band.reach(0.5 - below + 1e-6) == 1.0
+    assert band.reach(0.5 - 2 * below) == pytest.approx(math.exp(-0.5), abs=1e-6)
+    assert band.reach(0.4) < band.typicality(0.4)
 
 
 @pytest.mark.parametrize("n", [5, 8, 20])

@@ -198,3 +198,17 @@ def test_a_wrong_option_is_told_plainly(tmp_path: Path) -> None:
 
         assert run.status == 4, run.output
         assert f"ERROR: {option} {value}" in run.output and "Traceback" not in run.output
+
+
+def test_a_terminal_without_unicode_keeps_its_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Letters that it lacks are spelt out; pytest alone would print a failure's line ends as `\\n` then."""
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    monkeypatch.setenv("NO_COLOR", "1")
+    text = FLAT.replace("THRESHOLD", "1.0").replace("{trigger}, sad", "{trigger}, қайғылы")
+
+    run = run_suites(tmp_path, str(write_suite(tmp_path, text, "flat.yaml")), "--color=auto")
+
+    assert run.status == 1, run.output
+    assert "\\u049b\\u0430\\u0439\\u0493\\u044b\\u043b\\u044b" in run.output
+    assert "\\n" not in run.output and "\x1b" not in run.output
+    assert "  metric" in run.output

@@ -1,10 +1,13 @@
-"""The plugin under the oldest and the newest pytest that are supported, without and with xdist."""
+"""The plugin under every pytest that is supported, without xdist and with it: as many tests run as were collected."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,45 +15,104 @@ import pytest
 from tests.support import ROOT, write_suite
 from tests.test_plugin import FLAT
 
-VERSIONS = ("8.4.2", "9.2.0")
+VERSIONS = ("8.4.2", "9.0.2", "9.1.1", "9.2.0")  # the last of each line that is supported
+IDS = ("one::flat", "two::flat", "gate::flat")
+PLAIN, WORKERS = ("-p", "no:xdist"), ("-n", "2")
+
+pytestmark = pytest.mark.real
+
+
+@dataclass(frozen=True)
+class Site:
+    """One version of pytest, in front of the environment's own, and a suite that fails; its pictures are in a store."""
+
+    version: str
+    packages: Path
+    folder: Path
+
+    @property
+    def suite(self) -> str:
+        return str(self.folder / "flat.yaml")
+
+    def run(self, cache: Path, *arguments: str) -> str:
+        """`pytest ARGUMENTS`; what it says."""
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(self.packages), str(ROOT)])}
+        command = [sys.executable, "-m", "pytest", *arguments, "--rootdir", str(ROOT)]
+        command += ["-c", str(ROOT / "pyproject.toml"), "--store", str(self.folder.parent / "store")]
+        command += ["--report-dir", str(cache / "report"), "-o", f"cache_dir={cache}"]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What all versions share, so that only the first one draws and scores."""
+    return tmp_path_factory.mktemp("versions")
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
-def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds one version of pytest, in front of the environment's own."""
-    folder = tmp_path_factory.mktemp("site")
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "-q",
-        "--no-deps",
-        "--target",
-        str(folder),
-        f"pytest=={request.param}",
-    ]
-    if subprocess.run(pip, capture_output=True, check=False).returncode:
+def site(request: pytest.FixtureRequest, store: Path) -> Site:
+    folder = store / request.param
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder / "packages")]
+    if subprocess.run([*pip, f"pytest=={request.param}"], capture_output=True, check=False).returncode:
         pytest.skip(f"pytest {request.param} cannot be installed here")
-    return folder
+    write_suite(folder, FLAT.replace("THRESHOLD", "{fail: 1.0}"), "flat.yaml")
+    return Site(request.param, folder / "packages", folder)
 
 
-def run(site: Path, folder: Path, *arguments: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])}
-    command = [sys.executable, "-m", "pytest", *arguments, "--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml")]
-    command += ["--store", str(folder / "store"), "--report-dir", str(folder / "report"), "-o", f"cache_dir={folder}"]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False).stdout
+def closing(output: str) -> str:
+    return next(
+        line for line in reversed(output.splitlines()) if re.search(r"\b(passed|failed|error|tests? ran)", line)
+    )
 
 
-@pytest.mark.real
-@pytest.mark.parametrize("workers", [(), ("-n", "2")])
-def test_failures_last_failed_and_selection(site: Path, tmp_path: Path, workers: tuple[str, ...]) -> None:
-    suite = write_suite(tmp_path, FLAT.replace("THRESHOLD", "{fail: 1.0}"), "flat.yaml")
+@pytest.mark.parametrize("workers", [PLAIN, WORKERS], ids=["alone", "xdist"])
+def test_what_was_collected_runs_and_what_failed_runs_again(
+    site: Site, tmp_path: Path, workers: tuple[str, ...]
+) -> None:
+    junit = tmp_path / "junit.xml"
 
-    first = run(site, tmp_path, str(suite), *workers)
-    again = run(site, tmp_path, str(suite), "--lf", *workers)
-    one = run(site, tmp_path, f"{suite}::one::flat", *workers)
+    first = site.run(tmp_path, site.suite, *workers, f"--junitxml={junit}", "-o", "junit_logging=system-out")
+    again = site.run(tmp_path, site.suite, "--lf", *workers)
 
-    assert "3 failed" in first.splitlines()[-1], first
-    assert "3 failed" in again.splitlines()[-1], again
-    assert "1 failed" in one.splitlines()[-1], one
+    assert f"pytest-{site.version}" in first
+    assert "3 failed" in closing(first), first
+    assert "3 failed" in closing(again), again
+    cases = list(ElementTree.parse(junit).iter("testcase"))
+    assert sorted(
+        f"{(case.get('classname') or '').rpartition('.')[2]}::{case.get('name')}" for case in cases
+    ) == sorted(IDS)
+    assert "[[ATTACHMENT|" in (
+        next(case for case in cases if "one" in str(case.get("classname"))).findtext("system-out") or ""
+    )
+
+
+def test_selection_and_ids(site: Site, tmp_path: Path) -> None:
+    listed = site.run(tmp_path, site.suite, "--collect-only", "-q", *PLAIN)
+    one = site.run(tmp_path, f"{site.suite}::one::flat", *PLAIN)
+    case = site.run(tmp_path, f"{site.suite}::two", *PLAIN)
+    word = site.run(tmp_path, site.suite, "-k", "two", *PLAIN)
+    mark = site.run(tmp_path, site.suite, "-m", "competitor", *PLAIN)
+
+    found = re.findall(r"flat\.yaml::(\S+)|^::(\S+)", listed, re.MULTILINE)
+    assert tuple(a or b for a, b in found) == IDS, listed
+    assert "1 failed" in closing(one) and "1 failed" in closing(case)
+    assert "1 failed, 2 deselected" in closing(word)
+    assert "3 deselected" in mark
+
+
+def test_what_is_collected_twice_is_an_error(site: Site, tmp_path: Path) -> None:
+    twice = site.run(tmp_path, site.suite, site.suite, "--keep-duplicates", *PLAIN)
+
+    assert "was collected twice" in twice and "Traceback" not in twice
+
+
+def test_shards_and_broken_suites(site: Site, tmp_path: Path) -> None:
+    shards = [site.run(tmp_path / str(n), site.suite, "--shard", f"{n}/2", *PLAIN) for n in (1, 2)]
+    broken = site.folder / "broken.yaml"
+    broken.write_text("version: 1\nsuite: [\n", encoding="utf-8")
+
+    said = site.run(tmp_path, str(broken), *PLAIN)
+
+    assert sum(len(re.findall(r"1 xfailed", closing(shard))) for shard in shards) == 2, shards
+    assert re.search(r"broken\.yaml:\d+: is not YAML", said) and "Traceback" not in said

@@ -167,6 +167,29 @@ def test_copies_never_straddle(tmp_path: Path) -> None:
     assert len(held) == 8
 
 
+def test_both_splits_see_every_cluster_that_a_model_sees(tmp_path: Path) -> None:
+    """Twenty pictures of four kinds, one of them with two pictures; two copies of one kind stay together."""
+    prints = [take_fingerprint(path) for path in picture_files(draw_set(tmp_path / "in", count=20))]
+    kinds = np.array([0] * 9 + [1] * 5 + [2] * 4 + [3] * 2)
+    vectors = np.eye(8)[kinds] + np.random.default_rng(0).normal(0, 0.05, (20, 8))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    held = choose_held_out(prints, alike=[(9, 10)], vectors=vectors)
+
+    assert set(kinds[held]) == {0, 1, 2, 3} == set(np.delete(kinds, held)), "either part has every kind"
+    assert len(held) == 8 and (9 in held) == (10 in held)
+    turned = np.random.default_rng(1).permutation(20)
+    again = choose_held_out([prints[place] for place in turned], None, [], vectors=vectors[turned])
+    alone = choose_held_out(prints, vectors=vectors)
+    assert sorted(turned[again]) == alone, "the order of the pictures does not matter"
+
+
+def test_pictures_that_all_look_alike_are_split_as_without_a_model(tmp_path: Path) -> None:
+    prints = [take_fingerprint(path) for path in picture_files(draw_set(tmp_path / "in", count=3))]
+
+    assert len(choose_held_out(prints, vectors=np.ones((3, 4)) / 2)) == 2
+
+
 def test_the_split_knows_content_and_not_names(tmp_path: Path) -> None:
     folder = draw_set(tmp_path / "one")
     (tmp_path / "two").mkdir()

@@ -12,19 +12,22 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from harness.errors import UsageError
 from harness.report import rerender, summary_markdown, write_report
-from harness.report.pictures import THUMB, shrink
-from harness.report.view import bells, curve, tie_of
+from harness.report.board import tie_of
+from harness.report.history import curve
+from harness.report.measure import bells
+from harness.report.pictures import THUMB, Pictures, shrink
+from harness.report.words import text
 from harness.results import build_results, check_results
 from harness.store import Store
 from harness.values import Usage
-from tests.example_run import ROUND, RUN, example_record
-
-HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'{{ 7*7 }} Көсе 👩‍🌾 \u202e" + "ш" * 10_000
+from tests.example_run import RUN, example_record
+from tests.reporting import HOSTILE, full_record, poisoned
 
 
 class Page(HTMLParser):
@@ -58,7 +61,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="module")
 def shared(store: Store) -> dict[str, Any]:
-    return example_record(store, rounds=(ROUND,))
+    return full_record(store)
 
 
 @pytest.fixture
@@ -71,7 +74,17 @@ def test_the_page_tells_the_run(record: dict[str, Any], store: Store, tmp_path: 
 
     assert page.text.index("PASS") < page.text.index("leaderboard"), "the verdict comes first"
     assert record["gate"]["reasons"][0] in page.text
-    for words in ("Head to head", "Feedback", "Round 1", "promoted", "Gallery", "Calibration", "refused", "emulated"):
+    for words in (
+        "behind",
+        "Feedback",
+        "Round 1",
+        "promoted",
+        "Pictures",
+        "Calibration",
+        "refused",
+        "emulated",
+        "Traits",
+    ):
         assert words in page.text
     for case in record["cases"]:
         assert case["prompt"] in page.text
@@ -104,29 +117,35 @@ def test_nothing_is_fetched_and_only_our_script_may_run(record: dict[str, Any], 
         assert not re.match(r"(https?:)?//", attributes.get("src") or attributes.get("href") or "")
 
 
-def hostile(value: Any, key: str = "") -> Any:
-    """The same record with every free text replaced."""
-    kept = {"schema", "verdict", "outcome", "image", "id", "metric", "split", "held_out", "train", "images", "kind"}
-    if key in kept:
-        return value
-    if isinstance(value, dict):
-        return {name: hostile(item, name) for name, item in value.items()}
-    if isinstance(value, list):
-        return [hostile(item, key) for item in value]
-    return HOSTILE if isinstance(value, str) else value
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_text_stays_text(name: str, record: dict[str, Any], store: Store, tmp_path: Path) -> None:
+    """Every text of a record and every key that comes from outside; the browser's part is in test_report_browser."""
+    plain = Page(write_report(record, store, tmp_path / "plain"))
+    bad = poisoned(record, HOSTILE[name])
+    check_results(bad, "results.json")
 
+    page = Page(write_report(bad, store, tmp_path))
 
-def test_hostile_text_stays_text(record: dict[str, Any], store: Store, tmp_path: Path) -> None:
-    page = Page(write_report(hostile(record), store, tmp_path))
-
-    assert "onerror=alert" not in re.sub(r"&lt;img src=x onerror=alert", "", page.source)
-    assert len(page.all("script")) == 1
-    assert {attributes.get("src") for attributes in page.all("img")} and "x" not in {i["src"] for i in page.all("img")}
-    assert "{{ 7*7 }}" in page.text, "a template in a record is no template"
-    assert "\u202e" not in page.source
-    assert "👩‍🌾" in page.text and "Көсе" in page.text
+    assert {tag for tag, _ in page.tags} <= {tag for tag, _ in plain.tags}, "no element that is not ours"
+    assert {key for _, found in page.tags for key in found} <= {key for _, found in plain.tags for key in found}
+    assert len(page.all("script")) == 1 and len(page.all("style")) == 1
+    assert all(image["src"].startswith("data:image/webp;base64,") for image in page.all("img"))
+    assert not re.search("[\u202a-\u202e\u2066-\u2069\u0000\u001b]", page.source)
+    assert page.text.count(" ".join(text(HOSTILE[name], 20_000)[:15].split())) > 30, "it is there, as text"
     markdown = (tmp_path / "summary.md").read_text(encoding="utf-8")
     assert "<img" not in markdown and "<script" not in markdown
+
+
+def test_an_id_belongs_to_one_thing(record: dict[str, Any], store: Store, tmp_path: Path) -> None:
+    for case in record["cases"]:
+        case["case"] = {"smiling-steppe": "Көсе", "night-staff": "Алдар"}.get(case["case"], case["case"])
+
+    page = Page(write_report(record, store, tmp_path))
+
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    links = {found["href"] for found in page.all("a") if (found.get("href") or "").startswith("#")} - {"#"}
+    assert {link[1:] for link in links} <= set(ids), "every link inside the page leads somewhere"
 
 
 def paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -149,7 +168,7 @@ def test_no_missing_part_and_no_nonsense_brings_it_down(record: dict[str, Any], 
         if number % 2:
             del part[way[-1]]
         else:
-            part[way[-1]] = [None, {"x": HOSTILE[:20]}, "nonsense", float("1e300"), -1][number % 5]
+            part[way[-1]] = [None, {"x": "<b>"}, "nonsense", float("1e300"), -1][number % 5]
         try:
             check_results(broken, "results.json")
         except UsageError:
@@ -226,6 +245,63 @@ def test_a_tiny_picture_is_doubled_and_a_large_one_shrunk() -> None:
 
     assert size_of(96) == (192, 192)
     assert size_of(1024) == (THUMB, THUMB)
+
+
+def test_many_pictures_become_small_ones(store: Store, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0)
+    hashes = []
+    for _ in range(3):
+        buffer = io.BytesIO()
+        rough = Image.fromarray(noise.integers(0, 256, (24, 24), np.uint8))
+        rough.resize((400, 400), Image.Resampling.BICUBIC).save(buffer, "PNG")
+        hashes.append(store.put_image(buffer.getvalue()))
+
+    def bytes_of(count: int) -> int:
+        pictures = Pictures(store, tmp_path)
+        pictures.prepare(hashes * count)
+        return len(pictures.thumb(hashes[0]) or "")
+
+    assert 3 * bytes_of(2_000) < bytes_of(1), "a page of many stays a page that opens"
+
+
+def write_results(folder: Path, record: dict[str, Any]) -> Path:
+    folder.mkdir()
+    (folder / "results.json").write_text(json.dumps(record), encoding="utf-8")
+    return folder / "results.json"
+
+
+def test_parts_of_a_suite_become_one_run(store: Store, tmp_path: Path) -> None:
+    whole = example_record(store)
+    halves = []
+    for number, names in enumerate([("smiling-steppe", "night-staff"), ("angry-city", "snow-lantern")]):
+        half = copy.deepcopy(whole)
+        half["cases"] = [case for case in whole["cases"] if case["case"] in names]
+        half["run"]["id"] = f"run-{number}"
+        half["suites"][0]["calibration"] = None
+        halves.append(write_results(tmp_path / str(number), half))
+
+    rerender(halves, store, tmp_path / "page")
+
+    joined = json.loads((tmp_path / "page" / "results.json").read_text(encoding="utf-8"))
+    assert len(joined["cases"]) == len(whole["cases"]) and len(joined["suites"]) == 1
+    means = {row["provider"]: row["quality"]["mean"] for row in joined["leaderboard"]}
+    assert means == pytest.approx({row["provider"]: row["quality"]["mean"] for row in whole["leaderboard"]})
+    page = Page(tmp_path / "page" / "index.html")
+    assert "2 runs judged as one: run-0, run-1" in page.text
+
+
+def test_runs_that_cannot_be_one_stand_side_by_side(store: Store, tmp_path: Path) -> None:
+    runs = []
+    for number, level in enumerate((0.83, 0.45)):
+        record = example_record(store, level)
+        record["run"]["id"] = f"run-{number}"
+        runs.append(write_results(tmp_path / str(number), record))
+
+    page = Page(rerender(runs, store, tmp_path / "page"))
+
+    assert page.text.startswith("FAIL"), "the worst verdict is the page's"
+    assert "aldar-kose (run-0)" in page.text and "aldar-kose (run-1)" in page.text
+    assert "could not be judged as one" in page.text and "stands in two runs" in page.text
 
 
 def test_a_tie_is_a_difference_that_pairs_do_not_prove() -> None:

@@ -247,13 +247,36 @@ def test_simultaneous_intervals_hold_all_truths_at_once() -> None:
     assert 0.92 < hits / 400 <= 1
 
 
-def test_skewed_scores_get_wider_intervals() -> None:
+def test_skewed_scores_reach_further_down_than_up() -> None:
+    """Scores that crowd below 1: whoever misses the few low ones stands too high."""
     columns = np.minimum(1.0, rng(3).normal(0.97, 0.06, (12, 2)))
 
-    plain = stats.critical(columns)
-    found = stats.simultaneous(columns)[0]
-    assert found.high is not None
-    assert (found.high - found.mean) / (columns[:, 0].std(ddof=1) / 12**0.5) > plain
+    plain, found = stats.critical(columns), stats.simultaneous(columns)[0]
+
+    error = columns[:, 0].std(ddof=1) / 12**0.5
+    assert found.low is not None and found.high is not None
+    assert (found.mean - found.low) / error > (found.high - found.mean) / error >= plain - 1e-9
+
+
+def test_mirrored_scores_have_mirrored_intervals() -> None:
+    columns = np.minimum(1.0, rng(3).normal(0.97, 0.06, (12, 2)))
+
+    for found, mirrored in zip(stats.simultaneous(columns), stats.simultaneous(-columns), strict=True):
+        assert found.high is not None and found.low is not None
+        assert (mirrored.low, mirrored.high) == pytest.approx((-found.high, -found.low))
+
+
+def test_simultaneous_intervals_hold_skewed_truths_too() -> None:
+    """Most prompts are easy and a few are hard, for three providers at once, as on the shipped suite."""
+    hits = plain = 0
+    for seed in range(400):
+        hard = rng(seed).gamma(0.6, 0.04, (12, 1))  # mean 0.024, skewness 2.6
+        columns = 1 - hard + rng(10_000 + seed).normal(0, 0.006, (12, 3))
+        error = columns.std(0, ddof=1) / 12**0.5
+        hits += all(each.low <= 0.976 <= each.high for each in stats.simultaneous(columns))  # type: ignore[operator]
+        plain += bool((np.abs(columns.mean(0) - 0.976) <= stats.critical(columns) * error).all())
+
+    assert plain / 400 < 0.91 and hits / 400 > 0.94
 
 
 def test_ties_are_who_shares_a_letter() -> None:

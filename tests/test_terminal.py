@@ -10,6 +10,7 @@ import pytest
 
 from harness.engine.context import Progress
 from harness.results import SuiteRun, build_results
+from harness.standings import gap_lines, legend_lines, rank_lines
 from harness.store import Store
 from harness.terminal import (
     ProgressLine,
@@ -55,6 +56,74 @@ def test_a_wide_leaderboard_says_everything(record: dict[str, Any]) -> None:
     assert "painter (emulated)" in text
     assert "7, 2 quota, 3 refused" in text
     assert "vs lora" in text and "-0.2" in text
+
+
+def test_the_table_says_what_the_pictures_leave_open(record: dict[str, Any]) -> None:
+    rows = record["leaderboard"]
+    first = rows[0]["simultaneous"]
+
+    table, legend = leaderboard_table(rows, 100), legend_lines(rows, 80)
+
+    assert table.splitlines()[0].split()[:4] == ["#", "ranks", "tie", "provider"]
+    low, high = rows[0]["rank_range"]
+    assert table.splitlines()[1].split()[:3] == ["1", f"{low}-{high}", rows[0]["ties"]]
+    assert f"{first['mean']:.2f} [{first['low']:.2f}, {first['high']:.2f}]" in table, "the interval of all rows at once"
+    assert legend[0] == "  ranks: possible; same tie: not proven to differ; [ ]: 95%, all rows at once"
+    assert "on the pictures that all share" in legend[1], "painter lacks some, so the means are of fewer"
+
+
+def test_proven_ranks_need_no_columns_for_what_is_open(record: dict[str, Any]) -> None:
+    rows = [{**row, "rank_range": [number, number]} for number, row in enumerate(record["leaderboard"], 1)]
+
+    assert leaderboard_table(rows, 100).splitlines()[0].split()[:2] == ["#", "provider"]
+    assert legend_lines(rows, 80)[0] == "  all ranks are proven; [ ]: 95%, all rows at once"
+
+
+def test_one_row_alone_keeps_the_interval_of_its_verdict(record: dict[str, Any]) -> None:
+    row = record["leaderboard"][0]
+
+    assert f"[{row['quality']['low']:.2f}, {row['quality']['high']:.2f}]" in leaderboard_table([row], 100)
+    assert legend_lines([row], 100) == []
+
+
+def test_a_row_on_other_pictures_is_marked(record: dict[str, Any]) -> None:
+    rows = copy.deepcopy(record["leaderboard"])
+    rows[0] |= {"simultaneous": None, "rank_range": None, "ties": ""}
+
+    assert f"{rows[0]['quality']['high']:.2f}]*" in leaderboard_table(rows, 100)
+    assert "  *: on its own pictures, too few are shared" in legend_lines(rows, 80)
+
+
+def test_the_best_competitor_is_named_with_the_corrected_interval(record: dict[str, Any]) -> None:
+    gate = next(row for row in record["leaderboard"] if row["gate"])
+    gap = gate["best_gap"]
+
+    [line] = gap_lines(record["leaderboard"], 160)
+
+    shown = f"{gap['diff']:+.2f} [{gap['low']:+.2f}, {gap['high']:+.2f}]"
+    assert line == f"  lora is behind its best competitor painter: {shown}, corrected for taking the best"
+    even = [{**gate, "best_gap": {"diff": 0.01, "low": -0.1, "high": 0.1}}]
+    assert "lora is not proven to differ from its best competitor: +0.01" in gap_lines(even, 160)[0]
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 80, 100, 160])
+def test_all_that_stands_around_the_table_fits_too(record: dict[str, Any], width: int) -> None:
+    rows = record["leaderboard"]
+
+    lines = [*legend_lines(rows, width), *gap_lines(rows, width), *rank_lines(rows, width)]
+
+    assert max(map(cells, lines)) <= width
+    assert all(line.isascii() for line in lines)
+
+
+def test_quiet_says_less_and_verbose_more(record: dict[str, Any]) -> None:
+    texts = {verbosity: summary_text(record, 100, Path("index.html"), verbosity) for verbosity in (-2, -1, 0, 1)}
+
+    assert texts[-2].splitlines()[0].startswith("verdict: FAIL"), "what -qq leaves"
+    assert "[ ]: 95%" not in texts[-1] and "painter (emulated)" in texts[-1] and "pictures: 48" not in texts[-1]
+    assert "rank by" not in texts[0] and "pictures: 48" in texts[0]
+    assert "rank by" in texts[1] and "facial_hair  1        2            3     4" in texts[1]
+    assert all(text.endswith("report:  index.html") for text in texts.values())
 
 
 def test_no_pictures_is_said_and_is_no_zero(record: dict[str, Any]) -> None:

@@ -12,24 +12,18 @@ from PIL import Image
 
 from harness.errors import EngineError, LoraError, UsageError
 from harness.feedback import Feedback, Shortfall
+from harness.training.adapter import without_lora
+from harness.training.chance import draw, is_prior
 from harness.training.config import TrainConfig, changes, config_for, config_from
-from harness.training.data import fit, train_pictures, with_trigger, without_trigger
+from harness.training.data import Item, TrainingSet, View, train_pictures
 from harness.training.export import read_facts, read_tensors
+from harness.training.loop import Loop, Setup, Trained, curve
+from harness.training.optimizers import learning_rate_at
 from harness.training.plan import Learner, plan_from_feedback
-from harness.training.trainer import (
-    STATE,
-    Loop,
-    Trained,
-    curve,
-    draw,
-    encode,
-    is_prior,
-    learning_rate_at,
-    open_unet,
-    train,
-    training_place,
-    without_lora,
-)
+from harness.training.state import STATE
+from harness.training.team import Team
+from harness.training.texts import with_trigger, without_trigger
+from harness.training.trainer import prepare, train, training_place
 from harness.values import Interval, Lora, Subject, Suite
 from tests.tiny import make_context, make_suite, save_models
 
@@ -109,13 +103,6 @@ def test_every_third_step_is_a_prior_step_unless_it_weighs_nothing() -> None:
 # --- data ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_picture_is_scaled_to_cover_and_cut_in_the_middle() -> None:
-    picture, numbers = fit(Image.new("RGBA", (200, 100), (0, 0, 0, 0)), (64, 64))
-
-    assert picture.size == (64, 64) and picture.getpixel((3, 3)) == (255, 255, 255)
-    assert numbers == (100, 200, 0, 32, 64, 64)
-
-
 def test_the_trigger_opens_a_caption_that_lacks_it() -> None:
     assert with_trigger("smiling", "aldar kose") == "aldar kose, smiling"
     assert with_trigger("", "aldar kose") == "aldar kose"
@@ -134,7 +121,8 @@ def test_only_the_train_split_is_learnt_from(subject: Subject) -> None:
 def test_heavier_pictures_are_drawn_more_often() -> None:
     import torch
 
-    data: Any = SimpleNamespace(names=("a", "b"), latents=torch.zeros(2, 4, 4, 4))
+    view = View(torch.zeros(4, 4, 4), torch.zeros(6))
+    data = TrainingSet(tuple(Item(name, (view,), ("x",), "y") for name in "ab"))
     config = replace(SMALL, batch=64, sampling={"b": 3.0})
 
     rows = torch.cat([draw(config, step, data, 1000).rows for step in range(20)])
@@ -215,7 +203,7 @@ def stop_after(tiny: Path, subject: Subject, out: Path, work: Path) -> None:
 
     class Mortal(trainer.Loop):
         def step(self, step: int) -> Any:
-            if (self.work / STATE).exists():
+            if (self.setup.work / STATE).exists():
                 raise Killed
             return super().step(step)
 
@@ -251,7 +239,7 @@ def test_a_continued_lora_starts_where_the_other_ended(tiny: Path, subject: Subj
 
 def test_a_loss_that_is_no_number_stops_the_run(tiny: Path, subject: Subject, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="learning_rate"):
-        run(tiny, subject, tmp_path / "a.safetensors", replace(SMALL, learning_rate=1e30, warmup=0, steps=20))
+        run(tiny, subject, tmp_path / "a.safetensors", replace(SMALL, learning_rate=1e3, warmup=0, steps=20))
 
     assert not (tmp_path / "a.safetensors").exists()
 
@@ -278,14 +266,15 @@ def test_a_short_real_training_brings_the_subject_nearer(tmp_path: Path) -> None
     made = train(config, subject, profile, models, tmp_path / "lora.safetensors")
 
     device, dtype = training_place(config, models)
-    data, schedule = encode(train_pictures(subject), config, subject, profile, models, dtype)
-    unet = open_unet(config, profile, models, dtype, made.path)
-    loop = Loop(config, data, unet, schedule, device, dtype, tmp_path / "none", "", {})
-    chances = [draw(replace(config, caption_dropout=0.0), 1000 + number, data, 1000) for number in range(6)]
+    ready = prepare(config, subject, profile, models, dtype, Team(device=device), tmp_path / "none", made.path)
+    setup = Setup(config, ready.data, ready.texts, ready.models, ready.schedule, dtype, tmp_path / "none", "", {})
+    loop = Loop(setup)
+    plain = replace(config, caption_dropout=0.0, prior_weight=0.0)
+    chances = [draw(plain, 1000 + number, ready.data, 1000) for number in range(6)]
     with torch.no_grad(), loop.autocast():
-        learnt = [float(loop.loss(chance, prior=False)) for chance in chances]
-        with without_lora(unet):
-            before = [float(loop.loss(chance, prior=False)) for chance in chances]
+        learnt = [float(loop.loss(chance)) for chance in chances]
+        with without_lora(ready.models["unet"]):
+            before = [float(loop.loss(chance)) for chance in chances]
     assert sum(learnt) < 0.95 * sum(before), f"{learnt} against {before}"
 
 

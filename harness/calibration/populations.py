@@ -14,7 +14,7 @@ from harness.errors import ModelError
 from harness.metrics.embed import open_picture
 from harness.metrics.features import features_score, measure_trait
 from harness.metrics.quality import quality_score
-from harness.metrics.ssim import detail, grey_square, plate_of, similarity
+from harness.metrics.ssim import edges, grey_square, plate_of, similarity, typicality
 from harness.values import METRICS, Score, to_record
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Report:
 def calibrate_suite(scorer: Scorer, false_alarm: float = FALSE_ALARM) -> Report:
     """Both populations through every gated score."""
     calibration = scorer.calibration()
-    sides = populations(scorer, scorer._ground)
+    sides = populations(scorer, scorer.ground)
     findings = tuple(examine(side, false_alarm) for side in sides if not side.reason)
     suite = scorer.suite
     clip_hash = scorer.models.model_hash(scorer.profile.models.clip)
@@ -78,24 +78,24 @@ def populations(scorer: Scorer, ground: Ground) -> tuple[Sides, ...]:
     impostors = [plate_of(grey_square(open_picture(path.read_bytes()))) for path in scorer.impostors]
     table = np.array([[similarity(a, b) for b in ground.plates] for a in ground.plates])
     crossed = np.array([[similarity(a, b) for b in ground.plates] for a in impostors])
-    details = np.array([detail(plate) for plate in ground.plates])
+    strong = np.array([edges(plate) for plate in ground.plates])
     n = len(ground.plates)
     genuine = []
     for row in range(n):
         others = [place for place in range(n) if place != row]
         genuine.append(
-            _rate(ground, others, ground.gallery[row], table[row, others], float(details[row]), table, details)
+            _rate(ground, others, ground.gallery[row], table[row, others], float(strong[row]), table, strong)
         )
     everybody = list(range(n))
     strangers = [
-        _rate(ground, everybody, vector, crossed[row], detail(impostors[row]), table, details)
+        _rate(ground, everybody, vector, crossed[row], edges(impostors[row]), table, strong)
         for row, vector in enumerate(ground.impostors)
     ]
     return tuple(_side(metric, genuine, strangers) for metric in METRICS)
 
 
 def _rate(
-    ground: Ground, kept: Sequence[int], vector: Floats, likeness: Floats, fine: float, table: Floats, details: Floats
+    ground: Ground, kept: Sequence[int], vector: Floats, likeness: Floats, fine: float, table: Floats, strong: Floats
 ) -> dict[str, Score]:
     """One picture's gated scores when only the references in `kept` are known."""
     gallery, known = ground.gallery[list(kept)], table[np.ix_(kept, kept)]
@@ -107,9 +107,7 @@ def _rate(
     ]
     features = features_score(vector, measures, ground.questions, ground.scale)
     band = band_of((known.sum(1) - 1) / (len(kept) - 1)) if len(kept) > 2 else ground.calibration.ssim
-    depth = band_of(details[list(kept)])
-    raw = float(np.mean(likeness))
-    ssim = Score("ssim", band.typicality(raw) * depth.typicality(min(fine, depth.mean)), raw)
+    ssim = typicality(float(np.mean(likeness)), fine, band, band_of(strong[list(kept)]))
     capped = Score("clip", None if clip.value is None else min(1.0, max(0.0, clip.value)), 0.0)
     quality = quality_score({"clip": capped, "features": features, "ssim": ssim}, ground.weights)
     return {"clip": clip, "features": features, "ssim": ssim, "quality": quality}

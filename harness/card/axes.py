@@ -18,6 +18,7 @@ from harness.world.people import IDENTITY
 PRIMARY = METRICS[0]
 LIKENESS = ("quality", "clip", "features")
 NEAR = {"siblings": "one or two attributes differ", "twins": "only the marks differ"}
+OTHER_COLOUR = 45  # degrees from which a turned hue goes by another name
 REFUSED = 0.05  # of the genuine pictures of the dev split lie below the frozen threshold
 
 
@@ -205,21 +206,21 @@ def judge_hue(sheets: Sheets, _: Thresholds) -> Axis:
     own = [sheet for sheet in sheets if sheet.turned]
     curves = curves_of(own, "hue", HUES, LIKENESS)
     walk = curves[0].means
-    fallen = (walk[0] - walk[1 + HUES.index(60)]) / (walk[0] - min(walk)) if walk[0] > min(walk) else 0.0
+    fall = walk[0] - min(walk)
+    regained = (walk[-1] - min(walk)) / fall if fall > 0 else float("nan")
     right = [
-        found == sheet.turned
+        most_moved(sheet, sheet.of("hue", degrees)) == sheet.turned
         for sheet in own
-        for degrees in HUES[1:]  # the first step can still be the same colour
-        for found in [most_moved(sheet, sheet.of("hue", degrees))]
-        if sheet.turned in sheet.of("genuine")[0].traits
+        for degrees in HUES
+        if degrees >= OTHER_COLOUR and sheet.turned in sheet.of("genuine")[0].traits
     ]
     return Axis(
         "hue",
         "does a robe or hair of another hue cost, and is the right trait blamed?",
         (
-            Figure("tau", tau_of(curves[0].means), "<=", -0.8, "of the mean walk of quality, 0 to 180 degrees"),
-            Figure("localised", share(right), ">=", 0.8, "the turned category's score falls most, from 60 degrees on"),
-            Figure("fall_60", fallen, note="share of the fall that 60 degrees bring: beyond, it is another colour"),
+            Figure("tau", tau_of(walk), "<=", -0.8, "of the mean walk of quality, 0 to 180 degrees"),
+            Figure("regained", regained, "<=", 0.25, "share of the fall that the way on to 180 degrees gives back"),
+            Figure("localised", share(right), ">=", 0.8, f"the turned category falls most, from {OTHER_COLOUR}°"),
             Figure("identities", len(own), note="whose robe or hair has a hue"),
         ),
         curves,

@@ -26,21 +26,29 @@ def card_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--quick", action="store_true", help="6 identities, fewer pictures: does it work at all?")
     sub.add_argument("--out", type=Path, metavar="FILE.json", help="every axis as plain data")
     sub.add_argument("--html", type=Path, metavar="FILE.html", help="a page with plots")
+    sub.add_argument(
+        "--brief",
+        type=Path,
+        metavar="FILE.json",
+        help="the axes and the scorer that they hold for: in fixtures/cards/ every report of such a scorer shows it",
+    )
     sub.add_argument("--profile", help="whose CLIP is examined (default: embedded, or HARNESS_PROFILE)")
     sub.add_argument("--store", type=Path, help="keep the embeddings there, so that the next card takes half the time")
 
 
 def card(options: argparse.Namespace) -> int:
     """The exit status: 1 when an axis misses its bound."""
-    from harness.card.page import card_page, card_record, card_text
+    from harness.card.page import brief_record, card_page, card_record, card_text
     from harness.report import write_text
 
     found = measure_card(effort_of(options), options.profile, options.store, progress=sys.stderr.isatty())
     print(card_text(found))
-    for path in filter(None, (options.out, options.html)):
+    for path in filter(None, (options.out, options.html, options.brief)):
         path.parent.mkdir(parents=True, exist_ok=True)
     if options.out:
         write_text(options.out, json.dumps(card_record(found), indent=1, ensure_ascii=False) + "\n")
+    if options.brief:
+        write_text(options.brief, json.dumps(brief_record(found), indent=1, ensure_ascii=False) + "\n")
     if options.html:
         write_text(options.html, card_page(found))
     return 0 if found.passed == len(found.axes) else 1

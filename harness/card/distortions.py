@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter, ImageOps
 BLUR = (0.7, 1.2, 1.8, 2.5, 4.0)  # px of a Gaussian's radius, of pictures 96 px wide
 JPEG = (60, 30, 15, 8, 4)  # quality
 NOISE = (8.0, 16.0, 32.0, 48.0, 72.0)  # standard deviation, of 255
-HUES = (30, 60, 90, 120, 150, 180)  # degrees
+HUES = (6, 12, 24, 45, 90, 180)  # degrees; doubled like the other strengths, because a colour that is wrong is wrong
 SHIFT = 4  # px
 BURN = 0.8  # how much contrast a unit of too much strength adds
 
@@ -41,11 +41,23 @@ WALKS: dict[str, tuple[Callable[[Image.Image, float, int], Image.Image], Sequenc
 
 
 def turn_hue(picture: Image.Image, region: np.ndarray, degrees: float) -> Image.Image:
-    """Other hues inside a region (rows, columns) of truth values; grey stays grey."""
-    hsv = np.array(picture.convert("HSV"))
-    hue = hsv[..., 0].astype(np.int16) + round(degrees / 360 * 256)
-    hsv[..., 0] = np.where(region, hue % 256, hsv[..., 0]).astype(np.uint8)
-    return Image.fromarray(hsv, "HSV").convert("RGB")
+    """Other hues inside a region (rows, columns) of truth values, in CIELAB; grey stays grey.
+
+    Lightness stays too: turned in HSV a yellow robe becomes a dark blue one, on which its stripes cannot be seen, and
+    the picture would lack a pattern besides.
+    """
+    import warnings
+
+    from skimage.color import lab2rgb, rgb2lab
+
+    pixels = np.asarray(picture.convert("RGB"))
+    lab = rgb2lab(pixels)
+    turned = (lab[..., 1] + 1j * lab[..., 2]) * np.exp(1j * np.deg2rad(degrees))
+    lab[..., 1], lab[..., 2] = turned.real, turned.imag
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a colour that no screen has is cut off, which is what is wanted
+        rgb = lab2rgb(lab)
+    return to_picture(np.where(region[..., None], rgb * 255, pixels))
 
 
 def region_of(pictures: Sequence[Image.Image]) -> np.ndarray:
@@ -81,8 +93,10 @@ def shift(picture: Image.Image, pixels: int = SHIFT) -> Image.Image:
 
 
 def recolour(picture: Image.Image) -> Image.Image:
-    """Every hue a third of the circle on."""
-    return turn_hue(picture, np.ones((picture.height, picture.width), bool), 120)
+    """Every hue a third of the circle on, in HSV: lightness changes too, as in a picture drawn in other colours."""
+    hsv = np.array(picture.convert("HSV"))
+    hsv[..., 0] += round(256 / 3)  # bytes come round by themselves
+    return Image.fromarray(hsv, "HSV").convert("RGB")
 
 
 COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {

@@ -13,6 +13,7 @@ from harness import __version__
 from harness.calibration.page import read_style, style_policy
 from harness.calibration.plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Scale, Tick, outline, tick_values
 from harness.card.axes import Axis, Figure
+from harness.card.known import judge_identity
 from harness.card.protocol import Card
 from harness.values import to_record
 
@@ -34,6 +35,39 @@ def figure_record(figure: Figure) -> dict[str, Any]:
     """A figure as JSON has it, which knows no NaN."""
     value = None if math.isnan(figure.value) else figure.value
     return {**to_record(figure), "value": value, "passed": figure.passed}
+
+
+def brief_record(card: Card) -> dict[str, Any]:
+    """What is worth keeping of a card: its axes and the scorer that they hold for; no curves, no time.
+
+    `harness.card.known` finds it again for every run that is scored alike.
+    """
+    axes = [axis_record(axis) for axis in card.axes]
+    return {
+        "version": 1,
+        "scorer": judge_identity(card.scorer),
+        "parts": to_record(dict(card.scorer)),
+        "identities": card.people,
+        "dev": card.dev,
+        "pictures": card.pictures,
+        "thresholds": {name: round(value, 4) for name, value in card.thresholds.items()},
+        "passed": card.passed,
+        "axes": axes,
+    }
+
+
+def axis_record(axis: Axis) -> dict[str, Any]:
+    """One axis as a line: the figure that misses its bound, else the first, and the others in a sentence."""
+    bound = [figure for figure in axis.figures if figure.rule]
+    told = next((figure for figure in bound if not figure.passed), bound[0])
+    others = [f"{figure.name.replace('_', ' ')} {figure.value:.3g}" for figure in axis.figures if figure is not told]
+    return {
+        "name": axis.name,
+        "value": None if math.isnan(told.value) else round(told.value, 4),
+        "goal": f"{told.name.replace('_', ' ')} {show_bound(told)}",
+        "passed": axis.passed,
+        "what": f"{axis.question} Besides: {', '.join(others)}" if others else axis.question,
+    }
 
 
 def card_text(card: Card) -> str:

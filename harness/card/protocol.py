@@ -10,7 +10,7 @@ import io
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +128,7 @@ class Card:
     version: int  # of the metrics' formulas
     thresholds: Mapping[str, float]  # frozen on the dev split
     axes: tuple[Axis, ...]
+    scorer: Mapping[str, Any] = field(default_factory=dict)  # what of it decides scores whoever the subject is
 
     @property
     def passed(self) -> int:
@@ -147,6 +148,7 @@ def make_card(
         say: told of every identity that is done.
     """
     from harness.card.axes import freeze_thresholds, judge_axes
+    from harness.card.known import judge_parts
     from harness.metrics.scorer import VERSION
 
     started = time.monotonic()
@@ -156,6 +158,7 @@ def make_card(
         for number in range(effort.dev + effort.people):
             scorer = make_scorer(Path(folder) / str(number), number, profile, models, store)
             sheets.append(observe(scorer, number, effort, dev=number < effort.dev))
+            parts = judge_parts(scorer.parts)
             say(f"{number + 1} of {effort.dev + effort.people} identities")
     thresholds = freeze_thresholds([sheet for sheet in sheets if sheet.dev])
     return Card(
@@ -167,6 +170,7 @@ def make_card(
         version=VERSION,
         thresholds=thresholds,
         axes=judge_axes([sheet for sheet in sheets if not sheet.dev], thresholds),
+        scorer=parts,
     )
 
 
@@ -255,13 +259,16 @@ def turnable(person: Person) -> str:
 
 
 def plan_hues(person: Person, scenes: Scenes, rng: np.random.Generator) -> Iterator[tuple[Key, Image.Image]]:
-    """Robe or hair in other hues; its pixels are those that change when it is drawn in other colours."""
+    """Robe or hair in other hues; its pixels are those that change when it is drawn in other colours.
+
+    Every other scene turns the other way round the circle, because a colour's two neighbours are not alike far.
+    """
     category = turnable(person)
-    for scene in scenes if category else ():
+    for number, scene in enumerate(scenes if category else ()):
         others = [become(person, {category: value}) for value in CATEGORIES[category]]
         region = region_of([render(other, *scene) for other in others])
         for degrees in HUES:
-            yield ("hue", str(degrees)), turn_hue(render(person, *scene), region, degrees)
+            yield ("hue", str(degrees)), turn_hue(render(person, *scene), region, (-1) ** number * degrees)
 
 
 def alter(person: Person, kind: str, rng: np.random.Generator) -> Person:

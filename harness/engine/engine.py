@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.adaptive import next_draws, saved_text
-from harness.baseline import hold_record, hold_verdict
+from harness.baseline import found_record, hold_record, hold_verdict
 from harness.engine.context import ImproveContext, ImproveResult, Listener, Progress, ScorerLike
 from harness.engine.gates import check_controls, judge_provider, lora_of
 from harness.engine.plan import Step, build_plan, plan_step
@@ -197,7 +197,8 @@ class Run:
                 "id": self.id, "started": self.started, "profile": self.profile.name, "versions": versions(),
                 "seconds": round(time.time() - datetime.fromisoformat(self.started).timestamp(), 1),
                 "size": list(self.profile.size), "models": to_record(self.profile.models),
-                "warnings": list(self.store.notices),
+                "warnings": list(self.store.notices), "locked": self.settings.locked, "trouble": trouble,
+                **({"shard": str(self.settings.shard)} if self.settings.shard else {}),
             }  # fmt: skip
             record = build_results(run, suites, self.usage, self._rounds, trouble, spending_record(budget))
             self._journal.append({"event": "finish", "gate": record["gate"], "usage": to_record(self.usage)})
@@ -369,7 +370,7 @@ class Run:
 
         def evaluate(lora: Lora | None, provider: str, cases: Sequence[Case], seeds: Sequence[int]) -> list[CaseResult]:
             under_test = self._lora(group)
-            off = Lora(under_test.path, 0.0) if under_test else None
+            off = replace(under_test, strength=0.0) if under_test else None
             return workshop.evaluate(workshop.trial(suite, cases, provider, seeds, lora or off))
 
         return ImproveContext(
@@ -463,7 +464,12 @@ class Run:
         from harness.results import suite_record
 
         found = self._workshop.baselines.of(run.suite)
-        return replace(run, baseline=hold_record(found, run.suite, suite_record(run), run.results)) if found else run
+        if found is None:
+            return run
+        record = hold_record(found, run.suite, suite_record(run), run.results)
+        if self.settings.shard:  # the merge holds the whole run against it
+            record["found"] = found_record(found)
+        return replace(run, baseline=record)
 
     def _saved(self, suite: Suite, results: Mapping[str, Sequence[CaseResult]]) -> list[str]:
         """What stopping early spared, as a note."""

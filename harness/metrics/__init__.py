@@ -57,7 +57,7 @@ def features(look: Look, ground: Ground, _: Mapping[str, Score]) -> Score:
 
 
 def ssim(look: Look, ground: Ground, _: Mapping[str, Score]) -> Score:
-    return ssim_score(look.plate, ground.plates, ground.calibration.ssim, ground.calibration.detail)
+    return ssim_score(look.plate, ground.plates, ground.calibration.ssim, ground.calibration.edges)
 
 
 def quality(_: Look, ground: Ground, found: Mapping[str, Score]) -> Score:

@@ -19,7 +19,7 @@ from harness.metrics.embed import Embedder, Embeddings, open_picture
 from harness.metrics.evidence import Evidence, gather_evidence
 from harness.metrics.extras import Bench, Extra, make_extras
 from harness.metrics.features import NONE, Question, measure_trait
-from harness.metrics.ssim import detail_band, grey_square, plate_of, reference_band, sharpness
+from harness.metrics.ssim import edges_band, grey_square, plate_of, reference_band, sharpness
 from harness.metrics.technical import contrast
 from harness.profile import merge_vocabulary
 from harness.references import (
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from harness.profile import Profile
     from harness.store import Store
 
-VERSION = 1  # of every formula in this package and in calibrate.py: raise it, and stored scores are computed anew
+VERSION = 2  # of every formula in this package and in calibrate.py: raise it, and stored scores are computed anew
+EMBEDDING = 1  # of how pictures and words are laid before CLIP: no formula's new version embeds anything again
 LIBRARIES = ("transformers", "pillow", "scipy")  # the preprocessing is part of the measurement
 DTYPE = "float32"  # in which `harness.models` loads CLIP, whatever the profile draws in
 
@@ -54,7 +55,7 @@ class Scorer:
         self.vocabulary = merge_vocabulary(profile.vocabulary, suite.vocabulary)
         clip = models.model_hash(profile.models.clip)
         self._clip = clip
-        self._embeddings = Embeddings(load or models.clip, store, digest([VERSION, clip, self._libraries]))
+        self._embeddings = Embeddings(load or models.clip, store, digest([EMBEDDING, clip, self._libraries]))
         self._questions: dict[tuple[str, str], Question] = {}
 
     # --- what decides a score -----------------------------------------------------------------------------------------
@@ -166,7 +167,7 @@ class Scorer:
         return Calibration(
             clip=clip,
             ssim=reference_band(plates),
-            detail=detail_band(plates),
+            edges=edges_band(plates),
             measures=tuple(
                 measure_trait(self._question(trait.category, trait.value), trait.value, gallery, scale)
                 for trait in self.traits()
@@ -181,7 +182,8 @@ class Scorer:
         )
 
     @cached_property
-    def _ground(self) -> Ground:
+    def ground(self) -> Ground:
+        """All that pictures are held against; found once."""
         calibration, references = self.calibration(), self.references
         return Ground(
             calibration=calibration,
@@ -270,7 +272,7 @@ class Scorer:
         look = Look(case, picture, vector, plate_of(grey_square(picture)), expected)
         found: dict[str, Score] = {}
         for name, metric in METRICS.items():
-            if (score := metric(look, self._ground, found)) is not None:
+            if (score := metric(look, self.ground, found)) is not None:
                 found[name] = score
         return found
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from harness.errors import LoraError, SuiteError, nearest
+from harness.errors import LoraError
+from harness.localoptions import CLIP_SKIP, USES
 from harness.lora import read_header
 from harness.models import hash_once, library_class
-from harness.profile import extend_vocabulary
+from harness.profile import extend_vocabulary, local_options
 from harness.prompting.weighted import require_weights
 from harness.providers.prompts import describe_subject, traits_of
+from harness.schedulers import config_of
 from harness.values import Case, Drawing, Lora, Outcome, Request, Suite
 
 if TYPE_CHECKING:
@@ -22,30 +25,24 @@ if TYPE_CHECKING:
     from harness.profile import ProviderConfig
     from harness.providers import Context
 
+__all__ = ["USES", "LocalProvider"]
+
 ADAPTER = "local/1"
-USES = ("base", "lora", "prompt_only")
-OPTIONS = ("blur", "use")
 
 
 class LocalProvider:
-    """One way to use the shared pipeline: `use` says which, `blur` (pixels) spoils it as a control for the metrics."""
+    """One way to use the shared pipeline: `harness.localoptions` says which there are."""
 
     emulated = False
 
     def __init__(self, name: str, config: ProviderConfig, context: Context) -> None:
         self.name, self.context = name, context
-        for option in config.options:
-            if option not in OPTIONS:
-                raise self._wrong(f"no option called {option!r}; {nearest(option, OPTIONS)}")
-        self.use, self.blur = config.options.get("use", name), config.options.get("blur", 0)
-        if self.use not in USES:
-            raise self._wrong(f"no use called {self.use!r}; {nearest(str(self.use), USES)}")
-        if not isinstance(self.blur, int | float) or not 0 <= self.blur <= 100:
-            raise self._wrong(f"blur {self.blur!r}: a radius of 0 to 100 pixels")
+        self.options = local_options(context.profile, name)
+        self.use = self.options.use
         self.weighted = context.profile.prompts == "weighted"
         if self.weighted:
             require_weights()  # while planning, before any model is loaded
-        self._loras: dict[str, Lora] = {}  # SHA-256 to the file that had it when it was asked for
+        self._files: dict[str, Path] = {}  # SHA-256 to the file that had it when it was asked for
         self._checked: set[Path] = set()  # files whose kind is known to be right
 
     def missing(self) -> str:
@@ -53,11 +50,11 @@ class LocalProvider:
 
     def requests(self, suite: Suite, case: Case, seeds: Sequence[int]) -> tuple[Request, ...]:
         """One request a seed. A LoRA at strength 0 is the base, and asks for the base's own pictures."""
-        profile, models = self.context.profile, self.context.models
+        profile, models, options = self.context.profile, self.context.models, self.options
         sha, strength = self._lora(suite) if self.use == "lora" else ("", 0.0)
+        beside = self._beside(suite, sha)
         width, height = profile.size
-        weights = {"prompts": "weighted"} if self.weighted else {}
-        optional = [*(["peft"] if sha else []), *(["compel"] if self.weighted else [])]
+        optional = [*(["peft"] if sha or beside else []), *(["compel"] if self.weighted else [])]
         template = Request(
             adapter=ADAPTER,
             model=models.base_hash(),
@@ -68,12 +65,12 @@ class LocalProvider:
             height=height,
             lora=sha,
             strength=strength,
-            steps=profile.steps,
-            guidance=profile.guidance,
-            scheduler=profile.scheduler,
+            steps=options.steps,
+            guidance=options.guidance,
+            scheduler=options.scheduling.name,
             dtype=models.dtype,
             batch=profile.batch,
-            extra={**({"blur": self.blur} if self.blur else {}), **weights},
+            extra={**self._extra(), **({"loras": beside} if beside else {})},
             libraries=library_class("torch", "diffusers", "transformers", *optional),
         )
         return tuple(Request(**{**template.__dict__, "seed": seed}) for seed in seeds)
@@ -92,13 +89,26 @@ class LocalProvider:
             seconds = (time.perf_counter() - started) / len(batch)
             for request, picture in zip(batch, pictures, strict=True):
                 cut = "" if self.weighted else pipeline.truncated(request.prompt)
-                yield to_drawing(picture, seconds, request, {"truncated": cut} if cut else {})
+                meta = {"truncated": cut} if cut else {}
+                yield to_drawing(picture, seconds, request, meta | ({"memory": "short"} if pipeline.sparing else {}))
 
     def close(self) -> None:
         """The models belong to the run; nothing to give back."""
 
-    def _wrong(self, message: str) -> SuiteError:
-        return SuiteError(f"provider {self.name!r}: {message}", self.context.profile.path)
+    def _extra(self) -> dict[str, Any]:
+        """What decides the pixels beside a request's own fields; nothing of it where it is as usual."""
+        options, vae = self.options, self.context.profile.models.vae_dtype
+        scheduler = config_of(options.scheduling.name, options.scheduling.options)
+        given = {
+            "blur": (options.blur, 0),
+            "clip_skip": (options.clip_skip, CLIP_SKIP),
+            "compiled": (self.context.profile.compile, False),
+            "guidance_rescale": (options.guidance_rescale, 0.0),
+            "prompts": (self.context.profile.prompts, "plain"),
+            "scheduler": (scheduler, {}),
+            "vae": (vae, "float32"),
+        }
+        return {name: value for name, (value, usual) in given.items() if value != usual}
 
     def _prompt(self, suite: Suite, case: Case) -> str:
         if self.use != "prompt_only":
@@ -108,28 +118,53 @@ class LocalProvider:
 
     def _lora(self, suite: Suite) -> tuple[str, float]:
         """Hash and strength of the LoRA under test: the command line's, else the suite's."""
-        lora = self.context.settings.lora or suite.subject.lora
+        lora = self._under_test(suite)
         if lora is None:
             raise LoraError(f"{suite.path}: provider {self.name!r} needs a LoRA; set subject.lora or give --lora FILE")
-        if lora.path not in self._checked:
-            read_header(lora.path)  # a wrong file is told while planning, before any model is loaded
-            self._checked.add(lora.path)
-        if lora.strength == 0:
-            return "", 0.0
-        sha = hash_once(lora.path)
-        self._loras[sha] = lora
-        return sha, float(lora.strength)
+        sha = self._look_at(lora.path)
+        return (sha, float(lora.strength)) if lora.strength else ("", 0.0)
+
+    def _under_test(self, suite: Suite) -> Lora | None:
+        return self.context.settings.lora or suite.subject.lora
+
+    def _beside(self, suite: Suite, tested: str) -> list[list[Any]]:
+        """Hash and strength of every LoRA that is drawn with beside the one under test, in one order.
+
+        They are the provider's own, the suite's for it, and for a provider that uses the LoRA under test the command
+        line's too.
+        """
+        named = [*self.options.company, *suite.loras.get(self.name, ())]
+        if self.use == "lora":
+            lora = self._under_test(suite)
+            named += [*self.context.settings.beside, *(lora.beside if lora else ())]
+        found = [(self._look_at(part.path), part) for lora in named for part in lora.parts]
+        for number, (sha, part) in enumerate(found):
+            if sha in (tested, *(earlier for earlier, _ in found[:number])):
+                raise LoraError(f"provider {self.name!r}: LoRA {part.path} is named twice; say one strength")
+        return sorted([sha, float(part.strength)] for sha, part in found)
+
+    def _look_at(self, path: Path) -> str:
+        """A file's hash; a wrong one is told while planning, before any model is loaded."""
+        if path not in self._checked:
+            read_header(path)
+            self._checked.add(path)
+        sha = hash_once(path)
+        self._files[sha] = path
+        return sha
 
     def _file(self, request: Request) -> Lora | None:
-        """The LoRA file behind a request, still the same as when it was asked for."""
-        if not request.lora:
-            return None
-        lora = self._loras.get(request.lora)
-        if lora is None:
-            raise LoraError(f"provider {self.name!r} was never given the LoRA {request.lora[:12]}; plan the case again")
-        if hash_once(lora.path) != request.lora:
-            raise LoraError(f"LoRA {lora.path}: the file changed during the run; run again")
-        return Lora(lora.path, request.strength)
+        """The LoRA files behind a request, still the same as when they were asked for."""
+        named = [(request.lora, request.strength)] if request.lora else []
+        parts = [Lora(self._same(sha), strength) for sha, strength in [*named, *request.extra.get("loras", ())]]
+        return replace(parts[0], beside=tuple(parts[1:])) if parts else None
+
+    def _same(self, sha: str) -> Path:
+        path = self._files.get(sha)
+        if path is None:
+            raise LoraError(f"provider {self.name!r} was never given the LoRA {sha[:12]}; plan the case again")
+        if hash_once(path) != sha:
+            raise LoraError(f"LoRA {path}: the file changed during the run; run again")
+        return path
 
 
 def batches(requests: Sequence[Request]) -> Iterator[list[Request]]:

@@ -226,7 +226,7 @@ def held_out(pictures: list[Path], sight: Sight | None, share: float) -> list[in
     scene = [item for item in sight.seen if not item.reason and not item.reading.identity]
     labels = [{item.category: item.values[place] for item in scene} for place in range(len(pictures))]
     alike = [(a, b) for a, b, _ in sight.alike_pairs()[0]]
-    return choose_held_out(prints, labels if scene else None, alike, share)
+    return choose_held_out(prints, labels if scene else None, alike, share, sight.vectors)
 
 
 def analyse(options: argparse.Namespace) -> int:

@@ -1,17 +1,21 @@
 """Train and held-out: which picture goes where, so that no copy straddles and both parts show the same mixture.
 
-Decided by the pictures' content alone: names, order and machine do not matter.
+Decided by the pictures' content alone: names, order and machine do not matter. Where a model has seen the pictures,
+they are clustered by how it sees them, and both parts get something of every cluster: a kind of picture that is only
+held out is never learnt, and one that only trains is never judged.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from harness.calibrate import Floats
 from harness.errors import UsageError
 from harness.references.duplicates import Fingerprint, cluster, find_pairs, take_fingerprint
 from harness.values import digest, hash_file
@@ -19,6 +23,7 @@ from harness.values import digest, hash_file
 HELD_OUT_SHARE = 0.4  # of an automatic split: 12 + 8 of twenty pictures
 LEAST_HELD_OUT = 3  # a spread needs three
 LEVELS = 3  # parts of equal size into which a figure without names is cut
+MOST_CLUSTERS = 8  # of a set as a model sees it
 
 Labels = Mapping[str, str]  # what is balanced: "background" to "steppe", or "brightness" to "2"
 
@@ -29,6 +34,7 @@ class Group:
 
     places: tuple[int, ...]
     key: str  # of the content: decides where everything else is equal
+    cluster: int = 0  # of those that a model finds alike
 
 
 def choose_held_out(
@@ -36,6 +42,7 @@ def choose_held_out(
     labels: Sequence[Labels] | None = None,
     alike: Iterable[tuple[int, int]] = (),
     share: float = HELD_OUT_SHARE,
+    vectors: Floats | None = None,
 ) -> list[int]:
     """The places of the pictures that are held out, ascending.
 
@@ -44,6 +51,7 @@ def choose_held_out(
         labels: what each picture shows; without it brightness and colour are balanced.
         alike: further pairs, by place, that must stay together.
         share: of the pictures, [0, 1]; at least three are held out and at least one trains.
+        vectors: the pictures' unit vectors, (n, d); both parts then see every cluster of them.
     """
     if len(prints) < 2:
         return []
@@ -52,14 +60,33 @@ def choose_held_out(
         Group(places, digest(sorted(prints[place].sha for place in places))) for places in cluster(len(prints), links)
     ]
     wanted = min(len(prints) - 1, max(LEAST_HELD_OUT, round(share * len(prints))))
+    if vectors is not None:
+        groups = clustered(groups, vectors, wanted)
     chosen = balance(groups, list(labels if labels is not None else plain_labels(prints)), wanted)
     return sorted(place for group in chosen for place in group.places)
+
+
+def clustered(groups: Sequence[Group], vectors: Floats, wanted: int) -> list[Group]:
+    """The groups with their clusters (Ward 1963), as many as leave two groups in each: one for either part."""
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    ranked = sorted(groups, key=lambda group: group.key)
+    if len(ranked) < 4:
+        return ranked
+    tree = linkage(np.stack([vectors[list(group.places)].mean(0) for group in ranked]).round(5), "ward")
+    most = min(MOST_CLUSTERS, wanted, len(vectors) - wanted, len(ranked) // 2)
+    for count in range(most, 1, -1):
+        found = fcluster(tree, count, "maxclust")
+        if min(np.bincount(found)[1:]) > 1:
+            return [replace(group, cluster=int(number)) for group, number in zip(ranked, found, strict=True)]
+    return ranked
 
 
 def balance(groups: Sequence[Group], labels: Sequence[Labels], wanted: int) -> list[Group]:
     """Groups of `wanted` pictures in all or as near to it as whole groups allow, mixed as the whole is.
 
-    One after another that group joins which brings the mixture nearest to the whole's (iterative stratification).
+    One after another that group joins which brings the mixture nearest to the whole's (iterative stratification), but
+    first one of every cluster, and never a cluster's last.
     """
     columns = sorted({(name, value) for item in labels for name, value in item.items()})
     table = np.array([[float(item.get(name) == value) for name, value in columns] for item in labels])
@@ -68,11 +95,17 @@ def balance(groups: Sequence[Group], labels: Sequence[Labels], wanted: int) -> l
     rows = {group.key: table[list(group.places)].sum(0) for group in rest}
     chosen: list[Group] = []
     have, count = np.zeros(len(columns)), 0
-    while len(rest) > 1:
-        fitting = [group for group in rest if count + len(group.places) <= wanted]
+
+    def cost(group: Group) -> tuple[bool, float, str]:
+        seen = any(other.cluster == group.cluster for other in chosen)
+        return seen, float(np.sum((have + rows[group.key] - goal) ** 2)), group.key
+
+    while True:
+        left = Counter(group.cluster for group in rest)
+        fitting = [group for group in rest if count + len(group.places) <= wanted and left[group.cluster] > 1]
         if not fitting:
             break
-        best = min(fitting, key=lambda group: (float(np.sum((have + rows[group.key] - goal) ** 2)), group.key))
+        best = min(fitting, key=cost)
         chosen.append(best)
         rest.remove(best)
         have, count = have + rows[best.key], count + len(best.places)

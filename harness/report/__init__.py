@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ __all__ = ["rerender", "summary_markdown", "write_report"]
 
 
 def write_report(
-    results: Mapping[str, Any], store: ImageStore | None, folder: Path, *, beside: Path | None = None
+    results: Mapping[str, Any], store: ImageStore | None, folder: Path, *, beside: Sequence[Path] = ()
 ) -> Path:
     """Write the whole report; returns the path of its page.
 
@@ -24,7 +24,7 @@ def write_report(
         results: of `harness.results.build_results` or `load_results`.
         store: where the pictures are; what it lacks is shown as missing.
         folder: made when it is not there; `images/` in it holds the originals of this run and of no other.
-        beside: a folder of originals from an earlier report, asked where the store has nothing.
+        beside: folders of originals from earlier reports, asked where the store has nothing.
     """
     from harness.report.page import render_page
 
@@ -39,13 +39,20 @@ def write_report(
     return folder / "index.html"
 
 
-def rerender(results: Path, store: ImageStore | None, folder: Path) -> Path:
-    """Make the report of an earlier run again from its `results.json`; returns the path of the page.
+def rerender(results: Path | Sequence[Path], store: ImageStore | None, folder: Path) -> Path:
+    """Make the report again from the `results.json` of earlier runs; returns the path of the page.
+
+    Args:
+        results: one file, or several: shards and runs of different cases become one run, others stand side by side.
 
     Raises:
-        UsageError: the file is not there or is no record of a run.
+        UsageError: a file is not there or is no record of a run.
     """
-    return write_report(load_results(results), store, folder, beside=results.parent / "images")
+    from harness.report.several import join_runs
+
+    paths = [results] if isinstance(results, Path) else results
+    record = join_runs([load_results(path) for path in paths])
+    return write_report(record, store, folder, beside=[path.parent / "images" for path in paths])
 
 
 def to_lines(results: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -17,10 +17,19 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 
+PICTURED = frozenset({"image", "images", "training", "references"})
+"""Keys of the record under which pictures stand."""
+STYLES = ("base", "board", "cases", "viewer", "media")
+SCRIPTS = ("page", "state", "cases", "filter", "grid", "viewer", "stage", "keys", "start")
+"""Parts of the page's one style and one script, in the order in which they are joined."""
+
+
 def render_page(results: Mapping[str, Any], pictures: Pictures) -> str:
     """index.html as text. Every string of the record is escaped; only our own style and script may run."""
+    pictures.prepare(images_of(results))
     view = build_view(results, pictures)
-    style, script = read_asset("style.css") + pictures.shared_style, read_asset("script.js")
+    style = "".join(read_asset(f"{name}.css") for name in STYLES) + pictures.shared_style
+    script = f'"use strict";\n(() => {{\n{"".join(read_asset(f"{name}.js") for name in SCRIPTS)}}})();\n'
     return page_template().render(
         view=view,
         style=style,
@@ -28,6 +37,26 @@ def render_page(results: Mapping[str, Any], pictures: Pictures) -> str:
         policy=policy_of(style, script),
         version=__version__,
     )
+
+
+def images_of(record: Any) -> Iterator[str]:
+    """Every hash of a picture in a record, wherever it stands."""
+    if isinstance(record, Mapping):
+        for key, value in record.items():
+            yield from _hashes(value) if key in PICTURED else images_of(value)
+    elif isinstance(record, list):
+        for item in record:
+            yield from images_of(item)
+
+
+def _hashes(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        yield from (item for item in value if isinstance(item, str))
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _hashes(item)
 
 
 @cache
@@ -52,9 +81,9 @@ def read_asset(name: str) -> str:
 
 
 def policy_of(style: str, script: str) -> str:
-    """The content security policy: nothing but pictures inside the page, and what bears these hashes."""
+    """The content security policy: pictures in the page and beside it, what bears these hashes, and nothing else."""
     return (
-        "default-src 'none'; img-src data:; "
+        "default-src 'none'; img-src data: 'self'; "
         f"style-src 'sha256-{content_hash(style)}'; script-src 'sha256-{content_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )

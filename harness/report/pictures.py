@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from harness.errors import HarnessError
 
 THUMB = 256  # pixels of the longer side, at most
 TINY = 128  # up to this size a picture is doubled pixel by pixel, so that a browser does not blur it
-QUALITY = 80  # of WebP; 1,000 textured pictures of 256 px stay under 12 MB
-SUFFIX = f"{THUMB}-{QUALITY}.webp"  # of kept thumbnails: other sizes are other files
+QUALITY = 80  # of WebP
+LEAST = 9_000_000  # characters that all pictures may take in a page, which for a thousand stays under 12 MB
+EACH = 2_400  # characters a picture, where there are so many that LEAST would leave nothing to see
+TRIED = 12  # pictures whose size tells which step fits
 SHA = re.compile(r"[0-9a-f]{64}")
 
 
@@ -26,21 +31,56 @@ class ImageStore(Protocol):
     def derived(self, kind: str, suffix: str, sha: str, make: Callable[[bytes], bytes]) -> bytes: ...
 
 
+class Step(NamedTuple):
+    """How small and how plain thumbnails become."""
+
+    side: int  # pixels of the longer side, at most
+    quality: int
+
+    @property
+    def suffix(self) -> str:
+        """Of kept thumbnails: other sizes are other files."""
+        return f"{self.side}-{self.quality}.webp"
+
+
+STEPS = (Step(THUMB, QUALITY), *map(Step, (256, 224, 192, 160, 128, 96), (66, 66, 66, 62, 60, 55)))
+"""From the best to what ten thousand pictures can afford."""
+
+
 class Pictures:
     """Thumbnails by hash, each made once; asking for one also puts its original into `folder`."""
 
-    def __init__(self, store: ImageStore | None, folder: Path, beside: Path | None = None) -> None:
+    def __init__(self, store: ImageStore | None, folder: Path, beside: Sequence[Path] = ()) -> None:
         self._store, self._folder, self._beside = store, folder, beside
         self._thumbs: dict[str, str | None] = {}
         self._shared: dict[str, str] = {}  # class to data URI
+        self._step = STEPS[0]
+
+    def prepare(self, hashes: Iterable[object]) -> None:
+        """Make the thumbnails of a whole page, on all cores, as good as the page's size allows."""
+        everywhere = [str(sha) for sha in hashes if is_hash(sha)]  # a picture in two places is twice in the page
+        self._step, wanted = self._fitting(everywhere), list(dict.fromkeys(everywhere))
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+            self._thumbs.update(zip(wanted, pool.map(self._make, wanted), strict=True))
+
+    def _fitting(self, wanted: Sequence[str]) -> Step:
+        """The best step at which all pictures stay within their share of the page, judged by a few of them."""
+        room = max(LEAST, EACH * len(wanted))
+        some = wanted[:: max(1, len(wanted) // TRIED)][:TRIED]
+        for self._step in STEPS:
+            sizes = [len(src) for sha in some if (src := self._make(sha))]
+            if not sizes or sum(sizes) / len(sizes) * len(wanted) <= room:
+                return self._step
+        return STEPS[-1]
 
     def thumb(self, sha: object) -> str | None:
         """A data URI, or None when there is no such picture."""
-        if not isinstance(sha, str) or not SHA.fullmatch(sha):
+        if not is_hash(sha):
             return None  # a record is data: its hash becomes a path, so it must be one
-        if sha not in self._thumbs:
-            self._thumbs[sha] = self._make(sha)
-        return self._thumbs[sha]
+        name = str(sha)
+        if name not in self._thumbs:
+            self._thumbs[name] = self._make(name)
+        return self._thumbs[name]
 
     def share(self, sha: object) -> str:
         """The class of a picture that is shown in many places and stands in the page once; "" without a picture."""
@@ -75,7 +115,8 @@ class Pictures:
         original = self._folder / f"{sha}.png"
         if self._store is not None:
             try:
-                thumb = self._store.derived("thumbs", SUFFIX, sha, shrink)
+                make = partial(shrink, step=self._step)
+                thumb = self._store.derived("thumbs", self._step.suffix, sha, make)
                 if not original.exists():
                     self._keep(original, self._store.image(sha))
                 return thumb
@@ -83,7 +124,7 @@ class Pictures:
                 pass
         data = self._read(sha)
         self._keep(original, data)
-        return shrink(data)
+        return shrink(data, self._step)
 
     def _keep(self, original: Path, data: bytes) -> None:
         if not original.exists():
@@ -92,21 +133,26 @@ class Pictures:
 
     def _read(self, sha: str) -> bytes:
         """An original of an earlier report; KeyError when nobody has it."""
-        for folder in (self._beside, self._folder):
-            if folder and (folder / f"{sha}.png").is_file():
+        for folder in (*self._beside, self._folder):
+            if (folder / f"{sha}.png").is_file():
                 return (folder / f"{sha}.png").read_bytes()
         raise KeyError(sha)
 
 
-def shrink(data: bytes) -> bytes:
-    """An encoded picture as WebP of at most THUMB pixels a side; raises OSError or ValueError for no picture."""
+def is_hash(sha: object) -> bool:
+    """Whether it names a picture: 64 hexadecimal digits."""
+    return isinstance(sha, str) and SHA.fullmatch(sha) is not None
+
+
+def shrink(data: bytes, step: Step = STEPS[0]) -> bytes:
+    """An encoded picture as a small WebP; raises OSError or ValueError for no picture."""
     from PIL import Image
 
     with Image.open(io.BytesIO(data)) as opened:
         picture = opened.convert("RGB")
     if max(picture.size) <= TINY:
         picture = picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST)
-    picture.thumbnail((THUMB, THUMB), Image.Resampling.LANCZOS)
+    picture.thumbnail((step.side, step.side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", quality=QUALITY, method=2)
+    picture.save(buffer, "WEBP", quality=step.quality, method=2)
     return buffer.getvalue()

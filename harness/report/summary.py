@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harness.terminal import added_metrics, baseline_lines, bounds_text, clean, round_text, sets_lines
+from harness.plain import bounds_text, clean
+from harness.standings import added_metrics
+from harness.terminal import baseline_lines, round_text, sets_lines
 from harness.values import METRICS
 
 SIGNS: Mapping[str, str] = {"pass": "✅", "fail": "❌", "inconclusive": "❔", "error": "⚠️"}
@@ -72,11 +74,12 @@ def _outcomes(row: Mapping[str, Any]) -> str:
 
 def _failures(results: Mapping[str, Any]) -> Iterable[str]:
     """Gate providers' cases that failed or broke, then what feedback says to do."""
+    bad = ("error",) if results["run"].get("shard") else ("fail", "error")  # a part of a suite fails nothing
     for case in results["cases"]:
-        if case.get("gate") and case.get("verdict") in ("fail", "error"):
+        if case.get("gate") and case.get("verdict") in bad:
             words = "; ".join(item["message"] for item in case.get("complaints", ())) or str(case.get("outcome"))
             yield f"- **{escape(case['case'])}** by {escape(case['provider'])}: {escape(words)}"
-    for item in results.get("feedback", ()):
+    for item in () if results["run"].get("shard") else results.get("feedback", ()):
         if item.get("needs_improvement"):
             for advice in item.get("recommendations", ()):
                 yield f"- do ({escape(advice['priority'])}): {escape(advice['message'])}"

@@ -1,9 +1,12 @@
 """Several means or differences at once: simultaneous intervals, the best of K, tie groups, ranges of ranks.
 
 The critical value is that of the largest of several correlated t statistics (Hothorn, Bretz and Westfall 2008), with
-the correlation that the clusters show. Good LoRAs crowd below a score of 1, and of such skewed scores a dozen prompts
-give t intervals that hold all truths in 93% instead of 95%: there the studentised cluster bootstrap (Hall 1988) widens
-them. Both are simulated from fixed draws: the same data give the same value.
+the correlation that the clusters show. Good LoRAs crowd below a score of 1: a dozen prompts often miss the few hard
+ones, and then the mean is too high and the spread too small at once. Measured on real scores, t intervals held all
+truths in 84% instead of 95%, and of 16 misses 15 lay below the lower bound. There the studentised cluster bootstrap
+widens them, each side by its own quantile (equal-tailed: Hall, "Theoretical Comparison of Bootstrap Confidence
+Intervals", 1988): one value for both sides is too wide above and too narrow below. Both are simulated from fixed draws:
+the same data give the same value.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from harness.values import Interval
 
 DRAWS = 20_000
 RESAMPLES = 1_999
-SKEWED = range(8, 41)  # clusters: with fewer a resample says nothing, with more the mean is normal by itself
+SKEWED = range(6, 101)  # clusters: with fewer a resample says nothing, with more the mean is normal by itself
 Columns = NDArray[np.float64]
 """Clusters x comparisons: one mean a cluster."""
 
@@ -51,17 +54,22 @@ def _draws(count: int, df: int) -> tuple[NDArray[np.float64], NDArray[np.float64
     return np.concatenate([half, -half]), np.concatenate([scale, scale])  # mirrored, so that both sides are equal
 
 
-def studentised(columns: Columns, level: float = LEVEL) -> float:
-    """As `critical`, two-sided, from whole clusters drawn again: each resample's largest t around the means seen."""
+def studentised(columns: Columns, level: float = LEVEL) -> tuple[float, float]:
+    """How many standard errors to reach below and above every mean, from whole clusters drawn again.
+
+    Each resample's largest and smallest t around the means seen: the largest say how far a mean may lie above its
+    truth, so their quantile decides the reach below, and the other way round.
+    """
     clusters = len(columns)
     varying = columns[:, columns.std(0) > 0]
     if not varying.shape[1]:
-        return 0.0
+        return 0.0, 0.0
     again = varying[_resamples(clusters)]
     error = again.std(1, ddof=1) / math.sqrt(clusters)
     least = 1e-3 * varying.std(0)  # a resample of one cluster alone has no spread
-    largest = (np.abs(again.mean(1) - varying.mean(0)) / np.maximum(error, least)).max(1)
-    return float(np.quantile(largest, level))
+    found = (again.mean(1) - varying.mean(0)) / np.maximum(error, least)
+    tail = (1 - level) / 2
+    return float(np.quantile(found.max(1), 1 - tail)), -float(np.quantile(found.min(1), tail))
 
 
 @lru_cache(maxsize=32)
@@ -70,18 +78,21 @@ def _resamples(clusters: int) -> NDArray[np.int64]:
 
 
 def simultaneous(columns: Columns, level: float = LEVEL) -> list[Interval]:
-    """One interval a column, all of which hold their true means at once with this probability."""
+    """One interval a column, all of which hold their true means at once with this probability.
+
+    With 6 to 100 clusters they are not symmetric, and never narrower on either side than max-t.
+    """
     clusters = len(columns)
     means = [float(mean) for mean in columns.mean(0)]
     if clusters < 2:
         return [Interval(mean, None, None, clusters) for mean in means]
     value = critical(columns, level)
-    if clusters in SKEWED:
-        value = max(value, studentised(columns, level))
-    half = value * columns.std(0, ddof=1) / math.sqrt(clusters)
+    skewed = studentised(columns, level) if clusters in SKEWED else (value, value)
+    below, above = (max(value, reach) for reach in skewed)
+    errors = columns.std(0, ddof=1) / math.sqrt(clusters)
     return [
-        Interval(mean, mean - float(reach), mean + float(reach), clusters)
-        for mean, reach in zip(means, half, strict=True)
+        Interval(mean, mean - below * float(error), mean + above * float(error), clusters)
+        for mean, error in zip(means, errors, strict=True)
     ]
 
 

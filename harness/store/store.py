@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import StoreError
 from harness.store.journal import Journal
 from harness.store.schema import migrate
+from harness.store.users import join
 from harness.values import Outcome, Request, Sample, Score, canonical_json, sample_from, score_from, to_record
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Store:
         with self._translated():
             for name in ("images", "arrays", "journal"):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
+            self._use = join(self.folder)
             path = self.folder / "records.sqlite"
             self._records = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
             try:
@@ -49,12 +51,14 @@ class Store:
                 migrate(self._records, path)
             except BaseException:
                 self._records.close()
+                self._use.release()
                 raise
 
     def close(self) -> None:
         """Release the records; the store cannot be used afterwards. Closing twice is fine."""
         with self._lock:
             self._records.close()
+        self._use.release()
 
     def __enter__(self) -> Store:
         return self
@@ -136,6 +140,8 @@ class Store:
         except StoreError as error:
             self._notice(f"{error}; it is drawn again")
             return False
+        with suppress(OSError):  # `harness cache gc` goes by when a picture was last used
+            os.utime(self.image_path(sample.image or ""))
         return True
 
     # --- scores -----------------------------------------------------------------------------------------------------

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from harness.models import Models
 from harness.references import set_hash
-from harness.training.config import config_for
-from harness.training.data import train_pictures
+from harness.training.auto import Choice, Circumstances, choose, combine, device_memory, find_spread
+from harness.training.data import Picture, train_pictures
 from harness.training.registry import promote, read_champion
+from harness.training.team import join_team
 from harness.training.trainer import train
-from harness.values import Suite, digest
+from harness.values import Subject, Suite, digest
 
 
 def train_suite(
@@ -30,7 +31,7 @@ def train_suite(
 
     Args:
         out: the file to write; without it the suite's own LoRA, if that does not exist yet.
-        changes: settings that override the profile's.
+        changes: settings that override the profile's, a preset's name among them.
 
     Raises:
         UsageError: there is a champion already; only an improve loop may replace it, or a person who removes it.
@@ -40,23 +41,51 @@ def train_suite(
         raise UsageError(f"{suite.path}: the suite names no lora; give --out FILE")
     if out is None and read_champion(target):
         raise UsageError(f"{target}: is the champion already; give --out FILE, or let `pytest --retrain` challenge it")
-    pictures = train_pictures(suite.subject)
-    config = config_for({**profile.training, **(changes or {})}, len(pictures), suite.subject.kind)
-    folder = Path(settings.store) / "loras"
-    models = Models(profile, settings)
+    pictures, models = train_pictures(suite.subject), Models(profile, settings)
+    leads = join_team(str(models.device)).leads
+    say = progress if leads else (lambda line: None)
+    choice = choose_settings(combine(profile.training, changes or {}), suite.subject, pictures, profile, models)
+    for line in choice.reasons:
+        say(line)
+    config, folder = choice.config, Path(settings.store) / "loras"
     matter = [suite.name, models.base_hash(), set_hash(picture.path for picture in pictures), config.to_record()]
     work = folder / f"work-{digest(matter)[:12]}"  # the same call goes on; another base or picture begins anew
-    made = train(
-        config,
-        suite.subject,
-        profile,
-        models,
-        target if out else folder / f"{work.name}.safetensors",
-        work=work,
-        progress=progress,
-        command=command,
-    )
-    if out is None:
+    written = target if out else folder / f"{work.name}.safetensors"
+    made = train(config, suite.subject, profile, models, written, work=work, progress=progress, command=command)
+    if out is None and leads:
         promote(made.path, target, {}, "the first one")
-    progress(f"{made.steps} steps in {made.seconds:.0f} s")
+    held_out = f", held-out loss {made.validation[-1][1]:.4f}" if made.validation else ""
+    say(f"{made.steps} steps in {made.seconds:.0f} s{held_out}")
     return target
+
+
+def choose_settings(
+    training: Mapping[str, Any], subject: Subject, pictures: Sequence[Picture], profile: Any, models: Any
+) -> Choice:
+    """What is not given follows from the pictures and the machine."""
+    width, height = profile.size
+    about = Circumstances(
+        pictures=len(pictures),
+        kind=subject.kind,
+        spread=None if "steps" in training else look_at(pictures, models),
+        memory=device_memory(str(models.device)),
+        megapixels=width * height / 1e6,
+    )
+    return choose(training, about)
+
+
+def look_at(pictures: Sequence[Picture], models: Any) -> float | None:
+    """How much the pictures differ to CLIP; None where CLIP is not at hand, because training needs no scorer."""
+    from PIL import Image
+
+    try:
+        clip = models.clip()
+        images = []
+        for picture in pictures:
+            with Image.open(picture.path) as opened:
+                images.append(opened.convert("RGB"))
+        return find_spread(clip.embed_images(images))
+    except HarnessError:
+        return None
+    finally:
+        models.close()  # before the trainer's own models come

@@ -8,13 +8,23 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
+from pydantic import ValidationError
+
 from harness.errors import UsageError, nearest
+from harness.training.entry import TrainingEntry
 
 ATTENTION: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0")
 """The attention layers of an SDXL UNet: the usual place of a LoRA."""
-
-SAMPLES_PER_PICTURE = 80  # 60 to 100 is what trainers advise; the sum is clamped below
-SAMPLES = (800, 3000)
+FEED_FORWARD: tuple[str, ...] = ("ff.net.0.proj", "ff.net.2", "proj_in", "proj_out")
+CONVOLUTIONS: tuple[str, ...] = ("conv1", "conv2", "conv_shortcut", "time_emb_proj", "conv")
+TARGETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "attention": ATTENTION,
+        "attention+ff": (*ATTENTION, *FEED_FORWARD),
+        "all": (*ATTENTION, *FEED_FORWARD, *CONVOLUTIONS),
+    }
+)
+"""Which layers of the UNet learn, by preset; "all" are those that LyCORIS' LoCon changes."""
 
 
 @dataclass(frozen=True)
@@ -22,16 +32,16 @@ class TrainConfig:
     """One LoRA run. Defaults fit real SDXL; a profile's `training` block overrides them."""
 
     steps: int = 400
-    batch: int = 4  # pictures per step
+    batch: int = 4  # pictures per pass, on each device
     rank: int = 16  # width of the update: more learns more detail and overfits sooner
-    alpha: int = 16  # equal to the rank, so that the file means the same in every program
+    alpha: float = 16  # equal to the rank, so that the file means the same in every program
     learning_rate: float = 1e-4
     warmup: int = 20  # steps
     snr_gamma: float = 5.0  # min-SNR; 0: every noise level weighs the same
     caption_dropout: float = 0.1  # how often a picture is seen without its caption
     noise_offset: float = 0.0  # 0.0357 for very dark or very bright styles
-    prior_weight: float = 0.5  # pull towards the base's own prediction when the trigger is not said; 0: none
-    prior_every: int = 4  # every so many steps is such a prior step
+    prior_weight: float = 1.0  # pull towards the base's own prediction when the trigger is not said; 0: none
+    prior_every: int = 2  # every so many steps is such a prior step
     class_word: str = "a person"  # stands where the trigger stood in a prior step
     target_modules: tuple[str, ...] = ATTENTION
     seed: int = 0
@@ -39,19 +49,56 @@ class TrainConfig:
     checkpoint_every: int = 50  # steps; each is kept as a LoRA of its own, for the choice of the best
     gradient_checkpointing: bool = False  # less memory, 27% more time
     dtype: str = "auto"  # of the frozen base; the LoRA itself is always float32
+    accumulate: int = 1  # passes a step; exact: the same as so many times the batch
+    dora: bool = False
+    rslora: bool = False
+    text_encoders: str = "none"
+    text_learning_rate: float = 5e-5
+    optimizer: str = "adamw"
+    schedule: str = "cosine"
+    weight_decay: float = 1e-2
+    clip_norm: float = 1.0
+    timesteps: str = "uniform"
+    timestep_bias: float = 0.0  # added to the log-odds of the noise level
+    caption_shuffle: bool = False
+    phrase_dropout: float = 0.0
+    prior_prompts: str = "others"  # in the profile's words; "captions": the pictures' own without the trigger
+    class_pictures: int = 0  # drawn by the base for the prior steps; 0: the subject's own pictures
+    class_folder: str = ""  # pictures of others for the prior steps
+    buckets: bool = False  # False: all pictures are cut to the profile's size
+    bucket_step: int = 64
+    crops: int = 1
+    flip: bool = False  # a scar, a parting or a badge would change sides
+    background_weight: float = 1.0
+    ema: float = 0.0
+    validate_every: int = 50
+    compile: bool = False
+    channels_last: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "target_modules", tuple(self.target_modules))
+        object.__setattr__(self, "target_modules", targets(self.target_modules))
         object.__setattr__(self, "sampling", MappingProxyType(dict(self.sampling)))
-        for name in ("steps", "batch", "rank", "alpha", "learning_rate", "prior_every", "checkpoint_every"):
-            if getattr(self, name) <= 0:
-                raise UsageError(f"training: {name} is {getattr(self, name)}; it must be above 0")
-        if not 0 <= self.caption_dropout < 1 or self.prior_weight < 0:
-            raise UsageError("training: caption_dropout must be in [0, 1), prior_weight 0 or more")
+        self._check()
+
+    def _check(self) -> None:
+        """Raises UsageError for a value that no profile could have given either."""
+        record = {**self.to_record(), "class_folder": self.class_folder or None}
         if not self.target_modules:
             raise UsageError("training: target_modules is empty; name the layers that learn, to_q say")
-        if any(weight <= 0 for weight in self.sampling.values()):
-            raise UsageError("training: sampling weights must be above 0")
+        if record["warmup"] >= record["steps"] > 0:
+            record["warmup"] = 0  # a run that was cut short: it ends before the full rate
+        try:
+            TrainingEntry.model_validate(record)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"][:1])
+            where = f"training: {name} is {first['input']!r}; " if name else "training: "
+            raise UsageError(f"{where}{first['msg'].removeprefix('Value error, ')}") from error
+
+    @property
+    def samples(self) -> int:
+        """Pictures in one step of one device."""
+        return self.batch * self.accumulate
 
     def to_record(self) -> dict[str, Any]:
         """Plain JSON data; `config_from` reads it back."""
@@ -60,6 +107,15 @@ class TrainConfig:
 
     def to_json(self) -> str:
         return json.dumps(self.to_record(), sort_keys=True)
+
+
+def targets(given: str | list[str] | tuple[str, ...]) -> tuple[str, ...]:
+    """Layer names, from a preset or as given. Raises UsageError for no such preset."""
+    if not isinstance(given, str):
+        return tuple(given)
+    if given not in TARGETS:
+        raise UsageError(f"training: no target_modules called {given!r}; {nearest(given, TARGETS)}")
+    return TARGETS[given]
 
 
 def config_from(record: Mapping[str, Any]) -> TrainConfig:
@@ -79,17 +135,9 @@ def config_for(training: Mapping[str, Any], pictures: int, kind: str = "characte
         pictures: how many pictures there are to learn from.
         kind: of the subject; a style has no class word.
     """
-    if pictures <= 0:
-        raise UsageError("training: there is no picture to learn from")
-    given = dict(training)
-    batch = int(given.get("batch", TrainConfig.batch))
-    samples = min(max(SAMPLES_PER_PICTURE * pictures, SAMPLES[0]), SAMPLES[1])
-    given.setdefault("steps", -(-samples // batch))
-    given.setdefault("warmup", max(1, int(given["steps"]) // 20))
-    given.setdefault("alpha", given.get("rank", TrainConfig.rank))
-    if kind == "style":
-        given.setdefault("class_word", "a picture")
-    return config_from(given)
+    from harness.training.auto import Circumstances, choose
+
+    return choose(training, Circumstances(pictures, kind)).config
 
 
 def changes(before: TrainConfig, after: TrainConfig) -> dict[str, Any]:

@@ -1,13 +1,13 @@
-"""What a training run looks at: the train pictures as latents and their captions as embeddings, made once.
+"""What a training run looks at: pictures as latents and captions as texts, made once.
 
-Only the `train` split comes in here; the held-out pictures belong to the metrics.
+Only the `train` split is learnt from; the held-out pictures come in here for the validation loss alone, which decides
+nothing.
 """
 
 from __future__ import annotations
 
 import gc
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +15,16 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import ModelError, ReferencesError
 from harness.models import load_options, locate_model, quiet_libraries, translated
 from harness.references import load_references
+from harness.training.buckets import Cut, Size, make_cuts
+from harness.training.config import TrainConfig
+from harness.training.texts import phrasings, with_trigger, without_trigger
 from harness.values import Subject
 
 if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
+
+__all__ = ["Item", "Picture", "TrainingSet", "View", "held_out_pictures", "train_pictures", "with_trigger"]
 
 
 @dataclass(frozen=True)
@@ -31,23 +36,56 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Embedding:
-    """One caption as the UNet reads it."""
+class View:
+    """One cut of a picture, encoded."""
 
-    tokens: Tensor  # (length, width)
-    pooled: Tensor  # (width of encoder 2,)
+    latents: Tensor  # (channels, height / 8, width / 8), float32
+    ids: Tensor  # (6,): original height and width, crop top and left, target height and width
+    mask: Tensor | None = None  # (1, height / 8, width / 8), what counts: background_weight to 1
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture: its views, all of one size, and what may be said of it."""
+
+    name: str  # file name
+    views: tuple[View, ...]
+    said: tuple[str, ...]  # with the trigger
+    unsaid: str  # the class word in the trigger's place
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of its latents: pictures of one shape can go through the model together."""
+        return tuple(self.views[0].latents.shape)
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """All that the loop needs; autoencoder and text encoders are gone again when it exists."""
+    """The pictures, encoded, and what may be said of them."""
 
-    names: tuple[str, ...]  # file names, in the order of the rows below
-    latents: Tensor  # (pictures, channels, height / 8, width / 8), float32
-    time_ids: Tensor  # (pictures, 6): original height and width, crop top and left, target height and width
-    captions: tuple[Embedding, ...]  # with the trigger
-    priors: tuple[Embedding, ...]  # the class word in the trigger's place
-    nothing: Embedding  # what the base sees when it is told nothing
+    items: tuple[Item, ...]
+    others: tuple[str, ...] = ()  # prompts about others for prior steps; (): the items' own without the trigger
+    strangers: tuple[Item, ...] = ()  # pictures of others for prior steps; (): the items themselves
+    held_out: tuple[Item, ...] = ()  # never learnt from
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(item.name for item in self.items)
+
+    def shown(self, prior: bool) -> tuple[Item, ...]:
+        """The pictures of an ordinary step, or of a prior step."""
+        return self.strangers if prior and self.strangers else self.items
+
+    def shape_of(self, size: Size) -> tuple[int, ...]:
+        """Of the latents of a picture of that size, by the measure of the first one's."""
+        view = self.items[0].views[0]
+        factor = int(view.ids[4]) // view.latents.shape[1]
+        return (int(view.latents.shape[0]), size[1] // factor, size[0] // factor)
+
+    def all_texts(self) -> list[str]:
+        """Everything that may be said."""
+        whole = (*self.items, *self.strangers, *self.held_out)
+        return [*(text for item in whole for text in (*item.said, item.unsaid)), *self.others]
 
 
 def train_pictures(subject: Subject) -> tuple[Picture, ...]:
@@ -59,72 +97,64 @@ def train_pictures(subject: Subject) -> tuple[Picture, ...]:
     references = load_references(subject)
     if not references.train:
         raise ReferencesError(f"{subject.references}: no train picture; put some into its train/ folder")
-    captions = ((path, references.captions.get(path, "")) for path in references.train)
-    return tuple(Picture(path, with_trigger(text, subject.trigger)) for path, text in captions)
+    return captioned(references.train, references.captions, subject.trigger)
 
 
-def with_trigger(caption: str, trigger: str) -> str:
-    """A caption that the trigger opens, unless its author put it in already."""
-    if not caption:
-        return trigger
-    return caption if trigger.casefold() in caption.casefold() else f"{trigger}, {caption}"
+def held_out_pictures(subject: Subject) -> tuple[Picture, ...]:
+    """The held-out pictures for the validation loss; () where there are too few to keep any apart."""
+    references = load_references(subject)
+    if references.leave_one_out:
+        return ()
+    return captioned(references.held_out, references.captions, subject.trigger)
 
 
-def without_trigger(caption: str, trigger: str, class_word: str) -> str:
-    """The same caption about anybody: the class word stands where the trigger stood."""
-    text = re.sub(re.escape(trigger), class_word, caption, count=1, flags=re.IGNORECASE)
-    return text.strip(" ,")
+def captioned(paths: Iterable[Path], captions: Mapping[Path, str], trigger: str) -> tuple[Picture, ...]:
+    return tuple(Picture(path, with_trigger(captions.get(path, ""), trigger)) for path in paths)
 
 
-def fit(image: Image.Image, size: tuple[int, int]) -> tuple[Image.Image, tuple[int, int, int, int, int, int]]:
-    """Scale a picture to cover `size` (width, height), cut the middle out, and say so in SDXL's six numbers."""
-    from PIL import Image as Pillow
-    from PIL import ImageOps
+def stranger_pictures(folder: Path, class_word: str) -> tuple[Picture, ...]:
+    """The pictures of others in a folder, with the captions beside them. Raises ReferencesError for an empty one."""
+    from harness.references.loading import picture_files, read_captions
 
-    image = ImageOps.exif_transpose(image)
-    if "A" in image.getbands():
-        image = Pillow.alpha_composite(Pillow.new("RGBA", image.size, "white"), image.convert("RGBA"))
-    image = image.convert("RGB")
-    width, height = size
-    original = (image.height, image.width)
-    scale = max(width / image.width, height / image.height)
-    scaled = (max(width, round(image.width * scale)), max(height, round(image.height * scale)))
-    if scaled != image.size:
-        image = image.resize(scaled, Pillow.Resampling.LANCZOS)
-    left, top = (image.width - width) // 2, (image.height - height) // 2
-    cut = image.crop((left, top, left + width, top + height))
-    return cut, (*original, top, left, height, width)
+    paths = picture_files(folder)
+    if not paths:
+        raise ReferencesError(f"class_folder {folder}: no picture there; put some in, or remove the key")
+    captions = read_captions(paths)
+    return tuple(Picture(path, captions.get(path) or class_word) for path in paths)
 
 
-def load_training_set(
-    pictures: Sequence[Picture], trigger: str, class_word: str, size: tuple[int, int], encoders: Any, device: str
-) -> TrainingSet:
-    """Encode everything once.
+def make_items(
+    pictures: Sequence[Picture], subject: Subject, config: TrainConfig, size: Size, vae: Any, device: str
+) -> tuple[Item, ...]:
+    """Encode every view of every picture once.
 
     Args:
-        size: width and height in pixels, multiples of 8.
-        encoders: a StableDiffusionXLPipeline; its UNet may be absent.
+        size: width and height in pixels, multiples of 8; with buckets, the area.
+        vae: an AutoencoderKL.
     """
-    import torch
-    from PIL import Image
-
-    rows, ids = [], []
+    items = []
     for picture in pictures:
-        with Image.open(picture.path) as image:
-            cut, numbers = fit(image, size)
-        rows.append(encode_picture(cut, encoders.vae, device))
-        ids.append(numbers)
-    said = [picture.caption for picture in pictures]
-    unsaid = [without_trigger(caption, trigger, class_word) for caption in said]
-    texts = {text: embed(text, encoders, device) for text in dict.fromkeys([*said, *unsaid])}
-    return TrainingSet(
-        names=tuple(picture.path.name for picture in pictures),
-        latents=torch.cat(rows),
-        time_ids=torch.tensor(ids, dtype=torch.float32),
-        captions=tuple(texts[text] for text in said),
-        priors=tuple(texts[text] for text in unsaid),
-        nothing=embed_nothing(encoders, device),
-    )
+        cuts = make_cuts(picture.path, config, size)
+        views = tuple(make_view(each, config.background_weight, vae, device) for each in cuts)
+        said = phrasings(picture.caption, subject.trigger, config, picture.path.name)
+        unsaid = without_trigger(picture.caption, subject.trigger, config.class_word)
+        items.append(Item(picture.path.name, views, said, unsaid))
+    return tuple(items)
+
+
+def make_view(each: Cut, background: float, vae: Any, device: str) -> View:
+    """A cut as latents, its six numbers, and its mask at the latents' size."""
+    import numpy as np
+    import torch
+    from PIL import Image as Pillow
+
+    latents = encode_picture(each.image, vae, device)[0]
+    mask = None
+    if each.mask is not None:
+        small = each.mask.resize((latents.shape[2], latents.shape[1]), Pillow.Resampling.BOX)
+        shares = torch.from_numpy(np.asarray(small, dtype=np.float32) / 255)[None]
+        mask = background + (1 - background) * shares
+    return View(latents, torch.tensor(each.ids, dtype=torch.float32), mask)
 
 
 def encode_picture(image: Image.Image, vae: Any, device: str) -> Tensor:
@@ -144,26 +174,7 @@ def encode_picture(image: Image.Image, vae: Any, device: str) -> Tensor:
     return latents
 
 
-def embed(text: str, encoders: Any, device: str) -> Embedding:
-    """One caption through both text encoders, as the pipeline itself does it."""
-    import torch
-
-    with torch.no_grad():
-        tokens, _, pooled, _ = encoders.encode_prompt(text, device=device, do_classifier_free_guidance=False)
-    return Embedding(tokens[0].float().cpu(), pooled[0].float().cpu())
-
-
-def embed_nothing(encoders: Any, device: str) -> Embedding:
-    """What the pipeline gives the UNet for no prompt at all: zeros where it is configured so."""
-    import torch
-
-    empty = embed("", encoders, device)
-    if encoders.config.get("force_zeros_for_empty_prompt"):
-        return Embedding(torch.zeros_like(empty.tokens), torch.zeros_like(empty.pooled))
-    return empty
-
-
-def load_encoders(profile: Any, models: Any, dtype: Any) -> Any:
+def load_encoders(profile: Any, models: Any, dtype: Any, device: str | None = None) -> Any:
     """The base pipeline without its UNet; the autoencoder in float32, because half precision overflows in SDXL's.
 
     A copy of its own beside the one that draws: it is gone before the first step, and nobody's LoRA is in it.
@@ -182,7 +193,7 @@ def load_encoders(profile: Any, models: Any, dtype: Any) -> Any:
         pipeline = StableDiffusionXLPipeline.from_pretrained(
             folder, torch_dtype=dtypes, add_watermarker=False, **parts, **load_options(folder)
         )
-    return pipeline.to(models.device)
+    return pipeline.to(device or models.device)
 
 
 def free_memory() -> None:

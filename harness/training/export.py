@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import tempfile
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -49,26 +49,35 @@ def own_version() -> str:
         return "0"
 
 
-def export_lora(unet: Any, path: Path, metadata: Mapping[str, str]) -> None:
-    """Write the UNet's adapter the way diffusers does, with our metadata beside diffusers' own.
+def export_lora(models: Mapping[str, Any], path: Path, metadata: Mapping[str, str]) -> None:
+    """Write the adapters of the UNet and of trained text encoders under PEFT's keys.
 
-    float16, as such files usually are. Raises LoraError when a weight does not fit into it.
+    float16, as such files usually are. Alphas are written as plain numbers, rsLoRA's too, because many readers know
+    nothing of it. Raises LoraError when a weight does not fit into float16.
     """
     import torch
-    from diffusers import StableDiffusionXLPipeline
-    from diffusers.training_utils import _collate_lora_metadata
     from peft import get_peft_model_state_dict
 
-    weights = get_peft_model_state_dict(unet)
-    weights = {name: weight.detach().to("cpu", torch.float16).contiguous() for name, weight in weights.items()}
+    from harness.loras.convert import adapter_records, diffusers_tensors
+    from harness.loras.file import assemble, cast
+
+    weights: dict[str, Any] = {}
+    said: dict[str, Any] = {}
+    for part, model in models.items():
+        own = get_peft_model_state_dict(model)
+        weights |= {f"{part}.{name}": weight.detach().to("cpu", torch.float32) for name, weight in own.items()}
+        config = next(iter(model.peft_config.values()))
+        record = {"r": config.r, "lora_alpha": config.lora_alpha, "use_rslora": config.use_rslora}
+        said |= {f"{part}.{name}": value for name, value in record.items()}
     if not all(bool(torch.isfinite(weight).all()) for weight in weights.values()):
-        raise LoraError("training: a weight of the LoRA is not a number in float16; lower learning_rate")
-    with tempfile.TemporaryDirectory() as folder:
-        StableDiffusionXLPipeline.save_lora_weights(
-            folder, unet_lora_layers=weights, weight_name="lora.safetensors", **_collate_lora_metadata({"unet": unet})
-        )
-        tensors, written = read_tensors(Path(folder) / "lora.safetensors")
-    write_tensors(path, tensors, {**written, **metadata})
+        raise LoraError("training: a weight of the LoRA is not a number; lower learning_rate")
+    lora = assemble(path, weights, {"lora_adapter_metadata": json.dumps(said)})
+    try:
+        lora = cast(lora, "float16")
+    except LoraError as error:
+        raise LoraError(f"training: {error}; lower learning_rate") from error
+    written = {"format": "pt", "lora_adapter_metadata": json.dumps(adapter_records(lora), indent=2, sort_keys=True)}
+    write_tensors(path, diffusers_tensors(lora), {**written, **metadata})
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
@@ -78,6 +87,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str,
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, dict(metadata))
+    with part.open("rb") as file:
+        os.fsync(file.fileno())  # a power cut must not leave a name without its content
     part.replace(path)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 
+from harness.diagnosis import REMEDIES, WORDS, Cause
 from harness.errors import EngineError
 from harness.feedback import Feedback
 from harness.training.config import TrainConfig
@@ -19,6 +20,17 @@ HEAVIEST = 3.0  # the largest sampling weight: above it the others would be forg
 CONTINUED = 0.4  # of the profile's steps: how much a sound LoRA is trained on
 LONGEST = 1.5  # times the profile's steps, never more
 RATES = (0.3, 1.5)  # times the profile's rate, never outside
+SPOILT = 0.6  # confidence from which a cause in the weights means that nothing may be built on them
+IN_WEIGHTS = (
+    "over_trained",
+    "high_rate",
+    "low_rate",
+    "under_trained",
+    "duplicates",
+    "wrong_person",
+    "one_value",
+    "missing_captions",
+)
 
 
 @dataclass(frozen=True)
@@ -57,6 +69,7 @@ def plan_from_feedback(
     lora: Path | None,
     facts: LoraFacts | None,
     refused: int = 0,
+    causes: Sequence[Cause] = (),
 ) -> TrainPlan:
     """The next training.
 
@@ -65,18 +78,49 @@ def plan_from_feedback(
         full: the profile's configuration for this set of pictures.
         lora: the LoRA under test, with what its file says of itself.
         refused: how many challengers of this run were refused already.
+        causes: what is wrong with it, the surest first.
     """
     weights, why_weights = weigh_pictures(feedback, failing_prompts(feedback, suite), learner)
     config = replace(full, sampling=weights, seed=full.seed + refused)
+    spoilt = [cause for cause in causes if cause.name in IN_WEIGHTS and cause.confidence >= SPOILT]
+    if spoilt and not refused:
+        config, reasons = start_again(spoilt, full, config)
+        return TrainPlan(config, (*reasons, *why_weights), None)
     afresh = why_afresh(full, learner, facts)
     if afresh or refused or lora is None:
         reasons = [afresh or "there is no LoRA yet: trained from scratch"] if not refused else []
         if refused:
             reasons = [f"{refused} challenger(s) refused: trained from scratch again, longer and from another seed"]
             config = replace(config, steps=lengthen(full, 1 + 0.25 * refused))
+            if any(cause.name in TOO_MUCH for cause in spoilt):
+                reasons = [
+                    f"{refused} challenger(s) refused: trained from scratch again, shorter and from another seed"
+                ]
+                config = replace(config, steps=lengthen(full, max(0.5, 1 - 0.25 * refused)))
         return TrainPlan(config, (*reasons, *why_weights), None)
     config, why = adjust(feedback, full, config)
     return TrainPlan(config, (*why, *why_weights), lora)
+
+
+TOO_MUCH = ("over_trained", "duplicates")
+"""Causes that more training makes worse."""
+
+
+def start_again(spoilt: Sequence[Cause], full: TrainConfig, config: TrainConfig) -> tuple[TrainConfig, list[str]]:
+    """From scratch, because what went wrong is in the weights; with less of it where there was too much."""
+    words = "; ".join(f"{WORDS[cause.name]}: {REMEDIES[cause.name][1]}" for cause in spoilt)
+    reasons = [f"{words}; trained from scratch, because the fault is in the weights"]
+    if any(cause.name == "over_trained" for cause in spoilt):
+        prior = min(1.0, full.prior_weight + 0.25)
+        config = replace(config, prior_weight=prior)
+        reasons.append(f"{full.steps} steps with the base's prior at {prior:g}, so that it is not over-trained again")
+    if spoilt[0].name == "over_trained" and spoilt[0].confidence < CERTAIN_RECORD:  # no record: it may be the profile's
+        config = replace(config, steps=lengthen(full, 0.75))
+        reasons.append(f"no record tells how long it was trained, so {config.steps} steps, fewer than the profile says")
+    return config, reasons
+
+
+CERTAIN_RECORD = 0.9  # confidence of what a LoRA's own record shows
 
 
 def lengthen(full: TrainConfig, factor: float) -> int:

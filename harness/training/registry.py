@@ -3,7 +3,7 @@
     references/aldar_kose/champion.safetensors
     references/aldar_kose/champion.json          whose, how made, from which, with which scores
     references/aldar_kose/history/<hash>.{safetensors,json}
-    references/aldar_kose/challengers/<hash>.{safetensors,json}    taken in from elsewhere; nobody has promoted them
+    references/aldar_kose/challengers/<hash>.{safetensors,json}    taken in from elsewhere, or refused by an exam
 
 Weights and record are two files and no system replaces two at once, so the new record is written first as
 `champion.json.next`; whoever reads next finishes or drops it, by whose hash the weights bear.
@@ -153,6 +153,28 @@ def register_challenger(candidate: Path, weights: Path, origin: Mapping[str, Any
     write_text(record_path(kept), json.dumps(record, indent=2, sort_keys=True) + "\n")
     part.replace(kept)  # last: whoever sees the weights finds their record
     return kept
+
+
+def keep_refused(candidate: Path, weights: Path | None, why: Mapping[str, Any]) -> Path:
+    """Keep a challenger that an exam refused, with the reason: beside the champion, else where it lies.
+
+    Args:
+        weights: the champion whose place it wanted; None: it had none, and a record is put beside the file.
+        why: plain JSON: suite, attempt, reasons.
+    """
+    taken = datetime.now(UTC).replace(microsecond=0).isoformat()
+    reasons = "; ".join(str(reason) for reason in why.get("reasons", ()))
+    origin = {
+        **why,
+        "source": f"refused in attempt {why.get('attempt', '?')}: {reasons}",
+        "taken": taken,
+        "refused": True,
+    }
+    if weights is not None:
+        return register_challenger(candidate, weights, origin)
+    record = {"schema": SCHEMA, "sha256": hash_file(candidate), "origin": origin, "made": how_made(candidate)}
+    write_text(record_path(candidate), json.dumps({**record, "path": candidate.name}, indent=2, sort_keys=True) + "\n")
+    return candidate
 
 
 def read_challengers(weights: Path) -> list[dict[str, Any]]:

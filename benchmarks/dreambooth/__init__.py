@@ -1,0 +1,1 @@
+"""Runs diffusers' own DreamBooth script on this machine as it stands."""

@@ -1,0 +1,87 @@
+"""What the run did and with what: work, time, money, versions, hashes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.report.words import Frame, Record, dollars, lines_of, mapped, number, plain_words, text, texts
+from harness.terminal import duration
+
+APART = ("versions", "warnings", "git", "merged")  # shown in places of their own
+
+
+def facts_view(results: Record) -> dict[str, Any]:
+    """The last chapter, and the small figures at the top."""
+    engine, run = mapped(results, "engine"), mapped(results, "run")
+    return {
+        "top": top_figures(engine, run),
+        "done": {name: text(item, 60) for name, item in work_done(engine).items() if item is not None},
+        "seconds": {
+            text(name, 40): duration(value)
+            for name, item in mapped(engine, "seconds").items()
+            if (value := number(item)) is not None
+        },
+        "run": {text(name, 60): plain_words(item) for name, item in run.items() if name not in APART},
+        "git": git_lines(run.get("git")),
+        "warnings": texts(run.get("warnings"), 400),
+        "merged": merged_words(run.get("merged")),
+        "versions": {text(name, 60): text(item, 200) for name, item in mapped(run, "versions").items()},
+    }
+
+
+def git_lines(git: Any) -> dict[str, str]:
+    """Commit, branch, whether there were changes: as many as were recorded."""
+    if isinstance(git, dict):
+        return lines_of(git)
+    return {"git": text(git, 200)} if git else {}
+
+
+def merged_words(merged: Any) -> list[str]:
+    """Which runs the page unites, or why it could not."""
+    if not isinstance(merged, list):
+        return []
+    runs = [item for item in merged if isinstance(item, dict)]
+    names = [
+        text(run.get("id"), 60) + (f" (shard {text(run['shard'], 12)})" if run.get("shard") else "") for run in runs
+    ]
+    united = [f"{len(runs)} runs judged as one: {', '.join(names)}"] if runs else []
+    return united + texts([item for item in merged if isinstance(item, str)], 600)
+
+
+def work_done(engine: Record) -> dict[str, Any]:
+    return {
+        "pictures drawn": engine.get("images_generated"),
+        "pictures from the store": engine.get("images_cached"),
+        "model loads": engine.get("model_loads"),
+        "paid to services": dollars(engine.get("cost_usd"), always=True),
+        "would be paid, had services not been emulated": dollars(engine.get("emulated_usd")),
+        "possibly billed for calls that broke off": dollars(engine.get("possibly_billed_usd")),
+        "paid calls": engine.get("paid_calls") or None,
+        "of them, of unknown price": engine.get("unpriced_calls") or None,
+        "pictures held back by the budget": engine.get("held_back") or None,
+    }
+
+
+def top_figures(engine: Record, run: Record) -> list[tuple[str, str]]:
+    """Pictures, cache hits, money and time: value and label."""
+    drawn, cached = (number(engine.get(name)) or 0.0 for name in ("images_generated", "images_cached"))
+    found = [(f"{drawn + cached:,.0f}", "pictures")]
+    found += [(f"{cached / (drawn + cached):.0%}", "from the store")] if drawn + cached else []
+    paid, emulated = dollars(engine.get("cost_usd"), always=True) or "", dollars(engine.get("emulated_usd"))
+    found.append((paid, "paid"))
+    found += [(emulated, "emulated")] if emulated else []
+    seconds = number(run.get("seconds"))
+    return found + ([(duration(seconds), "long")] if seconds else [])
+
+
+def recipes_view(frame: Frame, suite: str, recipe: Record) -> list[dict[str, Any]]:
+    """What all requests of a provider share, in full."""
+    return [
+        {
+            "id": frame.anchor("recipe", suite, name),
+            "provider": text(name, 80),
+            "lines": {text(key, 60): plain_words(item) for key, item in shared.items() if item not in ("", {}, None)},
+        }
+        for name, shared in recipe.items()
+        if isinstance(shared, dict)
+    ]

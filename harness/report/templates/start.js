@@ -1,0 +1,68 @@
+// Everything begins here: what the address says is shown, and every control is bound once.
+const refresh = () => {
+  writeState();
+  applyFilters();
+  applyView();
+};
+const readAll = () => {
+  readState();
+  showFilters();
+  applyFilters();
+  applyView();
+  applyCase();
+  showMode();
+};
+const printAll = () => {
+  for (const article of every("article.case")) {
+    const row = rowOf.get(article.id);
+    article.hidden = Boolean(row?.element.hidden);
+    if (!article.hidden && !article.querySelector(".paper")) {
+      article.append(make("div", { className: "paper" }, ...Array.from(bodyOf(article.id).cloneNode(true).childNodes)));
+    }
+  }
+};
+document.documentElement.classList.add("scripted");
+showTheme(memory() in THEMES ? memory() : "auto");
+startFilters();
+startStage();
+find("view").addEventListener("click", turnView);
+find("theme").addEventListener("click", turnTheme);
+find("keys").addEventListener("click", showHelp);
+find("help-close").addEventListener("click", () => help.close());
+find("close").addEventListener("click", closeCase);
+find("previous").addEventListener("click", () => stepCase(-1));
+find("next").addEventListener("click", () => stepCase(1));
+viewer.addEventListener("cancel", (event) => {
+  event.preventDefault();
+  closeCase();
+});
+find("cases").addEventListener("click", (event) => {
+  const line = event.target.closest("table.cases tbody tr");
+  if (!line || event.ctrlKey || event.metaKey || getSelection().toString()) return;
+  const cell = event.target.closest("td");
+  if (!cell && !event.target.closest("a")) return;
+  event.preventDefault();
+  const row = rowOf.get(line.dataset.case);
+  openCase(row.id, [...row.cells].find(([, found]) => found.cell === cell)?.[0] ?? "");
+});
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.('a[href^="#"]');
+  const target = link && find(decodeURIComponent(link.getAttribute("href").slice(1)));
+  if (!target || event.defaultPrevented) return;
+  if (target.matches("article.case")) {
+    event.preventDefault();
+    openCase(target.id);
+  } else if (target.matches("details")) {
+    event.preventDefault();
+    if (viewer.open) closeCase();
+    target.open = true;
+    target.scrollIntoView();
+    target.querySelector("summary").focus();
+  }
+});
+document.addEventListener("keydown", onKey);
+addEventListener("popstate", readAll);
+addEventListener("hashchange", readAll);
+addEventListener("beforeprint", printAll);
+matchMedia("print").addEventListener("change", (event) => { if (event.matches) printAll(); });
+readAll();

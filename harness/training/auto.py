@@ -1,0 +1,183 @@
+"""What a profile does not say of training follows from the pictures and the machine, with the reason in words.
+
+Figures: 60 to 100 samples a picture, 800 to 3,000 in all, rank 16 (32 for a style), alpha = rank and AdamW at 1e-4 are
+what the trainers of the field advise (sd-scripts, OneTrainer, diffusers). Memory is that of SDXL's full UNet in
+bfloat16: 4.8 GiB of weights, 7.7 GiB of activations a megapixel, 0.7 with gradient checkpointing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from harness.errors import UsageError, nearest
+from harness.training.config import TrainConfig, config_from
+
+SAMPLES_PER_PICTURE = 80
+SAMPLES = (800, 3000)
+ALIKE, VARIED = 0.10, 0.30  # mean 1 - cosine of CLIP embeddings between pictures: near-duplicates; all sorts
+USUAL = 4  # pictures a step that 1e-4 is meant for
+RESERVE, WEIGHTS = 1.5, 5.5  # GiB: of the driver and fragmentation; of the UNet and a rank 16 LoRA with its moments
+FREE, CHECKPOINTED = 7.7, 0.7  # GiB a megapixel and picture, without and with gradient checkpointing
+
+PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "seeds": {"rank": 16, "alpha": 16, "learning_rate": 1e-4, "steps": 1000},
+        "quick": {"rank": 8, "alpha": 8, "learning_rate": 2e-4, "steps": 200},
+        "style": {"rank": 32, "alpha": 32, "target_modules": "attention+ff", "caption_dropout": 0.2},
+        "small_card": {"batch": 1, "accumulate": 4, "gradient_checkpointing": True},
+    }
+)
+"""Named recipes for a profile's `preset:` and `harness train --preset`."""
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What the choice depends on."""
+
+    pictures: int  # to learn from
+    kind: str = "character"  # or style
+    spread: float | None = None  # mean 1 - cosine between the pictures' CLIP embeddings; None: nobody looked
+    memory: float | None = None  # GiB of the card; None: no card, or unknown
+    megapixels: float = 1.0  # of a training picture
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A configuration, and why it is what it is."""
+
+    config: TrainConfig
+    reasons: tuple[str, ...] = field(default=())
+
+
+def choose(training: Mapping[str, Any], about: Circumstances) -> Choice:
+    """The configuration for these circumstances; whatever `training` gives is kept.
+
+    Args:
+        training: a profile's `training` block, a preset's name in it included.
+
+    Raises:
+        UsageError: no picture; a key or preset that there is not; a value out of range.
+    """
+    if about.pictures <= 0:
+        raise UsageError("training: there is no picture to learn from")
+    given, reasons = expand(training), []
+    if training.get("preset"):
+        reasons.append(f"preset {training['preset']}: {spell(PRESETS[training['preset']])}")
+    for part in (batch_for, rank_for, rate_for, steps_for):
+        found, reason = part(given, about)
+        given |= found
+        reasons += [reason] if reason else []
+    given.setdefault("warmup", min(max(1, int(given["steps"]) // 20), max(0, int(given["steps"]) - 1)))
+    if about.kind == "style":
+        given.setdefault("class_word", "a picture")
+    return Choice(config_from(given), tuple(reasons))
+
+
+def expand(training: Mapping[str, Any]) -> dict[str, Any]:
+    """A training block with its preset's values; its own keys win. Raises UsageError for no such preset."""
+    name = training.get("preset")
+    if name and name not in PRESETS:
+        raise UsageError(f"training: no preset called {name!r}; {nearest(str(name), PRESETS)}")
+    own = {key: value for key, value in training.items() if key != "preset" and value is not None}
+    return {**(PRESETS[name] if name else {}), **own}
+
+
+def combine(profile: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A profile's training block with what a person asks for instead.
+
+    What the profile said only because of something that is now different goes: the alpha of another rank, the rate of
+    another optimizer.
+    """
+    base, asked = expand(profile), expand(changes)
+    if "rank" in asked:
+        base.pop("alpha", None)
+    if asked.get("optimizer", base.get("optimizer")) != base.get("optimizer"):
+        base.pop("learning_rate", None)
+        base.pop("text_learning_rate", None)
+    return {**base, **asked}
+
+
+def spell(values: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items()
+    )
+
+
+def batch_for(given: Mapping[str, Any], about: Circumstances) -> tuple[dict[str, Any], str]:
+    """As many pictures a pass as the card holds, up to four; passes are added up to four where it holds fewer."""
+    if "batch" in given or about.memory is None:
+        return {"batch": int(given.get("batch", USUAL))}, ""
+    room = about.memory - RESERVE - WEIGHTS
+    free, tight = FREE * about.megapixels, CHECKPOINTED * about.megapixels
+    checkpointed = bool(given.get("gradient_checkpointing", room < free))
+    batch = min(USUAL, max(1, int(room / (tight if checkpointed else free))))
+    found: dict[str, Any] = {"batch": batch, "gradient_checkpointing": checkpointed}
+    if "accumulate" not in given and batch < USUAL:
+        found["accumulate"] = -(-USUAL // batch)
+    how = ", with gradient checkpointing" if checkpointed else ""
+    return found, f"batch {batch}: what {about.memory:.0f} GiB hold at {about.megapixels:.2f} megapixels{how}"
+
+
+def rank_for(given: Mapping[str, Any], about: Circumstances) -> tuple[dict[str, Any], str]:
+    """A style is many things at once and gets more; a handful of pictures would be learnt by heart."""
+    if "rank" in given:
+        return {"rank": given["rank"], "alpha": given.get("alpha", given["rank"])}, ""
+    if about.kind == "style":
+        rank, why = 32, "a style is in everything"
+    elif about.pictures <= 5:
+        rank, why = 8, f"{about.pictures} pictures: more would learn them by heart"
+    else:
+        rank, why = 16, "what a character takes"
+    return {"rank": rank, "alpha": given.get("alpha", rank)}, f"rank {rank}: {why}"
+
+
+def rate_for(given: Mapping[str, Any], about: Circumstances) -> tuple[dict[str, Any], str]:
+    """1e-4 at four pictures a step, with the square root of their number for Adam (arXiv 2205.10287)."""
+    prodigy = given.get("optimizer") == "prodigy"
+    text = {} if "text_learning_rate" in given else {"text_learning_rate": 0.5}
+    if "learning_rate" in given:
+        return {name: value * given["learning_rate"] for name, value in text.items()}, ""
+    samples = int(given["batch"]) * int(given.get("accumulate", 1))
+    rate = 1.0 if prodigy else float(f"{1e-4 * math.sqrt(samples / USUAL):.2g}")
+    why = "prodigy finds its own" if prodigy else f"the usual one for {samples} pictures a step"
+    found = {"learning_rate": rate, **{name: value * rate for name, value in text.items()}}
+    return found, f"learning rate {rate:g}: {why}"
+
+
+def steps_for(given: Mapping[str, Any], about: Circumstances) -> tuple[dict[str, Any], str]:
+    """So many samples of each picture; more where the pictures differ, fewer where they are nearly one."""
+    if "steps" in given:
+        return {}, ""
+    factor, how = 1.0, ""
+    if about.spread is not None and about.spread < ALIKE:
+        factor, how = 0.75, f", which are much alike (spread {about.spread:.2f})"
+    elif about.spread is not None and about.spread > VARIED:
+        factor, how = 1.25, f", which vary widely (spread {about.spread:.2f})"
+    wanted = round(SAMPLES_PER_PICTURE * about.pictures * factor)
+    samples = min(max(wanted, SAMPLES[0]), SAMPLES[1])
+    a_step = int(given["batch"]) * int(given.get("accumulate", 1))
+    limit = "" if samples == wanted else f" ({SAMPLES[0]:,} to {SAMPLES[1]:,} in all)"
+    steps = -(-samples // a_step)
+    return {"steps": steps}, f"{steps} steps: {samples:,} samples of {about.pictures} pictures{how}{limit}"
+
+
+def find_spread(vectors: Any) -> float | None:
+    """Mean 1 - cosine between unit vectors (n, d); None for fewer than two."""
+    n = len(vectors)
+    if n < 2:
+        return None
+    cosines = vectors @ vectors.T
+    return float(1 - (cosines.sum() - cosines.trace()) / (n * (n - 1)))
+
+
+def device_memory(device: str) -> float | None:
+    """GiB of a card; None for a processor."""
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    return float(torch.cuda.get_device_properties(device).total_memory) / 2**30

@@ -1,0 +1,116 @@
+"""What retraining did to a suite: causes, changes and gains, kept in the store as soon as each round has ended."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.values import Suite, digest, to_record
+
+if TYPE_CHECKING:
+    from harness.engine.context import ImproveContext
+    from harness.store import Store
+
+KIND = "improve-rounds"  # of the memos that hold a suite's rounds
+MOST = 200  # rounds that are remembered, the newest
+
+
+def key_of(suite: Suite) -> str:
+    """The rounds of one subject in one suite."""
+    return digest([suite.name, suite.subject.name])
+
+
+def remember(context: ImproveContext, record: Mapping[str, Any]) -> None:
+    """Keep a round, or what is new of it; the curve of its loss is left to the report of its run."""
+    plain = {name: value for name, value in to_record(dict(record)).items() if name not in ("loss", "sets")}
+    store, key = context.store, key_of(context.suite)
+    known: list[dict[str, Any]] = store.memo(KIND, key) or []
+    at = datetime.now(UTC).replace(microsecond=0).isoformat()
+    same = bool(known) and known[-1]["attempt"] == plain["attempt"] and known[-1]["round"] == plain["round"]
+    store.put_memo(KIND, key, [*(known[:-1] if same else known), {"at": at, **plain}][-MOST:])
+
+
+def read_rounds(store: Store, suite: Suite) -> list[dict[str, Any]]:
+    """The rounds of a suite that this store has seen, the oldest first."""
+    found: list[dict[str, Any]] = store.memo(KIND, key_of(suite)) or []
+    return found
+
+
+# --- harness history ------------------------------------------------------------------------------------------------
+
+
+def history_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("suite", type=Path)
+    sub.add_argument("--profile", help="default: embedded, or HARNESS_PROFILE")
+    sub.add_argument("--store", help="whose rounds (default: .harness)")
+    sub.add_argument("--json", action="store_true", help="print plain data instead of text")
+
+
+def history(options: argparse.Namespace) -> int:
+    """`harness history SUITE`: the rounds of its retraining, and the champions that came of them."""
+    from harness.profile import load_profile
+    from harness.settings import Settings
+    from harness.store import Store
+    from harness.suite import load_suite
+    from harness.training.registry import read_challengers, read_history
+
+    settings = Settings.load(Path.cwd(), {"profile": options.profile, "store": options.store})
+    suite = load_suite(options.suite.resolve(), load_profile(settings.profile, settings.root))
+    with Store(settings.store) as store:
+        rounds = read_rounds(store, suite)
+    weights = suite.subject.lora.path if suite.subject.lora else None
+    champions = read_history(weights) if weights else []
+    challengers = read_challengers(weights) if weights else []
+    if options.json:
+        record = {"suite": suite.name, "rounds": rounds, "champions": champions, "challengers": challengers}
+        print(json.dumps(record, indent=2, sort_keys=True))
+        return 0
+    print("\n".join(history_lines(suite, rounds, champions, challengers)))
+    return 0
+
+
+def history_lines(
+    suite: Suite,
+    rounds: Sequence[Mapping[str, Any]],
+    champions: Sequence[Mapping[str, Any]],
+    challengers: Sequence[Mapping[str, Any]],
+) -> list[str]:
+    """For people."""
+    from harness.terminal import clean
+
+    lines = [f"{suite.name}: {len(rounds)} rounds of retraining in this store"]
+    for item in rounds:
+        lines += ["", *(clean(line, 400) for line in round_lines(item))]
+    lines += ["", f"{len(champions)} champions of {suite.subject.name}, the present one last"]
+    lines += [
+        clean(f"  {item['sha256'][:16]}  {item['promoted'][:10] or '-':10}  {item['reason'] or '-'}", 200)
+        for item in champions
+    ]
+    refused = sum(bool(item.get("origin", {}).get("refused")) for item in challengers)
+    return [*lines, f"{refused} refused challengers are kept beside them"] if refused else lines
+
+
+def round_lines(item: Mapping[str, Any]) -> list[str]:
+    """One round: when, how it ended, why it was needed, what changed, what it gained."""
+    from harness.diagnosis import WORDS
+    from harness.terminal import bounds_text
+
+    lines = [f"{item['at'][:16].replace('T', ' ')}  attempt {item['attempt']}, {item['provider']}: {item['verdict']}"]
+    if cause := item.get("cause"):
+        lines.append(f"  cause    {WORDS.get(cause, cause)} ({item.get('confidence', 0):.0%})")
+        lines += [f"           {line}" for line in item.get("evidence", ())]
+    lines += [f"  {'plan' if not place else '':7}  {line}" for place, line in enumerate(item.get("plan", ()))]
+    for name, (before, after) in item.get("changes", {}).items():
+        lines.append(f"  change   {name}: {before} -> {after}")
+    if gap := item.get("gap"):
+        lines.append(f"  gained   {item.get('goal', 'quality')} {bounds_text(gap, signed=True)} on the locked cases")
+    if gap := item.get("competitor_gap"):
+        lines.append(f"  beside   {item['competitor']}, the best competitor: {bounds_text(gap, signed=True)}")
+    if "failing_after" in item:
+        lines.append(f"  failing  {len(item['failing_before'])} open cases before, {len(item['failing_after'])} after")
+    lines.append(f"  because  {item['reason']}")
+    return lines

@@ -1,0 +1,100 @@
+"""Trains what a plan says, several candidates where it pays, within the budget of minutes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.engine.context import ImproveContext
+from harness.errors import HarnessError
+from harness.training.candidates import FACTORS, Candidate, Paused, can_halve, halve, step_of, variants
+from harness.training.config import TrainConfig
+from harness.training.plan import TrainPlan
+from harness.training.trainer import Trained, train
+from harness.values import Lora, Subject, digest, hash_file
+
+
+class OutOfTime(HarnessError):
+    """The budget of minutes is used up."""
+
+
+@dataclass(frozen=True)
+class Maker:
+    """One round's trainings."""
+
+    context: ImproveContext
+    attempt: int
+    deadline: float  # on the monotonic clock
+    say: Callable[[str], None]  # takes a line; what it raises stops the training, which can be resumed
+    judge: Callable[[Lora], float]  # how good a checkpoint is on the practice cases
+
+    def make(self, plan: TrainPlan, subject: Subject) -> tuple[Trained, TrainConfig, list[dict[str, Any]]]:
+        """The candidate that was trained to its end, its configuration, and what was seen at each rung.
+
+        Raises:
+            OutOfTime: before half of its steps; of a longer training its last checkpoint is taken.
+        """
+        count = len(FACTORS) if can_halve(plan.config) else 1
+        candidates = [Candidate(config, self._work(plan, config), why) for config, why in variants(plan.config, count)]
+        best, seen = candidates[0], list[dict[str, Any]]()
+        if count > 1:
+
+            def advance(candidate: Candidate, step: int) -> None:
+                if step not in map(step_of, candidate.checkpoints):
+                    self._train(plan, subject, candidate, until=step)
+
+            best, seen = halve(candidates, advance, lambda path: self.judge(Lora(path)), self.say)
+        try:
+            return self._train(plan, subject, best), best.config, seen
+        except OutOfTime:
+            made = stopped_at(best)
+            if made.steps * 2 < best.config.steps:
+                raise
+        return made, best.config, seen
+
+    def _work(self, plan: TrainPlan, config: TrainConfig) -> Path:
+        start = hash_file(plan.start_from) if plan.start_from else ""
+        return challengers(self.context) / f"work-{digest([config.to_record(), self.attempt, start])[:12]}"
+
+    def _train(self, plan: TrainPlan, subject: Subject, candidate: Candidate, until: int | None = None) -> Trained:
+        """Train one candidate: to its end, or until a checkpoint at that step lies there."""
+
+        def say(line: str) -> None:
+            self.say(f"{candidate.why}: {line}" if until else line)
+            if time.monotonic() > self.deadline:
+                raise OutOfTime(f"the budget of {self.context.settings.retrain_budget:g} minutes is used up")
+            if until is not None and until in map(step_of, candidate.checkpoints):
+                raise Paused
+
+        context, work = self.context, candidate.work
+        out = challengers(context) / f"trained-{work.name.removeprefix('work-')}.safetensors"
+        try:
+            return train(
+                candidate.config,
+                subject,
+                context.profile,
+                context.models,
+                out,
+                work=work,
+                start_from=plan.start_from,
+                progress=say,
+                command=f"pytest {context.suite.path.name} --retrain {context.settings.retrain}",
+            )
+        except Paused:
+            return stopped_at(candidate)
+
+
+def stopped_at(candidate: Candidate) -> Trained:
+    """What a training that was stopped has left: its checkpoints so far."""
+    kept = candidate.checkpoints
+    return Trained(kept[-1] if kept else candidate.work, kept, step_of(kept[-1]) if kept else 0, 0.0, ())
+
+
+def challengers(context: ImproveContext) -> Path:
+    """Where the LoRAs of improve loops lie."""
+    folder: Path = context.store.folder / "loras"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

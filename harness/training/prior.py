@@ -1,0 +1,115 @@
+"""Pictures of others that the base draws itself, as latents: what a LoRA is not to change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import EngineError
+from harness.models import quiet_libraries
+from harness.training.config import TrainConfig
+from harness.training.data import Item, TrainingSet, View
+from harness.training.export import read_tensors, write_tensors
+from harness.training.team import Team
+from harness.training.texts import Texts
+from harness.values import digest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FIRST_SEED = 700_000  # far from the seeds of suites and exams
+AT_ONCE = 8
+KNOWN = "class.latents"  # in the work folder
+
+
+def draw_strangers(
+    data: TrainingSet,
+    texts: Texts,
+    unet: Any,
+    schedule: Any,
+    profile: Any,
+    config: TrainConfig,
+    work: Path,
+    key: str,
+    team: Team,
+) -> tuple[Item, ...]:
+    """`class_pictures` pictures of the base without any LoRA, kept in the work folder for a run that goes on.
+
+    Args:
+        data: whose prompts about others are used in turn, else its captions without the trigger.
+        key: of base and dtype: kept pictures of another key are drawn again.
+    """
+    prompts = data.others or tuple(dict.fromkeys(item.unsaid for item in data.items))
+    wanted = [prompts[number % len(prompts)] for number in range(config.class_pictures)]
+    identity = digest([key, wanted, profile.size, profile.steps, profile.guidance, config.seed])
+    if team.leads and read_known(work / KNOWN, identity) is None:
+        drawn = draw_latents(unet, schedule, texts, wanted, profile, config, data.shape_of(profile.size))
+        write_tensors(work / KNOWN, {"latents": drawn}, {"identity": identity})
+    team.wait()
+    latents = read_known(work / KNOWN, identity)
+    if latents is None:
+        raise EngineError(f"{work / KNOWN}: was changed by somebody else; run again")
+    return as_items(latents, wanted, profile.size)
+
+
+def read_known(path: Path, identity: str) -> Tensor | None:
+    """Latents drawn earlier, (n, channels, height / 8, width / 8); None when there are none of this identity."""
+    tensors, facts = read_tensors(path) if path.exists() else ({}, {})
+    return tensors["latents"] if facts.get("identity") == identity else None
+
+
+def as_items(latents: Tensor, wanted: Sequence[str], size: tuple[int, int]) -> tuple[Item, ...]:
+    import torch
+
+    width, height = size
+    ids = torch.tensor([height, width, 0, 0, height, width], dtype=torch.float32)
+    pairs = enumerate(zip(latents, wanted, strict=True))
+    return tuple(Item(f"class-{number}", (View(row, ids),), (text,), text) for number, (row, text) in pairs)
+
+
+def draw_latents(
+    unet: Any,
+    schedule: Any,
+    texts: Texts,
+    wanted: Sequence[str],
+    profile: Any,
+    config: TrainConfig,
+    shape: tuple[int, ...],
+) -> Tensor:
+    """The base's pictures as latents (n, channels, height / 8, width / 8), float32; the autoencoder is not asked."""
+    import torch
+    from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
+
+    scheduler = EulerDiscreteScheduler.from_config(schedule.config)
+    absent: dict[str, Any] = dict.fromkeys(("vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"))
+    with quiet_libraries():
+        pipe = StableDiffusionXLPipeline(unet=unet, scheduler=scheduler, add_watermarker=False, **absent)
+    pipe.set_progress_bar_config(disable=True)
+    found: list[Tensor] = []
+    for first in range(0, len(wanted), AT_ONCE):
+        part = list(wanted[first : first + AT_ONCE])
+        seeds = [FIRST_SEED + 1000 * config.seed + first + place for place in range(len(part))]
+        with quiet_libraries(), torch.no_grad():
+            said, pooled = (tensor.to(unet.device, unet.dtype) for tensor in texts.read(part))
+            nothing, nothing_pooled = (tensor.to(said) for tensor in texts.read([None] * len(part)))
+            drawn = pipe(
+                prompt_embeds=said,
+                pooled_prompt_embeds=pooled,
+                negative_prompt_embeds=nothing,
+                negative_pooled_prompt_embeds=nothing_pooled,
+                latents=first_noise(seeds, shape).to(said),
+                num_inference_steps=profile.steps,
+                guidance_scale=profile.guidance,
+                width=profile.size[0],
+                height=profile.size[1],
+                output_type="latent",
+            ).images
+        found.append(drawn.float().cpu())
+    return torch.cat(found)
+
+
+def first_noise(seeds: Sequence[int], shape: tuple[int, ...]) -> Tensor:
+    import torch
+
+    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
