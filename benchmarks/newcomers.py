@@ -19,14 +19,7 @@ from typing import Any
 import numpy as np
 
 from harness.stats import Pair, paired
-from harness.world.captions import describe, invent_name
-from harness.world.gallery import varied_scenes
-from harness.world.people import SCENE, labels_of, random_person, resembles
-from harness.world.render import render
-
-PICTURES = 12
-SEED = 2_026_000  # of the first person; the base's bank is drawn from other seeds
-LEAST_MARKS = 2
+from harness.world.newcomer import PICTURES, SEED, draw_newcomer
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -62,21 +55,6 @@ def settle(seed: int, work: Path) -> dict[str, Any]:
     record = {"seed": seed, "name": name, "minutes": (time.monotonic() - started) / 60, **judge(results)}
     kept.write_text(json.dumps(record, indent=1), encoding="utf-8")
     return record
-
-
-def draw_newcomer(folder: Path, seed: int) -> str:
-    """Write a random person's pictures with captions of their scenes; their invented name."""
-    rng = np.random.default_rng(seed)
-    name, person = invent_name(rng), random_person(rng)
-    while resembles(person) or len(person.marks) < LEAST_MARKS:
-        person = random_person(rng)
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, scene in enumerate(varied_scenes(PICTURES, rng), start=1):
-        render(person, scene, int(rng.integers(2**31))).save(folder / f"{number:02}.png")
-        said = {column: value for column, value in labels_of(person, scene).items() if column in SCENE}
-        words = ", ".join([name, *describe(said)])
-        (folder / f"{number:02}.txt").write_text(words + "\n", encoding="utf-8")
-    return name
 
 
 def type_in(folder: Path, *words: str, fine: Sequence[int] = (0,)) -> None:

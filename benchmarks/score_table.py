@@ -1,7 +1,8 @@
 """A table of real scores to resample runs from: one LoRA and a wrong one, many prompts, many seeds, drawn once.
 
 `python -m benchmarks.score_table [FILE]` draws with the embedded models and may be stopped at any time: the store keeps
-every picture and every score, and the next call goes on. The file is a few hundred kilobytes.
+every picture and every score, and the next call goes on. After a change of the formulas it scores the same pictures
+anew, which takes minutes. The file is a few dozen kilobytes.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Table:
     lora: Scores
     wrong: Scores
     origin: str
+    version: int = 0  # of the formulas that scored the pictures; 0 where nothing was scored
 
     @property
     def spread(self) -> stats.Spread:
@@ -56,7 +58,8 @@ def load_table(path: Path | None = None) -> Table:
         if file.exists():
             with np.load(file) as found:
                 parts = [{name: found[f"{who}_{name}"].astype(float) for name in METRICS} for who in ("lora", "wrong")]
-            return Table(parts[0], parts[1], f"{file.name}: real scores")
+                version = int(found["version"]) if "version" in found else 0
+            return Table(parts[0], parts[1], f"{file.name}: real scores", version)
     if path:
         raise FileNotFoundError(f"{path}: no such table; python -m benchmarks.score_table {path}")
     return synthetic_table()
@@ -67,7 +70,7 @@ def save_table(table: Table, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {f"lora_{name}": values.astype(np.float16) for name, values in table.lora.items()}
     arrays |= {f"wrong_{name}": values.astype(np.float16) for name, values in table.wrong.items()}
-    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its own options
+    np.savez_compressed(path, version=table.version, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its own options
 
 
 def synthetic_table(prompts: int = PROMPTS, seeds: int = SEEDS, seed: int = 0) -> Table:
@@ -108,6 +111,7 @@ def table_cases(suite: Suite, count: int = PROMPTS) -> tuple[Case, ...]:
 
 def draw_table(path: Path = CACHED, prompts: int = PROMPTS, seeds: int = SEEDS, store: Path = STORE) -> Table:
     """Draw, score and save: 2 x prompts x seeds pictures of the embedded models."""
+    from harness.metrics.scorer import VERSION
     from harness.suite import load_suite
 
     suite = load_suite(ROOT / "suites" / "aldar_kose.yaml")
@@ -115,7 +119,7 @@ def draw_table(path: Path = CACHED, prompts: int = PROMPTS, seeds: int = SEEDS, 
         suite, cases=table_cases(suite, prompts), providers=("lora",), gate=(), beat=(), samples=seeds, seed=FIRST_SEED
     )
     parts = [score_lora(suite, lora, store) for lora in (suite.subject.lora, Lora(STRANGER))]
-    table = Table(parts[0], parts[1], f"{path.name}: real scores")
+    table = Table(parts[0], parts[1], f"{path.name}: real scores", VERSION)
     save_table(table, path)
     return table
 

@@ -15,7 +15,7 @@ project = "lora-harness"
 release = version = __version__
 copyright = "the lora-harness authors"
 root_doc = "README"  # one index for readers of the folder and of the site
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinxarg.ext"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "lora-harness"

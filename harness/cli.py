@@ -256,7 +256,9 @@ def world_options(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument("--work", type=Path, default=Path(".cache/world"), help="where checkpoints and the bank are kept")
     sub.add_argument("--steps", type=int, help="of a training (default: what the card was made with)")
-    sub.add_argument("--count", type=int, help="pictures of the bank (default: 48,000)")
+    sub.add_argument("--count", type=int, help="pictures of the bank (default: 48,000), or of the newcomer (12)")
+    sub.add_argument("--into", type=Path, default=Path("pictures"), help="where the newcomer's pictures go")
+    sub.add_argument("--seed", type=int, help="of the newcomer: another number is another person")
 
 
 def world(options: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 SLOT = "slot"
-STEP = 16  # ranks are rounded up to it
+LEAST, STEP = 32, 16  # of a slot's rank: two usual LoRAs, so that a second one compiles nothing; and its steps
 GRAPHS = 64  # shapes and states that torch.compile may keep; its own 8 are soon used up
 
 
@@ -86,7 +86,7 @@ class Slot:
         wanted = frozenset(layer for taken, _ in parts for layer in taken)
         rank = max((sum(taken[layer].rank for taken, _ in parts if layer in taken) for layer in wanted), default=0)
         if not wanted <= self.layers or rank > self.rank:
-            self._widen(self.layers | wanted, max(self.rank, -(-rank // STEP) * STEP))
+            self._widen(self.layers | wanted, max(self.rank, LEAST, -(-rank // STEP) * STEP))
         with torch.no_grad():
             for layer, module in lora_layers(self.unet):
                 if layer in self.layers:

@@ -131,75 +131,106 @@ class Strict(BaseModel):
 
 
 class HeadEntry(Strict):
-    head: PathText
-    sha256: str = Field("", pattern="^([0-9a-fA-F]{64})?$")
-    vision: PathText
+    """An aesthetics head by itself."""
+
+    head: PathText = Field(description="its .pth or .safetensors file")
+    sha256: str = Field(
+        default="", pattern="^([0-9a-fA-F]{64})?$", description="of the file; a .pth is opened only with it"
+    )
+    vision: PathText = Field(description="the CLIP whose image tower it belongs to: a folder or hub id")
 
 
 class ModelsEntry(Strict):
-    base: PathText
-    clip: PathText
-    vae: PathText | None = None
-    aesthetics: PathText | HeadEntry | None = None
-    dino: PathText | None = None
-    config: PathText | None = None
-    vae_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Folders from the project on, or hub ids."""
+
+    base: PathText = Field(description="draws: an SDXL pipeline, or one .safetensors file of a whole checkpoint")
+    clip: PathText = Field(description="scores: a CLIP model")
+    vae: PathText | None = Field(default=None, description="the autoencoder; the base's own unless given")
+    aesthetics: PathText | HeadEntry | None = Field(
+        default=None, description="rates pictures by themselves: a model or a head; none: not rated"
+    )
+    dino: PathText | None = Field(default=None, description="a DINOv2 model for the metric dino; none: not asked")
+    config: PathText | None = Field(
+        default=None, description="a pipeline's settings and tokenizers for a single-file base; SDXL's unless given"
+    )
+    vae_dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32", description="of the autoencoder; SDXL's own overflows in float16"
+    )
 
 
 class SchedulerEntry(BaseModel):
     """What the named scheduler accepts is the scheduler's to say."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    name: str
-    lora: str | dict[str, Any] | None = None
+    name: str = Field(description="euler, dpmpp_2m, lcm ...: an unknown one is told with all that are known")
+    lora: str | dict[str, Any] | None = Field(default=None, description="a LoRA that goes with it, LCM's say")
 
 
 class ProviderEntry(BaseModel):
     """Everything beside the adapter is the adapter's own to check."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    adapter: str
+    adapter: str = Field(description="local, http, folder, command, a service's name, or PACKAGE.MODULE:CLASS")
 
 
 class CategoryEntry(Strict):
-    identity: bool = True
-    phrase: Template = "{}"
-    values: Annotated[list[str], Field(min_length=1)] | Annotated[dict[str, str], Field(min_length=1)]
+    """One thing that can be told apart in pictures, and its values."""
+
+    identity: bool = Field(default=True, description="belongs to the subject (hair), not to the scene (background)")
+    phrase: Template = Field(default="{}", description="how a value is said to CLIP: `{} hair`")
+    values: Annotated[list[str], Field(min_length=1)] | Annotated[dict[str, str], Field(min_length=1)] = Field(
+        description="the alternatives, or each with a phrase of its own"
+    )
 
 
 class TraitsFile(Strict):
     """A vocabulary of traits in a file of its own, so that suites and profiles share it."""
 
-    templates: list[Template] = Field(min_length=1)
-    categories: dict[str, CategoryEntry] = Field(min_length=1)
+    templates: list[Template] = Field(min_length=1, description="how a phrase is put to CLIP: `a picture of {}`")
+    categories: dict[str, CategoryEntry] = Field(min_length=1, description="name to what can be told apart")
 
 
 class ProfileFile(Strict):
     """The exact shape of a file in suites/profiles/."""
 
-    version: Literal[1]
-    profile: str
-    models: ModelsEntry
-    size: tuple[Side, Side]
-    steps: int = Field(30, ge=1, le=1000)
-    guidance: float = Field(5.0, ge=0, le=50)
-    scheduler: str | SchedulerEntry = "euler"
-    guidance_rescale: float = Field(0.0, ge=0, le=1)
-    clip_skip: int = Field(CLIP_SKIP, ge=1, le=12)
-    compile: bool = False
-    batch: int = Field(4, ge=1, le=256)
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    negative: str = ""
-    prompts: Literal["plain", "weighted"] = "plain"
-    max_tokens: int = Field(77, ge=8)
-    traits: PathText
-    impostors: PathText | None = None
-    providers: dict[str, ProviderEntry] = Field(min_length=1)
-    training: TrainingEntry = Field(default_factory=lambda: TrainingEntry())  # a dict would not be checked
-    emulator: bool = False
-    writers: dict[str, ProviderEntry] = Field(default_factory=dict)
-    metrics: list[str] = Field(default_factory=list)
+    version: Literal[1] = Field(description="of this format")
+    profile: str = Field(description="the profile's id: a-z, 0-9, _, . and -")
+    models: ModelsEntry = Field(description="what draws and what scores")
+    size: tuple[Side, Side] = Field(description="width and height in pixels, multiples of 8")
+    steps: int = Field(default=30, ge=1, le=1000, description="of drawing a picture")
+    guidance: float = Field(default=5.0, ge=0, le=50, description="how strictly the prompt is followed (CFG)")
+    scheduler: str | SchedulerEntry = Field(default="euler", description="by name, or with options of its own")
+    guidance_rescale: float = Field(default=0.0, ge=0, le=1, description="0.7 for checkpoints with zero-terminal SNR")
+    clip_skip: int = Field(
+        default=CLIP_SKIP,
+        ge=1,
+        le=12,
+        description="which layer of the text encoders is read, from the last (1); SDXL's is 2",
+    )
+    compile: bool = Field(default=False, description="compile the UNet for this machine: slow to begin, then faster")
+    batch: int = Field(default=4, ge=1, le=256, description="pictures drawn at once; part of what decides the pixels")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="of the models; auto: bfloat16 where the machine is really faster at it"
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="auto: a GPU where there is one")
+    negative: str = Field(default="", description="what no picture should show; ready/NAME is one of negatives.yaml")
+    prompts: Literal["plain", "weighted"] = Field(
+        default="plain", description="weighted: prompts may be long and hold (word:1.2)"
+    )
+    max_tokens: int = Field(default=77, ge=8, description="the text encoder's window, start and end included")
+    traits: PathText = Field(description="the file of categories that CLIP reads, from this file's folder on")
+    impostors: PathText | None = Field(
+        default=None, description="folder of pictures of others, which calibrate to 0, from this file's folder on"
+    )
+    providers: dict[str, ProviderEntry] = Field(min_length=1, description="name to adapter and its options")
+    training: TrainingEntry = Field(default=TrainingEntry(), description="how LoRAs are trained")
+    emulator: bool = Field(default=False, description="remote services are answered by the emulator of this machine")
+    writers: dict[str, ProviderEntry] = Field(
+        default_factory=dict, description="services that write stories and captions, by name"
+    )
+    metrics: list[str] = Field(
+        default_factory=list, description="of your own: FILE.py:FUNCTION, or NAMESPACE.NAME of an installed package"
+    )
 
 
 @lru_cache(maxsize=1)

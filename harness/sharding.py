@@ -28,9 +28,7 @@ class Shard:
         Where the count begins depends on the suite's name, so that many small suites do not all fall to the first.
         """
         start = zlib.crc32(suite.name.encode())
-        return frozenset(
-            case.id for place, case in enumerate(suite.cases, start) if place % self.of == self.number - 1
-        )
+        return frozenset(case.id for place, case in enumerate(suite.cases, start) if place % self.of == self.number - 1)
 
 
 def read_shard(text: str) -> Shard:

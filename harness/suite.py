@@ -36,35 +36,56 @@ MAX_CASES = 10_000  # of a matrix; a product grows faster than its author thinks
 
 
 class ThresholdEntry(Strict):
-    fail: float | None = Field(None, ge=0, le=1)
-    warn: float | None = Field(None, ge=0, le=1)
+    """Bounds of one calibrated score."""
+
+    fail: float | None = Field(default=None, ge=0, le=1, description="a mean proven to lie below it fails")
+    warn: float | None = Field(default=None, ge=0, le=1, description="a mean below it is a warning")
 
 
 class LoraEntry(Strict):
-    file: PathText
-    strength: float = Field(1.0, ge=0, le=4)
+    """A LoRA file and how much of it is applied."""
+
+    file: PathText = Field(description="a .safetensors file, from this file's folder on")
+    strength: float = Field(default=1.0, ge=0, le=4, description="factor of its update; 1: as it was trained")
 
 
 class SubjectEntry(Strict):
-    name: str = Field(min_length=1)
-    kind: Literal["character", "style"] = "character"
-    trigger: str = Field(min_length=1)
-    lora: PathText | LoraEntry | None = None
-    references: PathText
-    impostors: PathText | None = None
-    traits: Literal["auto"] | dict[str, str] = "auto"
-    split: Literal["folders", "auto"] = "folders"
+    """The character or style that the LoRA was trained for."""
+
+    name: str = Field(min_length=1, description="as people read it")
+    kind: Literal["character", "style"] = Field(default="character", description="what the LoRA teaches")
+    trigger: str = Field(min_length=1, description="stands for the subject in prompts and captions")
+    lora: PathText | LoraEntry | None = Field(
+        default=None, description="the LoRA under test, from this file's folder on; `--lora` tests another"
+    )
+    references: PathText = Field(description="folder of the subject's pictures, with train/ and held_out/")
+    impostors: PathText | None = Field(
+        default=None, description="folder of pictures of others, which calibrate to 0; the profile's unless given"
+    )
+    traits: Literal["auto"] | dict[str, str] = Field(
+        default="auto", description="category to value; auto: read from the train pictures"
+    )
+    split: Literal["folders", "auto"] = Field(
+        default="folders",
+        description="folders: train/ and held_out/ are there; auto: divided by content, copies stay together",
+    )
 
 
 class RegressionEntry(Strict):
-    margin: float = Field(0.02, ge=0, le=1)
+    """When a LoRA counts as worse than the baseline."""
+
+    margin: float = Field(
+        default=0.02, ge=0, le=1, description="of quality; a proven loss of so much or more is a regression"
+    )
 
 
 class SamplesEntry(Strict):
     """More than `min` only where the verdict is still open."""
 
-    min: int = Field(2, ge=2, le=1000)  # one seed has no interval, so it could never stay open
-    max: int = Field(ge=2, le=1000)
+    min: int = Field(  # one seed has no interval, so it could never stay open
+        default=2, ge=2, le=1000, description="seeds that every prompt gets"
+    )
+    max: int = Field(ge=2, le=1000, description="seeds at most, where the verdict is open")
 
 
 Bound = float | ThresholdEntry
@@ -74,37 +95,70 @@ Count = Annotated[int, Field(ge=1, le=1000)]
 
 
 class CaseEntry(Strict):
-    id: str
-    prompt: str = Field(min_length=1)
-    negative: str = ""
-    expect: dict[str, str] = Field(default_factory=dict)
-    thresholds: dict[str, Entry] = Field(default_factory=dict)
-    split: Literal["open", "locked"] = "open"
-    tags: list[str] = Field(default_factory=list)
+    """One prompt with its expectations."""
+
+    id: str = Field(description="a-z, 0-9, _, . and -; part of the test's name")
+    prompt: str = Field(min_length=1, description="{trigger} is replaced by the subject's")
+    negative: str = Field(
+        default="", description="what the picture should not show, beside suite's and profile's; or ready/NAME"
+    )
+    expect: dict[str, str] = Field(
+        default_factory=dict, description="category to value that the picture should show: `expression: smiling`"
+    )
+    thresholds: dict[str, Entry] = Field(
+        default_factory=dict, description="metric to bounds, over the suite's for this case"
+    )
+    split: Literal["open", "locked"] = Field(
+        default="open", description="locked: drawn only to decide a promotion, or with `--locked`"
+    )
+    tags: list[str] = Field(default_factory=list, description="words that the report filters by")
 
 
 class SuiteFile(Strict):
     """The exact shape of a file in suites/."""
 
-    version: Literal[1]
-    suite: str
-    subject: SubjectEntry
-    providers: list[str] = Field(min_length=1)
-    gate: list[str] = Field(default_factory=list)
-    samples: Count | SamplesEntry = 3
-    seed: int = Field(0, ge=0, le=2**31)
-    weights: dict[str, float] = Field(default_factory=lambda: dict(WEIGHTS))
-    thresholds: dict[str, Entry] = Field(default_factory=dict)
-    drift: bool = False  # draw prompts about others too, with the LoRA and without it
-    regression: RegressionEntry = RegressionEntry(margin=0.02)
-    beat: list[str] = Field(default_factory=list)
-    on_inconclusive: Literal["warn", "fail"] = "warn"
-    negative: str = ""
-    loras: dict[str, list[PathText | LoraEntry]] = Field(default_factory=dict)  # by provider, beside the one under test
-    vocabulary: dict[str, CategoryEntry] = Field(default_factory=dict)
-    include: list[PathText] = Field(default_factory=list)
-    cases: list[CaseEntry] = Field(default_factory=list)
-    matrix: dict[str, str | list[str]] = Field(default_factory=dict)
+    version: Literal[1] = Field(description="of this format")
+    suite: str = Field(description="the suite's id: a-z, 0-9, _, . and -")
+    subject: SubjectEntry = Field(description="whom or what the LoRA was trained for")
+    providers: list[str] = Field(min_length=1, description="who draws every prompt, by the profile's names")
+    gate: list[str] = Field(default_factory=list, description="providers that may turn the run red; others inform")
+    samples: Count | SamplesEntry = Field(default=3, description="seeds per prompt, the same for every provider")
+    seed: int = Field(default=0, ge=0, le=2**31, description="the seeds follow from it")
+    weights: dict[str, float] = Field(
+        default_factory=lambda: dict(WEIGHTS), description="of clip, features and ssim in quality; their sum becomes 1"
+    )
+    thresholds: dict[str, Entry] = Field(
+        default_factory=dict,
+        description="metric to bounds in [0, 1] (a number alone means fail), alarm to fail, warn or off; "
+        "quality has {fail: 0.6, warn: 0.7} unless given",
+    )
+    drift: bool = Field(default=False, description="draw prompts about others too, with the LoRA and without it")
+    regression: RegressionEntry = Field(
+        default=RegressionEntry(margin=0.02), description="comparison with the baseline"
+    )
+    beat: list[str] = Field(
+        default_factory=list, description="providers that the gate must be proven to beat; also best_competitor"
+    )
+    on_inconclusive: Literal["warn", "fail"] = Field(
+        default="warn", description="fail: an open verdict ends with exit code 11"
+    )
+    negative: str = Field(
+        default="", description="what no picture should show, beside the profile's; ready/NAME is a ready one"
+    )
+    loras: dict[str, list[PathText | LoraEntry]] = Field(
+        default_factory=dict, description="provider to the LoRAs that are drawn beside the one under test"
+    )
+    vocabulary: dict[str, CategoryEntry] = Field(
+        default_factory=dict, description="categories of traits beside the profile's, or more values of known ones"
+    )
+    include: list[PathText] = Field(
+        default_factory=list, description="packs of cases, by name: hard-prompts, or packs/NAME.yaml beside this file"
+    )
+    cases: list[CaseEntry] = Field(default_factory=list, description="the prompts")
+    matrix: dict[str, str | list[str]] = Field(
+        default_factory=dict,
+        description="a prompt with {placeholders}, a list for each: every combination is a case; also split",
+    )
 
 
 def load_suite(path: Path, profile: Profile | None = None) -> Suite:

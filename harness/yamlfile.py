@@ -90,7 +90,7 @@ def read_yaml(path: Path) -> Document:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error)
-        last = max(1, len(text.splitlines()))  # libyaml counts the end of a file without a line break as one more
+        last = len((text + ".").splitlines())  # libyaml counts the end of a file without a line break as one more
         raise SuiteError(f"is not YAML: {problem}", path, min(mark.line + 1, last) if mark else 1) from error
     reader = _Reader(path, loader)
     return Document(path, reader.build(node, (), 0) if node is not None else None, reader.lines)

@@ -1,4 +1,4 @@
-"""Trains in a child process that is killed ten times, then once without; a program, because only a process can be killed.
+"""Trains in a child that is killed ten times, then once without; a program, because only a process can be killed.
 
 Usage: python tests/killed.py MODELS REFERENCES OUT
 """
@@ -19,7 +19,7 @@ from harness.values import Subject
 from tests.tiny import make_context
 
 CONFIG = TrainConfig(
-    steps=50, batch=1, rank=2, alpha=2, learning_rate=5e-3, checkpoint_every=1, validate_every=20, ema=0.9
+    steps=40, batch=1, rank=2, alpha=2, learning_rate=5e-3, checkpoint_every=1, validate_every=20, ema=0.9
 )
 KILLS = 10
 

@@ -400,18 +400,18 @@ def test_a_card_is_kept_in_brief_without_a_time(card: Card) -> None:
     assert "seconds" not in brief and len(json.dumps(brief)) < 10_000
     blur = brief["axes"][0]
     assert (blur["name"], blur["value"], blur["goal"], blur["passed"]) == ("blur", -1.0, "tau ≤ -0.9", True)
-    assert blur["what"].startswith("does blur cost, and never pay? Besides: largest rise -0.0985")
+    assert blur["what"].startswith("Does blur cost, and never pay? Besides: largest rise -0.0985")
 
 
 def test_a_line_tells_the_figure_that_misses_its_bound() -> None:
-    told = axis_record(Axis("blur", "?", (Figure("tau", -1, "<=", -0.9), Figure("largest_rise", 0.1, "<=", 0.0))))
+    told = axis_record(Axis("blur", "is it?", (Figure("tau", -1, "<=", -0.9), Figure("largest_rise", 0.1, "<=", 0.0))))
 
     assert told == {
         "name": "blur",
         "value": 0.1,
         "goal": "largest rise ≤ 0",
         "passed": False,
-        "what": "? Besides: tau -1",
+        "what": "Is it? Besides: tau -1",
     }
 
 
@@ -450,3 +450,14 @@ def test_a_run_of_the_shipped_suite_is_shown_the_shipped_card(tmp_path: Path) ->
     assert record["card"]["identities"] == 30
     assert [axis["name"] for axis in record["card"]["axes"] if not axis["passed"]] == []
     assert other["card"] is None
+
+
+def test_the_shipped_scores_were_found_by_the_formulas_at_hand() -> None:
+    from benchmarks.score_table import PROMPTS, SEEDS, SHIPPED, load_table
+    from harness.metrics.scorer import VERSION
+
+    table = load_table(SHIPPED)
+
+    assert table.version == VERSION
+    assert table.lora["quality"].shape == (PROMPTS, SEEDS)
+    assert table.lora["quality"].mean() > 0.9 > 0.4 > table.wrong["quality"].mean()

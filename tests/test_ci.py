@@ -78,6 +78,7 @@ def harness(folder: Path, *words: str, name: str = "report", **variables: str) -
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "HARNESS_", "GITHUB_"))}
     summary = folder / f"{name}.md"
     environment |= {"PYTHONUTF8": "1", "HARNESS_EMULATOR": "profile", "HARNESS_STORE": str(folder / "store")}
+    environment |= {"PYTEST_ADDOPTS": "-p no:hypothesispytest"}  # it takes longer to load than all the rest
     environment |= {"GITHUB_STEP_SUMMARY": str(summary), "GITHUB_WORKSPACE": str(folder), **variables}
     command = [sys.executable, "-m", "harness", *words, "--report-dir", str(folder / name)]
     done = subprocess.run(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,10 +13,12 @@ from urllib.parse import unquote
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from harness.cli import main
 from harness.emulator import FAULTS, applicable
-from harness.profile import ProviderConfig
+from harness.plugin import EXIT_BROKEN, EXIT_OPEN
+from harness.profile import ProfileFile, ProviderConfig, TraitsFile
 from harness.providers import open_provider
 from harness.providers.command import CommandOptions
 from harness.providers.deepai import DeepAiOptions
@@ -23,6 +28,8 @@ from harness.providers.gemini import GeminiOptions
 from harness.providers.imagen import ImagenOptions
 from harness.providers.openai import OpenAiOptions
 from harness.providers.remote import RemoteOptions
+from harness.settings import VARIABLES
+from harness.suite import SuiteFile
 from harness.text import WRITERS, open_writer
 from harness.values import Outcome
 from tests.tiny import make_context
@@ -243,3 +250,64 @@ def test_every_default_key_is_in_the_example_file() -> None:
     keys |= {yaml.safe_load(read(path)).get("key", "") for path in SERVICES}
 
     assert keys - {""} <= ours()
+
+
+# --- the reference, and the site ----------------------------------------------------------------------------------
+
+
+def load_generator() -> Any:
+    """docs/generate.py, which is a program and no part of the package."""
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+GENERATOR = load_generator()
+GENERATED: Mapping[str, str] = GENERATOR.pages()
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_reference_pages_are_what_the_code_says(name: str) -> None:
+    assert read(DOCS / "reference" / name) == GENERATED[name], "run `python docs/generate.py`"
+
+
+@pytest.mark.parametrize("model", [SuiteFile, ProfileFile, TraitsFile])
+def test_every_key_has_a_description(model: type[BaseModel]) -> None:
+    """Editors show it while people write."""
+    places: dict[type[BaseModel], list[str]] = {}
+    GENERATOR.visit(model, "", places)
+    silent = [f"{found.__name__}.{key}" for found in places for key in silent_keys(found)]
+
+    assert len(places) > 1
+    assert not silent
+
+
+def silent_keys(model: type[BaseModel]) -> list[str]:
+    return [key for key, field in model.model_fields.items() if not field.description]
+
+
+def test_every_exit_code_is_explained() -> None:
+    assert {*map(int, pytest.ExitCode), EXIT_BROKEN, EXIT_OPEN} <= GENERATOR.EXIT_CODES.keys()
+
+
+def test_every_variable_of_ours_is_in_the_reference() -> None:
+    page = read(DOCS / "reference" / "environment.md")
+
+    assert {*VARIABLES.values(), *ours()} <= set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE))
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-E", "-d", str(tmp_path / "trees")]
+    done = subprocess.run([*command, "-b", "html", str(DOCS), str(tmp_path / "site")], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "site" / "README.html").is_file()
+    assert (tmp_path / "site" / "reference" / "api.html").is_file()
+
+
+@pytest.mark.parametrize("picture", sorted(DOCS.glob("*.png")), ids=label)
+def test_pictures_are_shown_and_small(picture: Path) -> None:
+    assert any(f"{picture.name})" in read(page) for page in PAGES), "no page shows it"
+    assert picture.stat().st_size < 400_000

@@ -43,7 +43,7 @@ from harness.values import (
 )
 from tests.tiny import make_context, save_models
 
-TRAINING = {"steps": 6, "batch": 2, "rank": 4, "learning_rate": 5e-3, "checkpoint_every": 3}
+TRAINING: dict[str, Any] = {"steps": 6, "batch": 2, "rank": 4, "learning_rate": 5e-3, "checkpoint_every": 3}
 
 Talent = Callable[[Lora | None], float]
 """How good the pictures of a LoRA are, 0 to 1."""
@@ -282,12 +282,10 @@ def test_every_challenger_of_one_champion_has_to_prove_more_than_the_last(world:
 def test_the_exam_tells_the_gap_to_the_best_competitor(world: World) -> None:
     weak = Lora(world.lora("weak", steps=1))
     context, studio = world.context(weak)
+    talents: dict[str, Talent] = {"freepik": lambda lora: 0.5, "gemini": lambda lora: 0.95}
     rivals = {
-        name: [
-            Studio(world.suite, lambda lora, value=value: value).result(None, name, case, (0,))
-            for case in world.suite.cases
-        ]
-        for name, value in (("freepik", 0.5), ("gemini", 0.95))
+        name: [Studio(world.suite, talent).result(None, name, case, (0,)) for case in world.suite.cases]
+        for name, talent in talents.items()
     }
 
     def evaluate(lora: Lora | None, provider: str, cases: Sequence[Case], seeds: Sequence[int]) -> list[CaseResult]:
@@ -430,6 +428,6 @@ def test_a_challenger_trained_on_renders_of_the_locked_prompts_is_refused(world:
 
 
 def test_one_common_case_proves_nothing(world: World) -> None:
-    one = {name: {("case-0", 0): 0.9} for name in ("quality", "clip", "features", "ssim")}
+    one: dict[str, dict[Any, float]] = {name: {("case-0", 0): 0.9} for name in ("quality", "clip", "features", "ssim")}
 
     assert not decide(world.suite, one, {name: {("case-0", 0): 0.1} for name in one}).promoted

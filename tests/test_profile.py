@@ -70,7 +70,7 @@ def test_the_shipped_profiles_differ_in_names_and_sizes_only() -> None:
     assert sdxl.models.vae == "madebyollin/sdxl-vae-fp16-fix"
     assert sdxl.models.clip.partition("@")[0] == "openai/clip-vit-base-patch32"
     assert (sdxl.scheduler, sdxl.impostors) == (embedded.scheduler, embedded.impostors)
-    assert set(sdxl.training) == set(embedded.training)
+    assert set(sdxl.training) - {"buckets"} <= set(embedded.training)
 
 
 @pytest.mark.parametrize("service", ["freepik", "deepai", "gemini", "openai", "a1111"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,14 +10,10 @@ import pytest
 
 from harness.report import write_report
 from harness.store import Store
+from tests.browsers import needs_browser, open_browser
 from tests.reporting import HOSTILE, full_record, poisoned
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (the `dev` extra)")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: `apt install chromium`"),
-]
+pytestmark = needs_browser
 SIZE = {"width": 1280, "height": 900}
 FIRST, SECOND = "case-aldar-kose-smiling-steppe", "case-aldar-kose-night-staff"
 
@@ -40,11 +34,8 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    root = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=root)
+    with open_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

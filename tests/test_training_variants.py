@@ -62,7 +62,9 @@ def make_loop(tiny: Path, subject: Subject, work: Path, config: TrainConfig, sta
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_what_was_trained_is_what_plain_diffusers_loads(name: str, tiny: Path, subject: Subject, tmp_path: Path) -> None:
+def test_what_was_trained_is_what_plain_diffusers_loads(
+    name: str, tiny: Path, subject: Subject, tmp_path: Path
+) -> None:
     import torch
     from diffusers import StableDiffusionXLPipeline
 
@@ -84,7 +86,10 @@ def test_what_was_trained_is_what_plain_diffusers_loads(name: str, tiny: Path, s
     assert moved > 0.01 * plain.norm()
     assert (loaded - trained).norm() < 0.01 * moved
     parts = read_lora(tmp_path / "lora.safetensors").parts
-    assert parts == ("unet", *{"both": ("text_encoder", "text_encoder_2"), "second": ("text_encoder_2",)}.get(config.text_encoders, ()))
+    assert parts == (
+        "unet",
+        *{"both": ("text_encoder", "text_encoder_2"), "second": ("text_encoder_2",)}.get(config.text_encoders, ()),
+    )
 
 
 def predict(pipe: Any, said: str, noisy: Any, times: Any, ids: Any) -> Any:

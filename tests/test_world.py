@@ -19,6 +19,7 @@ from harness.world.card import (
     random_wishes,
 )
 from harness.world.gallery import draw_references, varied_scenes
+from harness.world.newcomer import draw_newcomer
 from harness.world.people import (
     ALDAR,
     CATEGORIES,
@@ -43,6 +44,16 @@ def test_a_picture_is_a_pure_function_of_person_scene_and_seed() -> None:
     assert render(ALDAR, scene, 5).tobytes() == render(ALDAR, scene, 5).tobytes()
     assert render(ALDAR, scene, 5).tobytes() != render(ALDAR, scene, 6).tobytes()
     assert render(ALDAR, scene, 5).size == (SIZE, SIZE)
+
+
+def test_a_newcomer_keeps_their_first_pictures_when_more_are_asked_for(tmp_path: Path) -> None:
+    name = draw_newcomer(tmp_path / "few", seed=3, count=5)
+
+    assert draw_newcomer(tmp_path / "more", seed=3, count=12) == name
+    for few in (tmp_path / "few").iterdir():
+        assert few.read_bytes() == (tmp_path / "more" / few.name).read_bytes()
+    assert len(list((tmp_path / "few").glob("*.png"))) == 5
+    assert (tmp_path / "few" / "01.txt").read_text(encoding="utf-8").startswith(f"{name}, ")
 
 
 @pytest.mark.parametrize("column", [*CATEGORIES, *MARKS])

@@ -61,12 +61,13 @@ def axis_record(axis: Axis) -> dict[str, Any]:
     bound = [figure for figure in axis.figures if figure.rule]
     told = next((figure for figure in bound if not figure.passed), bound[0])
     others = [f"{figure.name.replace('_', ' ')} {figure.value:.3g}" for figure in axis.figures if figure is not told]
+    question = axis.question[:1].upper() + axis.question[1:]
     return {
         "name": axis.name,
         "value": None if math.isnan(told.value) else round(told.value, 4),
         "goal": f"{told.name.replace('_', ' ')} {show_bound(told)}",
         "passed": axis.passed,
-        "what": f"{axis.question} Besides: {', '.join(others)}" if others else axis.question,
+        "what": question + (f" Besides: {', '.join(others)}" if others else ""),
     }
 
 

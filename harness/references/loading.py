@@ -73,13 +73,16 @@ def check_split(folder: Path, train: Sequence[Path], held_out: Sequence[Path]) -
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """The pictures directly in a folder, by name; hidden files are not pictures. [] without the folder."""
+    """The pictures directly in a folder, by name; hidden files and NAME.mask.png are none. [] without the folder."""
     if not folder.is_dir():
         return []
     return sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in SUFFIXES
+        and not path.name.startswith(".")
+        and not path.stem.endswith(".mask")  # what of a picture counts in training
+        and path.is_file()
     )
 
 

@@ -73,7 +73,7 @@ class TrainConfig:
     ema: float = 0.0
     validate_every: int = 50
     compile: bool = False
-    channels_last: bool = True
+    channels_last: bool = True  # on a card; processors are no faster with it
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "target_modules", targets(self.target_modules))

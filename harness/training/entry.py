@@ -38,11 +38,11 @@ Layer = Annotated[str, AfterValidator(known_layer)]
 
 def above(least: float, most: float, about: str = "") -> Any:
     """A number that may be as large as `most`, and must be larger than `least`."""
-    return Field(None, gt=least, le=most, description=about)
+    return Field(default=None, gt=least, le=most, description=about)
 
 
 def within(least: float, most: float, about: str = "") -> Any:
-    return Field(None, ge=least, le=most, description=about)
+    return Field(default=None, ge=least, le=most, description=about)
 
 
 class TrainingEntry(BaseModel):
@@ -50,54 +50,68 @@ class TrainingEntry(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
-    preset: Preset | None = Field(None, description="a named recipe; the keys beside it win")
+    preset: Preset | None = Field(default=None, description="a named recipe; the keys beside it win")
     steps: int | None = above(0, 1_000_000, "updates of the weights")
     batch: int | None = above(0, 1024, "pictures in one pass, on each device")
     accumulate: int | None = above(0, 1024, "passes a step: as good as so many times the batch, in its memory")
     rank: int | None = above(0, 1024, "width of the update")
     alpha: float | None = above(0, 65536, "the update counts alpha / rank; equal to the rank unless given")
-    dora: bool | None = Field(None, description="learn magnitude and direction apart (arXiv 2402.09353); slower")
-    rslora: bool | None = Field(None, description="alpha / sqrt(rank) instead of alpha / rank (arXiv 2312.03732)")
-    target_modules: Targets | list[Layer] | None = Field(None, description="which layers learn: a preset, or names")
-    text_encoders: TextEncoders | None = Field(None, description="which text encoders learn too")
+    dora: bool | None = Field(
+        default=None, description="learn magnitude and direction apart (arXiv 2402.09353); slower"
+    )
+    rslora: bool | None = Field(
+        default=None, description="alpha / sqrt(rank) instead of alpha / rank (arXiv 2312.03732)"
+    )
+    target_modules: Targets | list[Layer] | None = Field(
+        default=None, description="which layers learn: a preset, or names"
+    )
+    text_encoders: TextEncoders | None = Field(default=None, description="which text encoders learn too")
     text_learning_rate: float | None = above(0, 1e3, "of the text encoders; half the UNet's unless given")
-    optimizer: Optimizer | None = None
-    schedule: Schedule | None = Field(None, description="of the rate, behind the warm-up")
+    optimizer: Optimizer | None = Field(default=None, description="prodigy finds its own rate; adamw8bit saves memory")
+    schedule: Schedule | None = Field(default=None, description="of the rate, behind the warm-up")
     learning_rate: float | None = above(0, 1e3, "1 for prodigy, which finds its own")
-    weight_decay: float | None = within(0, 10)
+    weight_decay: float | None = within(0, 10, "pull of the LoRA's weights towards 0, each step")
     warmup: int | None = within(0, 1_000_000, "steps until the full rate")
     clip_norm: float | None = above(0, 1e6, "gradients longer than this are shortened to it")
     snr_gamma: float | None = within(0, 1e3, "min-SNR (arXiv 2303.09556); 0: every noise level weighs the same")
     noise_offset: float | None = within(0, 1, "0.0357 for very dark or very bright styles")
-    timesteps: Timesteps | None = Field(None, description="how noise levels are drawn")
+    timesteps: Timesteps | None = Field(default=None, description="how noise levels are drawn")
     timestep_bias: float | None = within(-5, 5, "above 0: more noise, shapes; below: less, details")
-    caption_dropout: float | None = Field(None, ge=0, lt=1, description="how often a picture is seen without caption")
-    caption_shuffle: bool | None = Field(None, description="the caption's phrases in other orders, the trigger first")
-    phrase_dropout: float | None = Field(
-        None, ge=0, lt=1, description="how often a phrase is left out; never the trigger"
+    caption_dropout: float | None = Field(
+        default=None, ge=0, lt=1, description="how often a picture is seen without caption"
     )
-    prior_prompts: PriorPrompts | None = Field(None, description="what a prior step is about: others, or the captions")
+    caption_shuffle: bool | None = Field(
+        default=None, description="the caption's phrases in other orders, the trigger first"
+    )
+    phrase_dropout: float | None = Field(
+        default=None, ge=0, lt=1, description="how often a phrase is left out; never the trigger"
+    )
+    prior_prompts: PriorPrompts | None = Field(
+        default=None, description="what a prior step is about: others, or the captions"
+    )
     prior_weight: float | None = within(0, 100, "pull towards the base's own prediction; 0: none")
     prior_every: int | None = above(0, 10_000, "every so many steps is such a prior step")
     class_pictures: int | None = within(0, 10_000, "pictures of others that the base draws for the prior steps")
     class_folder: str | None = Field(
-        None, description="a folder of such pictures of your own, with captions beside them"
+        default=None, description="a folder of such pictures of your own, with captions beside them"
     )
-    class_word: str | None = Field(None, description="stands where the trigger stood in a prior step")
-    buckets: bool | None = Field(None, description="keep each picture's shape at the profile's area")
-    bucket_step: int | None = Field(None, ge=8, le=256, multiple_of=8, description="pixels between two sides")
+    class_word: str | None = Field(default=None, description="stands where the trigger stood in a prior step")
+    buckets: bool | None = Field(default=None, description="keep each picture's shape at the profile's area")
+    bucket_step: int | None = Field(default=None, ge=8, le=256, multiple_of=8, description="pixels between two sides")
     crops: int | None = above(0, 64, "cuts of each picture that are kept, the first from the middle")
-    flip: bool | None = Field(None, description="mirrored cuts too; wrong for whoever has a scar or a parting")
+    flip: bool | None = Field(default=None, description="mirrored cuts too; wrong for whoever has a scar or a parting")
     background_weight: float | None = within(0, 1, "of the loss outside a picture's mask; 1: masks are not read")
-    ema: float | None = Field(None, ge=0, lt=1, description="decay of the averaged weights that are saved; 0: none")
-    seed: int | None = Field(None, ge=0, lt=2**53)
-    sampling: dict[str, Annotated[float, Field(gt=0)]] | None = Field(None, description="file name to weight")
+    ema: float | None = Field(
+        default=None, ge=0, lt=1, description="decay of the averaged weights that are saved; 0: none"
+    )
+    seed: int | None = Field(default=None, ge=0, lt=2**53, description="of weights, order and noise")
+    sampling: dict[str, Annotated[float, Field(gt=0)]] | None = Field(default=None, description="file name to weight")
     checkpoint_every: int | None = above(0, 1_000_000, "steps; each is kept as a LoRA of its own")
     validate_every: int | None = within(0, 1_000_000, "steps between two looks at the held-out loss; 0: never")
-    gradient_checkpointing: bool | None = Field(None, description="less memory, 27% more time")
-    compile: bool | None = Field(None, description="torch.compile: minutes at first, then faster on a GPU")
-    channels_last: bool | None = None
-    dtype: Dtype | None = Field(None, description="of the frozen base; the LoRA is always float32")
+    gradient_checkpointing: bool | None = Field(default=None, description="less memory, 27% more time")
+    compile: bool | None = Field(default=None, description="torch.compile: minutes at first, then faster on a GPU")
+    channels_last: bool | None = Field(default=None, description="memory layout that convolutions of a GPU prefer")
+    dtype: Dtype | None = Field(default=None, description="of the frozen base; the LoRA is always float32")
 
     @model_validator(mode="after")
     def agree(self) -> TrainingEntry:

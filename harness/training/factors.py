@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness import stats
-from harness.changes import INCONCLUSIVE, judge_change, p_differs
+from harness.changes import judge_change, p_differs
 from harness.stats import Pair
 from harness.values import Interval
 
@@ -102,7 +102,6 @@ def differences_of(pairs: Sequence[tuple[Trial, Trial]], level: float) -> tuple[
 
 def judge(gap: Interval, runs: Interval, margin: float, proven: bool) -> str:
     """One of the four words of `harness.changes`."""
-    bounded = runs.n >= ENOUGH_RUNS and runs.low is not None and runs.high is not None
-    if proven and bounded and runs.low <= 0 <= runs.high:
-        return INCONCLUSIVE
+    if runs.low is not None and runs.high is not None and runs.n >= ENOUGH_RUNS:
+        proven = proven and not runs.low <= 0 <= runs.high
     return judge_change(gap, margin, proven)

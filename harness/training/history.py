@@ -84,33 +84,35 @@ def history_lines(
 
     lines = [f"{suite.name}: {len(rounds)} rounds of retraining in this store"]
     for item in rounds:
-        lines += ["", *(clean(line, 400) for line in round_lines(item))]
+        (first, head), *rest = round_lines(item)
+        lines += ["", f"{first}  {clean(head, 200)}", *(f"  {label:8} {clean(text, 400)}" for label, text in rest)]
     lines += ["", f"{len(champions)} champions of {suite.subject.name}, the present one last"]
     lines += [
-        clean(f"  {item['sha256'][:16]}  {item['promoted'][:10] or '-':10}  {item['reason'] or '-'}", 200)
+        f"  {item['sha256'][:16]}  {item['promoted'][:10] or '-':10}  {clean(item['reason'] or '-', 160)}"
         for item in champions
     ]
     refused = sum(bool(item.get("origin", {}).get("refused")) for item in challengers)
     return [*lines, f"{refused} refused challengers are kept beside them"] if refused else lines
 
 
-def round_lines(item: Mapping[str, Any]) -> list[str]:
-    """One round: when, how it ended, why it was needed, what changed, what it gained."""
+def round_lines(item: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """One round as labels and texts: when, how it ended, why it was needed, what changed, what it gained."""
     from harness.diagnosis import WORDS
     from harness.terminal import bounds_text
 
-    lines = [f"{item['at'][:16].replace('T', ' ')}  attempt {item['attempt']}, {item['provider']}: {item['verdict']}"]
+    at = item["at"][:16].replace("T", " ")
+    lines = [(at, f"attempt {item['attempt']}, {item['provider']}: {item['verdict']}")]
     if cause := item.get("cause"):
-        lines.append(f"  cause    {WORDS.get(cause, cause)} ({item.get('confidence', 0):.0%})")
-        lines += [f"           {line}" for line in item.get("evidence", ())]
-    lines += [f"  {'plan' if not place else '':7}  {line}" for place, line in enumerate(item.get("plan", ()))]
-    for name, (before, after) in item.get("changes", {}).items():
-        lines.append(f"  change   {name}: {before} -> {after}")
+        lines.append(("cause", f"{WORDS.get(cause, cause)} ({item.get('confidence', 0):.0%})"))
+        lines += [("", line) for line in item.get("evidence", ())]
+    lines += [("" if place else "plan", line) for place, line in enumerate(item.get("plan", ()))]
+    lines += [("change", f"{name}: {old} -> {new}") for name, (old, new) in item.get("changes", {}).items()]
     if gap := item.get("gap"):
-        lines.append(f"  gained   {item.get('goal', 'quality')} {bounds_text(gap, signed=True)} on the locked cases")
+        gained = bounds_text(gap, signed=True)
+        lines.append(("gained", f"{item.get('goal', 'quality')} {gained} on the locked cases"))
     if gap := item.get("competitor_gap"):
-        lines.append(f"  beside   {item['competitor']}, the best competitor: {bounds_text(gap, signed=True)}")
+        lines.append(("beside", f"{item['competitor']}, the best competitor: {bounds_text(gap, signed=True)}"))
     if "failing_after" in item:
-        lines.append(f"  failing  {len(item['failing_before'])} open cases before, {len(item['failing_after'])} after")
-    lines.append(f"  because  {item['reason']}")
-    return lines
+        before, after = len(item["failing_before"]), len(item["failing_after"])
+        lines.append(("failing", f"{before} open cases before, {after} after"))
+    return [*lines, ("because", item["reason"])]

@@ -184,7 +184,7 @@ class Loop:
         noisy, tokens, pooled, ids = (
             tensor.to(self.device, self.setup.dtype) for tensor in (noisy, tokens, pooled, ids)
         )
-        if self.config.channels_last:
+        if self.config.channels_last and self.device != "cpu":
             noisy = noisy.contiguous(memory_format=torch.channels_last)
         condition = {"text_embeds": pooled, "time_ids": ids}
         return self.forward(noisy, times.to(self.device), tokens, added_cond_kwargs=condition, return_dict=False)[0]

@@ -27,6 +27,7 @@ from harness.values import CaseResult, Lora, SetScore, digest
 if TYPE_CHECKING:
     from harness.references import References
 
+CLOSE = 8  # of 64 bits of their perceptual hashes: pictures that are worth a closer look
 LEAST = 6  # train pictures: fewer share a value by chance
 
 
@@ -157,9 +158,20 @@ def read_scene(context: ImproveContext, references: References) -> dict[str, Cat
 
 
 def find_groups(paths: Sequence[Path]) -> list[list[str]]:
-    """The pictures by what they show: copies of one another together, in the order of the files."""
+    """The pictures by what they show: copies of one another together, in the order of the files.
+
+    Of forty copies each is compared with the first one alone: all pairs of them would take minutes.
+    """
     prints = [take_fingerprint(path) for path in paths]
-    links = [(pair.first, pair.second) for pair in find_pairs(prints)]
+    firsts, links = list[int](), list[tuple[int, int]]()
+    for place, found in enumerate(prints):
+        near = [first for first in firsts if (prints[first].hash ^ found.hash).bit_count() <= CLOSE]
+        twin = next((first for first in near if find_pairs([prints[first], found])), None)
+        if twin is None:
+            firsts.append(place)
+        else:
+            links.append((twin, place))
+    links += [(firsts[pair.first], firsts[pair.second]) for pair in find_pairs([prints[place] for place in firsts])]
     return [[paths[place].name for place in group] for group in cluster(len(paths), links)]
 
 

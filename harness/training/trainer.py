@@ -211,7 +211,7 @@ def open_unet(config: TrainConfig, profile: Any, models: Any, dtype: torch.dtype
     options = load_options(folder)
     with quiet_libraries(), translated(profile.models.base):
         unet = UNet2DConditionModel.from_pretrained(folder, subfolder="unet", torch_dtype=dtype, **options)
-    layout = torch.channels_last if config.channels_last else torch.contiguous_format
+    layout = torch.channels_last if config.channels_last and device != "cpu" else torch.contiguous_format
     unet.to(device, memory_format=layout)
     unet.requires_grad_(False)
     if config.gradient_checkpointing:

@@ -1,4 +1,4 @@
-"""The stages by which the embedded models are made, in their order; each is resumable and seeded."""
+"""The stages by which the embedded models are made, in their order; each is resumable and seeded. And a newcomer."""
 
 from __future__ import annotations
 
@@ -98,6 +98,14 @@ def card(options: argparse.Namespace) -> None:
     print(write_card(MODELS))
 
 
+def newcomer(options: argparse.Namespace) -> None:
+    from harness.world.newcomer import PICTURES, SEED, draw_newcomer
+
+    count, seed = options.count or PICTURES, SEED if options.seed is None else options.seed
+    name = draw_newcomer(options.into, seed, count)
+    print(f"wrote {options.into.as_posix()}/ ({count} pictures of {name}, with captions)")
+
+
 STAGES: dict[str, Stage] = {
     "bank": Stage(bank, "render the training pictures"),
     "reader": Stage(reader, "train the attribute reader"),
@@ -108,4 +116,5 @@ STAGES: dict[str, Stage] = {
     "references": Stage(references, "draw Aldar's reference pictures and the impostors"),
     "planted": Stage(planted, "train the bad LoRAs that the tests plant"),
     "card": Stage(card, "measure everything and write CARD.md"),
+    "newcomer": Stage(newcomer, "draw pictures of somebody whom no model knows, to try things with"),
 }
