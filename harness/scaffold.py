@@ -52,10 +52,12 @@ def write_subject(into: Path, pictures: Path, name: str, trigger: str, kind: str
     written = [*copy_split(found, folder), suite]
     suite.parent.mkdir(parents=True, exist_ok=True)
     suite.write_text(suite_text(slug, name, trigger, kind), encoding="utf-8")
-    conftest = into / "conftest.py"
-    if not conftest.exists():
-        shutil.copyfile(data_root() / "conftest.py", conftest)
-        written.append(conftest)
+    for name in ("suites/schema/suite.json", "conftest.py"):  # the schema is what the suite's first line names
+        target = into / name
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(data_root() / name, target)
+            written.append(target)
     return written
 
 
