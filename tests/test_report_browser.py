@@ -331,6 +331,7 @@ def test_colours_are_light_dark_or_as_the_system(page: Any) -> None:
 def test_print_has_every_picture_and_no_buttons(page: Any) -> None:
     page.fill("#search", "starry")
     page.emulate_media(media="print")
+    page.wait_for_selector("article.case .paper")  # the page hears of print with its next picture
 
     assert not page.is_visible("#search") and not page.is_visible(".top")
     assert page.locator("article.case:visible").count() == 1

@@ -515,13 +515,24 @@ def test_a_deed_that_fails_is_written_down(project: Project, monkeypatch: pytest
 # --- the command ----------------------------------------------------------------------------------------------------
 
 
+def hear_ctrl_c() -> None:
+    """A shell starts what it runs in the background deaf to it, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(project: Project) -> tuple[subprocess.Popen[str], str]:
     """`harness review` in a process of its own, and its address."""
     code = "import sys; from harness.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "review", "--no-browser", "--port", "0"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
     process = subprocess.Popen(
-        command, cwd=project.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=project.root,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=hear_ctrl_c,
     )
     assert process.stdout
     line = process.stdout.readline()

@@ -60,9 +60,9 @@ def test_twenty_votes_by_key_and_an_approval(project: Project, chromium: Any) ->
         page.wait_for_url("**/vote")  # loaded, keys and all
         for number in range(20):
             press(page, "120s"[number % 4])
-        assert page.get_by_text("20 of 57 pairs judged by Aigerim").is_visible()
+        page.get_by_text("20 of 57 pairs judged by Aigerim").wait_for()
         press(page, "u")
-        assert page.get_by_text("19 of 57 pairs judged by Aigerim").is_visible()
+        page.get_by_text("19 of 57 pairs judged by Aigerim").wait_for()
 
         page.get_by_role("link", name="Decide").click()
         card = page.locator(".card", has=page.get_by_role("button", name="Approve"))
@@ -123,11 +123,11 @@ def test_it_works_without_javascript(project: Project, chromium: Any) -> None:
         page.goto(server.address)
         page.get_by_role("link", name="Vote", exact=True).click()
         page.get_by_role("button", name="Left").click()
-        assert page.get_by_text("1 of 57 pairs judged by Aigerim").is_visible()
+        page.get_by_text("1 of 57 pairs judged by Aigerim").wait_for()
         page.get_by_role("button", name="take back").click()
         page.get_by_role("link", name="Decide").click()
         page.locator(".card").get_by_label("Why").last.fill("the sash lost its colour")
         page.get_by_role("button", name="Refuse").click()
-        assert page.get_by_text("was refused; the champion stays").is_visible()
+        page.get_by_text("was refused; the champion stays").wait_for()
 
     assert read_champion(project.weights).sha256 == project.champion  # type: ignore[union-attr]

@@ -459,7 +459,7 @@ class Exam:
         loras = {name: Lora(atelier.write_lora(name, 0.5)) for name in ("challenger", "champion")}
         known: dict[str, Any] = dict.fromkeys(ImproveContext.__dataclass_fields__)
         known |= {"suite": atelier.suite, "provider": "lora", "store": self.store, "scorer": scorer}
-        known |= {"profile": world_profile(), "evaluate": self.evaluate}
+        known |= {"profile": world_profile(), "evaluate": self.evaluate, "results": {}}
         ground = Ground(SimpleNamespace(**known), attempt=1)  # type: ignore[arg-type]
         ground.enter(loras["challenger"])
         return ground.examine(loras["challenger"], loras["champion"])

@@ -138,8 +138,10 @@ class Ground:
 
     def _strange(self, challenger: Lora) -> str:
         """Why the challenger's own record says that it learnt from other pictures than it may; "" when it does not."""
+        if self._origins is None:
+            return ""
         learnt = read_facts(challenger.path).metadata.get("harness.references", "")
-        if self._origins is None or not learnt or learnt in self._origins:
+        if not learnt or learnt in self._origins:
             return ""
         return "it learnt from other pictures than the suite's train pictures, by its own record"
 
