@@ -50,7 +50,8 @@ def settle(seed: int, work: Path) -> dict[str, Any]:
     type_in(folder, "init", "pictures", "--name", name)
     [suite] = (folder / "suites").glob("*.yaml")
     type_in(folder, "train", str(suite), "--store", "store")
-    type_in(folder, "run", str(suite), "--locked", "--store", "store", "-q", fine=(0, 1))
+    here = ("--rootdir", ".")  # the work folder may lie in a project of its own
+    type_in(folder, "run", str(suite), "--locked", "--store", "store", "-q", *here, fine=(0, 1))
     results = json.loads((folder / "reports" / "results.json").read_text(encoding="utf-8"))
     record = {"seed": seed, "name": name, "minutes": (time.monotonic() - started) / 60, **judge(results)}
     kept.write_text(json.dumps(record, indent=1), encoding="utf-8")

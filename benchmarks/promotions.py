@@ -1,4 +1,4 @@
-"""How often the promotion gate is wrong: exams resampled from real scores, decided by `harness.training.exam.decide`.
+"""How often the promotion gate is wrong: exams resampled from real scores, decided by `decision.decide` of training.
 
 A family is what one `--retrain 3` may do to one champion: up to three challengers, each against the champion on the
 same locked prompts with seeds that nobody has drawn before, until one is promoted. The truth is the table's: every
@@ -14,16 +14,17 @@ import numpy as np
 
 from benchmarks.gate import Draft, drafts, make_suite, upper
 from benchmarks.score_table import Scores, Table, load_table
-from harness.training.exam import EXAM_SAMPLES, Beside, Values, decide
+from harness.training.decision import Beside, Values, decide
+from harness.training.exam import EXAM_SAMPLES
 from harness.values import METRICS
 
 FAMILIES = 2_000  # of each kind; with up to three decisions each, 4,000 families make 4,000 to 12,000 decisions
-LOOKS, LOCKED = 3, 10  # rounds of a retraining, locked cases of the shipped suite
+LOOKS, LOCKED = 3, 24  # rounds of a retraining, locked cases of the shipped suite
 SHIFT = 0.1  # how much better a planted challenger is
 
 
 def values_at(draft: Draft, scores: Scores, first: int, shift: float = 0.0) -> Values:
-    """Metric to (case, seed) to score: what `exam.values_of` makes of an exam's pictures."""
+    """Metric to (case, seed) to score: what `decision.values_of` makes of an exam's pictures."""
     rows = range(len(draft.prompts))
     return {
         name: {
@@ -74,7 +75,7 @@ def false_promotions(families: int = FAMILIES) -> dict[str, float]:
         "as good on the whole": lambda draft, random: draft.elsewhere(random, total),
     }
     print(f"scores: {table.origin}; {families} families of up to {LOOKS} challengers for each kind")
-    print(f"method: {LOCKED} locked prompts x {EXAM_SAMPLES} seeds, decided by harness.training.exam.decide")
+    print(f"method: {LOCKED} locked prompts x {EXAM_SAMPLES} seeds, decided by harness.training.decision.decide")
     worst, all_decisions = 0.0, 0
     for seed, (name, other) in enumerate(kinds.items(), 41):
         any_, first, decisions = count(table, families, seed, other)

@@ -102,50 +102,9 @@ class LocalPipeline:
         return [pictures[place] for place in range(len(requests))]
 
     def _draw_alike(self, requests: Sequence[Request], texts: Sequence[Pair]) -> list[Image.Image | None]:
-        import torch
-
         first = requests[0]
         self.pipe.scheduler = make_scheduler(first.scheduler, self._noise_schedule, first.extra.get("scheduler"))
-        chances = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
-        prompts, pooled, negatives, negatives_pooled = (torch.cat(parts) for parts in zip(*texts, strict=True))
-        latents = self.pipe(
-            prompt_embeds=prompts,
-            pooled_prompt_embeds=pooled,
-            negative_prompt_embeds=negatives,
-            negative_pooled_prompt_embeds=negatives_pooled,
-            latents=torch.cat([self.noise(*pair) for pair in zip(requests, chances, strict=True)]),
-            generator=chances,  # of each picture: a scheduler's later noise does not depend on batch mates either
-            num_inference_steps=first.steps,
-            guidance_scale=first.guidance,
-            guidance_rescale=first.extra.get("guidance_rescale", 0.0),
-            width=first.width,
-            height=first.height,
-            output_type="latent",
-        ).images
-        return [to_picture(self.decode(latent[None])) for latent in latents]
-
-    def noise(self, request: Request, chance: torch.Generator) -> torch.Tensor:
-        """The first latents [1, c, h, w] of one seed, from a CPU generator: alike in any batch and on any device."""
-        import torch
-
-        factor = self.pipe.vae_scale_factor
-        shape = (1, self.pipe.unet.config.in_channels, request.height // factor, request.width // factor)
-        return torch.randn(shape, generator=chance)
-
-    def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """Latents [1, c, h, w] to a picture [3, 8 h, 8 w] in [0, 1]; alone, so that a batch costs no more memory."""
-        import torch
-
-        vae = self.pipe.vae
-        centre, spread = vae.config.get("latents_mean"), vae.config.get("latents_std")
-        if centre is not None and spread is not None:
-            centre, spread = (torch.tensor(each).view(1, -1, 1, 1).to(latents) for each in (centre, spread))
-            latents = latents * spread / vae.config.scaling_factor + centre
-        else:
-            latents = latents / vae.config.scaling_factor
-        drawn = vae.decode(latents.to(vae.dtype), return_dict=False)[0]
-        picture: torch.Tensor = self.pipe.image_processor.postprocess(drawn, output_type="pt")[0]
-        return picture
+        return [to_picture(decode(self.pipe, latent[None])) for latent in denoise(self.pipe, requests, texts)]
 
     def encode_pair(self, request: Request) -> Pair:
         """A request's prompt and negative, padded to the same length: embeddings and pooled of each."""
@@ -352,10 +311,67 @@ class LocalPipeline:
                 model.delete_adapters(name) if part == "unet" else model.delete_adapter(name)
 
 
-def hold_latents_in_float32(unet: Any) -> None:
+def denoise(pipe: Any, requests: Sequence[Request], texts: Sequence[Pair]) -> torch.Tensor:
+    """Latents [n, c, h, w] of requests that are alike in all but prompt, negative and seed.
+
+    Args:
+        pipe: a StableDiffusionXLPipeline with the requests' own scheduler; text encoders are not asked.
+        texts: of each request, embeddings and pooled of the prompt and of the negative, all of one length.
+    """
+    import torch
+
+    first = requests[0]
+    chances = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
+    prompts, pooled, negatives, negatives_pooled = (torch.cat(parts) for parts in zip(*texts, strict=True))
+    latents: torch.Tensor = pipe(
+        prompt_embeds=prompts,
+        pooled_prompt_embeds=pooled,
+        negative_prompt_embeds=negatives,
+        negative_pooled_prompt_embeds=negatives_pooled,
+        latents=torch.cat([noise(pipe, *pair) for pair in zip(requests, chances, strict=True)]),
+        generator=chances,  # of each picture: a scheduler's later noise does not depend on batch mates either
+        num_inference_steps=first.steps,
+        guidance_scale=first.guidance,
+        guidance_rescale=first.extra.get("guidance_rescale", 0.0),
+        width=first.width,
+        height=first.height,
+        output_type="latent",
+    ).images
+    return latents
+
+
+def noise(pipe: Any, request: Request, chance: torch.Generator) -> torch.Tensor:
+    """The first latents [1, c, h, w] of one seed, from a CPU generator: alike in any batch and on any device."""
+    import torch
+
+    factor = pipe.vae_scale_factor
+    shape = (1, pipe.unet.config.in_channels, request.height // factor, request.width // factor)
+    return torch.randn(shape, generator=chance)
+
+
+def decode(pipe: Any, latents: torch.Tensor) -> torch.Tensor:
+    """Latents [1, c, h, w] to a picture [3, 8 h, 8 w] in [0, 1]; alone, so that a batch costs no more memory."""
+    import torch
+
+    vae = pipe.vae
+    centre, spread = vae.config.get("latents_mean"), vae.config.get("latents_std")
+    if centre is not None and spread is not None:
+        centre, spread = (torch.tensor(each).view(1, -1, 1, 1).to(latents) for each in (centre, spread))
+        latents = latents * spread / vae.config.scaling_factor + centre
+    else:
+        latents = latents / vae.config.scaling_factor
+    drawn = vae.decode(latents.to(vae.dtype), return_dict=False)[0]
+    picture: torch.Tensor = pipe.image_processor.postprocess(drawn, output_type="pt")[0]
+    return picture
+
+
+def hold_latents_in_float32(unet: Any) -> tuple[Any, Any]:
     """Let a half-precision UNet be called with float32 latents and answer in float32.
 
     Otherwise the latents themselves are rounded to 8 bits after each of the steps, which shows in fine lines.
+
+    Returns:
+        two handles, of which `remove()` undoes it.
     """
 
     def before(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -364,8 +380,7 @@ def hold_latents_in_float32(unet: Any) -> None:
     def after(module: Any, args: tuple[Any, ...], output: Any) -> Any:
         return (output[0].float(), *output[1:]) if isinstance(output, tuple) else output
 
-    unet.register_forward_pre_hook(before, with_kwargs=True)
-    unet.register_forward_hook(after)
+    return unet.register_forward_pre_hook(before, with_kwargs=True), unet.register_forward_hook(after)
 
 
 def to_picture(tensor: torch.Tensor) -> Image.Image | None:

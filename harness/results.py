@@ -382,6 +382,8 @@ class _Row(_Open):
     clip: _Interval | None = None
     features: _Interval | None = None
     ssim: _Interval | None = None
+    simultaneous: _Interval | None = None
+    rank_range: list[int] | None = None
     added: dict[str, _Interval | None] = {}
     raw: dict[str, float] = {}
     versus: dict[str, _Versus] = {}

@@ -74,7 +74,7 @@ def _line(row: Record, rival: str | None, added: Sequence[str], several: bool) -
     return {
         **line,
         "#": str(row["rank"]) if scored else "-",
-        "ranks": "-".join(str(rank) for rank in dict.fromkeys(row.get("rank_range") or ())),
+        "ranks": ranks_text(row),
         "tie": str(row.get("ties") or ""),
         "provider": name,
         "quality": quality_text(row, several)
@@ -83,6 +83,11 @@ def _line(row: Record, rival: str | None, added: Sequence[str], several: bool) -
         "versus": "" if gap is None else gap_text(gap),
         "pictures": ", ".join([str(outcomes.get("ok", 0)), *lost]),
     }
+
+
+def ranks_text(row: Record) -> str:
+    """The ranks that the pictures leave open: `2-4`."""
+    return "-".join(str(rank) for rank in dict.fromkeys(row.get("rank_range") or ()))
 
 
 def quality_text(row: Record, several: bool) -> str:

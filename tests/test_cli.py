@@ -67,7 +67,7 @@ def test_lint_counts_cases(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     monkeypatch.chdir(ROOT)
 
     assert main(["lint", "suites/aldar_kose.yaml"]) == 0
-    assert "12 open and 10 locked cases" in capsys.readouterr().out
+    assert "12 open and 24 locked cases" in capsys.readouterr().out
 
 
 def test_a_missing_report_is_said_plainly(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,8 @@ from harness.errors import EngineError
 from harness.feedback import feedback
 from harness.store import Store
 from harness.training.config import TrainConfig
-from harness.training.exam import EXAM_OFFSET, Beside, Ground, decide, level_of
+from harness.training.decision import Beside, decide, level_of
+from harness.training.exam import EXAM_OFFSET, Ground
 from harness.training.export import read_facts
 from harness.training.history import history_lines, read_rounds
 from harness.training.improve import improve

@@ -232,7 +232,7 @@ def test_the_summary_begins_with_the_verdict(store: Store) -> None:
     text = summary_markdown(example_record(store, level=0.45))
 
     assert text.startswith("❌ **FAIL** aldar-kose, lora: quality is 0.45")
-    assert "| 1 | painter *emulated* |" in text
+    assert "| # | ranks | tie | provider | quality |" in text and "| 1 | 1-2 | a | painter *emulated* |" in text
     assert "- **angry-city** by lora: quality is" in text
     assert "- do (high): clip is" in text
 

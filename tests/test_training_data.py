@@ -13,7 +13,7 @@ from PIL import Image
 from harness.errors import ReferencesError, UsageError
 from harness.profile import load_profile
 from harness.references.loading import picture_files
-from harness.training.auto import PRESETS, Circumstances, choose, combine, find_spread
+from harness.training.auto import ASIDE, PRESETS, Circumstances, choose, combine, find_spread
 from harness.training.buckets import choose_bucket, make_buckets, make_cuts, mirror
 from harness.training.chance import draw, look
 from harness.training.config import TrainConfig, config_from
@@ -307,5 +307,5 @@ def test_a_wrong_setting_is_told_with_file_line_and_key(wrong: str, message: str
 
 
 def test_every_setting_can_be_given_in_a_profile() -> None:
-    assert set(TrainConfig().to_record()) | {"preset"} == set(TrainingEntry.model_fields)
+    assert set(TrainConfig().to_record()) | set(ASIDE) == set(TrainingEntry.model_fields)
     assert config_from({"target_modules": "all"}).target_modules[-1] == "conv"

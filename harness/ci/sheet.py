@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harness.sheet import INK, MUTED, Cell, Line, draw_sheet, squared
+
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from PIL.ImageDraw import ImageDraw
-    from PIL.ImageFont import FreeTypeFont, ImageFont
 
 Record = Mapping[str, Any]
 Read = Callable[[str], bytes]
@@ -21,9 +21,7 @@ THUMBS = (128, 96, 64, 48)  # pixels a side, tried in this order until the file 
 ROWS, COLUMNS = 40, 8  # at most; what went wrong comes first
 LARGEST = 2_000_000  # bytes of the file
 ORDER = ("error", "fail", "inconclusive", "pass")
-INK, PAPER, EMPTY = "#1b1b1b", "#ffffff", "#e4e4e4"
-COLOURS = {"pass": "#1a7f37", "fail": "#b42318", "error": "#b42318", "inconclusive": "#9a6700", "skipped": "#57606a"}
-NAMES, GAP, LINE = 190, 8, 16  # pixels: of the column with the cases' names, between pictures, of a line of text
+COLOURS = {"pass": "#1a7f37", "fail": "#b42318", "error": "#b42318", "inconclusive": "#9a6700", "skipped": MUTED}
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,8 @@ def contact_sheet(results: Record, read: Read) -> bytes | None:
             {min(len(rows), ROWS), min(len(rows), ROWS // 2)} if thumb == THUMBS[-1] else {min(len(rows), ROWS)}
         ):
             buffer = io.BytesIO()
-            sheet = draw_sheet(rows[:count], len(rows) - count, providers, read, thumb)
+            left = f"and {len(rows) - count} more cases, in the report" if len(rows) > count else ""
+            sheet = draw_sheet(providers, [line_of(row, providers, read, thumb) for row in rows[:count]], thumb, left)
             sheet.save(buffer, "PNG", optimize=True)
             data = buffer.getvalue()
             if len(data) <= LARGEST:
@@ -78,42 +77,23 @@ def providers_of(results: Record, rows: Sequence[Row]) -> list[str]:
     return sorted(names, key=lambda name: name not in gates)[:COLUMNS]
 
 
-def draw_sheet(rows: Sequence[Row], left: int, providers: Sequence[str], read: Read, thumb: int) -> Image:
-    """The sheet in pixels; `left` cases are only counted."""
-    from PIL import Image, ImageDraw, ImageFont
-
-    font = ImageFont.load_default(size=12)
-    width = NAMES + len(providers) * (thumb + GAP) + GAP
-    height = LINE + GAP + len(rows) * (thumb + LINE + GAP) + (LINE if left else 0) + GAP
-    sheet = Image.new("RGB", (width, height), PAPER)
-    pen = ImageDraw.Draw(sheet)
-    for column, provider in enumerate(providers):
-        write(pen, font, (NAMES + column * (thumb + GAP), GAP), provider, INK, thumb)
-    for number, row in enumerate(rows):
-        top = LINE + 2 * GAP + number * (thumb + LINE + GAP)
-        write(pen, font, (GAP, top), row.case, INK, NAMES - 2 * GAP)
-        write(pen, font, (GAP, top + LINE), row.suite, COLOURS["skipped"], NAMES - 2 * GAP)
-        for column, provider in enumerate(providers):
-            if cell := row.cells.get(provider):
-                corner = (NAMES + column * (thumb + GAP), top)
-                sheet.paste(picture_of(cell, read, thumb), corner)
-                word, colour = verdict_of(cell)
-                write(pen, font, (corner[0], corner[1] + thumb), word, colour, thumb)
-    if left:
-        write(pen, font, (GAP, height - LINE - GAP // 2), f"and {left} more cases, in the report", INK, width)
-    return sheet
+def line_of(row: Row, providers: Sequence[str], read: Read, thumb: int) -> Line:
+    """A case as a row of the sheet."""
+    found = [row.cells.get(provider) for provider in providers]
+    cells = [Cell(picture_of(case, read, thumb), *verdict_of(case)) if case else None for case in found]
+    return Line(row.case, row.suite, cells)
 
 
-def picture_of(case: Record, read: Read, thumb: int) -> Image:
-    """The case's first picture as a square, or a grey one."""
-    from PIL import Image, ImageOps
+def picture_of(case: Record, read: Read, thumb: int) -> Image | None:
+    """The case's first picture as a square, small, because a sheet holds hundreds; None where it cannot be had."""
+    from PIL import Image
 
     shas = [sample["image"] for sample in case["samples"] if sample.get("image")]
     try:
         with Image.open(io.BytesIO(read(shas[0]))) as opened:
-            return ImageOps.pad(opened.convert("RGB"), (thumb, thumb), color=PAPER)
+            return squared(opened, thumb)
     except Exception:  # a sheet with a hole is better than none, whatever kept the picture back
-        return Image.new("RGB", (thumb, thumb), EMPTY)
+        return None
 
 
 def verdict_of(case: Record) -> tuple[str, str]:
@@ -125,12 +105,3 @@ def verdict_of(case: Record) -> tuple[str, str]:
         return score or str(case.get("outcome") or word), COLOURS["skipped"]
     short = "open" if word == "inconclusive" else word
     return f"{short} {score}".strip(), COLOURS.get(word, INK)
-
-
-def write(
-    pen: ImageDraw, font: FreeTypeFont | ImageFont, corner: tuple[int, int], text: str, colour: str, width: int
-) -> None:
-    """One line, cut to a width in pixels."""
-    while text and pen.textlength(text, font=font) > width:
-        text = text[:-2].rstrip(".") + "." if len(text) > 2 else ""
-    pen.text(corner, text, fill=colour, font=font)

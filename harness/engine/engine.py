@@ -21,6 +21,7 @@ from harness.engine.setlevel import Beside, Sets, measure_sets, plan_beside
 from harness.engine.spending import spending_record
 from harness.engine.workshop import OpenProvider, Workshop
 from harness.errors import EngineError, HarnessError
+from harness.git import git_state
 from harness.store import Store
 from harness.values import Case, CaseResult, Decision, Job, Lora, Suite, Usage, Verdict, to_record
 
@@ -193,17 +194,23 @@ class Run:
             broken = [str(error) for error in self._results.values() if isinstance(error, HarnessError)]
             budget = self._workshop.budget
             trouble = str(self._dead) if self._dead else broken[0] if broken else budget.reached
-            run = {
-                "id": self.id, "started": self.started, "profile": self.profile.name, "versions": versions(),
-                "seconds": round(time.time() - datetime.fromisoformat(self.started).timestamp(), 1),
-                "size": list(self.profile.size), "models": to_record(self.profile.models),
-                "warnings": list(self.store.notices), "locked": self.settings.locked, "trouble": trouble,
-                **({"shard": str(self.settings.shard)} if self.settings.shard else {}),
-            }  # fmt: skip
-            record = build_results(run, suites, self.usage, self._rounds, trouble, spending_record(budget))
+            record = build_results(
+                self._about(trouble), suites, self.usage, self._rounds, trouble, spending_record(budget)
+            )
             self._journal.append({"event": "finish", "gate": record["gate"], "usage": to_record(self.usage)})
         self._tell(Progress("done"))
         return record
+
+    def _about(self, trouble: str) -> dict[str, Any]:
+        """Which run it was, and with what."""
+        return {
+            "id": self.id, "started": self.started, "profile": self.profile.name, "versions": versions(),
+            "seconds": round(time.time() - datetime.fromisoformat(self.started).timestamp(), 1),
+            "size": list(self.profile.size), "models": to_record(self.profile.models),
+            "git": git_state(self.settings.root),
+            "warnings": list(self.store.notices), "locked": self.settings.locked, "trouble": trouble,
+            **({"shard": str(self.settings.shard)} if self.settings.shard else {}),
+        }  # fmt: skip
 
     def close(self) -> None:
         """Stop and let go of models, providers and the store; closing twice is fine."""

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harness.plain import bounds_text, clean
-from harness.standings import added_metrics
+from harness.plain import clean
+from harness.standings import added_metrics, compared, gap_text, legend_lines, quality_text, ranks_text, tied
 from harness.terminal import baseline_lines, round_text, sets_lines
 from harness.values import METRICS
 
@@ -47,25 +47,28 @@ def escape(text: str) -> str:
 
 
 def _leaderboard(results: Mapping[str, Any], suite: str) -> list[str]:
+    """One suite's, as the terminal shows it: where several are compared, with possible ranks and ties."""
     rows = [row for row in results["leaderboard"] if row["suite"] == suite]
     rival = next((row["provider"] for row in rows if row["gate"]), None)
-    title = f" against {escape(rival)} |" if rival else " |"
-    names = [*METRICS[1:], *added_metrics(rows)]
-    heads = "".join(f" {escape(name)} |" for name in names)
-    lines = [f"| # | provider | quality |{heads}{title}", "|--:|:--|:--|" + "--:|" * len(names) + ":--|"]
+    names, open_ranks = [*METRICS[1:], *added_metrics(rows)], tied(rows)
+    heads = ["#", *(["ranks", "tie"] if open_ranks else []), "provider", "quality", *map(escape, names)]
+    sides = ["--:", *([":--", ":--"] if open_ranks else []), ":--", ":--", *["--:"] * len(names), ":--"]
+    lines = [_row([*heads, f"against {escape(rival)}" if rival else ""]), f"|{'|'.join(sides)}|"]
     for row in rows:
-        name = (
-            escape(row["provider"])
-            + (" **(gate)**" if row["gate"] else "")
-            + (" *emulated*" if row["emulated"] else "")
-        )
+        marks = (" **(gate)**" if row["gate"] else "") + (" *emulated*" if row["emulated"] else "")
         found = {**row.get("added", {}), **{name: row.get(name) for name in METRICS}}
-        others = [f"{found[name]['mean']:.2f}" if found.get(name) else "" for name in names]
         gap = row.get("versus", {}).get(rival)
-        versus = bounds_text({**gap, "mean": gap["diff"]}, signed=True) if gap else ""
-        score = bounds_text(row["quality"]) if row.get("quality") else "no scores: " + _outcomes(row)
-        lines.append(f"| {row['rank']} | {name} | {score} | {' | '.join(others)} | {versus} |")
-    return lines
+        score = escape(quality_text(row, compared(rows))) if row.get("quality") else "no scores: " + _outcomes(row)
+        cells = [str(row["rank"]), *([ranks_text(row), escape(str(row.get("ties") or ""))] if open_ranks else [])]
+        cells += [escape(row["provider"]) + marks, score]
+        cells += [f"{found[name]['mean']:.2f}" if found.get(name) else "" for name in names]
+        lines.append(_row([*cells, gap_text(gap) if gap else ""]))
+    legend = " ".join(line.strip() for line in legend_lines(rows, 1_000))
+    return [*lines, "", escape(legend)] if legend else lines
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _outcomes(row: Mapping[str, Any]) -> str:

@@ -51,7 +51,7 @@ def serve(server: Server) -> None:
 
 def git_name(root: Path) -> str:
     """Who sits here, as git knows it; "" where it does not."""
-    from harness.baseline import git
+    from harness.git import git
 
     try:
         return git(root, "config", "user.name")

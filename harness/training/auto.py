@@ -8,13 +8,17 @@ bfloat16: 4.8 GiB of weights, 7.7 GiB of activations a megapixel, 0.7 with gradi
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from harness.errors import UsageError, nearest
+from harness.errors import HarnessError, UsageError, nearest
 from harness.training.config import TrainConfig, config_from
+
+if TYPE_CHECKING:
+    from harness.training.data import Picture
+    from harness.values import Subject
 
 SAMPLES_PER_PICTURE = 80
 SAMPLES = (800, 3000)
@@ -22,6 +26,7 @@ ALIKE, VARIED = 0.10, 0.30  # mean 1 - cosine of CLIP embeddings between picture
 USUAL = 4  # pictures a step that 1e-4 is meant for
 RESERVE, WEIGHTS = 1.5, 5.5  # GiB: of the driver and fragmentation; of the UNet and a rank 16 LoRA with its moments
 FREE, CHECKPOINTED = 7.7, 0.7  # GiB a megapixel and picture, without and with gradient checkpointing
+ASIDE = ("preset", "sample_every")  # keys of a training block that are no setting of a run: they decide no weight
 
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -53,6 +58,49 @@ class Choice:
     reasons: tuple[str, ...] = field(default=())
 
 
+def choose_settings(
+    training: Mapping[str, Any],
+    subject: Subject,
+    pictures: Sequence[Picture],
+    profile: Any,
+    models: Any,
+    keep: bool = False,
+) -> Choice:
+    """What a training block leaves out follows from the pictures and the machine.
+
+    Args:
+        models: `harness.models.Models`; CLIP looks at the pictures only where the block names no steps.
+        keep: whether what is loaded stays in memory, because a run goes on to draw and to score with it.
+    """
+    width, height = profile.size
+    about = Circumstances(
+        pictures=len(pictures),
+        kind=subject.kind,
+        spread=None if "steps" in expand(training) else look_at(pictures, models, keep),
+        memory=device_memory(str(models.device)),
+        megapixels=width * height / 1e6,
+    )
+    return choose(training, about)
+
+
+def look_at(pictures: Sequence[Picture], models: Any, keep: bool = False) -> float | None:
+    """How much the pictures differ to CLIP; None where CLIP is not at hand, because training needs no scorer."""
+    from PIL import Image
+
+    try:
+        clip = models.clip()
+        images = []
+        for picture in pictures:
+            with Image.open(picture.path) as opened:
+                images.append(opened.convert("RGB"))
+        return find_spread(clip.embed_images(images))
+    except HarnessError:
+        return None
+    finally:
+        if not keep:
+            models.close()  # before the trainer's own models come
+
+
 def choose(training: Mapping[str, Any], about: Circumstances) -> Choice:
     """The configuration for these circumstances; whatever `training` gives is kept.
 
@@ -82,7 +130,7 @@ def expand(training: Mapping[str, Any]) -> dict[str, Any]:
     name = training.get("preset")
     if name and name not in PRESETS:
         raise UsageError(f"training: no preset called {name!r}; {nearest(str(name), PRESETS)}")
-    own = {key: value for key, value in training.items() if key != "preset" and value is not None}
+    own = {key: value for key, value in training.items() if key not in ASIDE and value is not None}
     return {**(PRESETS[name] if name else {}), **own}
 
 

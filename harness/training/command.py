@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, UsageError
 from harness.models import Models
 from harness.references import set_hash
-from harness.training.auto import Choice, Circumstances, choose, combine, device_memory, find_spread
-from harness.training.data import Picture, train_pictures
+from harness.training.auto import choose_settings, combine
+from harness.training.data import train_pictures
 from harness.training.registry import promote, read_champion
+from harness.training.sampling import Judge, Samples
 from harness.training.team import join_team
 from harness.training.trainer import train
-from harness.values import Subject, Suite, digest
+from harness.values import Suite, digest
+
+__all__ = ["choose_settings", "train_suite"]
 
 
 def train_suite(
@@ -51,7 +55,14 @@ def train_suite(
     matter = [suite.name, models.base_hash(), set_hash(picture.path for picture in pictures), config.to_record()]
     work = folder / f"work-{digest(matter)[:12]}"  # the same call goes on; another base or picture begins anew
     written = target if out else folder / f"{work.name}.safetensors"
-    made = train(config, suite.subject, profile, models, written, work=work, progress=progress, command=command)
+    every = int({**profile.training, **(changes or {})}.get("sample_every") or 0)
+    with ExitStack() as stack:
+        samples = None
+        if every and leads:
+            judge = open_judge(suite, profile, models, settings, stack, say)
+            samples = Samples(suite, every, written.with_suffix(".samples"), judge)
+        told: dict[str, Any] = {"progress": progress, "command": command, "samples": samples}
+        made = train(config, suite.subject, profile, models, written, work=work, **told)
     if out is None and leads:
         promote(made.path, target, {}, "the first one")
     held_out = f", held-out loss {made.validation[-1][1]:.4f}" if made.validation else ""
@@ -59,33 +70,18 @@ def train_suite(
     return target
 
 
-def choose_settings(
-    training: Mapping[str, Any], subject: Subject, pictures: Sequence[Picture], profile: Any, models: Any
-) -> Choice:
-    """What is not given follows from the pictures and the machine."""
-    width, height = profile.size
-    about = Circumstances(
-        pictures=len(pictures),
-        kind=subject.kind,
-        spread=None if "steps" in training else look_at(pictures, models),
-        memory=device_memory(str(models.device)),
-        megapixels=width * height / 1e6,
-    )
-    return choose(training, about)
-
-
-def look_at(pictures: Sequence[Picture], models: Any) -> float | None:
-    """How much the pictures differ to CLIP; None where CLIP is not at hand, because training needs no scorer."""
-    from PIL import Image
+def open_judge(
+    suite: Suite, profile: Any, models: Models, settings: Any, stack: ExitStack, say: Callable[[str], None]
+) -> Judge | None:
+    """What scores the samples as a run would; None, and why, where no scorer is at hand: training needs none."""
+    from harness.metrics import Scorer
+    from harness.profile import extend_vocabulary
+    from harness.store import Store
 
     try:
-        clip = models.clip()
-        images = []
-        for picture in pictures:
-            with Image.open(picture.path) as opened:
-                images.append(opened.convert("RGB"))
-        return find_spread(clip.embed_images(images))
-    except HarnessError:
+        scorer = Scorer(suite, extend_vocabulary(profile, suite), models, stack.enter_context(Store(settings.store)))
+        scorer.calibration()
+    except HarnessError as error:
+        say(f"samples are drawn and not scored: {error}")
         return None
-    finally:
-        models.close()  # before the trainer's own models come
+    return scorer.score

@@ -181,13 +181,14 @@ def load_encoders(profile: Any, models: Any, dtype: Any, device: str | None = No
     """
     import torch
 
-    folder = locate_model(profile.models.base, models.root, profile.name)
+    root, settings = models.root, profile.models.config  # a single file's, where the base is one
+    folder = locate_model(profile.models.base, root, profile.name, settings)
     parts: dict[str, Any] = {"unet": None}
     with quiet_libraries(), translated(profile.models.base):
         from diffusers import AutoencoderKL, StableDiffusionXLPipeline
 
         if profile.models.vae:
-            vae = locate_model(profile.models.vae, models.root, profile.name)
+            vae = locate_model(profile.models.vae, root, profile.name, settings)
             parts["vae"] = AutoencoderKL.from_pretrained(vae, torch_dtype=torch.float32, **load_options(vae))
         dtypes = {"default": dtype, "vae": torch.float32}
         pipeline = StableDiffusionXLPipeline.from_pretrained(

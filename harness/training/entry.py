@@ -108,6 +108,9 @@ class TrainingEntry(BaseModel):
     sampling: dict[str, Annotated[float, Field(gt=0)]] | None = Field(default=None, description="file name to weight")
     checkpoint_every: int | None = above(0, 1_000_000, "steps; each is kept as a LoRA of its own")
     validate_every: int | None = within(0, 1_000_000, "steps between two looks at the held-out loss; 0: never")
+    sample_every: int | None = within(
+        0, 1_000_000, "steps between two looks at a few open cases, drawn and scored; 0: never; changes no weight"
+    )
     gradient_checkpointing: bool | None = Field(default=None, description="less memory, 27% more time")
     compile: bool | None = Field(default=None, description="torch.compile: minutes at first, then faster on a GPU")
     channels_last: bool | None = Field(default=None, description="memory layout that convolutions of a GPU prefer")

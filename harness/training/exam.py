@@ -1,20 +1,15 @@
-"""Where a challenger practises and where it is examined: the wall between open and locked cases, and the decision.
+"""Where a challenger practises and where it is examined: the wall between open and locked cases.
 
 Choosing draws open cases with practice seeds; the decision draws locked cases with seeds that nobody has drawn before.
 Each exam is sat once, by one file that was named before its first picture was drawn. A challenger must also not have
 memorised its training pictures, draw one picture for every seed, or change pictures of others: such a LoRA can score
 better than an honest one. Nor may it have learnt from other pictures than the train pictures, by its own record, or
 gain on the locked cases what it does not gain on open ones: it would have learnt the exam.
-
-Every look at one champion is paid for: the k-th challenger of the same champion is held against ALPHA / 2**k, so that
-all of them together, however many come, promote one that is no better with a probability of ALPHA at most.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
-from statistics import fmean
+from collections.abc import Collection, Sequence
 
 from harness.engine.context import ImproveContext
 from harness.engine.setlevel import (
@@ -28,38 +23,18 @@ from harness.engine.setlevel import (
     stranger_cases,
 )
 from harness.errors import EngineError, HarnessError
-from harness.stats import LEVEL, Pair, clustered, max_of_k, paired
+from harness.stats import paired
+from harness.training.decision import Beside, Ruling, decide, values_of
 from harness.training.export import read_facts
-from harness.values import ALARMS, METRICS, Case, CaseResult, Interval, Lora, SetScore, Suite, hash_file
+from harness.values import ALARMS, Case, CaseResult, Interval, Lora, SetScore, hash_file
 
 PRACTICE_OFFSET = 1_000  # of practice seeds, per attempt; below the exams', above the suite's own
+OWN_OFFSET, OWN_SAMPLES = 500, 4  # beside a practice seed: of pictures that a LoRA learns from, which none is chosen by
 EXAM_OFFSET = 10_000  # of exam seeds, per attempt
 EXAM_SAMPLES = 4  # seeds a locked case, the fewest that show a collapse: 8 cases x 4 x 2 LoRAs are 64 pictures
-WORSE = 0.05  # how far a challenger may stand behind a champion that raises the same alarm
-ALPHA = 0.05  # of promoting a challenger that is no better than one champion, over all who ever challenge it
 OPEN_CASES = 8  # that are drawn beside the locked ones, one seed each
 RIVAL_OFFSET = 9_500  # of the seeds of competitors: the same in every exam, so that no service is paid twice
 NO_RIVALS = ("base", "prompt_only")  # they are what a LoRA is made on, and competitors to nobody
-
-Values = Mapping[str, Mapping[Pair, float]]
-"""Metric to calibrated scores by (case, seed)."""
-
-
-@dataclass(frozen=True)
-class Ruling:
-    """How an exam ended."""
-
-    promoted: bool
-    reasons: tuple[str, ...]
-    differences: Mapping[str, Interval]  # challenger minus champion, by metric
-    before: Mapping[str, Interval]  # the champion's scores on the locked cases
-    after: Mapping[str, Interval]  # the challenger's
-    sets: Mapping[str, SetScore] = field(default_factory=dict)  # what the challenger's pictures say together
-    base: Interval | None = None  # the challenger's quality minus that of the base without a LoRA
-    rival: str = ""  # the competitor that is nearest or ahead
-    rival_gap: Interval | None = None  # quality minus the best competitor's, corrected for the choice of the best
-    look: int = 1  # how many challengers this champion has had, this one included
-    level: float = LEVEL  # of the interval that had to lie above 0
 
 
 class Ground:
@@ -71,6 +46,7 @@ class Ground:
         self._locked = tuple(case for case in suite.cases if case.split == "locked")
         self._exam_seeds = suite.seeds(EXAM_SAMPLES, EXAM_OFFSET * attempt)
         self._practice_seed = suite.seeds(1, PRACTICE_OFFSET * (1 + (attempt - 1) % 8))
+        self.own_seeds = suite.seeds(OWN_SAMPLES, PRACTICE_OFFSET * (1 + (attempt - 1) % 8) + OWN_OFFSET)
         self._candidate = ""
         self._origins: frozenset[str] | None = None
         self.pictures = 0
@@ -185,176 +161,3 @@ class Ground:
     def _draw(self, lora: Lora | None, cases: Sequence[Case], seeds: Sequence[int]) -> list[CaseResult]:
         self.pictures += len(cases) * len(seeds)
         return self._context.evaluate(lora, self._context.provider, cases, seeds)
-
-
-def values_of(results: Sequence[CaseResult], metrics: Sequence[str] = METRICS) -> dict[str, dict[Pair, float]]:
-    """Calibrated scores by metric and (case, seed); what has no value is left out."""
-    found: dict[str, dict[Pair, float]] = {metric: {} for metric in metrics}
-    for result in results:
-        for sample in result.scored:
-            for metric in metrics:
-                score = sample.scores.get(metric)
-                if score is not None and score.value is not None:
-                    found[metric][result.job.case, sample.seed] = score.value
-    return found
-
-
-def intervals(values: Values) -> dict[str, Interval]:
-    """Each metric's mean, clustered by case."""
-    return {metric: clustered(by_case(scores)) for metric, scores in values.items() if scores}
-
-
-def by_case(scores: Mapping[Pair, float]) -> dict[Hashable, list[float]]:
-    """One list of values a case."""
-    grouped: dict[Hashable, list[float]] = {}
-    for (case, _), value in scores.items():
-        grouped.setdefault(case, []).append(value)
-    return grouped
-
-
-@dataclass(frozen=True)
-class Beside:
-    """Quality of the others on the locked cases."""
-
-    base: Mapping[Pair, float] = field(default_factory=dict)  # without a LoRA, the same cases and seeds
-    rivals: Mapping[str, Mapping[Pair, float]] = field(default_factory=dict)  # competitors, each with its own seeds
-    gain_on_open: Interval | None = None  # the challenger's over the champion, on open cases with fresh seeds
-    strange: str = ""  # why its origin alone refuses the challenger
-
-
-def level_of(look: int) -> float:
-    """The level of the two-sided interval that the k-th challenger of one champion must have above 0.
-
-    One-sided, ALPHA / 2**k is spent at look k: 2.5%, 1.25%, 0.63%, ... which add up to ALPHA (Bonferroni over a
-    geometric series, the simplest alpha spending that needs no end). Interval levels are 1 - 2 * ALPHA / 2**k.
-    """
-    return 1 - 2 * ALPHA / 2 ** max(1, look)
-
-
-def decide(
-    suite: Suite,
-    challenger: Values,
-    champion: Values,
-    doubt: str = "",
-    sets: Mapping[str, SetScore] | None = None,
-    usual: Mapping[str, SetScore] | None = None,
-    beside: Beside | None = None,
-    look: int = 1,
-    goal: str = "quality",
-) -> Ruling:
-    """Promote what is proven better in one metric, no worse than base, nowhere proven worse, above all bounds. Pure.
-
-    "Worse" is a whole interval below -margin, the suite's own: with many pictures any nothing becomes significant.
-
-    Args:
-        doubt: why the scores themselves cannot be trusted, which refuses everything; "" when they can.
-        sets: what the challenger's pictures say together.
-        usual: the same of the champion's; needed only where the challenger raises an alarm.
-        beside: the base and the competitors; competitors are told of and refuse nobody.
-        look: how many challengers this champion has had, this one included; each raises the proof that is asked for.
-        goal: the one metric that has to be better, quality but for a suite in which something else fails.
-    """
-    beside, level = beside or Beside(), level_of(look)
-    found = {
-        metric: paired(challenger[metric], champion[metric], level if metric == goal else LEVEL)
-        for metric in challenger
-    }
-    differences = {metric: interval for metric, interval in found.items() if interval is not None}
-    after = intervals(challenger)
-    over_base = paired(challenger["quality"], beside.base)
-    against = [f"the scores cannot decide: {doubt}"] if doubt else []
-    against += [beside.strange] if beside.strange else []
-    gain = differences.get(goal)
-    if gain is None or gain.low is None:
-        against.append(f"{goal}: too few pictures in common on the locked cases to prove anything")
-    elif gain.low <= 0:
-        against.append(f"{goal}: not proven better on the locked cases, {spell(gain)}{spell_look(look, level)}")
-    if over_base is not None and (over_base.low is None or over_base.low < -suite.margin):
-        against.append(f"quality: not proven as good as the base without a LoRA, {spell(over_base)}")
-    for metric, interval in differences.items():
-        if metric != goal and interval.high is not None and interval.high < -suite.margin:
-            against.append(f"{metric}: worse on the locked cases, {spell(interval)}")
-    for metric, interval in after.items():
-        bound = suite.threshold(None, metric).fail
-        if bound is not None and interval.mean < bound:
-            against.append(f"{metric}: {interval.mean:.2f} on the locked cases, under the suite's {bound:.2f}")
-    against += alarms_against(sets or {}, usual or {})
-    against += learnt_exam(differences.get("quality"), beside.gain_on_open, suite.margin)
-    rival, gap = best_rival(challenger["quality"], beside.rivals)
-    reasons = against or [f"{goal}: better on the locked cases, {spell(gain)}{spell_look(look, level)}"]
-    return Ruling(
-        not against,
-        tuple(reasons),
-        differences,
-        intervals(champion),
-        after,
-        sets or {},
-        over_base,
-        rival,
-        gap,
-        look,
-        level,
-    )
-
-
-def learnt_exam(locked: Interval | None, open_: Interval | None, margin: float) -> list[str]:
-    """A gain on the locked cases that lies wholly above that on the open ones: nobody learns what he has not seen."""
-    if locked is None or open_ is None or locked.low is None or open_.high is None:
-        return []
-    if locked.low <= open_.high + margin:
-        return []
-    return [f"quality: gains {spell(locked)} on the locked cases and {spell(open_)} on open ones: it knows the exam"]
-
-
-def best_rival(own: Mapping[Pair, float], rivals: Mapping[str, Mapping[Pair, float]]) -> tuple[str, Interval | None]:
-    """The competitor that is nearest or ahead, and the gap to the best of all, corrected for taking the maximum.
-
-    Seeds of a service mean nothing here, so means of cases are compared, not single pictures.
-    """
-    ours = {case: fmean(values) for case, values in by_case(own).items()}
-    gaps: dict[str, dict[Hashable, list[float]]] = {
-        name: {case: [ours[case] - fmean(values)] for case, values in by_case(theirs).items() if case in ours}
-        for name, theirs in rivals.items()
-    }
-    gaps = {name: groups for name, groups in gaps.items() if groups}
-    if not gaps:
-        return "", None
-    return min(gaps, key=lambda name: clustered(gaps[name]).mean), max_of_k(gaps)
-
-
-def spell_look(look: int, level: float) -> str:
-    """Which challenger of this champion it is, and what was asked of it; "" of the first."""
-    return f" at {level:.2%}, challenger {look} of this champion" if look > 1 else ""
-
-
-def alarms_against(sets: Mapping[str, SetScore], usual: Mapping[str, SetScore]) -> list[str]:
-    """Why the pictures together refuse a challenger.
-
-    Copies always do: likeness that was copied proves nothing. The others do where the champion is better.
-    """
-    against = []
-    for name, found in sets.items():
-        if not found.alarm:
-            continue
-        before = usual.get(name)
-        if name == "copy" or before is None or not before.alarm:
-            against.append(f"{name}: on the locked cases {found.sentence}")
-        elif shortcoming(found) > shortcoming(before) + WORSE:
-            against.append(f"{name}: worse than the champion's, {found.sentence}")
-    return against
-
-
-def shortcoming(found: SetScore) -> float:
-    """How bad an alarm is, [0, 1]: the share of seeds that repeat a picture, of the way that others come nearer."""
-    if found.metric == "diversity":
-        return 1 - float(found.details["share"])
-    return max(float(found.details["leak"]["mean"]), float(found.details["taken"]))
-
-
-def spell(interval: Interval | None) -> str:
-    """`+0.21 [+0.15, +0.27]`."""
-    if interval is None:
-        return "not measured"
-    if interval.low is None or interval.high is None:
-        return f"{interval.mean:+.2f}"
-    return f"{interval.mean:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"

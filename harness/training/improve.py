@@ -8,40 +8,36 @@ refusal only counts.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
-from statistics import fmean
+from collections.abc import Sequence
 from typing import Any
 
 from harness.diagnosis import Cause, diagnose_lora
 from harness.engine.context import ImproveContext, ImproveResult, Progress
-from harness.engine.setlevel import SetScorer, Table, find_set_copies
 from harness.errors import EngineError, HarnessError
 from harness.references import set_hash
+from harness.training.auto import choose_settings
 from harness.training.candidates import step_of
-from harness.training.config import changes, config_for
-from harness.training.data import train_pictures
-from harness.training.exam import Ground, Ruling, values_of
+from harness.training.config import TrainConfig, changes
+from harness.training.data import Picture, train_pictures
+from harness.training.decision import Ruling
+from harness.training.ending import describe, own_champion, scores_of, settle, told_of, told_of_ruling
+from harness.training.exam import Ground
 from harness.training.export import read_facts
 from harness.training.history import remember
-from harness.training.ladder import Choice, earlier_checkpoints, goal_of, other_strengths, shortfall
+from harness.training.ladder import Choice, goal_of
 from harness.training.making import Maker, challengers
 from harness.training.mend import Mending, mend_pictures, mended_subject
-from harness.training.plan import Learner, TrainPlan, plan_from_feedback
-from harness.training.registry import keep_refused, promote, rescale
-from harness.training.standing import Standing, open_cases, review
+from harness.training.own_best import is_last_rung, own_best
+from harness.training.plan import Learner, TrainPlan, plan_from_feedback, plan_with_own
+from harness.training.practice import Cancelled, Practice
+from harness.training.registry import keep_refused, promote
+from harness.training.standing import Standing, review
 from harness.training.symptoms import Readings, gather_symptoms, study_pictures
 from harness.training.trainer import Trained
-from harness.values import Case, Lora, Subject, digest, hash_file, to_record
+from harness.values import Lora, Subject, digest, hash_file, to_record
 
-CHOICE_CASES = 6  # open cases that a checkpoint or a strength is chosen on, the failing ones first
-LAST_CHECKPOINTS = 3  # how many of a run's checkpoints are tried
-STRENGTHS = (0.8, 1.2)  # tried beside 1 on the best checkpoint
 WHOLE = 0.01  # a shortfall of all metrics together below which nothing fails
 MEMO, LOOKS, ENTERED = "improve-attempts", "improve-looks", "improve-entered"  # what the store remembers
-
-
-class Cancelled(HarnessError):
-    """The run wants to stop."""
 
 
 def improve(context: ImproveContext) -> ImproveResult:
@@ -54,11 +50,11 @@ def improve(context: ImproveContext) -> ImproveResult:
     failing = {job: verdict for job, verdict in context.verdicts.items() if job in context.failing}
     standing = Standing(context.feedback, context.results[context.provider], failing)
     promoted: Lora | None = None
-    refused, deadline = 0, deadline_of(context)
+    refused, continued, deadline = 0, False, deadline_of(context)
     for number in range(1, context.settings.retrain + 1):
         if context.cancelled() or (rounds and time.monotonic() > deadline):
             break
-        round_ = Round(context, number, champion, standing, refused, deadline)
+        round_ = Round(context, number, champion, standing, refused, deadline, continued)
         try:
             record, winner = round_.run()
         except Cancelled:
@@ -72,10 +68,10 @@ def improve(context: ImproveContext) -> ImproveResult:
         rounds.append(record)
         remember(context, record)
         if winner is None:
-            refused += 1
+            refused, continued = refused + 1, continued or bool(record.get("start_from"))
             continue
         champion = promoted = winner
-        refused = 0
+        refused, continued = 0, False
         standing = review(context, winner, round_.ground)
         record["failing_after"] = standing.failing
         remember(context, record)
@@ -101,13 +97,19 @@ class Round:
         standing: Standing,
         refused: int,
         deadline: float = float("inf"),
+        continued: bool = False,
     ) -> None:
+        """Args:
+        refused: challengers of this run since the last promotion.
+        continued: whether one of them continued the champion.
+        """
         self.context, self.number, self.champion = context, number, champion
         self.standing, self.feedback, self.refused = standing, standing.told, refused
-        self.deadline, self.started = deadline, time.monotonic()
+        self.continued, self.deadline, self.started = continued, deadline, time.monotonic()
         # counted over sessions: an exam that was sat once has no fresh seeds for anybody else
         self.attempt = 1 + int(context.store.memo(MEMO, self._suite_key()) or 0)
         self.ground = Ground(context, self.attempt)
+        self.practice = Practice(context, self.ground, standing.failing)
         self.causes: tuple[Cause, ...] = ()
         self.origins: set[str] = set()  # of the pictures that a challenger may have learnt from, by their hash
         self.readings: Readings | None = None
@@ -116,7 +118,7 @@ class Round:
             "attempt": self.attempt,
             "suite": context.suite.name,
             "provider": context.provider,
-            "champion": self._describe(champion),
+            "champion": describe(champion),
             "failing_before": standing.failing,
             "promoted": False,
         }
@@ -128,11 +130,11 @@ class Round:
         self.investigate()
         challenger = self.reselect()
         if challenger is None:
-            mending = mend_pictures(self.causes, self.readings, self.context.suite.subject, self.vocabulary)
+            mending = self.mend()
             subject = self.learn_from(mending)
             plan = self.plan(subject, mending)
             challenger = self.choose(self.train(plan, subject), plan)
-        candidate = self.settle(challenger.lora)
+        candidate = settle(self.context, challenger.lora)
         ruling = self.sit(candidate)
         return self.conclude(candidate, ruling)
 
@@ -144,7 +146,7 @@ class Round:
         self.say("looking for the cause")
         self.readings = study_pictures(context)
         pictures = train_pictures(subject)
-        full = config_for(context.profile.training, len(pictures), subject.kind)
+        full = self.settings(subject, pictures)
         study = self.readings.study if self.readings else None
         facts = read_facts(self.champion.path) if self.champion else None
         self.origins = {set_hash(picture.path for picture in pictures)}
@@ -160,6 +162,11 @@ class Round:
         }
         self.say(f"cause: {first.sentence}")
 
+    def settings(self, subject: Subject, pictures: Sequence[Picture]) -> TrainConfig:
+        """What `harness train` would do with these pictures on this machine."""
+        profile, models = self.context.profile, self.context.models
+        return choose_settings(profile.training, subject, pictures, profile, models, keep=True).config
+
     @property
     def vocabulary(self) -> Any:
         from harness.profile import merge_vocabulary
@@ -173,16 +180,12 @@ class Round:
         champion = self.champion
         if champion is None or self.refused:
             return None
-        strengths = other_strengths(self.causes, champion.strength, self.quality_gap())
-        if not strengths:
+        looked = self.practice.others(champion, self.causes, self.quality_gap())
+        if not looked:
             return None
-        others = [replace(champion, strength=value) for value in strengths]
-        if "over_trained" in {cause.name for cause in self.causes}:
-            early = earlier_checkpoints(challengers(self.context), read_facts(champion.path))
-            others += [Lora(path, champion.strength) for path in early]
-        now, *tried = [self.practise(lora) for lora in (champion, *others)]
+        now, *tried = looked
         best = max(tried, key=lambda choice: choice.worth)
-        self.record["choice"] = [self._told(choice) for choice in (now, *tried)]
+        self.record["choice"] = [told_of(choice) for choice in looked]
         if best.short > WHOLE or best.worth <= now.worth:
             return None
         if best.lora.path != champion.path:
@@ -193,29 +196,41 @@ class Round:
         self.record["plan"] = [f"{told}: nothing to train", *words]
         return best
 
+    def mend(self) -> Mending:
+        """What is wrong with the pictures; where nothing is and cheaper rungs were refused, the LoRA's own best."""
+        subject = self.context.suite.subject
+        mending = mend_pictures(self.causes, self.readings, subject, self.vocabulary)
+        names = [cause.name for cause in self.causes]
+        if mending or self.champion is None or not is_last_rung(names, self.refused, self.continued):
+            return mending
+        self.say("drawing pictures of its own to learn from")
+        return own_best(self.context, self.ground, self.champion, len(train_pictures(subject)))
+
     def learn_from(self, mending: Mending) -> Subject:
         """The subject, with a mended copy of its train pictures where they are at fault."""
         subject = self.context.suite.subject
         if not mending:
             return subject
         self.record["mended"] = {"dropped": dict(mending.dropped), "captions": dict(mending.captions)}
+        if mending.added:
+            self.record["mended"]["added"] = {each.name: each.caption for each in mending.added}
         for line in mending.reasons:
             self.say(line)
         return mended_subject(subject, mending, challengers(self.context))
 
     def plan(self, subject: Subject, mending: Mending) -> TrainPlan:
         """What to train, from open feedback and the files alone."""
-        context = self.context
+        context, suite, lora = self.context, self.context.suite, self.champion.path if self.champion else None
         pictures = train_pictures(subject)
         self.origins.add(set_hash(picture.path for picture in pictures))
-        full = config_for(context.profile.training, len(pictures), subject.kind)
-        captions = {picture.path.name: picture.caption for picture in pictures}
-        learner = Learner(
-            subject.trigger, set_hash(picture.path for picture in pictures), context.models.base_hash(), captions
-        )
-        lora = self.champion.path if self.champion else None
-        facts = read_facts(lora) if lora else None
-        plan = plan_from_feedback(self.feedback, context.suite, full, learner, lora, facts, self.refused, self.causes)
+        full, facts = self.settings(subject, pictures), read_facts(lora) if lora else None
+        own = {each.name for each in mending.added}
+        captions = {picture.path.name: picture.caption for picture in pictures if picture.path.name not in own}
+        ground = train_pictures(suite.subject) if own else pictures  # its own pictures make no other set of them
+        sha = set_hash(picture.path for picture in ground)
+        learner = Learner(subject.trigger, sha, context.models.base_hash(), captions)
+        make = plan_with_own if own else plan_from_feedback
+        plan = make(self.feedback, suite, full, learner, lora, facts, self.refused, self.causes)
         before = (facts.config if facts else None) or full
         self.record |= {"plan": [*mending.reasons, *plan.reasons], "changes": changes(before, plan.config)}
         start = plan.start_from.name if plan.start_from else ""
@@ -224,7 +239,7 @@ class Round:
 
     def train(self, plan: TrainPlan, subject: Subject) -> Trained:
         """Train the candidates in the store's folder, the best to its end; a run that was killed here goes on here."""
-        maker = Maker(self.context, self.attempt, self.deadline, self.say, lambda lora: self.practise(lora).worth)
+        maker = Maker(self.context, self.attempt, self.deadline, self.say, lambda lora: self.practice.judge(lora).worth)
         made, config, seen = maker.make(plan, subject)
         self.record |= {"candidates": seen} if seen else {}
         self.record |= {"config": config.to_record(), "steps": made.steps}
@@ -233,33 +248,9 @@ class Round:
 
     def choose(self, made: Trained, plan: TrainPlan) -> Choice:
         """The best of the last checkpoints, then of a few strengths, on open cases with practice seeds."""
-        late = [path for path in made.checkpoints if step_of(path) * 2 >= plan.config.steps][-LAST_CHECKPOINTS:]
-        tried = [self.practise(Lora(path)) for path in late]
-        best = max(reversed(tried), key=lambda choice: choice.worth)
-        tried += [self.practise(Lora(best.lora.path, strength)) for strength in STRENGTHS]
-        best = max([best, *tried], key=lambda choice: choice.worth)
-        self.record["choice"] = [self._told(choice) for choice in tried]
+        best, tried = self.practice.choose(made, plan.config.steps)
+        self.record["choice"] = [told_of(choice) for choice in tried]
         return best
-
-    def practise(self, lora: Lora) -> Choice:
-        """How a LoRA does on the practice cases; copies of training pictures count against it."""
-        if self.context.cancelled():
-            raise Cancelled("stopped")
-        results = self.ground.practise(lora, self.practice_cases())
-        values = values_of(results, self.context.suite.metrics())
-        if not values["quality"]:
-            return Choice(lora, -1.0)
-        short = shortfall(self.context.suite, values)
-        scorer = self.context.scorer
-        if isinstance(scorer, SetScorer) and self.context.suite.alarm("copy") != "off":
-            short += float(find_set_copies(Table(self.context.store, scorer), results).alarm)
-        return Choice(lora, fmean(values["quality"].values()), short)
-
-    def practice_cases(self) -> tuple[Case, ...]:
-        """A few open cases, the failing ones first."""
-        failing = set(self.record["failing_before"])
-        cases = sorted(open_cases(self.context), key=lambda case: case.id not in failing)
-        return tuple(cases[:CHOICE_CASES])
 
     # --- the exam ---------------------------------------------------------------------------------------------------
 
@@ -289,55 +280,27 @@ class Round:
 
     # --- the end ----------------------------------------------------------------------------------------------------
 
-    @property
-    def own(self) -> Lora | None:
-        """The suite's own champion, when it is what is under test and a new one may take its place."""
-        own = self.context.suite.subject.lora
-        return own if own and own.strength > 0 and self.context.settings.lora is None else None
-
-    def settle(self, lora: Lora) -> Lora:
-        """The file that is examined: the chosen strength goes into its weights.
-
-        So a new champion needs no new strength in the suite, and what is promoted is byte for byte what was examined.
-        """
-        strength = self.own.strength if self.own else 1.0
-        name = digest([hash_file(lora.path), lora.strength, strength])[:12]
-        settled = challengers(self.context) / f"challenger-{name}.safetensors"
-        return Lora(rescale(lora.path, settled, lora.strength / strength), strength)
-
     def conclude(self, challenger: Lora, ruling: Ruling) -> tuple[dict[str, Any], Lora | None]:
         """Put a winner in its place, keep a loser aside, and write the round down."""
-        reason = "; ".join(ruling.reasons)
-        scores = {name: to_record(getattr(ruling, name)) for name in ("before", "after", "differences")}
+        own, scores, reason = own_champion(self.context), scores_of(ruling), "; ".join(ruling.reasons)
         self.record |= {
             **scores,
-            "sets": to_record(ruling.sets),
-            "promoted": ruling.promoted,
-            "verdict": "promoted" if ruling.promoted else "refused",
-            "reason": reason,
+            **told_of_ruling(ruling),
             "gap": to_record(ruling.differences.get(self.record["goal"])),
-            "over_base": to_record(ruling.base),
-            "competitor": ruling.rival,
-            "competitor_gap": to_record(ruling.rival_gap),
-            "challenger": self._describe(challenger),
+            "challenger": describe(challenger),
+            "place": f"loras/{challenger.path.name}",  # in the store; a champion's own place is its suite's
             **self._costs(),
         }
-        self.record["place"] = f"loras/{challenger.path.name}"  # in the store; a champion's own place is its suite's
+        about = {"attempt": self.attempt, "cause": self.record["cause"]}
         if not ruling.promoted:
-            kept = keep_refused(challenger.path, self.own.path if self.own else None, self._refusal(ruling))
-            self.record["kept"] = kept.name
+            origin = {**about, "suite": self.context.suite.name, "look": ruling.look, "reasons": list(ruling.reasons)}
+            self.record["kept"] = keep_refused(challenger.path, own.path if own else None, origin).name
             return self.record, None
-        if self.own is None:
+        if own is None:
             return self.record, challenger
-        self.record["place"] = self.own.path.name
-        told = {**scores, "attempt": self.attempt, "cause": self.record["cause"], "plan": self.record["plan"]}
-        promote(challenger.path, self.own.path, told, reason)
-        return self.record, self.own
-
-    def _refusal(self, ruling: Ruling) -> dict[str, Any]:
-        """What the record beside a refused challenger says."""
-        about = {"suite": self.context.suite.name, "attempt": self.attempt, "look": ruling.look}
-        return {**about, "cause": self.record["cause"], "reasons": list(ruling.reasons)}
+        self.record["place"] = own.path.name
+        promote(challenger.path, own.path, {**scores, **about, "plan": self.record["plan"]}, reason)
+        return self.record, own
 
     def failed(self, error: HarnessError) -> dict[str, Any]:
         """The record of a round that broke down."""
@@ -361,16 +324,3 @@ class Round:
 
     def _suite_key(self) -> str:
         return digest([self.context.suite.name, self.context.suite.subject.name])
-
-    def _describe(self, lora: Lora | None) -> dict[str, Any] | None:
-        if lora is None:
-            return None
-        return {"file": lora.path.name, "strength": lora.strength, "sha256": hash_file(lora.path)}
-
-    def _told(self, choice: Choice) -> dict[str, Any]:
-        return {
-            "file": choice.lora.path.name,
-            "strength": choice.lora.strength,
-            "quality": round(choice.quality, 4),
-            "short": round(choice.short, 4),
-        }

@@ -19,6 +19,7 @@ from harness.training.ema import Average
 from harness.training.export import export_lora, read_tensors, write_tensors
 from harness.training.losses import picture_error, snr_weights, true_target
 from harness.training.optimizers import make_optimizer, set_rates
+from harness.training.sampling import Sampler
 from harness.training.state import Parts, load_state, save_state
 from harness.training.team import Team
 from harness.training.texts import Texts
@@ -65,6 +66,7 @@ class Setup:
     metadata: Mapping[str, str]
     team: Team = field(default_factory=Team)
     say: Say = lambda line: None
+    sampler: Sampler | None = None  # of the process that leads, where samples are asked for
 
     @property
     def device(self) -> str:
@@ -105,6 +107,8 @@ class Loop:
             if last or late:
                 self.tell(step + 1, (time.monotonic() - began) / (step + 1 - first))
                 said = time.monotonic()
+            if (sampler := self.setup.sampler) and sampler.due(step + 1, last):
+                began += self.show(sampler, step + 1)
             if due:
                 state.seconds += time.monotonic() - began
                 began, first = time.monotonic(), step + 1
@@ -194,6 +198,14 @@ class Loop:
         with self.average.in_place(), self.autocast():
             return round(held_out_loss(self.data.held_out, self.schedule, self.predict), 7)
 
+    def show(self, sampler: Sampler, step: int) -> float:
+        """Sample pictures of the weights that would be saved now; the seconds they took, which are no training."""
+        began = time.monotonic()
+        with self.average.in_place():
+            line = sampler.show(step, self.setup.dtype, self.autocast)
+        self.setup.say(line)
+        return time.monotonic() - began
+
     # --- the record -------------------------------------------------------------------------------------------------
 
     def take(self, fresh: list[Any], step: int) -> None:
@@ -236,6 +248,8 @@ class Loop:
         elif self.team.leads:
             for stale in self.setup.work.glob("*.safetensors"):
                 stale.unlink()
+        if self.setup.sampler:
+            self.setup.sampler.begin(done)
         self.team.wait()
         return done
 

@@ -1,10 +1,13 @@
-"""A mended copy of the train pictures: some left out, some captions completed. The subject's own folder stays as it is.
+"""A mended copy of the train pictures: some left out, some captions completed, some pictures of the LoRA's own added.
+
+The subject's own folder stays as it is.
 
 The copy lies in the store, named by its content, so that the same mending is made once and a training can be resumed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,15 +24,25 @@ DATA = ("wrong_person", "duplicates", "one_value", "missing_captions")  # causes
 
 
 @dataclass(frozen=True)
+class Added:
+    """A picture that joins the train pictures: one that the LoRA drew itself."""
+
+    name: str  # of the file
+    data: bytes = field(repr=False)  # PNG
+    caption: str  # with the trigger
+
+
+@dataclass(frozen=True)
 class Mending:
     """What is changed in the pictures to learn from."""
 
     dropped: Mapping[str, str] = field(default_factory=dict)  # file to why
     captions: Mapping[str, str] = field(default_factory=dict)  # file to its new caption, with the trigger
+    added: tuple[Added, ...] = ()
     reasons: tuple[str, ...] = ()  # in words
 
     def __bool__(self) -> bool:
-        return bool(self.dropped or self.captions)
+        return bool(self.dropped or self.captions or self.added)
 
 
 def mend_pictures(
@@ -52,7 +65,7 @@ def mend_pictures(
     left = [picture for picture in pictures if picture.path.name not in dropped]
     captions, said = complete(left, readings, vocabulary) if names & {"one_value", "missing_captions"} else ({}, "")
     reasons = [f"{count} pictures are left out: {why}" for why, count in counted(dropped).items()]
-    return Mending(dropped, captions, (*reasons, *([said] if said else [])))
+    return Mending(dropped, captions, reasons=(*reasons, *([said] if said else [])))
 
 
 def counted(dropped: Mapping[str, str]) -> dict[str, int]:
@@ -93,6 +106,7 @@ def mended_subject(subject: Subject, mending: Mending, folder: Path) -> Subject:
     pictures = [item for item in train_pictures(subject) if item.path.name not in mending.dropped]
     captions = {item.path: mending.captions.get(item.path.name, item.caption) for item in pictures}
     matter = [[hash_file(path), path.name, text] for path, text in captions.items()]
+    matter += [[hashlib.sha256(each.data).hexdigest(), each.name, each.caption] for each in mending.added]
     home = folder / f"mended-{digest([matter, [hash_file(path) for path in references.held_out]])[:12]}"
     if not home.exists():
         part = home.with_name(home.name + ".part")
@@ -103,5 +117,8 @@ def mended_subject(subject: Subject, mending: Mending, folder: Path) -> Subject:
             for path, text in found.items():
                 shutil.copyfile(path, part / split / path.name)
                 (part / split / path.name).with_suffix(".txt").write_text(text + "\n", encoding="utf-8")
+        for each in mending.added:
+            (part / "train" / each.name).write_bytes(each.data)
+            (part / "train" / each.name).with_suffix(".txt").write_text(each.caption + "\n", encoding="utf-8")
         part.replace(home)
     return replace(subject, references=home, split="folders")

@@ -23,6 +23,7 @@ NUMBERS = {
     "class_pictures": int,
     "ema": float,
     "seed": int,
+    "sample_every": int,
 }
 CHOICES: dict[str, Any] = {
     "optimizer": Optimizer,

@@ -102,6 +102,34 @@ def plan_from_feedback(
     return TrainPlan(config, (*why, *why_weights), lora)
 
 
+def plan_with_own(
+    feedback: Feedback,
+    suite: Suite,
+    full: TrainConfig,
+    learner: Learner,
+    lora: Path | None,
+    facts: LoraFacts | None,
+    refused: int = 0,
+    causes: Sequence[Cause] = (),
+) -> TrainPlan:
+    """The last rung: the LoRA goes on with the best of its own pictures among those of the subject.
+
+    Args:
+        learner: with the train pictures alone. The LoRA's own pictures keep the weight 1, so that they are never seen
+            more often than their share.
+    """
+    weights, why_weights = weigh_pictures(feedback, failing_prompts(feedback, suite), learner)
+    config = replace(full, sampling=weights, seed=full.seed + refused)
+    spoilt = [cause for cause in causes if cause.name in IN_WEIGHTS and cause.confidence >= SPOILT]
+    afresh = "the fault is in the weights: trained from scratch" if spoilt else why_afresh(full, learner, facts)
+    if afresh or lora is None:
+        return TrainPlan(config, (afresh, *why_weights), None)
+    rate, steps = full.learning_rate * 0.5, lengthen(full, CONTINUED)
+    config = replace(config, steps=steps, warmup=max(1, full.warmup // 2), learning_rate=rate)
+    told = f"continues the LoRA under test for {steps} steps at half the rate, {rate:g}, so that it stays what it is"
+    return TrainPlan(config, (told, *why_weights), lora)
+
+
 TOO_MUCH = ("over_trained", "duplicates")
 """Causes that more training makes worse."""
 
@@ -111,7 +139,7 @@ def start_again(spoilt: Sequence[Cause], full: TrainConfig, config: TrainConfig)
     words = "; ".join(f"{WORDS[cause.name]}: {REMEDIES[cause.name][1]}" for cause in spoilt)
     reasons = [f"{words}; trained from scratch, because the fault is in the weights"]
     if any(cause.name == "over_trained" for cause in spoilt):
-        prior = min(1.0, full.prior_weight + 0.25)
+        prior = stronger_prior(full)
         config = replace(config, prior_weight=prior)
         reasons.append(f"{full.steps} steps with the base's prior at {prior:g}, so that it is not over-trained again")
     if spoilt[0].name == "over_trained" and spoilt[0].confidence < CERTAIN_RECORD:  # no record: it may be the profile's
@@ -140,7 +168,7 @@ def why_afresh(full: TrainConfig, learner: Learner, facts: LoraFacts | None) -> 
         return "the LoRA was trained on another base model: trained from scratch"
     if facts.metadata.get("harness.references") != learner.references:
         return "the train pictures changed since the LoRA was made: trained from scratch"
-    seen, wanted = facts.steps * known.batch, full.steps * full.batch
+    seen, wanted = facts.steps * known.samples, full.steps * full.samples
     if seen < SHORT * wanted:
         return f"the LoRA saw only {seen} samples where the profile says {wanted}: trained from scratch, in full"
     if (known.rank, known.target_modules) != (full.rank, full.target_modules):
@@ -161,10 +189,17 @@ def adjust(feedback: Feedback, full: TrainConfig, config: TrainConfig) -> tuple[
         reasons.append("identity is sound: at half the rate, so that it stays so")
     if likeness > identity:
         factor *= 0.6
-        config = replace(config, prior_weight=min(1.0, full.prior_weight + 0.25))
-        reasons.append("ssim lags more than identity, which over-training does: lower rate, more of the base's prior")
+        prior = stronger_prior(full)
+        config = replace(config, prior_weight=prior)
+        more = f", the base's prior at {prior:g} instead of {full.prior_weight:g}" if prior != full.prior_weight else ""
+        reasons.append(f"ssim lags more than identity, which over-training does: a lower rate{more}")
     factor = min(max(factor, RATES[0]), RATES[1])
     return replace(config, learning_rate=full.learning_rate * factor), reasons
+
+
+def stronger_prior(full: TrainConfig) -> float:
+    """The base's prior a quarter stronger, up to 1; what the profile puts above that stays."""
+    return max(full.prior_weight, min(1.0, full.prior_weight + 0.25))
 
 
 def weigh_pictures(feedback: Feedback, prompts: Sequence[str], learner: Learner) -> tuple[dict[str, float], list[str]]:

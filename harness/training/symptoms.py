@@ -77,9 +77,9 @@ def making_of(full: TrainConfig, facts: LoraFacts | None) -> Making | None:
     known = facts.config if facts else None
     if facts is None or known is None or not facts.steps:
         return None
-    samples = facts.steps * known.batch / (full.steps * full.batch)
+    samples = facts.steps * known.samples / (full.steps * full.samples)
     prior = known.prior_weight / full.prior_weight if full.prior_weight else 1.0
-    words = f"{facts.steps} steps of {known.batch} at {known.learning_rate:g}"
+    words = f"{facts.steps} steps of {known.samples} at {known.learning_rate:g}"
     return Making(samples, known.learning_rate / full.learning_rate, prior, words)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from harness.training.data import (
 from harness.training.export import describe_lora
 from harness.training.loop import Loop, Say, Setup, Trained
 from harness.training.prior import draw_strangers
+from harness.training.sampling import Sampler, Samples
 from harness.training.state import STATE
 from harness.training.team import Team, join_team
 from harness.training.text_encoders import LiveTexts
@@ -45,6 +46,8 @@ class Material:
     texts: Texts
     models: dict[str, Any]  # part to the model whose LoRA learns
     schedule: Any
+    vae: Any = None  # kept only where samples are drawn
+    noise_schedule: Mapping[str, Any] = field(default_factory=dict)  # the checkpoint's own scheduler configuration
 
 
 def train(
@@ -58,6 +61,7 @@ def train(
     start_from: Path | None = None,
     progress: Say | None = None,
     command: str = "",
+    samples: Samples | None = None,
 ) -> Trained:
     """Train a LoRA of `subject` on its train pictures and write it to `out`.
 
@@ -69,6 +73,7 @@ def train(
         work: where the state of an unfinished run lies; a run with the same inputs goes on from it.
         start_from: a LoRA that this one continues; of the same rank and layers.
         command: what a person would type to get this file, for its metadata.
+        samples: open cases to be drawn now and then; they change no weight, so they are no part of a run's identity.
 
     Raises:
         ReferencesError, ModelError, LoraError: nothing to learn from, no base, a LoRA that does not fit.
@@ -85,7 +90,8 @@ def train(
         metadata["harness.parent"] = str(record["start"])
     device, dtype = training_place(config, models)
     team = replace(team, device=team.device if team.size > 1 else device)
-    material = prepare(config, subject, profile, models, dtype, team, work, start_from)
+    samples = samples if team.leads else None
+    material = prepare(config, subject, profile, models, dtype, team, work, start_from, samples)
     say(f"encoded {len(pictures)} pictures")
     setup = Setup(
         config,
@@ -99,8 +105,15 @@ def train(
         metadata,
         team,
         say,
+        make_sampler(samples, material, profile) if samples else None,
     )
     return Loop(setup).finish(out)
+
+
+def make_sampler(samples: Samples, material: Material, profile: Any) -> Sampler:
+    """What draws with the UNet that learns."""
+    unet = material.models["unet"]
+    return Sampler(samples, profile, material.texts, unet, material.vae, material.noise_schedule)
 
 
 def run_record(
@@ -156,10 +169,12 @@ def prepare(
     team: Team,
     work: Path,
     start_from: Path | None = None,
+    samples: Samples | None = None,
 ) -> Material:
     """Pictures and captions as tensors, the models with their LoRAs, and the noise schedule.
 
-    Autoencoder and text encoders are freed before the UNet comes; of the latter stays what learns.
+    Autoencoder and text encoders are freed before the UNet comes; of the latter stays what learns, of the former
+    nothing unless samples are drawn.
     """
     from diffusers import DDPMScheduler
 
@@ -168,10 +183,12 @@ def prepare(
     data = read_pictures(config, subject, profile, encoders, team.device)
     texts: Texts
     if config.text_encoders == "none":
-        texts, learners = know_texts(data.all_texts(), encoders, team.device), {}
+        said = [*data.all_texts(), *(samples.said(profile) if samples else ())]
+        texts, learners = know_texts(said, encoders, team.device), {}
     else:
         texts = LiveTexts(encoders, config, team.device, dtype)
         learners = dict(texts.trained)
+    vae, noise_schedule = encoders.vae if samples else None, dict(encoders.scheduler.config)
     del encoders
     free_memory()
     unet = open_unet(config, profile, models, dtype, team.device)
@@ -183,7 +200,7 @@ def prepare(
     if start_from:
         load_weights(parts, start_from, config)
     unet.train()
-    return Material(data, texts, parts, schedule)
+    return Material(data, texts, parts, schedule, vae, noise_schedule)
 
 
 def read_pictures(config: TrainConfig, subject: Subject, profile: Any, encoders: Any, device: str) -> TrainingSet:
@@ -207,7 +224,7 @@ def open_unet(config: TrainConfig, profile: Any, models: Any, dtype: torch.dtype
     import torch
     from diffusers import UNet2DConditionModel
 
-    folder = locate_model(profile.models.base, models.root, profile.name)
+    folder = locate_model(profile.models.base, models.root, profile.name, profile.models.config)
     options = load_options(folder)
     with quiet_libraries(), translated(profile.models.base):
         unet = UNet2DConditionModel.from_pretrained(folder, subfolder="unet", torch_dtype=dtype, **options)

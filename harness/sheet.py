@@ -1,0 +1,82 @@
+"""A sheet of pictures: a name at each row and column, a word under each picture. It draws and knows nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
+    from PIL.ImageFont import FreeTypeFont, ImageFont
+
+INK, PAPER, EMPTY, MUTED = "#1b1b1b", "#ffffff", "#e4e4e4", "#57606a"
+NAMES, GAP, LINE = 190, 8, 16  # pixels: of the column with the rows' names, between pictures, of a line of text
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One picture, or a grey square where there is none, and what stands under it."""
+
+    picture: Image | None
+    word: str = ""
+    colour: str = MUTED
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row; a cell may be missing."""
+
+    title: str
+    about: str
+    cells: Sequence[Cell | None]
+
+
+def draw_sheet(columns: Sequence[str], lines: Sequence[Line], thumb: int, last: str = "") -> Image:
+    """The sheet in pixels.
+
+    Args:
+        columns: their names, one a cell of every line.
+        thumb: pixels a side of each picture.
+        last: what is written under all of it.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.load_default(size=12)
+    width = NAMES + len(columns) * (thumb + GAP) + GAP
+    height = LINE + GAP + len(lines) * (thumb + LINE + GAP) + (LINE if last else 0) + GAP
+    sheet = Image.new("RGB", (width, height), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    for column, name in enumerate(columns):
+        write(pen, font, (NAMES + column * (thumb + GAP), GAP), name, INK, thumb)
+    for number, line in enumerate(lines):
+        top = LINE + 2 * GAP + number * (thumb + LINE + GAP)
+        write(pen, font, (GAP, top), line.title, INK, NAMES - 2 * GAP)
+        write(pen, font, (GAP, top + LINE), line.about, MUTED, NAMES - 2 * GAP)
+        for column, cell in enumerate(line.cells):
+            if cell is not None:
+                corner = (NAMES + column * (thumb + GAP), top)
+                sheet.paste(squared(cell.picture, thumb), corner)
+                write(pen, font, (corner[0], corner[1] + thumb), cell.word, cell.colour, thumb)
+    if last:
+        write(pen, font, (GAP, height - LINE - GAP // 2), last, INK, width)
+    return sheet
+
+
+def squared(picture: Image | None, thumb: int) -> Image:
+    """The whole picture in a square, or a grey one."""
+    from PIL import Image, ImageOps
+
+    if picture is None:
+        return Image.new("RGB", (thumb, thumb), EMPTY)
+    return ImageOps.pad(picture.convert("RGB"), (thumb, thumb), color=PAPER)
+
+
+def write(
+    pen: ImageDraw, font: FreeTypeFont | ImageFont, corner: tuple[int, int], text: str, colour: str, width: int
+) -> None:
+    """One line, cut to a width in pixels."""
+    while text and pen.textlength(text, font=font) > width:
+        text = text[:-2].rstrip(".") + "." if len(text) > 2 else ""
+    pen.text(corner, text, fill=colour, font=font)
