@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from harness import stats
-from harness.values import Decision, Job, Suite, Verdict
+from harness.values import Case, Decision, Job, Suite, Verdict
 
 BEST = "best_competitor"
 TYPICAL = stats.Spread(between=0.05, within=0.06)
@@ -147,31 +147,34 @@ def plan_notes(suite: Suite, spread: stats.Spread = TYPICAL) -> list[str]:
     cases = [case for case in suite.cases if case.split == "open"]
     if not cases or not suite.gate:
         return []
-    seeds = looks_of(suite).seeds[-1]
+    looks = looks_of(suite)
     return [
         f"assumed: prompts' true qualities vary by {spread.between:.2f} and seeds of one prompt by {spread.within:.2f} "
-        "(standard deviations, as measured on the shipped suite)",
-        *_power_notes(len(cases), seeds, suite.margin, spread),
-        *_red_notes(suite, [suite.threshold(case, "quality").fail for case in cases], seeds, spread),
+        "(standard deviations of quality, as measured on the shipped suite; other metrics are taken to vary like it)",
+        *_power_notes(len(cases), looks, suite.margin, spread),
+        *_red_notes(suite, cases, looks, spread),
         *_look_notes(suite),
     ]
 
 
-def _power_notes(cases: int, seeds: int, margin: float, spread: stats.Spread) -> list[str]:
-    """Against a baseline, and against a threshold."""
+def _power_notes(cases: int, looks: Looks, margin: float, spread: stats.Spread) -> list[str]:
+    """Against a baseline, by the judge's whole rule, and against a threshold; of the last look."""
     if cases < 2:
         return ["one open case: no interval over prompts exists, so no difference can ever be proven; add cases"]
+    seeds, level = looks.seeds[-1], looks.levels[-1]
     sd = spread.of_difference(seeds)
-    smallest, found = stats.detectable(sd, cases), stats.power_of(spread.between, sd, cases)
-    reach = stats.detectable(spread.of_mean(seeds), cases)
-    half = stats.quantile((1 - stats.LEVEL) / 2, cases - 1) * sd / math.sqrt(cases)
+    smallest = stats.smallest_change(sd, cases, margin, level=level)
+    found = stats.change_found(spread.between, sd, cases, margin, level)
+    reach = stats.detectable(spread.of_mean(seeds), cases, level=level)
+    half = stats.quantile((1 - level) / 2, cases - 1) * sd / math.sqrt(cases)
     notes = [
-        f"{cases} open cases x {seeds} samples find a drop of {smallest:.3f} in quality against a baseline in 80% of "
-        f"runs, and one of {spread.between:.2f} (one standard deviation of prompts) in {found:.0%}",
-        f"against a threshold the mean must stand {reach:.3f} away from it to be decided in 80% of runs",
+        f"{cases} open cases x {seeds} samples fail a drop of {smallest:.3f} in quality against a baseline in 80% of "
+        f"runs (proven, and by the margin of {margin:g} or more), and one of {spread.between:.2f} (one standard "
+        f"deviation of prompts) in {found:.0%}",
+        f"against a threshold the mean of quality must stand {reach:.3f} away from it to be decided in 80% of runs",
     ]
     if half > margin:
-        needed = stats.clusters_needed(margin, sd, 0.95)
+        needed = stats.clusters_needed(margin, sd, 0.95, level)
         notes.append(
             f"an unchanged LoRA will often stay inconclusive against a baseline: the interval reaches {half:.3f} to "
             f"either side, the margin is {margin:.3f}; {needed} cases would do, or a wider margin"
@@ -179,24 +182,51 @@ def _power_notes(cases: int, seeds: int, margin: float, spread: stats.Spread) ->
     return notes
 
 
-def _red_notes(suite: Suite, bounds: Sequence[float | None], seeds: int, spread: stats.Spread) -> list[str]:
-    """How often a good enough LoRA turns the run red."""
-    known = [bound for bound in bounds if bound is not None]
+def _red_notes(suite: Suite, cases: Sequence[Case], looks: Looks, spread: stats.Spread) -> list[str]:
+    """How often a good enough LoRA turns the run red: each bounded metric of each case, at every look."""
+    known = bounds_of(suite, cases)
     if not known:
         return []
-    threshold = suite.threshold(None, "quality")
-    centre = threshold.warn if threshold.warn is not None else max(known) + 0.1
-    level = looks_of(suite).levels[-1]
-    likely = stats.spurious_red(known, seeds, (centre, spread), spread.within, level)
-    worst = stats.spurious_red(known, seeds, None, spread.within, level)
+    centres = {metric: _centre(suite, metric, bounds) for metric, bounds in known.items()}
+    planned = list(zip(looks.seeds, looks.levels, strict=True))
+
+    def red(metric: str, typical: bool) -> float:
+        prior = (centres[metric], spread) if typical else None
+        return stats.spurious_red(known[metric], planned, prior, spread.within, len(cases))
+
+    likely, worst = ({metric: red(metric, typical) for metric in known} for typical in (True, False))
+    means = ", ".join(f"{metric} {centre:.2f}" for metric, centre in centres.items())
     notes = [
-        f"a run turns red for nothing (a case fails though its true quality reaches `fail`) in {likely:.1%} of runs "
-        f"when the LoRA's true mean is {centre:.2f}, and in {worst:.0%} when every case stands exactly on its threshold"
+        f"a run turns red for nothing (a case fails {' or '.join(known)} though its true score reaches `fail`) in "
+        f"{any_of(likely):.1%} of runs when the LoRA's true mean is {means}, and in {any_of(worst):.0%} when every "
+        "case stands exactly on its bounds"
     ]
-    if likely > LIKELY_RED:
-        remedy = "raise `samples` to 3 or more" if seeds < 3 else "lower `fail`, or draw more samples"
+    if len(known) > 1:
+        each = ", ".join(f"{metric} {chance:.1%}" for metric, chance in likely.items())
+        notes.append(f"of that, {each}; together at most, because metrics that move together fail together")
+    if any_of(likely) > LIKELY_RED:
+        few = looks.seeds[-1] < 3
+        remedy = "raise `samples` to 3 or more" if few else "lower `fail`, bound fewer metrics, or draw more samples"
         notes.append(f"that is more than one run in {round(1 / LIKELY_RED)}; {remedy}")
     return notes
+
+
+def bounds_of(suite: Suite, cases: Sequence[Case]) -> dict[str, list[float]]:
+    """Metric to `fail` of each case that has one: what can turn a case red."""
+    names = dict.fromkeys(metric for case in cases for metric in suite.metrics(case))
+    found = {name: [suite.threshold(case, name).fail for case in cases] for name in names}
+    return {name: known for name, bounds in found.items() if (known := [b for b in bounds if b is not None])}
+
+
+def _centre(suite: Suite, metric: str, bounds: Sequence[float]) -> float:
+    """Where a good enough LoRA is taken to stand: on `warn`, or 0.1 above `fail`."""
+    warn = suite.threshold(None, metric).warn
+    return warn if warn is not None else min(1.0, max(bounds) + 0.1)
+
+
+def any_of(chances: Mapping[str, float]) -> float:
+    """That one of them happens, as if they were independent: at most that where they rise and fall together."""
+    return 1 - math.prod(1 - chance for chance in chances.values())
 
 
 def _look_notes(suite: Suite) -> list[str]:

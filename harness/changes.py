@@ -3,27 +3,31 @@
     proven lower, and by `margin` or more    regressed
     proven higher, and by `margin` or more   improved
     proven to lie within +-`margin`          unchanged
+    proven lower, the mean within `margin`   lower
+    proven higher, the mean within `margin`  higher
     otherwise                                inconclusive
 
-Always now minus before, paired by case and seed. `quality` is clustered by case and decides by its interval; metrics,
-traits and single cases are families, in which a difference counts as proven at Holm's level.
+Always now minus before, paired by case and seed. `quality` is clustered by case and decides by its interval, with fewer
+than `stats.FEW` cases by an exact sign-flip test that must agree; metrics, traits and single cases are families, in
+which a difference counts as proven at Holm's level.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scipy.special import stdtr
 
 from harness import stats
-from harness.leaderboard import trait_values
+from harness.leaderboard import by_case, trait_values, values_by_metric
 from harness.stats import Pair
 from harness.values import METRICS, CaseResult, Interval
 
 REGRESSED, IMPROVED, UNCHANGED, INCONCLUSIVE = "regressed", "improved", "unchanged", "inconclusive"
+LOWER, HIGHER = "lower", "higher"  # proven, and by less than the margin, as far as the mean goes
 PRIMARY = METRICS[0]
 Values = Mapping[str, Mapping[Pair, float]]
 """Metric (or trait) to its values by (case, seed)."""
@@ -38,10 +42,12 @@ class Change:
     before: float  # means over the pictures that both sides have
     after: float
     p: float = 1.0  # two-sided, of no difference; Holm's in a family
+    flips: float | None = None  # the same by exact sign flips, where cases are few
 
     def to_record(self) -> dict[str, Any]:
         bounds = {"diff": self.gap.mean, "low": self.gap.low, "high": self.gap.high, "n": self.gap.n}
-        return {"verdict": self.word, "before": self.before, "after": self.after, **bounds, "p": self.p}
+        few = {} if self.flips is None else {"sign_flip_p": self.flips}
+        return {"verdict": self.word, "before": self.before, "after": self.after, **bounds, "p": self.p, **few}
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,7 @@ class Changes:
     margin: float
     pairs: int = 0  # pictures that both sides have
     quality: Change | None = None  # None: not one
+    worse_p: float = 1.0  # one-sided, of quality being worse by `margin` or more
     metrics: Mapping[str, Change] = field(default_factory=dict)  # but quality
     traits: Mapping[str, Change] = field(default_factory=dict)
     cases: Mapping[str, Change] = field(default_factory=dict)  # of quality, the worst first
@@ -59,11 +66,17 @@ class Changes:
     def word(self) -> str:
         return self.quality.word if self.quality else INCONCLUSIVE
 
+    @property
+    def no_worse(self) -> bool:
+        """Non-inferiority: proven to be no worse than before by `margin` or more."""
+        return self.worse_p < (1 - stats.LEVEL) / 2
+
     def to_record(self) -> dict[str, Any]:
         return {
             "verdict": self.word,
             "margin": self.margin,
             "pairs": self.pairs,
+            "no_worse": {"proven": self.no_worse, "p": self.worse_p},
             "quality": self.quality.to_record() if self.quality else None,
             "metrics": {name: change.to_record() for name, change in self.metrics.items()},
             "traits": {name: change.to_record() for name, change in self.traits.items()},
@@ -79,11 +92,13 @@ def compare_scores(
     groups = stats.differences(ours, theirs)
     if not groups:
         return Changes(margin)
-    gap = stats.clustered(groups, level)
+    gap, flips = stats.clustered(groups, level), stats.flips_of_few(groups)
+    change = make_change(gap, ours, theirs, margin, p_differs(gap, level), stats.differs(gap, flips, level))
     return Changes(
         margin,
         sum(map(len, groups.values())),
-        make_change(gap, ours, theirs, margin, p_differs(gap, level)),
+        replace(change, flips=flips),
+        stats.non_inferior(stats.cluster_means(groups), margin),
         compare_family({name: now[name] for name in in_order(now)}, before, margin, level),
         compare_family(*traits, margin, level),
         compare_cases(ours, theirs, margin, level),
@@ -117,17 +132,33 @@ def compare_cases(
 
 
 def judge_change(gap: Interval, margin: float, proven: bool | None = None) -> str:
-    """One of the four words.
+    """One of the words of this module.
 
     Args:
-        proven: what a correction for many tests says of "it differs", in place of the interval.
+        proven: what a correction for many tests, or sign flips, say of "it differs", in place of the interval. A
+            caller that gives it has words for four answers only: `tell_change` has all six.
     """
+    word = tell_change(gap, margin, stats.differs(gap) if proven is None else proven)
+    return word if proven is None or word not in (LOWER, HIGHER) else INCONCLUSIVE
+
+
+def tell_change(gap: Interval, margin: float, differs: bool) -> str:
+    """One of the six words, where it is known whether a difference is proven."""
     if gap.low is None or gap.high is None:
         return INCONCLUSIVE if gap.mean else UNCHANGED  # not the least difference: the same pictures
-    differs = (gap.low > 0 or gap.high < 0) if proven is None else proven
     if differs and abs(gap.mean) >= margin:
         return IMPROVED if gap.mean > 0 else REGRESSED
-    return UNCHANGED if gap.low >= -margin and gap.high <= margin else INCONCLUSIVE
+    if gap.low >= -margin and gap.high <= margin:
+        return UNCHANGED
+    return (HIGHER if gap.mean > 0 else LOWER) if differs else INCONCLUSIVE
+
+
+def flips_text(gap: Interval, flips: float | None) -> str:
+    """What sign flips of few prompts say, as the end of a sentence; "" where there are enough of them."""
+    if flips is None:
+        return ""
+    word = "agree" if stats.flips_agree(flips, gap.n) else "do not bear it out"
+    return f" (sign flips of {gap.n} prompts {word}: p {flips:.2g})"
 
 
 def make_change(
@@ -136,11 +167,11 @@ def make_change(
     before: Mapping[Pair, float],
     margin: float,
     p: float,
-    proven: bool | None = None,
+    differs: bool,
 ) -> Change:
     shared = now.keys() & before.keys()
     old, new = (case_mean({pair: side[pair] for pair in shared}) for side in (before, now))
-    return Change(judge_change(gap, margin, proven), gap, old, new, p)
+    return Change(tell_change(gap, margin, differs), gap, old, new, p)
 
 
 def in_order(names: Iterable[str]) -> list[str]:
@@ -153,17 +184,6 @@ def in_order(names: Iterable[str]) -> list[str]:
 # --- small things -------------------------------------------------------------------------------------------------
 
 
-def values_by_metric(results: Sequence[CaseResult]) -> dict[str, dict[Pair, float]]:
-    """Every metric that found a value in a picture."""
-    found: dict[str, dict[Pair, float]] = {}
-    for result in results:
-        for sample in result.scored:
-            for name, score in sample.scores.items():
-                if score.value is not None:
-                    found.setdefault(name, {})[result.job.case, sample.seed] = score.value
-    return found
-
-
 def compare_results(
     now: Sequence[CaseResult], before: Sequence[CaseResult], margin: float, level: float = stats.LEVEL
 ) -> Changes:
@@ -174,10 +194,7 @@ def compare_results(
 
 def case_mean(values: Mapping[Pair, float]) -> float:
     """The mean over cases of their means."""
-    groups: dict[Hashable, list[float]] = {}
-    for (case, _), value in values.items():
-        groups.setdefault(case, []).append(value)
-    means = stats.cluster_means(groups)
+    means = stats.cluster_means(by_case(values))
     return math.fsum(means) / len(means)
 
 

@@ -14,21 +14,24 @@ against theirs at Holm's level. The difference to a baseline, paired by case and
     proven to stay within `margin`          not worse: pass      (lower bound at or above -margin)
     otherwise                               inconclusive
 
-To ask for an upper bound below -margin would miss half of the drops that matter: see docs/statistics.md. A suite with
+With fewer than `stats.FEW` prompts "proven worse" takes an exact sign-flip test that agrees with the interval. To ask for an upper bound below -margin would miss half of the drops that matter: see docs/statistics.md. A suite with
 `samples: {min, max}` is judged at several looks, each at the level of `harness.adaptive.level_at`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from harness import stats
 from harness.adaptive import BEST, level_at
 from harness.calibrate import Calibration
+from harness.changes import flips_text
+from harness.leaderboard import by_case, gap_to_best, values_by_metric, values_of
 from harness.metrics.applied import Applied
 from harness.metrics.evidence import Evidence, count_faults, faults_of, gather_evidence
+from harness.plain import bounds_text
 from harness.values import (
     ALARMS,
     METRICS,
@@ -51,7 +54,6 @@ Pooled = Mapping[str, tuple[float, int]]  # metric to (standard deviation within
 
 PRIMARY = METRICS[0]
 CALIBRATED = (*METRICS, "aesthetics", "dino", "drift")  # what the references decide the meaning of
-REFERENCES_OF_THE_BASE = ("base", "prompt_only")  # never "the best competitor": they are the LoRA's own base
 ORDER = (Decision.PASS, Decision.INCONCLUSIVE, Decision.FAIL, Decision.ERROR)  # the later wins
 SEVERITIES = ("error", "fail", "warn")  # the first is shown first
 MOST = 0.5  # the share of pictures from which a fault is the provider's and not one picture's
@@ -145,13 +147,14 @@ def pooled_sds(results: Iterable[CaseResult]) -> dict[str, tuple[float, int]]:
 
 
 def hold(
-    metric: str, found: Interval, threshold: Threshold, more: str = "", below: bool | None = None
+    metric: str, found: Interval, threshold: Threshold, more: str = "", below: bool | None = None, tested: int = 1
 ) -> list[Finding]:
     """One score against its threshold.
 
     Args:
         more: what to add to a complaint.
         below: what Holm's correction says of "below `fail`", which then decides in place of the interval.
+        tested: how many bounds that correction is for.
     """
     bound, text = threshold.fail, f"{metric} {show(found)}"
     if bound is not None:
@@ -159,6 +162,10 @@ def hold(
             below = (found.mean if found.high is None else found.high) < bound
         if below:
             return [fail(metric, f"{text} is below {bound:.2f}{more}")]
+        if found.high is not None and found.high < bound:
+            at_once = f"{tested} bounds are" if tested > 1 else "several bounds are"
+            words = f"{text} is below {bound:.2f}, but not surely enough when {at_once} tested at once"
+            return [unsure(metric, f"{words}; draw more samples", more=True)]
         if found.low is not None and found.low < bound:
             return [
                 unsure(metric, f"{text}: the interval holds the threshold {bound:.2f}; draw more samples", more=True)
@@ -263,8 +270,8 @@ def judge_gate(
     facts = evidence or gather_evidence(provider, results, applied, calibration)
     samples = [sample for result in results for sample in result.scored]
     level = level_at(suite, max((len(result.samples) for result in results), default=0))
-    values = {name: by_case(results, name) for name, group in metric_values(results).items() if group}
-    scores = {name: stats.clustered(group, level) for name, group in values.items()}
+    values = values_by_metric(results)
+    scores = {name: stats.clustered(by_case(found), level) for name, found in values.items()}
     details: dict[str, Any] = {"faults": count_faults(samples)}
     findings = [missing] if (missing := missing_pictures(results)) else []
     if not findings:
@@ -299,7 +306,8 @@ def gate_thresholds(
     findings = []
     for metric, threshold in bounds.items():
         if metric in scores:
-            findings += hold(metric, scores[metric], threshold, weakest(metric, samples), adjusted.get(metric))
+            more = weakest(metric, samples)
+            findings += hold(metric, scores[metric], threshold, more, adjusted.get(metric), len(family))
         elif bounded(threshold):
             findings.append(unmeasured(metric, samples))
     return findings
@@ -329,21 +337,24 @@ def regression(
     """Quality against the baseline; see the module's three answers."""
     if baseline is None:
         return []
-    ours, theirs = by_pair(results), by_pair(baseline)
-    gap = stats.paired(ours, theirs, level)
-    if gap is None:
+    ours, theirs = values_of(results, PRIMARY), values_of(baseline, PRIMARY)
+    groups = stats.differences(ours, theirs)
+    if not groups:
         return [unsure("regression", "the baseline has no case and seed in common with this run; make a new baseline")]
-    details["regression"] = to_record(gap)
+    gap, flips = stats.clustered(groups, level), stats.flips_of_few(groups)
+    details["regression"] = to_record(gap) | ({"sign_flip_p": flips} if flips is not None else {})
     text, bound = f"quality against the baseline {show(gap, signed=True)}", f"the margin {suite.margin:.2f}"
     worse = gap.mean <= -suite.margin
     if gap.low is None or gap.high is None:
         return [unsure("regression", f"{text}: one case in common proves nothing; add cases")] if worse else []
-    if gap.high < 0 and worse:
-        return [fail("regression", f"{text}: worse, and by more than {bound}")]
+    proven, few = stats.differs(gap, flips, level), flips_text(gap, flips)
+    if proven and gap.high < 0 and worse:
+        return [fail("regression", f"{text}: worse, and by more than {bound}{few}")]
     if gap.low >= -suite.margin:
         return []
+    told = "worse, but not proven to be so by more than" if proven and gap.high < 0 else "not proven to stay within"
     more = bool({pair for pair in theirs if pair not in ours and pair[0] in {case for case, _ in ours}})
-    return [unsure("regression", f"{text}: not proven to stay within {bound}; add cases or samples", more)]
+    return [unsure("regression", f"{text}: {told} {bound}{few}; add cases or samples", more)]
 
 
 def beats(
@@ -354,43 +365,48 @@ def beats(
     details: dict[str, Any],
     level: float = stats.LEVEL,
 ) -> list[Finding]:
-    """Whether the gate stands above those it must beat: the paired interval excludes 0, or the answer stays open."""
-    findings = []
-    for rival in suite.beat:
+    """Whether the gate stands above those it must beat: the paired interval excludes 0, or the answer stays open.
+
+    Any one who is better fails the gate, so "better" is proven for the whole list at one level (Holm). All must be
+    beaten, and for that each at its own level is enough.
+    """
+    quality = {name: values_of(items, PRIMARY) for name, items in {**others, provider: results}.items()}
+
+    def gap_to(rival: str, level: float) -> Interval | None:
         if rival == BEST:
-            gap = best_gap(suite, provider, results, others, level)
-        else:
-            gap = rival_gap(results, others.get(rival, ()), level)
+            return gap_to_best(quality, provider, suite.gate, level)[1]
+        return stats.paired(quality[provider], quality.get(rival, {}), level)
+
+    better, findings = surely_behind(suite.beat, gap_to, level), []
+    for rival in suite.beat:
+        gap = gap_to(rival, level)
         if gap is None:
             findings.append(unsure("beat", f"{rival} has no pictures to compare with, so it is not proven beaten"))
             continue
         details.setdefault("beat", {})[rival] = to_record(gap)
         text = f"quality against {rival} {show(gap, signed=True)}"
-        if gap.high is not None and gap.high < 0:
+        if rival in better:
             findings.append(fail("beat", f"{text}: it is worse"))
+        elif gap.high is not None and gap.high < 0:
+            many = f"worse, but not surely enough when {len(suite.beat)} must be beaten at once"
+            findings.append(unsure("beat", f"{text}: {many}; add cases or samples", more=True))
         elif gap.low is None or gap.low <= 0:
             findings.append(unsure("beat", f"{text}: not proven better; add cases or samples", more=True))
     return findings
 
 
-def rival_gap(
-    results: Sequence[CaseResult], rival: Sequence[CaseResult], level: float = stats.LEVEL
-) -> Interval | None:
-    """Quality minus one other provider's; None without a common (case, seed)."""
-    return stats.paired(by_pair(results), by_pair(rival), level)
-
-
-def best_gap(
-    suite: Suite,
-    provider: str,
-    results: Sequence[CaseResult],
-    others: Mapping[str, Sequence[CaseResult]],
-    level: float = stats.LEVEL,
-) -> Interval | None:
-    """Quality minus the best competitor's, corrected for the choice of the best."""
-    rivals = [name for name in others if name not in (*suite.gate, *REFERENCES_OF_THE_BASE, provider)]
-    gaps = {name: stats.differences(by_pair(results), by_pair(others[name])) for name in rivals}
-    return stats.max_of_k({name: gap for name, gap in gaps.items() if gap}, level)
+def surely_behind(
+    rivals: Sequence[str], gap_to: Callable[[str, float], Interval | None], level: float = stats.LEVEL
+) -> set[str]:
+    """The rivals behind whom the gate surely is, all at once: Holm's steps, each as wider intervals."""
+    found: set[str] = set()
+    while left := [rival for rival in rivals if rival not in found]:
+        gaps = {rival: gap_to(rival, 1 - (1 - level) / len(left)) for rival in left}
+        more = {rival for rival, gap in gaps.items() if gap and gap.high is not None and gap.high < 0}
+        if not more:
+            break
+        found |= more
+    return found
 
 
 def wants_training(verdicts: Iterable[Verdict]) -> bool:
@@ -536,27 +552,10 @@ def metric_values(results: Sequence[CaseResult]) -> dict[str, list[float]]:
     return found
 
 
-def by_case(results: Sequence[CaseResult], metric: str) -> dict[Hashable, list[float]]:
-    """Case to the values of one metric."""
-    return {result.job.case: metric_values([result]).get(metric, []) for result in results}
-
-
-def by_pair(results: Sequence[CaseResult], metric: str = PRIMARY) -> dict[stats.Pair, float]:
-    """(case, seed) to the value of one metric."""
-    return {
-        (result.job.case, sample.seed): score.value
-        for result in results
-        for sample in result.scored
-        if (score := sample.scores.get(metric)) and score.value is not None
-    }
-
-
 def bounded(threshold: Threshold) -> bool:
     return threshold.fail is not None or threshold.warn is not None
 
 
 def show(found: Interval, signed: bool = False) -> str:
-    """A mean and its interval: "0.71 [0.66, 0.76]"."""
-    form = "+.3f" if signed else ".2f"
-    bounds = "" if found.low is None or found.high is None else f" [{found.low:{form}}, {found.high:{form}}]"
-    return f"{found.mean:{form}}{bounds}"
+    """A mean and its interval: "0.71 [0.66, 0.76]"; a difference with its sign and a place more."""
+    return bounds_text(to_record(found), signed, places=3 if signed else 2)

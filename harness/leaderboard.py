@@ -37,6 +37,25 @@ def values_of(results: Sequence[CaseResult], metric: str) -> dict[Pair, float]:
     return {pair: score.value for pair, score in scores_of(results, metric).items() if score.value is not None}
 
 
+def values_by_metric(results: Sequence[CaseResult]) -> dict[str, dict[Pair, float]]:
+    """Every metric that found a value in a picture, by (case, seed)."""
+    found: dict[str, dict[Pair, float]] = {}
+    for result in results:
+        for sample in result.scored:
+            for name, score in sample.scores.items():
+                if score.value is not None:
+                    found.setdefault(name, {})[result.job.case, sample.seed] = score.value
+    return found
+
+
+def by_case(values: Mapping[Pair, float]) -> dict[Hashable, list[float]]:
+    """Case to its values."""
+    groups: dict[Hashable, list[float]] = defaultdict(list)
+    for (case, _), value in values.items():
+        groups[case].append(value)
+    return dict(groups)
+
+
 def measured(suite: Suite, results: Results) -> tuple[str, ...]:
     """The metrics of every suite, then those with a threshold, then whatever else has a value, by name."""
     found = {
@@ -52,10 +71,7 @@ def measured(suite: Suite, results: Results) -> tuple[str, ...]:
 
 def interval_of(values: Mapping[Pair, float]) -> Interval | None:
     """Their mean, clustered by case; None of nothing."""
-    groups: dict[Hashable, list[float]] = defaultdict(list)
-    for (case, _), value in values.items():
-        groups[case].append(value)
-    return clustered(groups) if groups else None
+    return clustered(by_case(values)) if values else None
 
 
 def possible(found: Interval) -> Interval:
@@ -172,12 +188,19 @@ def trait_values(results: Sequence[CaseResult]) -> dict[str, dict[Pair, float]]:
     return dict(found)
 
 
-def best_gap(everybody: Field, provider: str) -> Interval | None:
-    """Quality minus the best competitor's, paired, corrected for the choice of the best; None without one."""
-    rivals = [name for name in everybody.results if name not in (*everybody.suite.gate, *BASE, provider)]
-    own = everybody.quality[provider]
-    gaps = {name: stats.differences(own, everybody.quality[name]) for name in rivals}
-    return stats.max_of_k({name: gap for name, gap in gaps.items() if gap})
+def gap_to_best(
+    quality: Values, provider: str, gate: Sequence[str], level: float = stats.LEVEL
+) -> tuple[str | None, Interval | None]:
+    """Who of the others is nearest or ahead, and quality minus the best of them, paired and corrected for the choice.
+
+    Who gates too is no competitor, nor is the LoRA's own base; (None, None) without one.
+    """
+    rivals = [name for name in quality if name not in (*gate, *BASE, provider)]
+    found = {name: stats.differences(quality[provider], quality[name]) for name in rivals}
+    gaps = {name: groups for name, groups in found.items() if groups}
+    if not gaps:
+        return None, None
+    return min(gaps, key=lambda name: clustered(gaps[name]).mean), stats.max_of_k(gaps, level)
 
 
 def _on_grid(values: Mapping[Pair, float], grid: set[Pair]) -> Interval | None:
@@ -206,7 +229,7 @@ def _row(everybody: Field, provider: str, number: int, emulated: bool) -> Row:
         cost_usd=sum(sample.cost_usd for sample in samples),
         seconds=sum(sample.seconds for sample in samples),
         common=everybody.common[provider],
-        best_gap=best_gap(everybody, provider),
+        best_gap=gap_to_best(quality, provider, suite.gate)[1],
         ranks={name: ranks[provider] for name, ranks in everybody.ranks.items() if provider in ranks},
         trait_ranks={name: ranks[provider] for name, ranks in everybody.trait_ranks.items() if provider in ranks},
     )

@@ -45,11 +45,16 @@ def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
     return [(indent + line).rstrip() for line in lines]
 
 
-def bounds_text(record: Mapping[str, Any] | None, signed: bool = False) -> str:
-    """An interval's record as `0.52 [0.45, 0.59]`."""
+def bounds_text(record: Mapping[str, Any] | None, signed: bool = False, places: int = 2) -> str:
+    """An interval's record as `0.52 [0.45, 0.59]`.
+
+    Scores lie in [0, 1] and their differences (`signed`) in [-1, 1]: what an interval holds beyond is not shown.
+    """
     if record is None or record.get("mean") is None:
         return "-"
-    form = "+.2f" if signed else ".2f"
+    form = f"{'+' if signed else ''}.{places}f"
     if record.get("low") is None or record.get("high") is None:
         return f"{record['mean']:{form}}"
-    return f"{record['mean']:{form}} [{record['low']:{form}}, {record['high']:{form}}]"
+    least = -1.0 if signed else 0.0
+    low, high = (min(1.0, max(least, record[end])) for end in ("low", "high"))
+    return f"{record['mean']:{form}} [{low:{form}}, {high:{form}}]"

@@ -253,7 +253,9 @@ class HarnessItem(pytest.Item):
         return self.config.stash[SESSION]
 
     def reportinfo(self) -> tuple[Path, int, str]:
-        return self.path, (self.case.line - 1) if self.case else 0, self.nodeid.rpartition("/")[2]
+        """The heading has a space, because pytest's `-v` writes `::` for each dot of one that ends the node id."""
+        heading = self.nodeid.rpartition("/")[2].replace("::", ": ", 1)
+        return self.path, (self.case.line - 1) if self.case else 0, heading
 
     def note(self, verdict: Verdict) -> None:
         """Scores as JUnit properties."""

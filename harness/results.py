@@ -41,6 +41,9 @@ UNDER_TEST = frozenset({"lora", "strength", "prompt", "seed", "index"})
 """What a run and its baseline may differ in: the LoRA is what is compared, the others name the picture."""
 ADDED = "scorer.metrics."  # metrics that a profile adds: they decide their own scores and nobody else's
 PATHS = frozenset({"path", "references", "impostors"})  # of a suite's own record
+ABOUT = ("under_test", "references_check", "crowds", "sweep")
+"""What a suite's record may tell besides: the LoRA of each gate provider, what `harness references check` says of the
+set, the scores of references and impostors, and the last `harness sweep`."""
 LARGEST = 512 * 2**20  # bytes of a results file
 
 
@@ -63,6 +66,7 @@ class SuiteRun:
     sets: Mapping[str, Mapping[str, SetScore]] = field(default_factory=dict)  # by gate provider and metric
     readings: Sequence[Any] = ()  # `harness.references.Reading`: every category as the training pictures show it
     baseline: Mapping[str, Any] | None = None  # what `harness.baseline.hold_record` says; None: there is none
+    about: Mapping[str, Any] = field(default_factory=dict)  # by names of ABOUT; plain JSON
 
 
 def build_results(
@@ -287,6 +291,7 @@ def suite_record(item: SuiteRun) -> dict[str, Any]:
         "baseline": to_record(item.baseline),
         "card": find_card(item.scorer),
         "definition": definition_record(suite),
+        **{name: item.about[name] for name in ABOUT if item.about.get(name)},
     }
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import UsageError
-from harness.results import SuiteRun, build_results, check_results, suite_record
+from harness.results import ABOUT, SuiteRun, build_results, check_results, suite_record
 from harness.sharding import read_shard
 from harness.values import (
     CaseResult,
@@ -168,6 +168,7 @@ def merge_suite(name: str, parts: Sequence[Part]) -> SuiteRun:
         recipe=merge_recipes([part.record.get("recipe", {}) for part in parts]),
         notes=notes_of(suite, results),
         sets=sets,
+        about={name: first_of(parts, name) for name in ABOUT},
     )
     return judge_gates(run, parts, calibration)
 

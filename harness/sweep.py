@@ -9,6 +9,7 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 STRENGTHS = (0.6, 0.8, 1.0, 1.2)
 MOST = 200  # combinations
+SWEEPS = "sweep"  # what the store remembers of the last one of each suite, by the suite's path
 
 
 @dataclass(frozen=True)
@@ -153,11 +155,28 @@ def sweep_command(options: argparse.Namespace) -> int:
     rows = sweep(Bench(suite, profile, settings, provider), options.checkpoints, read_strengths(options.strengths))
     cells = cells_of(rows)
     print("\n".join(grid_lines(cells)))
+    keep_sweep(settings.store, suite.path, rows, cells)
     if options.json:
         record: dict[str, Any] = {"suite": suite.name, "cells": to_record(cells), "rows": to_record(rows)}
         options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8", newline="\n")
         print(f"wrote {options.json}")
     return 10 if any(cell.missing for cell in cells) else 0
+
+
+def keep_sweep(store: Path, suite: Path, rows: Sequence[SweepRow], cells: Sequence[SweepCell]) -> None:
+    """Remember the grid with a picture of each cell: the suite's next report shows it, with its date."""
+    from harness.store import Store
+
+    first = {(row.checkpoint, row.strength): row.image for row in reversed(rows) if row.image}
+    date = datetime.now(UTC).date().isoformat()
+    tries = [
+        {"checkpoint": cell.checkpoint, "strength": cell.strength, "quality": cell.quality.mean,
+         "image": first.get((cell.checkpoint, cell.strength)), "date": date}
+        for cell in cells
+        if cell.quality
+    ]  # fmt: skip
+    with Store(store) as kept:
+        kept.put_memo(SWEEPS, suite.as_posix(), tries)
 
 
 def read_strengths(text: str) -> tuple[float, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-REQUIRED = os.environ.get("HARNESS_TEST_BROWSER") == "required"  # then a missing one fails instead of skipping
+REQUIRED = os.environ.get("HARNESS_TEST_BROWSER") == "required"  # then what is missing fails instead of skipping
 QUIET = ("--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
 
 

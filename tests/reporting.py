@@ -40,9 +40,18 @@ def full_record(store: Store, level: float = 0.83) -> dict[str, Any]:
     finding = {"severity": "serious", "title": "Two alike", "reason": "01.png and 02.png", "remedy": "drop one"}
     suite["references_check"] = {
         "score": 0.71,
-        "findings": [{**finding, "pictures": ["01.png"], "effect": "it overfits"}],
+        "findings": [{**finding, "pictures": ["01.png"], "images": [pair["training"]], "effect": "it overfits"}],
+        "not_judged": [{"what": "closed eyes", "reason": "no model at hand"}],
     }
-    suite["sweep"] = [{"checkpoint": "last", "strength": s, "quality": q} for s, q in ((0.6, 0.5), (1.0, 0.8))]
+    suite["sweep"] = [
+        {"checkpoint": "last", "strength": s, "quality": q, "image": drawn, "date": "2026-01-01"}
+        for s, q in ((0.6, 0.5), (1.0, 0.8))
+    ]
+    suite["under_test"] = {"lora": {"file": "other.safetensors", "strength": 0.8, "sha256": "2f" * 32}}
+    suite["crowds"] = [
+        {"metric": name, "genuine": [0.95, 1.0, 1.05, 0.98], "impostor": [-0.4, 0.0, 0.1, 0.3, 0.2]}
+        for name in ("quality", "clip")
+    ]
     record["run"] |= {"git": {"commit": "c0ffee", "uncommitted_changes": False}, "seconds": 51.0, "warnings": ["cold"]}
     for case in record["cases"]:
         case["tags"] = ["portrait"]

@@ -149,6 +149,24 @@ def test_damaged_records_are_told_of(project: Path, capsys: pytest.CaptureFixtur
     assert status == 1 and "not a database" in record["records"]
 
 
+def test_pictures_that_people_voted_on_stay(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the project's votes, and in the journal of a vote whose file was not written any more."""
+    with Store(project / ".harness") as store:
+        voted, journalled, *_ = (store.sample(replace(REQUEST, seed=seed).key) for seed in range(4))
+    assert voted and journalled
+    for path, picture in (
+        (project / "reviews" / "demo" / "votes.json", voted.image),
+        (project / ".harness" / "review" / "demo.votes.jsonl", journalled.image),
+    ):
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"left": {"image": picture}}), encoding="utf-8")
+
+    assert cache(capsys, "ls")[1]["pinned"]["pictures"] == 2
+    record = cache(capsys, "gc", "--max-size", "1", "--dry-run")[1]
+
+    assert len(record["pictures"]) == 2 and {voted.image, journalled.image}.isdisjoint(record["pictures"])
+
+
 # --- gc -----------------------------------------------------------------------------------------------------------
 
 

@@ -323,6 +323,19 @@ def test_a_budget_of_minutes_ends_the_training_and_says_so(world: World) -> None
     assert not record["promoted"] and "the budget of 0 minutes" in record["reason"]
 
 
+def test_a_round_trains_with_what_train_would_take_for_the_pictures_on_this_machine(world: World) -> None:
+    """The profile leaves rank and rate out: five pictures get rank 8."""
+    training = {name: value for name, value in TRAINING.items() if name not in ("rank", "learning_rate")}
+    world.drawing = make_context(world.models, training={**training, "sample_every": 2})
+    settings = SimpleNamespace(retrain=1, retrain_budget=None, samples=None, lora=None)
+    context, _ = world.context(None, settings=settings)
+
+    (record,) = improve(context).rounds
+
+    assert (record["config"]["rank"], record["config"]["batch"]) == (8, 2)
+    assert record["config"]["learning_rate"] == pytest.approx(1e-4 * 0.5**0.5, rel=0.02)
+
+
 # --- the wall -----------------------------------------------------------------------------------------------------
 
 

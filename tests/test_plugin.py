@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -96,6 +97,16 @@ def test_k_selects_and_only_what_is_selected_is_drawn(tmp_path: Path) -> None:
 
     assert run.count("failed") == 1  # a flat colour is a blank picture, whatever the threshold
     assert run.results["engine"]["images_generated"] == 2
+
+
+def test_what_verbose_prints_can_be_pasted(smoke: tuple[Path, Finished], tmp_path: Path) -> None:
+    folder, _ = smoke
+
+    told = run_suites(folder, SMOKE, "-v", "-k", "smiling")
+    ids = [line.split()[0] for line in told.output.splitlines() if re.search(r"::\S+ (PASSED|FAILED|XFAIL)", line)]
+    again = run_suites(folder, *ids)
+
+    assert "suites/smoke.yaml::smiling-steppe::lora" in ids and again.count("passed") == told.count("passed")
 
 
 def test_marks_select(tmp_path: Path) -> None:

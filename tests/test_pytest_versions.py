@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.browsers import REQUIRED
 from tests.support import ROOT, write_suite
 from tests.test_plugin import FLAT
 
@@ -56,7 +57,8 @@ def site(request: pytest.FixtureRequest, store: Path) -> Site:
     folder = store / request.param
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder / "packages")]
     if subprocess.run([*pip, f"pytest=={request.param}"], capture_output=True, check=False).returncode:
-        pytest.skip(f"pytest {request.param} cannot be installed here")
+        give_up = pytest.fail if REQUIRED else pytest.skip
+        give_up(f"pytest {request.param} cannot be installed here")
     write_suite(folder, FLAT.replace("THRESHOLD", "{fail: 1.0}"), "flat.yaml")
     return Site(request.param, folder / "packages", folder)
 

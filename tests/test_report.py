@@ -20,7 +20,7 @@ from harness.errors import UsageError
 from harness.report import rerender, summary_markdown, write_report
 from harness.report.board import tie_of
 from harness.report.history import curve
-from harness.report.measure import bells
+from harness.report.measure import crowds_plot
 from harness.report.pictures import THUMB, Pictures, shrink
 from harness.report.words import text
 from harness.results import build_results, check_results
@@ -317,5 +317,5 @@ def test_a_tie_is_a_difference_that_pairs_do_not_prove() -> None:
 
 def test_curves_need_two_points_and_a_spread() -> None:
     assert curve([[0, 1.0]]) is None and curve("x") is None and curve([[0, None], [1, 2.0]]) is None
-    assert curve([1.0, 0.5])["last"] == "0.5"
-    assert bells({"genuine": 0.9, "impostor": 0.5, "genuine_sd": 0.0, "impostor_sd": 0.1}, []) is None
+    assert "from 1 to 0.5 in 1 steps" in str(curve([1.0, 0.5]))
+    assert crowds_plot([{"metric": "clip", "genuine": [0.9], "impostor": []}], {}, []) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -240,6 +241,20 @@ def test_two_runs_are_compared_in_pairs(browser: Browser) -> None:
     assert "better" in browser.page("/compare", new=new, old=new, old_by="base")
 
 
+@pytest.mark.parametrize("path", ["/", "/compare"])
+def test_the_newest_run_and_the_one_before_it_of_its_suite_are_preselected(project: Project, path: str) -> None:
+    other = json.loads(json.dumps(project.records["champion"]).replace('"aldar-kose"', '"other"'))
+    other["run"]["started"] = "2026-01-01T18:00:00+00:00"  # between the two
+    (project.root / "reports" / "other").mkdir()
+    (project.root / "reports" / "other" / "results.json").write_text(to_lines(other), encoding="utf-8")
+    with serving(project) as server:
+        page = Browser(server).page(path)
+    chosen = [re.findall(r"<option[^>]* selected>([^<]+)", part) for part in re.findall(r"<select.*?</select>", page)]
+
+    assert [option[:10] for (option,) in chosen] == ["2026-01-02", "2026-01-01"]
+    assert all("aldar-kose" in option for (option,) in chosen)
+
+
 def test_scores_that_do_not_mean_the_same_are_not_compared(project: Project) -> None:
     project.add_run("odd", project.champion, 0.8, "2026-01-03T00:00:00+00:00", scorer={"identity": "9" * 64})
     with serving(project) as server:
@@ -317,6 +332,26 @@ def test_twenty_votes_give_the_documented_file(project: Project) -> None:
                     known[vote["case"], vote["seed"], side["image"]], abs=1e-6
                 )
     assert "10 decided, 5 without a difference, 5 skipped" in people
+
+
+def test_pairs_of_the_lora_under_test_can_be_asked_for_alone(project: Project) -> None:
+    with serving(project) as server:
+        browser = Browser(server)
+        counts = [int(text) for text in re.findall(r">(?:all|the) (\d+) (?:pairs|with)", browser.page("/vote"))]
+        for _ in range(12):
+            page = browser.page("/vote", among="lora")
+            form = re.search(r'name="pair" value="(\w+)"><input type="hidden" name="left" value="(\w+)"', page)
+            assert form and 'name="among" value="lora"' in page
+            said = browser.submit("/vote", suite=SUITE, pair=form[1], left=form[2], choice="tie", among="lora")
+            assert f"of {counts[1]} pairs judged" in said.text, "the choice stays"
+        browser.vote("tie")
+    votes = json.loads((project.reviews / "votes.json").read_text("utf-8"))["votes"]
+    chosen = [vote for vote in votes if vote["among"] == "lora"]
+
+    assert counts[1] < counts[0] and (len(chosen), len(votes)) == (12, 13)
+    assert all(
+        vote["left"]["player"].startswith("lora ") or vote["right"]["player"].startswith("lora ") for vote in chosen
+    )
 
 
 def test_a_pair_is_judged_once_by_a_person_and_can_be_taken_back(project: Project) -> None:
@@ -459,20 +494,68 @@ def test_a_challenger_that_was_changed_on_disk_is_refused(project: Project) -> N
     assert not (project.reviews / "decisions.jsonl").exists()
 
 
-def test_a_red_run_becomes_the_baseline_only_all_the_same(project: Project) -> None:
-    for path in (project.root / "reports" / "challenger").iterdir():
-        path.unlink()
-    (project.root / "reports" / "challenger").rmdir()
+def spoil(project: Project) -> None:
+    """The challenger's only run becomes a red one."""
+    shutil.rmtree(project.root / "reports" / "challenger")
     project.add_run("red", project.challenger, 0.4, "2026-01-02T12:00:00+00:00")
+
+
+def tick(browser: Browser) -> str:
+    """What the page's box "approve although" stands for."""
+    found = re.search(r'name="although" value="(\w+)"', browser.page("/challengers"))
+    return found[1] if found else ""
+
+
+def test_the_page_shows_why_to_decide(browser: Browser) -> None:
+    page = browser.page("/challengers")
+
+    assert re.search(r'<b class="figure">\+0\.15 \[[^]]+\]</b> <span class="quiet">12 pairs, 4 cases', page)
+    assert page.count(", champion") == page.count(", challenger") == 4, "pairs of pictures, one a case"
+    assert tick(browser) == "" and '<option value="" selected>' not in page, "nothing speaks against it"
+
+
+def test_what_is_not_proven_better_is_approved_only_although(project: Project) -> None:
+    spoil(project)
     with serving(project) as server:
         browser = Browser(server)
-        first = decide(browser, project, "/approve")
+        page = browser.page("/challengers")
+        refused = [decide(browser, project, "/approve", run="", **given) for given in ({}, {"although": "0" * 32})]
+        before = (project.reviews / "decisions.jsonl").exists()
+        decide(browser, project, "/approve", run="", although=tick(browser))
+    (line,) = project.lines()
+
+    assert '<option value="" selected>leave it as it is' in page, "nobody blesses it by accident"
+    assert "approve although" in page and "not proven better than the champion, -0.3" in page
+    assert all(reply.status_code == 409 and "not proven better" in reply.text for reply in refused) and not before
+    assert line["although"][0] == "aldar-kose: the verdict is fail" and "not proven better" in line["although"][1]
+    assert line["tested"][0]["run"] == "red" and line["tested"][0]["quality"]["high"] < 0
+    assert read_history(project.weights)[-1]["sha256"] == project.challenger
+
+
+def test_a_suite_of_the_same_champion_that_was_not_run_is_an_objection(project: Project) -> None:
+    text = (project.root / "suites" / "aldar_kose.yaml").read_text("utf-8")
+    (project.root / "suites" / "night.yaml").write_text(text.replace("suite: aldar-kose", "suite: night"), "utf-8")
+    with serving(project) as server:
+        browser = Browser(server)
+        reply = decide(browser, project, "/approve")
+        page = browser.page("/challengers")
+
+    assert reply.status_code == 409 and "night: it was not run" in reply.text
+    assert "night: it was not run" in page and "not run</span>" in page
+
+
+def test_a_red_run_becomes_the_baseline_only_all_the_same(project: Project) -> None:
+    spoil(project)
+    with serving(project) as server:
+        browser = Browser(server)
+        although = tick(browser)
+        first = decide(browser, project, "/approve", although=although)
         assert (
             first.status_code == 409 and "nothing was done" in first.text and "the gate of lora says fail" in first.text
         )
         assert read_history(project.weights)[-1]["sha256"] == project.champion
         assert not (project.reviews / "decisions.jsonl").exists()
-        second = decide(browser, project, "/approve", anyway="1")
+        second = decide(browser, project, "/approve", although=although, anyway="1")
 
     assert "although" in second.text
     assert read_history(project.weights)[-1]["sha256"] == project.challenger
@@ -532,7 +615,7 @@ def start(project: Project) -> tuple[subprocess.Popen[str], str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        preexec_fn=hear_ctrl_c,
+        preexec_fn=hear_ctrl_c,  # noqa: PLW1509
     )
     assert process.stdout
     line = process.stdout.readline()

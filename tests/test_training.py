@@ -278,6 +278,34 @@ def test_a_short_real_training_brings_the_subject_nearer(tmp_path: Path) -> None
     assert sum(learnt) < 0.95 * sum(before), f"{learnt} against {before}"
 
 
+@pytest.mark.real
+@pytest.mark.skipif(not (ROOT / "fixtures/models/sdxl/unet").is_dir(), reason="the embedded models are not there yet")
+def test_a_base_of_one_file_is_learnt_on_with_the_settings_that_the_profile_names(tmp_path: Path) -> None:
+    """As drawing does, although nothing has unpacked the file before."""
+    import shutil
+
+    import torch
+
+    from harness.models import Models
+    from harness.profile import load_profile
+    from tests.single_file import write_single_file
+
+    folder = ROOT / "fixtures/models/sdxl"
+    shutil.copytree(folder, tmp_path / "settings", ignore=shutil.ignore_patterns("*.safetensors"))
+    write_single_file(folder, tmp_path / "world.safetensors")
+    profile = replace(load_profile("embedded", ROOT), dtype="float32")
+    subject = Subject("Aldar Kose", "aldar kose", ROOT / "references" / "aldar_kose")
+    config = config_for({**profile.training, "steps": 1, "warmup": 0}, pictures=12)
+    made = list[Path]()
+    for base, settings in (("world.safetensors", "settings"), (str(folder), None)):
+        here = replace(profile, models=replace(profile.models, base=base, config=settings))
+        models = Models(here, SimpleNamespace(root=tmp_path))
+        made.append(train(config, subject, here, models, tmp_path / f"{len(made)}.safetensors").path)
+
+    (one, _), (two, _) = map(read_tensors, made)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
 # --- the plan -----------------------------------------------------------------------------------------------------
 
 FULL = TrainConfig(steps=200, batch=8, learning_rate=2e-3, rank=4, alpha=4)
@@ -338,6 +366,19 @@ def test_a_refusal_changes_seed_and_length_within_bounds() -> None:
     plan = plan_from_feedback(lack(), suite(), FULL, learner, Path("a"), facts(), refused=9)
 
     assert plan.start_from is None and plan.config.seed == 9 and plan.config.steps == 300
+
+
+@pytest.mark.parametrize(("prior", "told"), [(0.5, "the base's prior at 0.75 instead of 0.5"), (1.0, "")])
+def test_a_plan_says_only_what_it_changes(prior: float, told: str) -> None:
+    """ssim lags: a lower rate, and more of the base's prior where there is more to be had."""
+    lagging = Shortfall("metric", "ssim", Interval(0.2, None, None, 2), 0.6, True)
+    feedback, full = replace(lack(), metrics=(lagging,)), replace(FULL, prior_weight=prior)
+    known = facts(**{"harness.config": full.to_json()})
+
+    plan = plan_from_feedback(feedback, suite(), full, Learner("aldar kose", "r", "b", CAPTIONS), Path("a"), known)
+
+    said = next(reason for reason in plan.reasons if reason.startswith("ssim lags"))
+    assert said.endswith(told or "a lower rate") and plan.config.prior_weight == min(1.0, prior + 0.25)
 
 
 def test_a_plan_refuses_to_know_a_locked_case() -> None:

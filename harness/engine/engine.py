@@ -16,14 +16,25 @@ from harness.baseline import found_record, hold_record, hold_verdict
 from harness.engine.context import ImproveContext, ImproveResult, Listener, Progress, ScorerLike
 from harness.engine.gates import check_controls, judge_provider, lora_of
 from harness.engine.plan import Step, build_plan, plan_step
-from harness.engine.record import keep_references, notes_of, recipes, scorer_record, versions
+from harness.engine.record import about_suite, keep_references, notes_of, recipes, scorer_record, versions
 from harness.engine.setlevel import Beside, Sets, measure_sets, plan_beside
 from harness.engine.spending import spending_record
 from harness.engine.workshop import OpenProvider, Workshop
 from harness.errors import EngineError, HarnessError
 from harness.git import git_state
+from harness.models import hash_once
 from harness.store import Store
-from harness.values import Case, CaseResult, Decision, Job, Lora, Suite, Usage, Verdict, to_record
+from harness.values import (
+    Case,
+    CaseResult,
+    Decision,
+    Job,
+    Lora,
+    Suite,
+    Usage,
+    Verdict,
+    to_record,
+)
 
 if TYPE_CHECKING:
     from harness.models import Models
@@ -205,6 +216,7 @@ class Run:
         """Which run it was, and with what."""
         return {
             "id": self.id, "started": self.started, "profile": self.profile.name, "versions": versions(),
+            "profile_sha256": hash_once(self.profile.path) if self.profile.path.is_file() else "",
             "seconds": round(time.time() - datetime.fromisoformat(self.started).timestamp(), 1),
             "size": list(self.profile.size), "models": to_record(self.profile.models),
             "git": git_state(self.settings.root),
@@ -464,6 +476,13 @@ class Run:
             [*notes_of(suite, results), *self._saved(suite, results)],
             sets=sets,
             readings=getattr(scorer, "readings", ()),
+            about=about_suite(
+                self.store,
+                suite,
+                self.profile.size,
+                scorer,
+                {name: lora for name in suite.gate if (lora := self._lora((path, name)))},
+            ),
         )
 
     def _with_baseline(self, run: SuiteRun) -> SuiteRun:

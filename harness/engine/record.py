@@ -12,10 +12,17 @@ from typing import Any
 from harness import __version__
 from harness.engine.context import ScorerLike
 from harness.engine.plan import Step
+from harness.errors import HarnessError
+from harness.metrics import Scorer
+from harness.models import hash_once
 from harness.store import Store
-from harness.values import CaseResult, Request, Suite, to_record
+from harness.sweep import SWEEPS
+from harness.values import CaseResult, Lora, Request, Suite, digest, to_record
 
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "pytest")
+VERSION = 1  # of what is remembered of a set of references: raise it, and the set is looked at anew
+SHOWN = 4  # pictures of a finding that the report shows
+BLIND = "a run looks without CLIP: `harness references check` asks it too"
 
 
 def versions() -> dict[str, str]:
@@ -69,3 +76,77 @@ def notes_of(suite: Suite, results: Mapping[str, Sequence[CaseResult]]) -> list[
         if sample.meta.get("truncated")
     }
     return notes + [f"{case} by {name}: the prompt was cut off before {end!r}" for (name, case), end in cut.items()]
+
+
+# --- what only the page shows --------------------------------------------------------------------------------------
+
+
+def about_suite(
+    store: Store, suite: Suite, size: tuple[int, int], scorer: ScorerLike | None, tested: Mapping[str, Lora]
+) -> dict[str, Any]:
+    """By names of `harness.results.ABOUT`; what cannot be had is left out, because a record must not fail for it.
+
+    Args:
+        size: of the profile, width and height.
+        scorer: None where no picture has a score.
+        tested: the LoRA behind each gate provider.
+    """
+    return {
+        "under_test": {name: lora_record(lora) for name, lora in tested.items()},
+        "references_check": check_record(store, suite, size),
+        "crowds": crowds_record(store, scorer) if isinstance(scorer, Scorer) else [],
+        "sweep": store.memo(SWEEPS, suite.path.as_posix()),
+    }
+
+
+def lora_record(lora: Lora) -> dict[str, Any]:
+    """A LoRA file with its hash, and those that are drawn together with it."""
+    sha = hash_once(lora.path) if lora.path.is_file() else ""
+    beside = [lora_record(each) for each in lora.beside]
+    return {"file": lora.path.name, "strength": lora.strength, "sha256": sha, **({"beside": beside} if beside else {})}
+
+
+def check_record(store: Store, suite: Suite, size: tuple[int, int]) -> dict[str, Any]:
+    """What `harness references check` says of a suite's references without CLIP, found once for each state of them."""
+    from harness.references.check import check_references
+    from harness.references.gather import gather_subject
+
+    try:
+        gathered = gather_subject(suite.subject)
+        paths = {gathered.label(path): path for path in gathered.pictures}
+        hashes = {label: hash_once(path) for label, path in paths.items()}
+        captions = sorted(map(gathered.label, gathered.captions))
+        key = digest([VERSION, gathered.kind, list(size), hashes, captions, [path.name for path in gathered.ignored]])
+        known: dict[str, Any] | None = store.memo("references_check", key)
+        if known is None:
+            audit = to_record(check_references(gathered, size, blind=BLIND))
+            known = {name: audit[name] for name in ("score", "parts", "findings", "not_judged")}
+            for item in known["findings"]:
+                item["images"] = [store.put_image(paths[name].read_bytes()) for name in item["pictures"][:SHOWN]]
+            store.put_memo("references_check", key, known)
+    except (HarnessError, OSError):
+        return {}
+    return known
+
+
+def crowds_record(store: Store, scorer: Scorer) -> list[dict[str, Any]]:
+    """Every gated score of the references and of the impostors: what the calibration was made from."""
+    from harness.calibration.populations import populations
+
+    key = digest(["crowds", VERSION, scorer.identity])
+    known: list[dict[str, Any]] | None = store.memo("crowds", key)
+    if known is None:
+        try:
+            sides = populations(scorer, scorer.ground)
+        except (HarnessError, OSError):
+            return []
+        known = [
+            {
+                "metric": side.metric,
+                **{name: [round(float(value), 4) for value in getattr(side, name)] for name in ("genuine", "impostor")},
+            }
+            for side in sides
+            if not side.reason
+        ]
+        store.put_memo("crowds", key, known)
+    return known

@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from harness.profile import Profile
     from harness.settings import Settings
 
+SURE_DRAWN, SURE_S = 3, 5.0  # pictures and seconds before which a time that is left would be a wild guess
 SCORE_EVERY = 8  # pictures of a service, so that tests finish while it goes on
 OpenProvider = Callable[[str, "Settings"], Provider]
 Done = Callable[[Step, CaseResult | HarnessError], None]
 
 
 class Meter:
-    """Counts pictures and tells the listener; an estimate once something was drawn."""
+    """Counts pictures and tells the listener, with the time that is left once it can be told."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener, self._lock = listener, threading.Lock()
@@ -61,9 +62,9 @@ class Meter:
     def tell(self, stage: str, provider: str = "", suite: str = "", message: str = "") -> None:
         """Where the run stands now."""
         with self._lock:
-            eta = None
-            if self._drawn:
-                eta = (time.monotonic() - self._started) / self._drawn * (self._total - self._done)
+            eta, gone = None, time.monotonic() - self._started
+            if self._drawn >= SURE_DRAWN and gone >= SURE_S:
+                eta = gone / self._drawn * (self._total - self._done)
             progress = Progress(stage, self._done, self._total, self._cached, self._cost, eta, provider, suite, message)
         self._listener(progress)
 

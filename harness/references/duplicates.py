@@ -1,9 +1,8 @@
-"""Which pictures are the same one: byte for byte, cropped, recompressed, brightened, or mirrored.
+"""Which pictures are the same one: byte for byte, cropped, recompressed, brightened, turned a little, or mirrored.
 
 A perceptual hash (pHash of the ImageHash library) alone does not do: portraits of one person have hashes 2 bits apart
-without being copies, and a copy cut by 8% is 18 bits away. So the hash is one opinion and the picture itself the other:
-the edges of one are searched in the other at several scales (normalised cross-correlation), and where they fit best all
-parts must agree in brightness and colour.
+without being copies, and a copy cut by 8% is 18 bits away. So hash and search only propose pairs: the two are laid upon
+each other (see registration.py), and there their edges must coincide and all parts agree in brightness and colour.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ import numpy.typing as npt
 
 from harness.calibrate import Floats
 from harness.errors import ReferencesError
+from harness.references.registration import Laid, Place, correlation, find_places, lay
 from harness.values import hash_file
 
 if TYPE_CHECKING:
@@ -27,15 +27,12 @@ if TYPE_CHECKING:
 
 Grey = npt.NDArray[np.float32]
 GREY = 128  # pixels: what is kept of a picture
-SIDE = 64  # pixels: where edges are compared
-MIDDLE = 0.76  # of a side is searched for in the other picture, so that it may lie 12% off
-SCALES = tuple(1 - 0.0125 * step for step in range(15))  # a picture cut by up to 9% at each edge; coarser steps miss
-SAME = 0.9  # correlation of edges that copies reach
-SAME_MIRRORED = 0.93  # faces are nearly symmetric, so two different pictures come nearer to each other here
-SAME_SEEN = 0.85  # where a model takes the two for copies as well
+WORTH_LAYING = 0.55  # correlation of edges in the search; a copy turned by 5 degrees reaches 0.57
+PROPOSED = 0.4  # the same where hashes or a model take the two for copies
+SAME = 0.95  # correlation of edges laid upon each other that copies reach
 TILES = 3  # a side: what belongs to one picture alone shows in its tile, however alike the rest is
+LEAST_TILE = 20  # pixels of a tile that both pictures must show
 TILE = 0.86  # least correlation of brightness in all tiles but one
-TILE_HASHED = 0.8  # where the hashes agree as well: a picture made smaller has softer tiles
 COLOUR = 10.0  # levels of 255 by which the colours of all tiles but one may differ: a field of grass is no sand
 HASH_BITS = 6  # of 64 that may differ for the hashes to agree
 LEAST_CONTENT = 3.0  # levels of 255: a flatter picture has nothing to recognise it by but its bytes
@@ -132,161 +129,95 @@ def find_pairs(prints: Sequence[Fingerprint], alike: Iterable[tuple[int, int]] =
     """All pairs of pictures that are one, each once, by place; blank pictures are compared by their bytes alone.
 
     Args:
-        alike: places of pairs that a model takes for copies; for them less likeness of edges is asked.
+        alike: places of pairs that a model takes for copies; the search needs to find less in them.
     """
     believed = {(min(pair), max(pair)) for pair in alike}
-    exact = [
-        Pair(first, second, "exact", 1.0, 0)
+    found = {
+        (first, second): Pair(first, second, "exact", 1.0, 0)
         for second in range(len(prints))
         for first in range(second)
         if prints[first].sha == prints[second].sha or prints[first].pixels == prints[second].pixels
-    ]
-    known = {(pair.first, pair.second) for pair in exact}
+    }
     filled = [place for place, item in enumerate(prints) if not item.blank]
-    some = [prints[place] for place in filled]
-    straight, mirrored = likeness_tables([item.grey for item in some]) if len(some) > 1 else (np.eye(1), np.eye(1))
-    found = list(exact)
-    for b in range(len(some)):
-        for a in range(b):
-            if (filled[a], filled[b]) not in known:
-                places = (filled[a], filled[b])
-                likeness = {"near": float(straight[a, b]), "mirrored": float(mirrored[a, b])}
-                pair = judge_pair(some[a], some[b], places, likeness, places in believed)
-                found += [pair] if pair else []
-    return sorted(found, key=lambda pair: (pair.first, pair.second))
+    greys = [prints[place].grey for place in filled]
+    if len(greys) < 2:
+        return [found[key] for key in sorted(found)]
+    tables = {"near": find_places(greys, greys), "mirrored": find_places(greys, [grey[:, ::-1] for grey in greys])}
+    for b, second in enumerate(filled):
+        for a, first in enumerate(filled[:b]):
+            key = (first, second)
+            proposed = key in believed or hashes_agree(prints[first], prints[second])
+            least = PROPOSED if proposed else WORTH_LAYING
+            pair = None if key in found else lay_pair(prints, key, tables, (a, b), least)
+            if pair:
+                found[key] = pair
+    return [found[key] for key in sorted(found)]
 
 
-def judge_pair(
-    one: Fingerprint, two: Fingerprint, places: tuple[int, int], likeness: Mapping[str, float], believed: bool
+def hashes_agree(one: Fingerprint, two: Fingerprint) -> bool:
+    """Whether the perceptual hashes say that two pictures are one, mirrored or not."""
+    return min((one.hash ^ two.hash).bit_count(), (one.mirrored ^ two.hash).bit_count()) <= HASH_BITS
+
+
+def lay_pair(
+    prints: Sequence[Fingerprint],
+    key: tuple[int, int],
+    tables: Mapping[str, Place],
+    at: tuple[int, int],
+    least: float,
 ) -> Pair | None:
-    """The pair when it is one picture: alike as a whole and in all its parts but one.
+    """The pair when it is one picture: its edges coincide, and all its parts but one are alike.
 
     Args:
-        likeness: of edges, straight ("near") and with the mirror image ("mirrored").
-        believed: a model takes the two for copies.
+        tables: where pictures lie in each other, straight ("near") and mirrored.
+        at: places of the two in the tables.
+        least: score of the search from which the two are laid upon each other.
     """
-    kind = max(likeness, key=lambda name: likeness[name])
-    least = SAME_SEEN if believed else SAME_MIRRORED if kind == "mirrored" else SAME
-    if likeness[kind] < least:
-        return None
-    bits = ((one.mirrored if kind == "mirrored" else one.hash) ^ two.hash).bit_count()
-    bound = TILE_HASHED if bits <= HASH_BITS else TILE
-    other = two.planes[..., ::-1] if kind == "mirrored" else two.planes
-    window, template = best_overlap(one.planes, other)
-    if tile_likeness(window[0], template[0]) < bound or colour_distance(window[1:], template[1:]) > COLOUR:
-        return None
-    return Pair(*places, kind, likeness[kind], bits, least)
+    found = []
+    for kind, table in tables.items():
+        mirror = -1 if kind == "mirrored" else 1
+        for whole, part in sorted((at, at[::-1]), key=lambda way: -table.score[way]):
+            if table.score[whole, part] < least:
+                break
+            one, two = (prints[place] for place in (key if (whole, part) == at else key[::-1]))
+            laid = lay(one.planes, two.planes[..., ::mirror], table.start[whole, part])
+            if laid and is_copy(laid):
+                bits = ((one.mirrored if kind == "mirrored" else one.hash) ^ two.hash).bit_count()
+                found.append(Pair(*key, kind, laid.edges, bits, SAME))
+                break
+    return max(found, key=lambda pair: pair.likeness, default=None)
 
 
-def tile_likeness(window: Floats, template: Floats) -> float:
+def is_copy(laid: Laid) -> bool:
+    """Whether two pictures that lie upon each other are one."""
+    return laid.edges >= SAME and tile_likeness(laid) >= TILE and colour_distance(laid) <= COLOUR
+
+
+def tile_likeness(laid: Laid) -> float:
     """Correlation of brightness in the second worst of nine tiles, at most 1; a tile without content agrees."""
-    return sorted(correlation(a, b) for a, b in zip(tiles_of(window), tiles_of(template), strict=True))[1]
+    pairs = [(one[0], two[0]) for one, two in tiles_of(laid)]
+    return sorted(1.0 if max(a.std(), b.std()) < LEAST_CONTENT else correlation(a, b) for a, b in pairs)[1]
 
 
-def colour_distance(window: Floats, template: Floats) -> float:
+def colour_distance(laid: Laid) -> float:
     """How far the colours of the second worst of nine tiles are apart, levels; a tint of the whole does not count."""
-    pairs = [list(zip(tiles_of(a), tiles_of(b), strict=True)) for a, b in zip(window, template, strict=True)]
-    if min(float(part.std(axis=(1, 2)).max()) for part in (window, template)) < LEAST_CONTENT:
+    if min(float(planes[1:].std(axis=(1, 2)).max()) for planes in (laid.whole, laid.part)) < LEAST_CONTENT:
         return 0.0  # a grey picture may be a copy of a coloured one
-    apart = np.array([[float(a.mean() - b.mean()) for a, b in plane] for plane in pairs])
-    return float(sorted(np.abs(apart - np.median(apart, axis=1, keepdims=True)).max(0))[-2])
+    apart = np.array([one[1:].mean(1) - two[1:].mean(1) for one, two in tiles_of(laid)])
+    return float(sorted(np.abs(apart - np.median(apart, axis=0)).max(1))[-2])
 
 
-def tiles_of(values: Floats) -> list[Floats]:
-    """Nine parts of a square."""
-    return [tile for rows in np.array_split(values, TILES) for tile in np.array_split(rows, TILES, axis=1)]
-
-
-def correlation(a: Floats, b: Floats) -> float:
-    """Pearson's over all values; 1 where both are flat."""
-    a, b = a - a.mean(), b - b.mean()
-    if max(a.std(), b.std()) < LEAST_CONTENT:
-        return 1.0
-    return float((a * b).sum() / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-9))
-
-
-def best_overlap(one: Grey, two: Grey) -> tuple[Floats, Floats]:
-    """The part of one picture and the middle of the other, at its scale, whose edges agree best: (3, k, k) each."""
-    from skimage.feature import match_template
-
-    best, where = -2.0, (one, two, 0, 0, SIDE)
-    for whole, part in ((one, two), (two, one)):
-        field = edge_map(whole[0], SIDE)
-        for scale in SCALES:
-            side = round(SIDE * scale)
-            scores = match_template(field, middle_of(edge_map(part[0], side)))
-            if (score := float(scores.max())) > best:
-                row, column = np.unravel_index(scores.argmax(), scores.shape)
-                best, where = score, (whole, part, int(row), int(column), side)
-    whole, part, row, column, side = where
-    templates = np.stack([middle_of(resized(plane, side)) for plane in part])
-    k = templates.shape[1]
-    windows = np.stack([resized(plane, SIDE)[row : row + k, column : column + k] for plane in whole])
-    return windows, templates
-
-
-def likeness_tables(greys: Sequence[Grey]) -> tuple[Floats, Floats]:
-    """Correlation of edges of all pairs (n, n), and of each with the other's mirror image; symmetric.
-
-    Args:
-        greys: (128, 128) each, grey levels.
-    """
-    edges = np.stack([edge_map(grey, SIDE) for grey in greys])
-    straight, mirrored = np.full((len(greys), len(greys)), -1.0), np.full((len(greys), len(greys)), -1.0)
-    for scale in SCALES:
-        side = round(SIDE * scale)
-        middles = np.stack([middle_of(edge_map(grey, side)) for grey in greys])
-        flipped = np.stack([middle_of(edge_map(grey[:, ::-1], side)) for grey in greys])
-        straight = np.maximum(straight, search(edges, middles))
-        mirrored = np.maximum(mirrored, search(edges, flipped))
-    return np.maximum(straight, straight.T), np.maximum(mirrored, mirrored.T)
-
-
-def edge_map(grey: Grey, side: int) -> Floats:
-    """Strength of the edges at `side` x `side`; brightness and slow light fall out."""
-    from scipy.ndimage import sobel
-
-    values = resized(grey, side)
-    return np.hypot(sobel(values, 0), sobel(values, 1))
-
-
-def resized(grey: Grey, side: int) -> Floats:
-    """A square of grey levels at another size."""
-    from PIL import Image
-
-    small = Image.fromarray(np.ascontiguousarray(grey)).resize((side, side), Image.Resampling.LANCZOS)
-    return np.asarray(small, np.float64)
-
-
-def middle_of(values: Floats) -> Floats:
-    """The middle square, MIDDLE of a side."""
-    margin = round(len(values) * (1 - MIDDLE) / 2)
-    return values[margin:-margin, margin:-margin]
-
-
-def search(fields: Floats, templates: Floats) -> Floats:
-    """The best normalised cross-correlation of each template in each field: (fields, templates), at most 1."""
-    from scipy.fft import irfft2, rfft2
-
-    n, side, k = len(fields), fields.shape[1], templates.shape[1]
-    centred = templates - templates.mean((1, 2), keepdims=True)
-    norms = np.linalg.norm(centred.reshape(len(templates), -1), axis=1)
-    spectra = np.conj(rfft2(centred / np.where(norms > 0, norms, 1)[:, None, None], (side, side)))
-    seen = rfft2(fields)
-    sums, squares = window_sums(fields, k), window_sums(fields**2, k)
-    spread = np.sqrt(np.maximum(squares - sums**2 / k**2, 1e-6))
-    room = side - k + 1
-    found = np.empty((n, len(templates)))
-    for place in range(n):
-        products = irfft2(seen[place] * spectra, (side, side))[:, :room, :room]
-        found[place] = (products / spread[place]).reshape(len(templates), -1).max(1)
-    return np.minimum(found, 1.0)
-
-
-def window_sums(fields: Floats, k: int) -> Floats:
-    """Sums over all k x k windows: (n, side - k + 1, side - k + 1)."""
-    padded = np.pad(fields, ((0, 0), (1, 0), (1, 0))).cumsum(1).cumsum(2)
-    return np.asarray(padded[:, k:, k:] - padded[:, :-k, k:] - padded[:, k:, :-k] + padded[:, :-k, :-k])
+def tiles_of(laid: Laid) -> list[tuple[Floats, Floats]]:
+    """Nine parts of what both pictures show: (planes, pixels) of either."""
+    rows, columns = (np.array_split(np.flatnonzero(laid.shared.any(axis)), TILES) for axis in (1, 0))
+    found = []
+    for row in rows:
+        for column in columns:
+            here = np.ix_(row, column)
+            seen = laid.shared[here]
+            if seen.sum() >= LEAST_TILE:
+                found.append((laid.whole[:, *here][:, seen], laid.part[:, *here][:, seen]))
+    return found
 
 
 def cluster(count: int, links: Iterable[tuple[int, int]]) -> list[tuple[int, ...]]:

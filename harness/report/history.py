@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from harness.calibration.plots import Scale, Tick
+from harness.report import plots
 from harness.report.advice import evidence_words
 from harness.report.words import (
     Frame,
@@ -23,8 +23,11 @@ from harness.report.words import (
 )
 from harness.terminal import duration
 
-WIDE, TALL = 320.0, 120.0  # of a small plot
-EDGE, FOOT = 36.0, 20.0  # room for its numbers, left and below
+if TYPE_CHECKING:
+    from markupsafe import Markup
+    from matplotlib.axes import Axes
+
+TALL = 150.0  # of a plot
 POINTS = 300  # of one curve, at most
 SIGNS = {"promoted": ("pass", "✓"), "refused": ("fail", "✗"), "error": ("error", "!")}
 
@@ -91,7 +94,7 @@ def round_facts(record: Record) -> list[str]:
 # --- plots --------------------------------------------------------------------------------------------------------
 
 
-def curve(points: Any) -> dict[str, Any] | None:
+def curve(points: Any) -> Markup | None:
     """A loss curve from [step, loss] pairs or plain losses; None for fewer than two."""
     if not isinstance(points, list):
         return None
@@ -104,54 +107,42 @@ def curve(points: Any) -> dict[str, Any] | None:
         return None
     stride = max(1, len(known) // POINTS)
     known = [*known[:-1:stride], known[-1]]
-    xs, ys = [x for x, _ in known], [y for _, y in known]
-    across, up = Scale(min(xs), max(xs), EDGE, WIDE - 6), Scale(min(ys), max(ys), TALL - FOOT, 8)
-    return {
-        "line": " ".join(f"{across.at(x)},{up.at(y)}" for x, y in known),
-        "first": f"{ys[0]:.3g}",
-        "last": f"{ys[-1]:.3g}",
-        "steps": f"{xs[-1]:,.0f}",
-        "ups": [Tick(up.at(value), f"{value:.2g}") for value in (min(ys), max(ys))],
-        "acrosses": [Tick(across.at(value), f"{value:,.0f}") for value in (min(xs), max(xs))],
-        "wide": WIDE,
-        "tall": TALL,
-    }
+
+    def paint(axes: Axes) -> None:
+        axes.plot(*zip(*known, strict=True), color=plots.RANGE, linewidth=1.4)
+        axes.locator_params(axis="y", nbins=4)
+        axes.grid(axis="y", color=plots.LINE, linewidth=0.6)
+
+    told = f"from {known[0][1]:.3g} to {known[-1][1]:.3g} in {known[-1][0]:,.0f} steps"
+    return plots.draw(TALL, "Loss", told, paint)
 
 
-def progress_view(rounds: Sequence[Record]) -> dict[str, Any] | None:
+def progress_view(rounds: Sequence[Record]) -> Markup | None:
     """Quality of champion and challenger, round by round, with their intervals; None for fewer than two rounds."""
     known = [
-        (count, before, after, record)
+        (count, before, after, record.get("promoted") is True)
         for count, record in enumerate(rounds, 1)
         if (before := interval(mapped(record, "before").get("quality")))
         and (after := interval(mapped(record, "after").get("quality")))
     ]
     if len(known) < 2:
         return None
-    across, up = Scale(0.5, len(rounds) + 0.5, EDGE, WIDE - 6), Scale(0.0, 1.0, TALL - FOOT, 8)
 
-    def point(x: float, found: Record) -> dict[str, Any]:
-        low, high = (found["mean"] if found[end] is None else found[end] for end in ("low", "high"))
-        return {"x": x, "y": up.at(found["mean"]), "low": up.at(low), "high": up.at(high)}
+    def paint(axes: Axes) -> None:
+        for count, before, after, promoted in known:
+            for x, found, colour in ((count - 0.12, before, plots.QUIET), (count + 0.12, after, plots.RANGE)):
+                ends = [found["mean"] if found[end] is None else found[end] for end in ("low", "high")]
+                axes.plot([x, x], ends, color=colour, linewidth=1.5)
+                filled = plots.PAPER if colour == plots.RANGE and not promoted else colour
+                axes.plot([x], [found["mean"]], marker="o", color=colour, markerfacecolor=filled, markersize=7)
+        axes.set_xlim(0.5, len(rounds) + 0.5)
+        axes.set_ylim(0, 1)
+        axes.set_yticks([0, 0.5, 1])
+        axes.set_xticks([count for count, *_ in known])
+        axes.grid(axis="y", color=plots.LINE, linewidth=0.6)
 
-    marks = [
-        {
-            "before": point(across.at(count - 0.12), before),
-            "after": point(across.at(count + 0.12), after),
-            "promoted": record.get("promoted") is True,
-        }
-        for count, before, after, record in known
-    ]
     told = "; ".join(f"round {count} from {b['mean']:.2f} to {a['mean']:.2f}" for count, b, a, _ in known)
-    return {
-        "line": "",
-        "marks": marks,
-        "ups": [Tick(up.at(value), f"{value:g}") for value in (0, 0.5, 1)],
-        "acrosses": [Tick(across.at(count), str(count)) for count, *_ in known],
-        "label": f"Quality on locked prompts: {told}",
-        "wide": WIDE,
-        "tall": TALL,
-    }
+    return plots.draw(TALL, "Quality on locked prompts", told, paint)
 
 
 # --- strengths and checkpoints ------------------------------------------------------------------------------------
@@ -174,7 +165,8 @@ def grid_view(frame: Frame, tried: Sequence[Record]) -> dict[str, Any] | None:
         row = [cells.get((name, strength)) for strength in strengths]
         marks = [best == (name, strength) for strength in strengths]
         lines.append({"name": name, "cells": [try_view(frame, *each) for each in zip(row, marks, strict=True)]})
-    return {"strengths": [f"{strength:g}" for strength in strengths], "lines": lines}
+    dates = [text(item.get("date"), 20) for item in tried if item.get("date")]
+    return {"strengths": [f"{strength:g}" for strength in strengths], "lines": lines, "date": "".join(dates[:1])}
 
 
 def try_view(frame: Frame, item: Record | None, best: bool) -> dict[str, Any] | None:

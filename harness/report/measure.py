@@ -3,39 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import NormalDist
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.calibration.distributions import density
-from harness.calibration.plots import Scale, Tick, tick_values
+from harness.report import plots
 from harness.report.matrix import spread_of
-from harness.report.words import Frame, Record, listed, mapped, number, plain_figure, text, texts, two_places
+from harness.report.pictures import is_hash
+from harness.report.words import Frame, Record, interval, listed, mapped, number, plain_figure, text, texts, two_places
 
-BELLS = (600.0, 118.0)  # width, and height of the axis
-ROW, LABEL, WIDE = 44.0, 130.0, 640.0  # of the picture with a row a provider
-MARKS = 400  # pictures with a mark of their own in a row; the outline is drawn from all
-CHECKED = ("references_check", "audit")  # keys under which a run may keep `harness references check --json`
+if TYPE_CHECKING:
+    from markupsafe import Markup
+    from matplotlib.axes import Axes
+
+ROW, FOOT, LABEL = 44.0, 20.0, 96.0  # of a plot with a row a provider or a metric
+MARKS = 200  # pictures with a mark of their own in a row; the outline is drawn from all
+REACH = (-0.6, 1.2)  # of the calibrated scale: what lies beyond stays at its edge
 
 
 def calibration_view(suite: Record, rows: Sequence[Record]) -> dict[str, Any] | None:
-    """How well the scorer tells the subject from others, with both kinds' similarities as bell curves."""
+    """How well the scorer tells the subject from others, with every reference and impostor that was measured."""
     calibration = mapped(suite, "calibration")
     if not calibration:
         return None
     clip = mapped(calibration, "clip")
-    named = {
-        name: number(clip.get(name)) for name in ("genuine", "impostor", "genuine_sd", "impostor_sd", "d_prime", "eer")
-    }
+    named = {name: number(clip.get(name)) for name in ("genuine", "impostor", "genuine_sd", "impostor_sd", "eer")}
     return {
         "reason": text(calibration.get("reason"), 400),
-        "d_prime": two_places(named["d_prime"]),
+        "d_prime": two_places(clip.get("d_prime")),
         "eer": "" if named["eer"] is None else f"{named['eer']:.1%}",
-        "genuine": "" if named["genuine"] is None else f"{named['genuine']:.3f}",
-        "impostor": "" if named["impostor"] is None else f"{named['impostor']:.3f}",
+        **{
+            kind: "" if (mean := named[kind]) is None else f"{mean:.3f} ± {named[f'{kind}_sd'] or 0:.3f}"
+            for kind in ("genuine", "impostor")
+        },
         "counts": [text(clip.get("n_genuine"), 8), text(clip.get("n_impostor"), 8)],
-        "curves": bells(named, rows),
+        "crowds": crowds_plot(listed(suite, "crowds"), mapped(suite, "thresholds"), rows),
         "measures": [
             {
                 "trait": f"{text(item.get('category'), 60)}: {text(item.get('value'), 80)}".replace("_", " "),
@@ -48,34 +51,50 @@ def calibration_view(suite: Record, rows: Sequence[Record]) -> dict[str, Any] | 
     }
 
 
-def bells(clip: Record, rows: Sequence[Record]) -> dict[str, Any] | None:
-    """Two normal curves, and where each provider's mean similarity lies on the same scale; None without a spread."""
-    g, i, g_sd, i_sd = (clip[name] for name in ("genuine", "impostor", "genuine_sd", "impostor_sd"))
-    if g is None or i is None or not g_sd or not i_sd or g_sd < 0 or i_sd < 0:
+def crowds_plot(crowds: Sequence[Record], thresholds: Record, rows: Sequence[Record]) -> Markup | None:
+    """A row a metric: the references and the impostors as they were measured, and the mean of the gate's pictures."""
+    found = [(text(item.get("metric"), 24), numbers(item, "genuine"), numbers(item, "impostor")) for item in crowds]
+    found = [(name, genuine, impostor) for name, genuine, impostor in found if genuine and impostor]
+    if not found:
         return None
-    raws = [(row, value) for row in rows if (value := number(mapped(row, "raw").get("clip_raw"))) is not None]
-    low = min([i - 3.2 * i_sd, g - 3.2 * g_sd, *(value for _, value in raws)])
-    high = min(1.0, max([g + 3.2 * g_sd, i + 3.2 * i_sd, *(value for _, value in raws)]))  # it is a cosine
-    wide, axis = BELLS
-    x = Scale(low, high, 0, wide)
-    peaks = {kind: NormalDist(mean, sd).pdf(mean) for kind, mean, sd in (("g", g, g_sd), ("i", i, i_sd))}
+    gate = next((row for row in rows if row.get("gate")), {})
+    low, high = REACH
 
-    def path(mean: float, sd: float, peak: float) -> str:
-        # each to its own peak: a narrow crowd would press the wide one flat
-        values = np.linspace(low, high, 301)
-        points = (f"{x.at(v)},{axis - 0.85 * axis * NormalDist(mean, sd).pdf(v) / peak:.1f}" for v in values)
-        return f"0,{axis:.0f} {' '.join(points)} {wide:.0f},{axis:.0f}"
+    def paint(axes: Axes) -> None:
+        dress(axes, len(found), low, high)
+        for place, (name, genuine, impostor) in enumerate(reversed(found)):
+            plots.label(axes, place + 0.3, name, f"{len(genuine)} / {len(impostor)}")
+            for values, colour in ((impostor, plots.QUIET), (genuine, plots.PASS)):
+                plots.crowd(axes, values, place, 0.7, low, high, colour)
+                plots.rug(axes, np.clip(values, low, high).tolist(), place - 0.1, place - 0.02, colour)
+            bounds(axes, mapped(thresholds, name), place - 0.1, place + 0.75)
+            if mean := interval(gate.get(name)):
+                axes.plot([mean["mean"]], [place + 0.05], marker="^", color=plots.RANGE, markersize=7)
 
-    return {
-        "genuine": path(g, g_sd, peaks["g"]),
-        "impostor": path(i, i_sd, peaks["i"]),
-        "marks": [
-            {"x": x.at(value), "name": text(row["provider"], 24), "gate": bool(row["gate"]), "value": f"{value:.3f}"}
-            for row, value in sorted(raws, key=lambda item: item[1])
-        ],
-        "low": f"{low:.2f}",
-        "high": f"{high:.2f}",
-    }
+    told = "; ".join(f"{n}: genuine about {np.mean(g):.2f}, impostors about {np.mean(i):.2f}" for n, g, i in found)
+    return plots.draw(ROW * len(found) + FOOT + 8, "Scores of references and impostors", told, paint, LABEL)
+
+
+def numbers(record: Record, key: str) -> list[float]:
+    """The finite numbers of a list."""
+    found = record.get(key)
+    return [value for item in found if (value := number(item)) is not None] if isinstance(found, list) else []
+
+
+def dress(axes: Axes, rows: int, low: float, high: float) -> None:
+    """Room for so many rows over a scale from `low` to `high`, with a line a fifth."""
+    axes.set_xlim(low, high)
+    axes.set_ylim(-0.15, rows - 0.15)
+    axes.set_yticks([])
+    axes.set_xticks([step / 5 for step in range(int(low * 5), int(high * 5) + 1)])
+    axes.grid(axis="x", color=plots.LINE, linewidth=0.6)
+
+
+def bounds(axes: Axes, bound: Record, low: float, high: float) -> None:
+    """A metric's thresholds across its row."""
+    for kind in ("fail", "warn"):
+        if (value := number(bound.get(kind))) is not None:
+            plots.bound(axes, value, low, high, kind)
 
 
 # --- every picture's quality --------------------------------------------------------------------------------------
@@ -86,30 +105,21 @@ def spread_view(cases: Sequence[Record], rows: Sequence[Record], bound: Record) 
     found = [(row, values) for row in rows if (values := spread_of(cases, row["provider"]))]
     if not found:
         return None
-    x = Scale(0.0, 1.0, LABEL, WIDE - 12)
-    lines = [
-        {
-            "name": text(row["provider"], 24),
-            "gate": bool(row["gate"]),
-            "y": round(ROW * (place + 1), 1),
-            "outline": ridge(values, x, ROW * (place + 1)),
-            "marks": " ".join(f"M{x.at(v)} {ROW * (place + 1) + 2:.0f}v5" for v in spaced(values)),
-            "count": len(values),
-        }
-        for place, (row, values) in enumerate(found)
-    ]
-    bounds = {kind: value for kind in ("fail", "warn") if (value := number(bound.get(kind))) is not None}
-    means = "; ".join(
-        f"{line['name']} about {np.mean(values):.2f}" for line, (_, values) in zip(lines, found, strict=True)
-    )
+
+    def paint(axes: Axes) -> None:
+        dress(axes, len(found), 0.0, 1.0)
+        for place, (row, values) in enumerate(reversed(found)):
+            colour = plots.RANGE if row["gate"] else plots.QUIET
+            plots.label(axes, place + 0.3, text(row["provider"], 24)[:24], f"{len(values)}", bool(row["gate"]))
+            ridge(axes, values, place, colour)
+            plots.rug(axes, np.clip(spaced(values), 0, 1).tolist(), place - 0.1, place - 0.02, colour)
+        bounds(axes, bound, -0.15, len(found) - 0.15)
+
+    told = "; ".join(f"{text(row['provider'], 24)} about {np.mean(values):.2f}" for row, values in found)
+    named = [(kind, two_places(bound.get(kind))) for kind in ("fail", "warn")]
     return {
-        "lines": lines,
-        "bounds": [{"kind": kind, "x": x.at(value), "value": f"{value:.2f}"} for kind, value in bounds.items()],
-        "ticks": [Tick(x.at(value), f"{value:g}") for value in tick_values(0, 1)],
-        "wide": WIDE,
-        "tall": ROW * len(lines) + 34,
-        "foot": ROW * len(lines) + 10,
-        "label": f"Quality of every picture by provider: {means}",
+        "plot": plots.draw(ROW * len(found) + FOOT + 8, "Quality of every picture by provider", told, paint, LABEL),
+        "bounds": [(kind, value) for kind, value in named if value],
     }
 
 
@@ -120,14 +130,12 @@ def spaced(values: Sequence[float]) -> list[float]:
     return ordered[::stride]
 
 
-def ridge(values: Sequence[float], x: Scale, base: float) -> str:
-    """A crowd's smooth outline above its base line, or "" for a crowd of fewer than four."""
-    if len(values) < 4:
-        return ""
-    at = np.linspace(x.low, x.high, 81)
-    heights = density(values, at)
-    points = " L".join(f"{x.at(float(v))} {base - 0.82 * ROW * float(h):.1f}" for v, h in zip(at, heights, strict=True))
-    return f"M{x.at(x.low)} {base:.1f} L{points} L{x.at(x.high)} {base:.1f}Z"
+def ridge(axes: Axes, values: Sequence[float], base: float, colour: str) -> None:
+    """A crowd's smooth outline above its base line; nothing for a crowd of fewer than four."""
+    if len(values) >= 4:
+        at = np.linspace(0, 1, 81)
+        heights = base + 0.75 * np.asarray(density(values, at))
+        axes.fill([0, *at, 1], [base, *heights, base], color=colour, alpha=0.3, linewidth=0)
 
 
 # --- card and references ------------------------------------------------------------------------------------------
@@ -154,10 +162,10 @@ def card_view(card: Record) -> dict[str, Any] | None:
     }
 
 
-def check_view(suite: Record) -> dict[str, Any] | None:
-    """What `harness references check` found, where the record has it."""
-    audit = next((found for key in CHECKED if (found := mapped(suite, key))), None)
-    if audit is None:
+def check_view(frame: Frame, suite: Record) -> dict[str, Any] | None:
+    """What `harness references check` says of the set, with the pictures it says it of."""
+    audit = mapped(suite, "references_check")
+    if not audit:
         return None
     return {
         "score": two_places(audit.get("score")),
@@ -167,10 +175,18 @@ def check_view(suite: Record) -> dict[str, Any] | None:
                 "severity": text(item.get("severity"), 12),
                 "kind": {"serious": "fail", "warn": "inconclusive"}.get(str(item.get("severity")), "none"),
                 "pictures": texts(item.get("pictures"), 80)[:12],
+                "images": [frame.picture(sha, shared=True) for sha in hashes(item)],
             }
             for item in listed(audit, "findings")
         ],
+        "open": {text(item.get("what"), 80): text(item.get("reason"), 300) for item in listed(audit, "not_judged")},
     }
+
+
+def hashes(item: Record) -> list[str]:
+    """The pictures of a finding that the store was given."""
+    found = item.get("images")
+    return [sha for sha in found if is_hash(sha)][:4] if isinstance(found, list) else []
 
 
 def references_view(frame: Frame, references: Record) -> dict[str, list[dict[str, Any]]]:

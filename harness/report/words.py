@@ -99,6 +99,8 @@ def dollars(value: Any, always: bool = False) -> str | None:
 
 
 def band(value: float) -> str:
+    """The word for a score as the page shows it: 0.796 is printed as 0.80, and so called excellent."""
+    value = round(value, 2)
     return next(word for bound, word in BANDS if value >= bound)
 
 

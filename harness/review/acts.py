@@ -15,6 +15,7 @@ from harness.review.ledger import Ballot, Choice, Comment, Side, now
 from harness.review.replies import Query, Refusal, Reply, redirect
 from harness.review.runs import Part, Run, Shot
 from harness.review.votes import judged, make_pairs
+from harness.review.weighing import weigh
 from harness.values import Suite
 
 LONGEST_COMMENT = 4_000  # characters
@@ -55,7 +56,7 @@ def cast_vote(desk: Desk, form: Query) -> Reply:
         raise Refusal(HTTPStatus.BAD_REQUEST, "the pair does not have this picture")
     left, right = sides if form.get("left") == pair.one.image else sides[::-1]
     if pair.id in judged(suite, ledger.valid(), who):
-        return redirect("/vote", suite=suite)
+        return redirect("/vote", suite=suite, among=form.get("among"))
     ballot = Ballot(
         id=secrets.token_hex(16),
         at=now(),
@@ -65,9 +66,10 @@ def cast_vote(desk: Desk, form: Query) -> Reply:
         left=side_of(left),
         right=side_of(right),
         choice=cast(Choice, choice),
+        among="lora" if form.get("among") == "lora" else "all",
     )
     ledger.add(ballot)
-    return redirect("/vote", suite=suite, last=ballot.id)
+    return redirect("/vote", suite=suite, among=form.get("among"), last=ballot.id)
 
 
 def side_of(shot: Shot) -> Side:
@@ -82,7 +84,7 @@ def undo_vote(desk: Desk, form: Query) -> Reply:
     if found is None:
         raise Refusal(HTTPStatus.NOT_FOUND, "there is no such vote of yours")
     ledger.withdraw(found)
-    return redirect("/vote", suite=form.get("suite"))
+    return redirect("/vote", suite=form.get("suite"), among=form.get("among"))
 
 
 def write_comment(desk: Desk, form: Query) -> Reply:
@@ -104,8 +106,9 @@ def write_comment(desk: Desk, form: Query) -> Reply:
 def approve(desk: Desk, form: Query) -> Reply:
     """A challenger becomes the champion, and its run the baseline unless the form leaves that alone."""
     voice, seat, anyway = read_voice(desk, form), find_seat(desk, form), bool(form.get("anyway"))
-    evidence = find_evidence(desk, form.get("run")) if form.get("run") else None
-    return told(desk, desk.decisions.approve(seat, form.get("lora"), voice, evidence, anyway))
+    evidence, lora = find_evidence(desk, form.get("run")) if form.get("run") else None, form.get("lora")
+    weighed = weigh(desk.runs, seat, lora, desk.runs.all())
+    return told(desk, desk.decisions.approve(seat, lora, voice, evidence, weighed, form.get("although"), anyway))
 
 
 def refuse(desk: Desk, form: Query) -> Reply:

@@ -10,6 +10,7 @@ from harness.results import relative
 from harness.review.comparing import Side, change_view, compare_sides, hold_sides
 from harness.review.decisions import Challenger, Seat, baseline_objections, runs_of
 from harness.review.runs import Part, Run, Runs
+from harness.review.weighing import weigh, weighed_view
 from harness.values import to_record
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def challenger_view(
         "item": challenger,
         "file": relative(challenger.path),
         "evidence": evidence_view(runs, seat, challenger.sha256, all_runs),
+        "weighed": weighed_view(weigh(runs, seat, challenger.sha256, all_runs)),
         "refused": refusals[0] if refusals else None,
     }
 

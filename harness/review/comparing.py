@@ -67,6 +67,17 @@ def run_choices(runs: Sequence[Run]) -> list[dict[str, str]]:
     ]
 
 
+def usual_pair(choices: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """What a list to choose from begins with: the newest run that has an earlier one of its suite, and that one."""
+    values = [item["value"] for item in choices]
+    for place, new in enumerate(values):
+        suite = new.partition("/")[2]
+        old = next((value for value in values[place + 1 :] if value.partition("/")[2] == suite), None)
+        if old:
+            return {"new": new, "old": old}
+    return {"new": values[0], "old": values[0]} if values else {"new": "", "old": ""}
+
+
 def find_side(runs: Runs, chosen: str, provider: str) -> Side | None:
     """A side from its field, `0123456789ab/aldar-kose`; a provider that took no part is the run's main one."""
     run_id, _, suite = chosen.partition("/")

@@ -22,6 +22,7 @@ from harness.store.journal import Journal
 from harness.values import METRICS, hash_file
 
 if TYPE_CHECKING:
+    from harness.review.weighing import Weighed
     from harness.training.registry import Champion
     from harness.values import Suite
 
@@ -172,12 +173,16 @@ class Decisions:
         sha256: str,
         voice: Voice,
         evidence: tuple[Run, Part, Mapping[str, Any]] | None,
+        weighed: Weighed,
+        although: str = "",
         anyway: bool = False,
     ) -> list[str]:
         """Put a challenger in the champion's place; with evidence, its run becomes the suite's baseline.
 
         Args:
             evidence: a run of this very LoRA, which suite of it, and the run's record.
+            weighed: what its newest runs say.
+            although: the mark of the objections that the person read and set aside.
             anyway: make the baseline although the run is red or incomplete.
 
         Returns:
@@ -191,12 +196,19 @@ class Decisions:
         challenger = seat.challenger(sha256)
         with self._lock:
             check_file(challenger)
+            objections = weighed.objections
+            if objections and although != weighed.mark:
+                raise UsageError(
+                    f"nothing was done, because it is not proven better: {'; '.join(objections)}; "
+                    "tick “approve although” on the page, which goes into the record"
+                )
             if evidence and evidence[1].lora != sha256:
                 raise UsageError("this run had another LoRA under test; its scores say nothing of the challenger")
             suite = self._judged(seat, evidence, anyway)
             scores = {"review": {"who": voice.who, "run": evidence[0].id if evidence else ""}}
             scores |= quality_scores(evidence) if evidence else {}
             line = self._line("approve", seat, suite, voice, sha256, evidence)
+            line |= {"although": objections, "tested": weighed.to_record()}
             append_line(self.file(suite.name), line)
             with self._carried(suite, line):
                 promote(challenger.path, seat.weights, scores, f"approved by {voice.who}: {voice.why}")

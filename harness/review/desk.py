@@ -15,10 +15,10 @@ from harness.review.decisions import Decisions, Seat, find_seats
 from harness.review.ledger import Ballot, Comment, Ledger
 from harness.review.runs import Run, Runs
 from harness.store import Store
+from harness.store.cache import REVIEWS
 from harness.suite import load_suite
 from harness.values import Suite
 
-REVIEWS = "reviews"  # in the repository
 SHA = re.compile(r"[0-9a-f]{64}")
 SUITE = re.compile(r"[a-z0-9_-][a-z0-9_.-]*")  # becomes a folder's name
 LINKED = re.compile(rb'"(?:image|training)": ?"([0-9a-f]{64})"')

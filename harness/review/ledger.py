@@ -25,6 +25,7 @@ LARGEST = 64 * 2**20  # bytes of one file
 MARKS = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")  # what git leaves of a conflict
 SHA = r"^[0-9a-f]{64}$"
 Choice = Literal["left", "right", "tie", "skip"]
+Among = Literal["all", "lora"]
 
 
 class Said(BaseModel):
@@ -56,6 +57,7 @@ class Ballot(Said):
     left: Side
     right: Side
     choice: Choice
+    among: Among = "all"  # the pairs that this one was drawn from, each as likely as the others
 
 
 class Comment(Said):

@@ -17,12 +17,22 @@ from harness.report.words import bar, text, verdict_word
 from harness.results import relative
 from harness.review.agreement import Agreement, known_scores, measure_all, people_agree
 from harness.review.choosing import seats_view
-from harness.review.comparing import compare_view, run_choices
+from harness.review.comparing import compare_view, run_choices, usual_pair
 from harness.review.desk import Desk
 from harness.review.ledger import Ballot
 from harness.review.replies import Query, Refusal, Reply
 from harness.review.runs import Part, Shot
-from harness.review.votes import LEAST_CASES, SETTLED, Standing, draw_order, judged, make_pairs, show, standings
+from harness.review.votes import (
+    LEAST_CASES,
+    SETTLED,
+    Standing,
+    draw_order,
+    judged,
+    make_pairs,
+    show,
+    standings,
+    with_lora,
+)
 from harness.terminal import bounds_text
 from harness.values import Interval, to_record
 
@@ -30,7 +40,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 LONGEST = 5_000  # characters of one foreign text
-TINY = 160  # pixels: smaller pictures are enlarged without blur
+TINY = 64  # pixels: up to this width a picture is enlarged pixel by pixel; others smoothly, as in the report
 REFERENCES = 5  # shown beside a blind pair
 FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}  # a name that is a hash has one content
 KINDS = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
@@ -143,12 +153,14 @@ def runs_page(desk: Desk, query: Query, secret: str) -> Reply:
         }
         for run in runs
     ]
+    choices = run_choices(runs)
     return render(
         desk,
         secret,
         "runs",
         rows=rows,
-        choices=run_choices(runs),
+        choices=choices,
+        usual=usual_pair(choices),
         folder=relative(desk.runs.folder),
         suites=desk.names(runs),
     )
@@ -165,8 +177,9 @@ def part_view(part: Part, champions: Mapping[str, Any]) -> dict[str, Any]:
 
 def compare_page(desk: Desk, query: Query, secret: str) -> Reply:
     """Two runs, or two providers of one, side by side."""
-    runs = desk.runs.all()
-    return render(desk, secret, "compare", choices=run_choices(runs), **compare_view(desk.runs, query))
+    choices = run_choices(desk.runs.all())
+    usual = usual_pair(choices)
+    return render(desk, secret, "compare", choices=choices, usual=usual, **compare_view(desk.runs, query))
 
 
 def challengers_page(desk: Desk, query: Query, secret: str) -> Reply:
@@ -202,7 +215,10 @@ def vote_page(desk: Desk, query: Query, secret: str) -> Reply:
     runs = desk.runs.all()
     names = desk.names(runs)
     suite = query.get("suite") if query.get("suite") in names else next(iter(names), "")
-    pairs = make_pairs(runs, suite)
+    every = make_pairs(runs, suite)
+    tested = with_lora(every, runs, suite)
+    among = "lora" if query.get("among") == "lora" and tested else ""
+    pairs = tested if among else every
     ballots = desk.votes(suite).valid() if suite else []
     seen = judged(suite, ballots, desk.who)
     waiting = [pair for pair in draw_order(pairs, desk.who) if pair.id not in seen]
@@ -216,6 +232,8 @@ def vote_page(desk: Desk, query: Query, secret: str) -> Reply:
         suites=names,
         suite=suite,
         turn=show(pair, desk.who) if pair else None,
+        among=among,
+        counts={"every": len(every), "tested": len(tested)},
         total=len(pairs),
         done=sum(pair.id in seen for pair in pairs),
         last=last_vote(ballots, query.get("last"), desk.who),

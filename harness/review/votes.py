@@ -55,6 +55,18 @@ def make_pairs(runs: Sequence[Run], suite: str) -> list[Pair]:
     ]
 
 
+def with_lora(pairs: Iterable[Pair], runs: Iterable[Run], suite: str) -> list[Pair]:
+    """The pairs that show a LoRA under test, of any run: none of two competitors."""
+    tested = {
+        part.players[name]
+        for run in runs
+        for part in run.parts.values()
+        for name in part.gate
+        if part.name == suite and part.loras.get(name)
+    }
+    return [pair for pair in pairs if {pair.one.player, pair.other.player} & tested]
+
+
 def pair_id(one: Shot, other: Shot) -> str:
     """The same for the same two pictures of a case, whoever asks, whichever is on the left."""
     return digest([one.suite, one.case, one.seed, sorted([one.image, other.image])])[:32]

@@ -1,28 +1,29 @@
 """Intervals, comparisons, power and planned looks: pure functions, samples nested in clusters (seeds in prompts).
 
-intervals   means, paired differences, pooled spread, bootstrap
+intervals   means, paired differences, pooled spread
 comparing   t tests of a bound, sign flips, Holm, non-inferiority
-many        several means at once: simultaneous intervals, the best of K, ties
+many        several means at once: simultaneous intervals (cluster bootstrap), the best of K, ties
 power       what can be proven before anything is drawn
 looking     two or three looks at growing data
 votes       Bradley-Terry for pairwise votes
 """
 
 from harness.stats.comparing import (
-    equivalent,
+    FEW,
+    differs,
+    flips_agree,
+    flips_of_few,
     holm,
     non_inferior,
     p_above,
     p_below,
     sign_flip,
-    sign_flip_family,
 )
 from harness.stats.intervals import (
     LEVEL,
     Groups,
     Pair,
     Spread,
-    bootstrap,
     cluster_means,
     clustered,
     differences,
@@ -35,18 +36,27 @@ from harness.stats.intervals import (
 )
 from harness.stats.looking import classic_bounds, crossing, levels, spending_bounds, spent
 from harness.stats.many import critical, distinct_pairs, max_of_k, rank_ranges, simultaneous, tie_letters
-from harness.stats.power import case_fails, clusters_needed, detectable, gate_fails, power_of, spurious_red
+from harness.stats.power import (
+    case_fails,
+    change_found,
+    clusters_needed,
+    detectable,
+    power_of,
+    smallest_change,
+    spurious_red,
+)
 from harness.stats.votes import Vote, bradley_terry, rate_votes, win_matrix
 
 __all__ = [
+    "FEW",
     "LEVEL",
     "Groups",
     "Pair",
     "Spread",
     "Vote",
-    "bootstrap",
     "bradley_terry",
     "case_fails",
+    "change_found",
     "classic_bounds",
     "cluster_means",
     "clustered",
@@ -55,9 +65,10 @@ __all__ = [
     "crossing",
     "detectable",
     "differences",
+    "differs",
     "distinct_pairs",
-    "equivalent",
-    "gate_fails",
+    "flips_agree",
+    "flips_of_few",
     "holm",
     "levels",
     "max_of_k",
@@ -73,8 +84,8 @@ __all__ = [
     "rank_ranges",
     "rate_votes",
     "sign_flip",
-    "sign_flip_family",
     "simultaneous",
+    "smallest_change",
     "spending_bounds",
     "spent",
     "spread_of",

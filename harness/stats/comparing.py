@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr
 
-from harness.stats.intervals import LEVEL, mean_interval, quantile
+from harness.stats.intervals import LEVEL, Groups, cluster_means, mean_interval, quantile
 from harness.values import Interval
 
-EXACT_UP_TO = 16  # clusters: all 2**n sign patterns up to here, random ones above
-PATTERNS = 20_000
+FEW = 8  # clusters: with fewer, a change counts only where sign flips agree with t
 
 
 def p_below(interval: Interval, bound: float, level: float = LEVEL) -> float:
@@ -44,12 +43,6 @@ def non_inferior(values: Sequence[float], margin: float) -> float:
     return p_above(mean_interval(values), -margin)
 
 
-def equivalent(values: Sequence[float], margin: float) -> float:
-    """The p of two one-sided tests (TOST, Schuirmann 1987): a small one proves the mean within +-margin."""
-    found = mean_interval(values)
-    return max(p_above(found, -margin), p_below(found, margin))
-
-
 def holm(ps: Sequence[float]) -> list[float]:
     """Holm's adjusted p-values, in the order given: a family's error rate stays at its level."""
     order = sorted(range(len(ps)), key=lambda index: ps[index])
@@ -60,47 +53,38 @@ def holm(ps: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def sign_flip(values: Sequence[float], seed: int = 0) -> float:
-    """One-sided p of "the mean is not above zero" by flipping signs: exact up to 16 clusters, sampled above.
+def sign_flip(values: Sequence[float]) -> float:
+    """Two-sided p of "the mean is 0" by flipping signs: the exact permutation test, over all 2**n patterns.
 
-    For few clusters, where t leans on normality; below five clusters it can never reach 0.05.
+    For few clusters, where t leans on normality. n clusters cannot show less than 2 / 2**n.
     """
     array = np.asarray(values, float)
-    signs, extra = sign_patterns(len(array), seed)
-    hits = int(np.sum(signs @ array >= array.sum() - 1e-12 * np.abs(array).sum()))
-    return (hits + extra) / (len(signs) + extra)
+    sums = np.abs(all_signs(len(array)) @ array)
+    return float(np.mean(sums >= abs(array.sum()) - 1e-12 * np.abs(array).sum()))
 
 
-def sign_flip_family(columns: NDArray[np.float64], seed: int = 0) -> list[float]:
-    """Adjusted one-sided ps of "this column's mean is not above zero", for all columns at once (max-t).
+def flips_of_few(groups: Groups) -> float | None:
+    """`sign_flip` of the clusters' means where there are fewer than `FEW`; None where t needs no witness."""
+    means = cluster_means(groups)
+    return sign_flip(means) if 1 < len(means) < FEW else None
 
-    A cluster's whole row flips together, so that the columns keep their correlation: Westfall and Young 1993.
 
-    Args:
-        columns: clusters x comparisons.
+def differs(gap: Interval, flips: float | None = None, level: float = LEVEL) -> bool:
+    """Whether an interval excludes 0 and the sign flips of few clusters, where there are any, agree."""
+    if gap.low is None or gap.high is None or gap.low <= 0 <= gap.high:
+        return False
+    return flips is None or flips_agree(flips, gap.n, level)
+
+
+def flips_agree(p: float, clusters: int, level: float = LEVEL) -> bool:
+    """Whether sign flips do not contradict t: p is small enough, or as small as so few clusters can show.
+
+    Five clusters cannot show 5%: there "as small" means that every one of them went the same way.
     """
-    signs, extra = sign_patterns(len(columns), seed)
-    seen = t_values(columns.mean(0), columns)
-    largest = np.concatenate([t_values(part @ columns / len(columns), columns).max(1) for part in blocks(signs)])
-    return [(int(np.sum(largest >= t - 1e-9)) + extra) / (len(signs) + extra) for t in seen]
-
-
-def t_values(means: NDArray[np.float64], columns: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Means as t statistics; flipping signs leaves the sum of squares as it is, so the spread needs no second look."""
-    n = len(columns)
-    variance = np.maximum((columns**2).mean(0) - means**2, 1e-30) * n / (n - 1)
-    found: NDArray[np.float64] = means / np.sqrt(variance / n)
-    return found
-
-
-def blocks(signs: NDArray[np.float64], size: int = 8_192) -> list[NDArray[np.float64]]:
-    """In parts, because all patterns of 16 clusters at once are large."""
-    return [signs[start : start + size] for start in range(0, len(signs), size)]
+    return p <= max(1 - level, 2 / 2**clusters) * (1 + 1e-9)
 
 
 @lru_cache(maxsize=8)
-def sign_patterns(clusters: int, seed: int) -> tuple[NDArray[np.float64], int]:
-    """Patterns x clusters of +-1, and how many to add for the observed one (sampled patterns may lack it)."""
-    if clusters <= EXACT_UP_TO:
-        return np.array(list(itertools.product((1.0, -1.0), repeat=clusters))), 0
-    return np.random.default_rng(seed).choice((1.0, -1.0), (PATTERNS, clusters)), 1
+def all_signs(clusters: int) -> NDArray[np.float64]:
+    """Patterns x clusters of +-1."""
+    return np.array(list(itertools.product((1.0, -1.0), repeat=clusters)))

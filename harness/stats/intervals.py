@@ -67,26 +67,6 @@ def paired(a: Mapping[Pair, float], b: Mapping[Pair, float], level: float = LEVE
     return clustered(gathered, level) if gathered else None
 
 
-def bootstrap(values: Groups, level: float = LEVEL, method: str = "BCa", draws: int = 9_999, seed: int = 0) -> Interval:
-    """The mean over clusters with a bootstrap interval: whole clusters are drawn again, never single seeds.
-
-    For skewed scores and eight clusters or more; with fewer `clustered` and `sign_flip` are safer.
-
-    Args:
-        method: "percentile" or "BCa" (bias-corrected and accelerated: Efron 1987), by scipy.
-    """
-    from scipy.stats import bootstrap as resample
-
-    means = cluster_means(values)
-    plain = mean_interval(means, level)
-    if plain.n < 2 or np.ptp(means) == 0:  # of equal values BCa's correction is 0 / 0
-        return plain
-    found = resample(
-        (means,), np.mean, confidence_level=level, n_resamples=draws, method=method, rng=np.random.default_rng(seed)
-    ).confidence_interval
-    return Interval(plain.mean, float(found.low), float(found.high), plain.n)
-
-
 def pooled_sd(groups: Sequence[Sequence[float]]) -> tuple[float, int]:
     """The standard deviation within groups, pooled, and its degrees of freedom; (0, 0) when no group has two values."""
     df = sum(len(group) - 1 for group in groups if len(group))

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
-from scipy.special import nctdtr, ndtr
+from numpy.typing import NDArray
+from scipy.special import gammaincinv, nctdtr, ndtr, ndtri
 
+from harness.stats.comparing import FEW, all_signs, flips_agree
 from harness.stats.intervals import LEVEL, Spread, quantile
+from harness.stats.looking import FAR, crossing
 
 POWER = 0.8
 GRID = 201  # points of the prior that are averaged over
+DRAWS = 4_000  # simulated comparisons of few prompts
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(200)
+Looks = Sequence[tuple[int, float]]
+"""(seeds of a case, level of its interval) at each look, seeds rising."""
 
 
 def noncentral(t: float, df: float, shift: float) -> float:
@@ -43,6 +51,46 @@ def detectable(sd: float, clusters: int, power: float = POWER, level: float = LE
     if sd <= 0:
         return 0.0
     return sd * _solve(lambda effect: power_of(effect, 1.0, clusters, level) - power)
+
+
+def change_found(effect: float, sd: float, clusters: int, margin: float, level: float = LEVEL) -> float:
+    """How often a true change is told: the interval excludes 0 *and* the mean reaches `margin`, as the judge has it.
+
+    The mean must pass the margin and t standard errors, and what prompts show of their spread varies as chi-squared.
+    With fewer than `FEW` prompts the signs must agree too, which is simulated.
+
+    Args:
+        effect: the true mean change, above 0 for one in its own direction.
+        sd: the standard deviation of per-prompt differences.
+    """
+    if clusters < 2:
+        return 0.0
+    if sd <= 0:
+        return float(effect > 0 and effect >= margin)
+    error, reach = sd / math.sqrt(clusters), quantile((1 - level) / 2, clusters - 1)
+    if clusters < FEW:
+        values = effect + sd * _normals(clusters)
+        means, spread = values.mean(1), values.std(1, ddof=1)
+        proven = (means > reach * spread / math.sqrt(clusters)) & (means >= margin)
+        sums = np.abs(values[proven] @ all_signs(clusters).T)
+        ps = (sums >= np.abs(values[proven].sum(1))[:, None] * (1 - 1e-12)).mean(1)
+        return sum(flips_agree(float(p), clusters, level) for p in ps) / DRAWS
+    seen = np.sqrt(2 * gammaincinv((clusters - 1) / 2, (NODES + 1) / 2) / (clusters - 1))
+    return float(WEIGHTS @ ndtr(effect / error - np.maximum(margin / error, reach * seen)) / 2)
+
+
+@lru_cache(maxsize=8)
+def _normals(clusters: int) -> NDArray[np.float64]:
+    return np.random.default_rng(clusters).standard_normal((DRAWS, clusters))
+
+
+def smallest_change(sd: float, clusters: int, margin: float, power: float = POWER, level: float = LEVEL) -> float:
+    """The smallest true change that is told with this power (`change_found`); infinite below two clusters."""
+    if clusters < 2:
+        return math.inf
+    if sd <= 0:
+        return margin
+    return sd * _solve(lambda effect: change_found(effect, 1.0, clusters, margin / sd, level) - power)
 
 
 def clusters_needed(effect: float, sd: float, power: float = POWER, level: float = LEVEL, most: int = 10_000) -> int:
@@ -81,37 +129,40 @@ def case_fails(truth: float, bound: float, seeds: int, sd: float, df: int, level
 
 
 def spurious_red(
-    bounds: Sequence[float], seeds: int, prior: tuple[float, Spread] | None, sd: float, level: float = LEVEL
+    bounds: Sequence[float], looks: Looks, prior: tuple[float, Spread] | None, sd: float, cases: int = 0
 ) -> float:
-    """The chance that at least one case fails although its true score reaches its bound.
+    """The chance that at least one case fails one metric, at any look, although its true score reaches its bound.
 
     Args:
-        bounds: each case's `fail`.
+        bounds: `fail` of each case that has one.
         prior: the mean of cases' true scores, and how they vary (normally) around it; None: every case stands
             exactly on its bound, which is the worst there is.
         sd: of seeds within a case.
+        cases: of the suite, whose seeds all tell of `sd`; 0: as many as bounds.
     """
-    df, clean = max(1, len(bounds) * (seeds - 1)), 1.0
-    for bound in bounds:
-        clean *= 1 - _spurious(bound, seeds, prior, sd, df, level)
-    return 1 - clean
+    chance = {bound: _spurious(bound, looks, prior, sd, cases or len(bounds)) for bound in set(bounds)}
+    return 1 - math.prod(1 - chance[bound] for bound in bounds)
 
 
-def _spurious(bound: float, seeds: int, prior: tuple[float, Spread] | None, sd: float, df: int, level: float) -> float:
+def _spurious(bound: float, looks: Looks, prior: tuple[float, Spread] | None, sd: float, cases: int) -> float:
     """One case's share: failing while true enough, averaged over the prior."""
     if prior is None or prior[1].between <= 0:
         truth = bound if prior is None else prior[0]
-        return case_fails(truth, bound, seeds, sd, df, level) if truth >= bound else 0.0
+        return fails_once(truth, bound, looks, sd, cases) if truth >= bound else 0.0
     places = np.linspace(-4, 4, GRID)
     weights = np.exp(-(places**2) / 2)
     truths = prior[0] + prior[1].between * places
-    fails = [case_fails(truth, bound, seeds, sd, df, level) if truth >= bound else 0.0 for truth in truths]
+    fails = [fails_once(truth, bound, looks, sd, cases) if truth >= bound else 0.0 for truth in truths]
     return float(weights @ np.array(fails) / weights.sum())
 
 
-def gate_fails(truth: float, bound: float, clusters: int, sd: float, level: float = LEVEL) -> float:
-    """How often a gate of this true mean fails its bound; `sd`: of one prompt's observed mean."""
-    if clusters < 2 or sd <= 0:
-        return float(truth < bound)
-    shift = (truth - bound) / sd * math.sqrt(clusters)
-    return noncentral(-quantile((1 - level) / 2, clusters - 1), clusters - 1, shift)
+def fails_once(truth: float, bound: float, looks: Looks, sd: float, cases: int) -> float:
+    """How often a case of this true score fails its bound at one look at least, each look among others.
+
+    What `case_fails` says of each look becomes a bound of the normal process that all looks share.
+    """
+    chances = [case_fails(truth, bound, seeds, sd, max(1, cases * (seeds - 1)), level) for seeds, level in looks]
+    if len(chances) == 1 or max(chances) in (0.0, 1.0):
+        return max(chances)
+    edges = [float(np.clip(-ndtri(chance), -FAR, FAR)) for chance in chances]
+    return sum(crossing([seeds / looks[-1][0] for seeds, _ in looks], edges))

@@ -17,7 +17,8 @@ from harness.store.users import FOLDER, alone
 KINDS = ("images", "thumbs", "arrays", "journal", "loras", "review")  # folders, in the order in which they are shown
 RECORDS = "records.sqlite"
 NAMED = re.compile(r"[0-9a-f]{64}")
-PINNING = ("suites", "references")  # whose JSON files name pictures that must stay: baselines, champions, votes
+REVIEWS = "reviews"  # in the project: votes, comments and decisions
+PINNING = ("suites", "references", REVIEWS)  # whose JSON files name pictures that must stay
 LARGEST = 512 * 2**20  # bytes of a JSON file that is read for pins
 STALE_S = 3600.0  # after which a half-written file has no writer any more
 DAY_S = 86_400.0
@@ -107,9 +108,13 @@ def stat(path: Path) -> tuple[int, float] | None:
     return found.st_size, found.st_mtime
 
 
-def pins(root: Path, more: Iterable[Path] = ()) -> dict[str, str]:
-    """SHA-256 to the file that names it: every JSON file under suites/ and references/, and those given."""
-    files = [path for name in PINNING for path in sorted((root / name).rglob("*.json"))]
+def pins(root: Path, store: Path, more: Iterable[Path] = ()) -> dict[str, str]:
+    """SHA-256 to the file that names it: baselines, champions, votes and decisions of the project, and files given.
+
+    A vote is in the store's journal before it is in the project, so the journals of reviews count too.
+    """
+    files = [path for name in PINNING for path in sorted((root / name).rglob("*.json*"))]
+    files += sorted((store / "review").glob("*.jsonl"))
     found: dict[str, str] = {}
     for path in [*files, *more]:
         try:

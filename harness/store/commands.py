@@ -56,7 +56,7 @@ def cache(options: argparse.Namespace) -> int:
 def ls(options: argparse.Namespace, store: Path, root: Path) -> int:
     from harness.store.cache import kinds, pictures, pins, size_text
 
-    found, pinned = kinds(store), pins(root, options.pin)
+    found, pinned = kinds(store), pins(root, store, options.pin)
     here = [picture for picture in pictures(store) if picture.sha in pinned]
     total, held = sum(kind.bytes for kind in found), sum(picture.bytes for picture in here)
     if options.json:
@@ -114,7 +114,7 @@ def gc(options: argparse.Namespace, store: Path, root: Path) -> int:
     most = parsed("--max-size", options.max_size, read_size)
     older = parsed("--older-than", options.older_than, read_age)
     with nullcontext() if options.dry_run else alone(store):  # nobody may come to need what has just been chosen
-        plan = plan_gc(store, pins(root, options.pin), max_bytes=most, older_s=older)
+        plan = plan_gc(store, pins(root, store, options.pin), max_bytes=most, older_s=older)
         if not options.dry_run:
             collect(store, plan)
     left = plan.total - plan.freed

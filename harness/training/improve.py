@@ -226,13 +226,14 @@ class Round:
         full, facts = self.settings(subject, pictures), read_facts(lora) if lora else None
         own = {each.name for each in mending.added}
         captions = {picture.path.name: picture.caption for picture in pictures if picture.path.name not in own}
-        ground = train_pictures(suite.subject) if own else pictures  # its own pictures make no other set of them
-        sha = set_hash(picture.path for picture in ground)
+        known = train_pictures(suite.subject) if own else pictures  # its own pictures make no other set of them
+        sha = set_hash(picture.path for picture in known)
         learner = Learner(subject.trigger, sha, context.models.base_hash(), captions)
         make = plan_with_own if own else plan_from_feedback
         plan = make(self.feedback, suite, full, learner, lora, facts, self.refused, self.causes)
         before = (facts.config if facts else None) or full
-        self.record |= {"plan": [*mending.reasons, *plan.reasons], "changes": changes(before, plan.config)}
+        said = [*mending.reasons, *plan.reasons] if mending else [*plan.reasons, *mending.reasons]
+        self.record |= {"plan": said, "changes": changes(before, plan.config)}
         start = plan.start_from.name if plan.start_from else ""
         self.record |= {"config": plan.config.to_record(), "start_from": start}
         return plan

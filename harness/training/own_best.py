@@ -135,5 +135,6 @@ def tell(kept: Sequence[Own], drawn: int, train: int) -> str:
     return (
         "cheaper rungs were refused and nothing known is wrong with the pictures: "
         f"{len(kept)} of {drawn} pictures that the LoRA drew itself join the {train} train pictures "
-        f"({share:.0%} of all); they are the best of the open cases {whose}, of quality {least:.2f} or more, and none is a copy"
+        f"({share:.0%} of all); they are the best of the open cases {whose}, "
+        f"of quality {least:.2f} or more, and none is a copy"
     )

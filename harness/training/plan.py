@@ -90,13 +90,10 @@ def plan_from_feedback(
     if afresh or refused or lora is None:
         reasons = [afresh or "there is no LoRA yet: trained from scratch"] if not refused else []
         if refused:
-            reasons = [f"{refused} challenger(s) refused: trained from scratch again, longer and from another seed"]
-            config = replace(config, steps=lengthen(full, 1 + 0.25 * refused))
-            if any(cause.name in TOO_MUCH for cause in spoilt):
-                reasons = [
-                    f"{refused} challenger(s) refused: trained from scratch again, shorter and from another seed"
-                ]
-                config = replace(config, steps=lengthen(full, max(0.5, 1 - 0.25 * refused)))
+            longer = not any(cause.name in TOO_MUCH for cause in spoilt)
+            words = "longer and from another seed" if longer else "from another seed"
+            reasons = [f"{refused} challenger(s) refused: trained from scratch again, {words}"]
+            config = replace(config, steps=lengthen(full, 1 + 0.25 * refused)) if longer else config
         return TrainPlan(config, (*reasons, *why_weights), None)
     config, why = adjust(feedback, full, config)
     return TrainPlan(config, (*why, *why_weights), lora)

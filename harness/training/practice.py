@@ -20,7 +20,7 @@ from harness.training.standing import open_cases
 from harness.training.trainer import Trained
 from harness.values import Case, Lora
 
-CHOICE_CASES = 6  # open cases that a checkpoint or a strength is chosen on, the failing ones first
+CHOICE_CASES = 12  # open cases that a checkpoint or a strength is chosen on; with 6 the luckiest one won, not the best
 LAST_CHECKPOINTS = 3  # how many of a run's checkpoints are tried
 STRENGTHS = (0.8, 1.2)  # tried beside 1 on the best checkpoint
 

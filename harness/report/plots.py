@@ -1,0 +1,136 @@
+"""The page's plots: drawn by matplotlib, then freed of all that the page's policy forbids or the page itself knows.
+
+Colours are the page's own (CSS variables), so that plots turn dark with it; text stays text in the page's font.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+from markupsafe import Markup
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WIDE = 420.0  # SVG units of a plot, about as wide as a phone: text of 11 units can be read there
+SIZE = 11.0  # of text
+INK, QUIET, LINE, RANGE, PASS, FAIL, WARN, PAPER = (f"#0000f{place}" for place in range(8))
+COLOURS = dict(
+    zip((INK, QUIET, LINE, RANGE, PASS, FAIL, WARN, PAPER),
+        ("ink", "quiet", "line", "range", "pass", "fail", "warn", "paper"), strict=True)
+)  # fmt: skip
+"""What matplotlib is told, and the variable of the page's style that takes its place."""
+KEPT = frozenset({"d", "x", "y", "transform"})  # attributes of the drawing
+STYLED = frozenset({"fill", "stroke", "opacity", "fill-opacity", "stroke-opacity", "stroke-width", "stroke-dasharray",
+                    "font-size", "font-weight", "text-anchor"})  # fmt: skip
+SVG, LINKED = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
+NUMBER = re.compile(r"-?\d+\.\d+(e-?\d+)?")
+
+
+def draw(
+    tall: float, title: str, told: str, paint: Callable[[Axes], None], left: float = 38.0, bottom: float = 20.0
+) -> Markup:
+    """An SVG of WIDE by `tall` units, with `title` and `told` for who does not see it.
+
+    Args:
+        paint: draws into axes without frame and ticks, which fill all but `left` and `bottom` units.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of glyphs that its font lacks: the page has its own fonts
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "report", "text.parse_math": False})
+        figure = Figure(figsize=(WIDE / 72, tall / 72), dpi=72)
+        axes = figure.add_axes((left / WIDE, bottom / tall, 1 - (left + 8) / WIDE, 1 - (bottom + 8) / tall))
+        for part in (figure.patch, axes.patch, *axes.spines.values()):
+            part.set_visible(False)
+        axes.tick_params(left=False, bottom=False, labelsize=SIZE, labelcolor=QUIET)
+        paint(axes)
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    inside = Cleaner(ElementTree.fromstring(buffer.getvalue())).markup  # noqa: S314  (matplotlib's own)
+    head = Markup('<svg viewBox="0 0 {:.0f} {:.0f}" role="img"><title>{}</title><desc>{}</desc>')
+    return head.format(WIDE, tall, title, told) + inside + Markup("</svg>")
+
+
+class Cleaner:
+    """Matplotlib's SVG without ids, styles and references: paths and text with plain attributes."""
+
+    def __init__(self, root: ElementTree.Element) -> None:
+        self._named = {f"#{item.get('id')}": item for item in root.iter(f"{SVG}path") if item.get("id")}
+        self.markup = Markup("").join(self._inside(root))
+
+    def _inside(self, parent: ElementTree.Element) -> list[Markup]:
+        found = []
+        for item in parent:
+            kind = item.tag.removeprefix(SVG)
+            if kind == "g":
+                found += self._inside(item)
+            elif kind == "use":
+                marker = self._named[item.get(LINKED, "")]
+                moved = f"translate({item.get('x')} {item.get('y')})"
+                found.append(element("path", {**attributes(marker), **attributes(item), "transform": moved}))
+            elif kind == "path":
+                found.append(element("path", attributes(item)))
+            elif kind == "text":
+                found.append(element("text", attributes(item), "".join(item.itertext())))
+        return found
+
+
+def attributes(item: ElementTree.Element) -> dict[str, str]:
+    """An element's style as attributes, which the policy allows; `use` gives no place of its own."""
+    styles = (part.partition(":") for part in item.get("style", "").split(";"))
+    found = {name.strip(): value.strip() for name, _, value in styles}
+    kept = {name: value for name, value in found.items() if name in STYLED}
+    if item.tag != f"{SVG}use":
+        kept |= {name: value for name, value in item.attrib.items() if name in KEPT}
+    return kept
+
+
+def element(kind: str, given: Mapping[str, str], inside: str = "") -> Markup:
+    """One element: numbers as short as the eye needs them, colours of the page."""
+    short = {name: NUMBER.sub(lambda match: f"{float(match[0]):.4g}", " ".join(value.split()))
+             for name, value in given.items()}  # fmt: skip
+    named = {name: f"var(--{COLOURS[value]})" if value in COLOURS else value for name, value in short.items()}
+    words = Markup("").join(Markup(' {}="{}"').format(name, value) for name, value in named.items())
+    return Markup("<{0}{1}>{2}</{0}>").format(kind, words, inside)
+
+
+# --- parts of drawings --------------------------------------------------------------------------------------------
+
+
+def rug(axes: Axes, values: Sequence[float], low: float, high: float, colour: str) -> None:
+    """A short line a value, all of them one path."""
+    xs = [part for value in values for part in (value, value, None)]
+    axes.plot(xs, [low, high, None] * len(values), color=colour, linewidth=0.8, alpha=0.7)  # type: ignore[arg-type]
+
+
+def crowd(axes: Axes, values: Sequence[float], base: float, tall: float, low: float, high: float, colour: str) -> None:
+    """How often values lie where: a histogram of 40 bins over the axis, its highest bin `tall` high."""
+    import numpy as np
+
+    counts, edges = np.histogram(np.clip(values, low, high), 40, (low, high))
+    heights = base + tall * counts / max(1, counts.max())
+    axes.stairs(heights, edges, baseline=base, fill=True, color=colour, alpha=0.4, linewidth=0)
+
+
+def bound(axes: Axes, value: float, low: float, high: float, kind: str) -> None:
+    """A threshold across rows: red where it fails, amber and dashed where it warns."""
+    colour, style = (WARN, "--") if kind == "warn" else (FAIL, "-")
+    axes.plot([value, value], [low, high], color=colour, linestyle=style, linewidth=1)
+
+
+def label(axes: Axes, y: float, words: str, below: str = "", strong: bool = False) -> None:
+    """A row's name left of the axes, and a smaller line under it."""
+    place: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "ha": "left", "parse_math": False}
+    words = "".join(char if char.isprintable() else " " for char in words)  # XML forbids some of the others
+    left = -axes.get_position().x0 / axes.get_position().width
+    axes.text(left, y, words, fontsize=SIZE, color=INK, weight="bold" if strong else "normal", va="bottom", **place)
+    axes.text(left, y, below, fontsize=SIZE - 1, color=QUIET, va="top", **place)
