@@ -171,7 +171,7 @@ def _power_notes(cases: int, looks: Looks, margin: float, spread: stats.Spread) 
         f"{cases} open cases x {seeds} samples fail a drop of {smallest:.3f} in quality against a baseline in 80% of "
         f"runs (proven, and by the margin of {margin:g} or more), and one of {spread.between:.2f} (one standard "
         f"deviation of prompts) in {found:.0%}",
-        f"against a threshold the mean of quality must stand {reach:.3f} away from it to be decided in 80% of runs",
+        f"against a threshold a mean must stand {reach:.3f} away from it to be decided in 80% of runs",
     ]
     if half > margin:
         needed = stats.clusters_needed(margin, sd, 0.95, level)

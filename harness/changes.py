@@ -132,18 +132,12 @@ def compare_cases(
 
 
 def judge_change(gap: Interval, margin: float, proven: bool | None = None) -> str:
-    """One of the words of this module.
+    """One of the six words of this module.
 
     Args:
-        proven: what a correction for many tests, or sign flips, say of "it differs", in place of the interval. A
-            caller that gives it has words for four answers only: `tell_change` has all six.
+        proven: what a correction for many tests, or sign flips, say of "it differs", in place of the interval.
     """
-    word = tell_change(gap, margin, stats.differs(gap) if proven is None else proven)
-    return word if proven is None or word not in (LOWER, HIGHER) else INCONCLUSIVE
-
-
-def tell_change(gap: Interval, margin: float, differs: bool) -> str:
-    """One of the six words, where it is known whether a difference is proven."""
+    differs = stats.differs(gap) if proven is None else proven
     if gap.low is None or gap.high is None:
         return INCONCLUSIVE if gap.mean else UNCHANGED  # not the least difference: the same pictures
     if differs and abs(gap.mean) >= margin:
@@ -171,7 +165,7 @@ def make_change(
 ) -> Change:
     shared = now.keys() & before.keys()
     old, new = (case_mean({pair: side[pair] for pair in shared}) for side in (before, now))
-    return Change(tell_change(gap, margin, differs), gap, old, new, p)
+    return Change(judge_change(gap, margin, differs), gap, old, new, p)
 
 
 def in_order(names: Iterable[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -39,10 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(words)
     try:
         command: Command = options.command
-        return command(options)
+        status = command(options)
+        sys.stdout.flush()  # here, where a reader that went away can still be told from a fault
+        return status
     except HarnessError as error:
         print(f"harness: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # `| head` has seen enough; as Python's manual advises, nothing is left to flush at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         print("harness: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130
@@ -192,7 +198,7 @@ def report_options(sub: argparse.ArgumentParser) -> None:
         help="an earlier run (default: reports/results.json); again for more: shards become one, others stand together",
     )
     sub.add_argument("--store", help="where the pictures are (default: .harness)")
-    sub.add_argument("--report-dir", type=Path, default=Path("reports"), help="where to write (default: reports)")
+    sub.add_argument("--report-dir", type=Path, help="where to write (default: reports, unless another run is there)")
 
 
 def report(options: argparse.Namespace) -> int:
@@ -202,7 +208,10 @@ def report(options: argparse.Namespace) -> int:
 
     settings = Settings.load(Path.cwd(), {"store": options.store})
     results = options.results or [Path("reports/results.json")]
-    print(f"wrote {rerender(results, Store(settings.store), options.report_dir)}")
+    store = Store(settings.store) if settings.store.is_dir() else None
+    folder, keep = options.report_dir or Path("reports"), options.report_dir is None
+    page = rerender(results, store, folder, tell=lambda words: print(f"note: {words}", file=sys.stderr), keep=keep)
+    print(f"wrote {page}")
     return 0
 
 

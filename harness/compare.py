@@ -29,10 +29,20 @@ SHOWN = 3  # best and worst cases
 VERDICTS: Mapping[str, str] = {
     "improved": "is better than",
     "regressed": "is worse than",
+    "higher": "is better than",
+    "lower": "is worse than",
     "unchanged": "is no different from",
     "inconclusive": "cannot be told from",
 }
-DECISIONS: Mapping[str, str] = {"improved": "pass", "unchanged": "pass", "regressed": "fail"}
+WORDS: Mapping[str, str] = {
+    "improved": "better",
+    "regressed": "worse",
+    "higher": "better, by little",
+    "lower": "worse, by little",
+    "unchanged": "no different",
+    "inconclusive": "open",
+}
+DECISIONS: Mapping[str, str] = {"improved": "pass", "higher": "pass", "unchanged": "pass", "regressed": "fail"}
 OpenRun = Callable[..., "Run"]
 """As `harness.engine.engine.Run`."""
 
@@ -196,7 +206,7 @@ class Comparison:
             return BROKEN
         if self.changes.word == "regressed":
             return WORSE
-        return OPEN if prove and self.changes.word == "inconclusive" else 0
+        return OPEN if prove and self.changes.word in ("inconclusive", "lower") else 0
 
 
 def compare_loras(bench: Bench, new: Lora, old: Lora) -> Comparison:
@@ -220,11 +230,12 @@ def compare_loras(bench: Bench, new: Lora, old: Lora) -> Comparison:
     changes = compare_results(drawn.sides[names[0]], drawn.sides[names[1]], bench.suite.margin)
     problem = drawn.problem or ("" if changes.quality else "no case and seed has a score on both sides")
     verdict = problem or verdict_words(*names, changes)
-    lines = [headline(bench, changes, names), verdict, *cause_lines(drawn), *detail_lines(*names, changes)]
+    said = [verdict, *no_worse_words(*names, changes), *cause_lines(drawn)]
+    lines = [headline(bench, changes, names), *said, *detail_lines(*names, changes)]
     decision = "error" if problem else DECISIONS.get(changes.word, "inconclusive")
     results = {
         **drawn.results,
-        "gate": {"verdict": decision, "reasons": [verdict, *cause_lines(drawn)], "items": []},
+        "gate": {"verdict": decision, "reasons": said, "items": []},
         "comparison": {"new": names[0], "old": names[1], **changes.to_record()},
     }
     return Comparison(*names, changes, results, "\n".join(lines), problem)
@@ -254,6 +265,8 @@ def headline(bench: Bench, changes: Changes, names: Sequence[str]) -> str:
 
 def verdict_words(new: str, old: str, changes: Changes) -> str:
     """The answer in a sentence: `a is better than b: quality 0.83 against 0.41, +0.42 [+0.35, +0.49]`."""
+    from harness.changes import flips_text
+
     quality = changes.quality
     if quality is None:
         return f"{new} and {old} have no picture in common"
@@ -261,14 +274,28 @@ def verdict_words(new: str, old: str, changes: Changes) -> str:
         f"{new} {VERDICTS[quality.word]} {old}: quality {quality.after:.2f} against {quality.before:.2f}, "
         f"{gap_text(quality.gap)}"
     )
+    few = flips_text(quality.gap, quality.flips)
     if quality.word == "unchanged":
         return f"{sentence}, within the margin of {changes.margin:g}"
+    if quality.word in ("higher", "lower"):
+        return f"{sentence}: proven, and by less than the margin of {changes.margin:g}{few}"
     if quality.word == "inconclusive":
-        better, worse = quality.gap.high, quality.gap.low
-        side = "; not worse by more than the margin" if worse is not None and worse >= -changes.margin else ""
-        side = "; not better by more than the margin" if better is not None and better <= changes.margin else side
-        return f"{sentence}{side}; more cases or --samples would tell"
-    return sentence
+        better = quality.gap.high
+        side = "; not better by more than the margin" if better is not None and better <= changes.margin else ""
+        return f"{sentence}{few}{side}; more cases or --samples would tell"
+    return f"{sentence}{few}"
+
+
+def no_worse_words(new: str, old: str, changes: Changes) -> list[str]:
+    """Non-inferiority in a line of its own."""
+    if changes.quality is None or changes.quality.gap.low is None:
+        return []
+    word = "proven" if changes.no_worse else "not proven"
+    return [f"{new} is no worse than {old} by more than the margin of {changes.margin:g}: {word} ({p_text(changes)})"]
+
+
+def p_text(changes: Changes) -> str:
+    return f"p {changes.worse_p:.2g}" if changes.worse_p >= 1e-4 else "p below 0.0001"
 
 
 def gap_text(gap: Interval) -> str:
@@ -303,8 +330,7 @@ def detail_lines(new: str, old: str, changes: Changes) -> list[str]:
 
 
 def change_row(name: str, change: Change) -> tuple[str, ...]:
-    words = {"improved": "better", "regressed": "worse", "unchanged": "no different", "inconclusive": "open"}
-    return name, f"{change.after:.2f}", f"{change.before:.2f}", gap_text(change.gap), words[change.word]
+    return name, f"{change.after:.2f}", f"{change.before:.2f}", gap_text(change.gap), WORDS[change.word]
 
 
 # --- one against itself -------------------------------------------------------------------------------------------
@@ -316,7 +342,7 @@ class SelfCheck:
 
     changes: Changes
     noise: float  # standard deviation of the difference that other seeds alone make
-    detectable: float  # the smallest true difference that so many pictures find in 80% of comparisons
+    detectable: float  # the smallest true difference called better or worse in 80% of comparisons
     alarms: float  # share of random halves whose interval leaves out 0
     wrong: float  # share of random halves called better or worse
     results: dict[str, Any]
@@ -342,7 +368,8 @@ def check_itself(bench: Bench, lora: Lora) -> SelfCheck:
         EngineError: drawing or scoring broke down.
     """
     from harness import stats
-    from harness.changes import compare_scores, values_by_metric
+    from harness.changes import compare_scores
+    from harness.leaderboard import by_case, values_by_metric
 
     name, seeds = lora.path.stem, bench.samples
     drawn = draw(bench, {name: lora}, 2 * seeds)
@@ -352,13 +379,12 @@ def check_itself(bench: Bench, lora: Lora) -> SelfCheck:
     old = {metric: half(found, first + seeds, seeds) for metric, found in values.items()}
     changes = compare_scores(new, old, bench.suite.margin)
     problem = drawn.problem or ("" if changes.quality else "no case and seed has a score")
-    groups = by_case(values.get("quality", {}))
+    groups = list(by_case(values.get("quality", {})).values())
     complete = [group for group in groups if len(group) == 2 * seeds]
     sd = stats.spread_of(groups).of_difference(seeds) if groups else 0.0
     alarms, wrong = split_alarms(complete, bench.suite.margin)
-    check = SelfCheck(
-        changes, sd / math.sqrt(max(1, len(groups))), stats.detectable(sd, len(groups)), alarms, wrong, {}, "", problem
-    )
+    noise, smallest = sd / math.sqrt(max(1, len(groups))), stats.smallest_change(sd, len(groups), bench.suite.margin)
+    check = SelfCheck(changes, noise, smallest, alarms, wrong, {}, "", problem)
     lines = [problem] if problem else self_lines(bench, name, check)
     decision = "error" if problem else "fail" if check.status() else "pass"
     results = {
@@ -374,15 +400,9 @@ def half(values: Mapping[Any, float], first: int, seeds: int) -> dict[Any, float
     return {(case, seed - first): value for (case, seed), value in values.items() if first <= seed < first + seeds}
 
 
-def by_case(values: Mapping[Any, float]) -> list[list[float]]:
-    groups: dict[Any, list[float]] = {}
-    for (case, _), value in values.items():
-        groups.setdefault(case, []).append(value)
-    return list(groups.values())
-
-
 def split_alarms(groups: Sequence[Sequence[float]], margin: float) -> tuple[float, float]:
-    """How often random halves of the same pictures look different: the interval leaves out 0; called better or worse.
+    """How often random halves of the same pictures look different: the interval leaves out 0 (and the signs of few
+    cases agree); called better or worse.
 
     Args:
         groups: the values of each case, equally many and evenly many.
@@ -399,6 +419,8 @@ def split_alarms(groups: Sequence[Sequence[float]], margin: float) -> tuple[floa
     gaps = mixed[..., :seeds].mean(2) - mixed[..., seeds:].mean(2)
     mean, error = gaps.mean(1), gaps.std(1, ddof=1) / math.sqrt(len(groups))
     proven = np.abs(mean) > stats.quantile((1 - stats.LEVEL) / 2, len(groups) - 1) * error
+    if len(groups) < stats.FEW:
+        proven &= stats.sign_flips(gaps) <= stats.largest_p(len(groups))
     return float(proven.mean()), float((proven & (np.abs(mean) >= margin)).mean())
 
 
@@ -414,7 +436,7 @@ def self_lines(bench: Bench, name: str, check: SelfCheck) -> list[str]:
         f"{name} against itself with other seeds, suite {bench.suite.name}: "
         f"{wrongly or quality.word}, {gap_text(quality.gap)}; the interval {covers}",
         f"expected noise: +-{check.noise:.3f} (one standard deviation) with {quality.gap.n} cases x {bench.samples} "
-        f"seeds; the smallest difference found in 80% of comparisons is {detectable}",
+        f"seeds; the smallest difference called better or worse in 80% of comparisons is {detectable}",
         f"of {SPLITS:,} random halves of these pictures {check.alarms:.1%} leave out 0 and {check.wrong:.1%} would be "
         f"called better or worse (margin {check.changes.margin:g})",
     ]

@@ -6,14 +6,16 @@ Only open cases are read: what a locked case shows must never reach a training.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness.diagnosis import HEALTHY, LIKELY, REMEDIES, WORDS, Cause, Symptoms, strength_of
-from harness.leaderboard import BASE, Results, interval_of, scores_of, values_of
+from harness.judge import area_of
+from harness.leaderboard import BASE, Results, gap_to_best, interval_of, scores_of, values_of
+from harness.plain import bounds_text
 from harness.remedies import Facts, Recommendation, find_problems
-from harness.stats import Pair, clustered, differences, max_of_k
+from harness.stats import Pair
 from harness.values import CaseResult, Decision, Interval, Job, Outcome, SetScore, Suite, Trait, Verdict, to_record
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ class Shortfall:
     value: str = ""  # of a trait
     cases: tuple[str, ...] = ()  # where it shows, the worst first
     images: tuple[str, ...] = ()  # SHA-256 of the pictures that prove it, the worst first
+    bound: str = "fail"  # which of the two the target is; "warn": no reason to fail anything
 
     @property
     def gap(self) -> float | None:
@@ -60,12 +63,13 @@ class Feedback:
     cases: tuple[Shortfall, ...] = ()
     recommendations: tuple[Recommendation, ...] = ()
     cause: str = ""  # a diagnosed fault; mend it before training anything
+    warned: tuple[Shortfall, ...] = ()  # metrics between `fail` and `warn`: they fail nothing
     intervals: Mapping[str, Interval | None] = field(default_factory=dict)  # of the three scores above, by their names
 
     def to_record(self) -> dict[str, Any]:
         """Plain JSON, with each shortfall's gap written out."""
         record: dict[str, Any] = to_record(self)
-        for kind in ("metrics", "traits", "cases"):
+        for kind in ("metrics", "traits", "cases", "warned"):
             for shortfall, item in zip(record[kind], getattr(self, kind), strict=True):
                 shortfall["gap"] = item.gap
         return record
@@ -101,16 +105,22 @@ def feedback(
     name = provider or next((name for name in suite.gate if results.get(name)), suite.gate[0] if suite.gate else "")
     own = results.get(name, ())
     judged = {job: item for job, item in verdicts.items() if job.provider == name and job.case in open_cases}
-    rival, gap = best_competitor(results, name, suite.gate)
-    quality = interval_of(values_of(own, "quality"))
-    rival_quality = interval_of(values_of(results[rival], "quality")) if rival else None
-    short = (failing_metrics(suite, own), lagging_traits(suite, own, traits), failing_cases(suite, own, judged))
+    every_quality = {other: values_of(items, "quality") for other, items in {name: own, **results}.items()}
+    rival, gap = gap_to_best(every_quality, name, suite.gate)
+    quality = interval_of(every_quality[name])
+    rival_quality = interval_of(every_quality[rival]) if rival else None
+    low = low_metrics(suite, own)
+    failing, warned = (tuple(item for item in low if item.bound == bound) for bound in ("fail", "warn"))
+    short = (failing, lagging_traits(suite, own, traits), failing_cases(suite, own, judged))
     every = [gate, *judged.values()] if gate else list(judged.values())
     bad = any(item.decision in (Decision.FAIL, Decision.ERROR) for item in every)
     cause = next((item.cause for item in every if item.cause), "")
     base = next((results[other] for other in BASE if results.get(other)), ())
     facts = facts_of(short, own, base, gate, sets or {}, readings)
-    advice = [*(about_causes(causes, facts) if bad else ()), *recommend(*short, cause, facts, rival, gap, every)]
+    diagnosed = about_causes(causes, facts) if bad else []
+    advice = recommend(*short, facts, rival, gap, every, [*diagnosed, *map(_about_metric, warned)])
+    if cause:  # a LoRA of somebody else has every problem at once, and no training mends one of them
+        advice = about_fault(cause, facts)
     return Feedback(
         suite=suite.name,
         provider=name,
@@ -122,7 +132,8 @@ def feedback(
         metrics=short[0],
         traits=short[1],
         cases=short[2],
-        recommendations=tuple(sorted(advice, key=lambda item: PRIORITIES.index(item.priority))),
+        warned=warned,
+        recommendations=advice,
         cause=cause,
         intervals={"lora_score": quality, "competitor_score": rival_quality, "score_gap": gap},
     )
@@ -141,7 +152,7 @@ def facts_of(
     Args:
         short: metrics and traits below their bounds.
     """
-    low, lagging = ([item for item in group if item.certain and item.score] for group in short[:2])
+    low, lagging = ([item for item in group if item.certain] for group in short[:2])
     return Facts(
         own,
         base,
@@ -151,23 +162,6 @@ def facts_of(
         readings={reading.category: reading for reading in readings},
         applied=gate.details.get("applied", {}) if gate else {},
     )
-
-
-def best_competitor(results: Results, provider: str, gate: Sequence[str]) -> tuple[str | None, Interval | None]:
-    """Who of the others is nearest or ahead, and the gap to the best of them, corrected for taking the maximum.
-
-    The LoRA's own base is no competitor, as in the verdict and in the leaderboard.
-    """
-    own = values_of(results.get(provider, ()), "quality")
-    gaps: dict[str, dict[Hashable, list[float]]] = {
-        other: differences(own, values_of(items, "quality"))
-        for other, items in results.items()
-        if other != provider and other not in (*gate, *BASE)
-    }
-    gaps = {other: groups for other, groups in gaps.items() if groups}
-    if not gaps:
-        return None, None
-    return min(gaps, key=lambda other: clustered(gaps[other]).mean), max_of_k(gaps)
 
 
 NOTHING: Mapping[str, Any] = {
@@ -197,15 +191,22 @@ def feedback_file(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 # --- shortfalls ---------------------------------------------------------------------------------------------------
 
 
-def failing_metrics(suite: Suite, results: Sequence[CaseResult]) -> tuple[Shortfall, ...]:
-    """Metrics whose mean over the open cases is under the suite's bound, the furthest first."""
+def low_metrics(suite: Suite, results: Sequence[CaseResult]) -> tuple[Shortfall, ...]:
+    """Metrics whose mean is under `fail`, or else under `warn`, the furthest first.
+
+    Held against the suite's bounds over all open cases; a metric that single cases bound, over those cases.
+    """
     found = []
-    for metric, bound in suite.thresholds.items():
-        values = values_of(results, metric)
-        target = bound.fail if bound.fail is not None else bound.warn
-        shortfall = _shortfall("metric", metric, values, target, results)
-        if shortfall:
-            found.append(shortfall)
+    open_cases = [case for case in suite.cases if case.split == "open"]
+    for metric in dict.fromkeys(name for case in open_cases for name in (*suite.thresholds, *case.thresholds)):
+        held = {case.id: suite.thresholds.get(metric) or case.thresholds.get(metric) for case in open_cases}
+        for bound in ("fail", "warn"):
+            limits = {case: limit for case, each in held.items() if (limit := getattr(each, bound, None)) is not None}
+            values = {pair: value for pair, value in values_of(results, metric).items() if pair[0] in limits}
+            target = sum(limits.values()) / len(limits) if limits else None
+            if shortfall := _shortfall("metric", metric, values, target, results, bound=bound):
+                found.append(shortfall)
+                break
     return _furthest_first(found)
 
 
@@ -262,6 +263,7 @@ def _shortfall(
     results: Sequence[CaseResult],
     category: str = "",
     value: str = "",
+    bound: str = "fail",
 ) -> Shortfall | None:
     """None when there is nothing to say: no bound, nothing measured, or the mean is not below the bound."""
     score = interval_of(values)
@@ -270,7 +272,8 @@ def _shortfall(
     worst = sorted(values, key=lambda pair: values[pair])
     cases = tuple(dict.fromkeys(str(case) for case, _ in worst if values[case, _] < target))
     certain = score.high is not None and score.high < target
-    return Shortfall(kind, name, score, target, certain, category, value, cases, _worst_images(results, values))
+    images = _worst_images(results, values)
+    return Shortfall(kind, name, score, target, certain, category, value, cases, images, bound)
 
 
 def _worst_images(results: Sequence[CaseResult], values: Mapping[Pair, float]) -> tuple[str, ...]:
@@ -310,35 +313,30 @@ def advice_for(metric: str) -> tuple[str, str]:
     return ADVICE.get(metric, ("training", "look at the worst pictures"))
 
 
-def describe(score: Interval | None) -> str:
-    """`0.52 [0.45, 0.59]`."""
-    if score is None:
-        return "not measured"
-    if score.low is None or score.high is None:
-        return f"{score.mean:.2f}"
-    return f"{score.mean:.2f} [{score.low:.2f}, {score.high:.2f}]"
+def describe(score: Interval | None, signed: bool = False) -> str:
+    """`0.52 [0.45, 0.59]`; a difference with its sign."""
+    return "not measured" if score is None else bounds_text(to_record(score), signed)
+
+
+def about_fault(cause: str, facts: Facts) -> tuple[Recommendation, ...]:
+    """What to mend before anything else, and nothing besides: figures of a run with such a fault advise wrongly."""
+    first = Recommendation(area_of(cause), f"mend this first, training cannot: {cause}", "high", {"cause": cause})
+    return first, *_about_outcomes(facts.own)
 
 
 def recommend(
     metrics: Sequence[Shortfall],
     traits: Sequence[Shortfall],
     cases: Sequence[Shortfall],
-    cause: str,
     facts: Facts,
     rival: str | None,
     gap: Interval | None,
     verdicts: Sequence[Verdict],
+    told: Sequence[Recommendation] = (),
 ) -> tuple[Recommendation, ...]:
-    """What to do, the most urgent first."""
-    advice = []
-    if cause:
-        advice.append(Recommendation("training", f"mend this first, training cannot: {cause}", "high"))
-    advice += _about_outcomes(facts.own)
-    advice += find_problems(facts) if not cause else []  # a LoRA of somebody else has every problem at once
-    for item in metrics:
-        area, remedy = advice_for(item.name)
-        message = f"{item.name} is {describe(item.score)}, wanted {item.target:.2f}; {remedy}"
-        advice.append(Recommendation(area, message, "high" if item.certain else "medium", evidence_of(item)))
+    """What to do, the most urgent first; `told`: what was found besides."""
+    advice = [*told, *_about_outcomes(facts.own), *find_problems(facts)]
+    advice += [_about_metric(item) for item in metrics]
     for item in traits:
         message = (
             f"{item.name} scores {describe(item.score)}, wanted {item.target:.2f}; "
@@ -347,17 +345,29 @@ def recommend(
         advice.append(Recommendation("data", message, "high" if item.certain else "medium", evidence_of(item)))
     if cases and not metrics:
         names = ", ".join(item.name for item in cases[:5]) + (" ..." if len(cases) > 5 else "")
-        message = f"the mean is well, single prompts are not ({names}): add training pictures of such scenes"
+        message = f"the LoRA is good on average but fails on single prompts ({names}): add pictures of such scenes"
         advice.append(Recommendation("data", message, "medium", {"cases": [item.name for item in cases]}))
     if any(item.decision is Decision.INCONCLUSIVE for item in verdicts):
         message = "some verdicts stay open; more seeds decide them: --samples with twice the number"
         advice.append(Recommendation("evaluation", message, "low"))
     if rival and gap and gap.mean < 0:
         behind = gap.high is not None and gap.high < 0
-        message = f"{rival} draws the subject {'better' if behind else 'about as well'}: {describe(gap)} between them"
+        better, shown = "better" if behind else "about as well", describe(gap, signed=True)
         evidence = {"competitor": rival, "score_gap": to_record(gap)}
+        message = f"{rival} draws the subject {better}: {shown} between them"
         advice.append(Recommendation("competition", message, "medium" if behind else "low", evidence))
     return tuple(sorted(advice, key=lambda item: PRIORITIES.index(item.priority)))
+
+
+def _about_metric(item: Shortfall) -> Recommendation:
+    """What mends a metric; between `fail` and `warn` nothing fails, and the advice can wait."""
+    area, remedy = advice_for(item.name)
+    short = f"{item.name} is {describe(item.score)}"
+    if item.bound == "warn":
+        message = f"{short}, below the warning level {item.target:.2f}, and not failing; {remedy}"
+        return Recommendation(area, message, "low", evidence_of(item))
+    message = f"{short}, wanted {item.target:.2f}; {remedy}"
+    return Recommendation(area, message, "high" if item.certain else "medium", evidence_of(item))
 
 
 def about_causes(causes: Sequence[Cause], facts: Facts) -> list[Recommendation]:
@@ -381,6 +391,7 @@ def evidence_of(item: Shortfall) -> dict[str, Any]:
     return {
         "score": to_record(item.score),
         "target": item.target,
+        "bound": item.bound,
         "gap": item.gap,
         "certain": item.certain,
         "cases": list(item.cases),

@@ -14,8 +14,9 @@ against theirs at Holm's level. The difference to a baseline, paired by case and
     proven to stay within `margin`          not worse: pass      (lower bound at or above -margin)
     otherwise                               inconclusive
 
-With fewer than `stats.FEW` prompts "proven worse" takes an exact sign-flip test that agrees with the interval. To ask for an upper bound below -margin would miss half of the drops that matter: see docs/statistics.md. A suite with
-`samples: {min, max}` is judged at several looks, each at the level of `harness.adaptive.level_at`.
+With fewer than `stats.FEW` prompts "proven worse" also takes an exact sign-flip test that agrees. To ask for an upper
+bound below -margin would miss half of the drops that matter: see docs/statistics.md. A suite with `samples: {min, max}`
+is judged at several looks, each at the level of `harness.adaptive.level_at`.
 """
 
 from __future__ import annotations
@@ -537,6 +538,21 @@ PROBES: tuple[Callable[[Evidence], str], ...] = (
     one_stranger,
 )
 """The causes that can be told, the surest first."""
+
+AREAS: Mapping[str, str] = {
+    "strength is 0": "strength",
+    "LoRA": "lora",
+    "references": "references",
+    "pictures are missing": "provider",
+    "blank images": "rendering",
+    "blurred pictures": "rendering",
+}
+"""How a cause begins, to where it is mended; never by training."""
+
+
+def area_of(cause: str) -> str:
+    """Where a cause, as `diagnose` words it, is mended: lora, references, strength, provider, rendering, suite."""
+    return next((area for words, area in AREAS.items() if cause.startswith(words)), "suite")
 
 
 # --- small things -------------------------------------------------------------------------------------------------

@@ -1,12 +1,26 @@
-"""Plain text for terminals: cleaned, measured in columns, cut, set in tables."""
+"""Text for terminals: cleaned here; measured, wrapped, coloured and set in tables by rich.
+
+rich is imported where it is used, because pytest loads this module at every start.
+"""
 
 from __future__ import annotations
 
+import io
 import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.text import Text
 
 LONGEST = 400  # characters of a foreign text, a service's message say
+STYLES: Mapping[str, str] = {  # of a verdict
+    "pass": "bold green",
+    "fail": "bold red",
+    "error": "bold red",
+    "inconclusive": "bold yellow",
+}
 
 
 def clean(text: str, longest: int = LONGEST) -> str:
@@ -18,31 +32,77 @@ def clean(text: str, longest: int = LONGEST) -> str:
 
 def cells(text: str) -> int:
     """How many columns of a terminal a text takes."""
-    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
-    return len(text) + wide - sum(bool(unicodedata.combining(char)) for char in text)
+    from rich.cells import cell_len
 
-
-def pad(text: str, width: int) -> str:
-    return text + " " * max(0, width - cells(text))
+    return cell_len(text)
 
 
 def clip_cells(text: str, width: int) -> str:
     """Cut to a number of columns, with an ellipsis where something is missing."""
-    if cells(text) <= width:
-        return text
-    kept = ""
-    for char in text:
-        if cells(kept + char) > width - 3:
-            break
-        kept += char
-    return kept + "..."
+    from rich.cells import set_cell_size
+
+    return text if cells(text) <= width else set_cell_size(text, max(0, width - 3)).rstrip() + "..."
 
 
-def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
-    """Rows of equal length as aligned lines, two spaces between columns."""
-    widths = [max(cells(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
-    lines = ("  ".join(pad(cell, width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return [(indent + line).rstrip() for line in lines]
+def paint(text: str, style: str, markup: bool) -> str:
+    """A text in one of rich's styles where the terminal has any."""
+    return "\n".join(render(styled(text, style), cells(text) + 1, markup)) if markup else text
+
+
+def styled(text: str, style: str = "") -> Text:
+    """A text that stays one: rich finds no markup, emoji or link in it."""
+    from rich.text import Text
+
+    return Text(text, style)
+
+
+def render(what: RenderableType, width: int, markup: bool = False) -> list[str]:
+    """What rich draws within `width` columns, a line each; without `markup` there is no escape sequence in it."""
+    from rich.console import Console
+
+    stream = io.StringIO()
+    console = Console(
+        file=stream,
+        width=width,
+        color_system="standard" if markup else None,
+        force_terminal=markup,
+        legacy_windows=False,
+        _environ={},  # whoever calls has asked the terminal
+    )
+    console.print(what, highlight=False)
+    return [line.rstrip() for line in stream.getvalue().split("\n")[:-1]]
+
+
+def wrap(text: str | Text, width: int, first: str = "  ", others: str | None = None, markup: bool = False) -> list[str]:
+    """A text in lines of `width` columns; `first` stands before the first one, `others` before those that follow."""
+    others = first if others is None else others
+    lines = render(styled(text) if isinstance(text, str) else text, max(1, width - len(others)), markup)
+    return [f"{others if number else first}{line}".rstrip() for number, line in enumerate(lines)]
+
+
+def table(
+    rows: Sequence[Sequence[str | Text]], indent: str = "  ", width: int | None = None, markup: bool = False
+) -> list[str]:
+    """Rows of equal length as aligned lines, two spaces between columns; what goes beyond `width` is cut off."""
+    from rich.table import Table
+
+    if not rows:
+        return []
+    natural = table_width(rows)
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.width = natural
+    for _ in rows[0]:
+        grid.add_column(no_wrap=True)
+    for row in rows:
+        grid.add_row(*(styled(cell) if isinstance(cell, str) else cell for cell in row))
+    room = natural if width is None else max(1, width - len(indent))
+    return [(indent + line).rstrip() for line in render(grid, room, markup)]
+
+
+def table_width(rows: Sequence[Sequence[str | Text]]) -> int:
+    """The columns of the terminal that a table takes, without its indent."""
+    widths = [max(cells(str(row[column])) for row in rows) for column in range(len(rows[0]))]
+    return sum(widths) + 2 * (len(widths) - 1)
 
 
 def bounds_text(record: Mapping[str, Any] | None, signed: bool = False, places: int = 2) -> str:

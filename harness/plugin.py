@@ -43,6 +43,22 @@ class QualityFailure(Exception):
     """A verdict that fails; its text is what the person reads."""
 
 
+class Told(str):
+    """What a failing item says: plain wherever a report goes, in colour in a terminal that has any."""
+
+    coloured = ""
+
+    @classmethod
+    def make(cls, write: Callable[[bool], str]) -> Told:
+        """`write` takes whether there are colours."""
+        told = cls(write(False))
+        told.coloured = write(True)
+        return told
+
+    def toterminal(self, writer: Any) -> None:
+        writer.line(self.coloured if writer.hasmarkup else str(self))
+
+
 # --- options and session ------------------------------------------------------------------------------------------
 
 
@@ -278,7 +294,8 @@ class HarnessItem(pytest.Item):
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         told = (QualityFailure, HarnessError, pytest.xfail.Exception)  # their text says it all; tracebacks are slow
         if isinstance(excinfo.value, told):
-            return str(excinfo.value)
+            words = excinfo.value.args[0] if excinfo.value.args else ""
+            return words if isinstance(words, Told) else str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
 
@@ -315,8 +332,9 @@ class CaseItem(HarnessItem):
                 pytest.xfail(f"shard {shard} sees a part of the suite; `harness merge` judges it")
             raise QualityFailure(self.text(self.harness.run.result(self.job)))
 
-    def text(self, result: CaseResult) -> str:
-        return failure_text(self.suite, self.case, self.provider, self.verdict, result, self.harness.image_path)
+    def text(self, result: CaseResult) -> Told:
+        about = (self.suite, self.case, self.provider, self.verdict, result, self.harness.image_path)
+        return Told.make(lambda markup: failure_text(*about, markup=markup))
 
 
 class GateItem(HarnessItem):
@@ -341,8 +359,9 @@ class GateItem(HarnessItem):
         if self.verdict.decision is Decision.INCONCLUSIVE and self.suite.on_inconclusive == "fail":
             raise QualityFailure(self.text())
 
-    def text(self) -> str:
-        return failure_text(self.suite, None, self.provider, self.verdict, None, self.harness.image_path)
+    def text(self) -> Told:
+        about = (self.suite, None, self.provider, self.verdict, None, self.harness.image_path)
+        return Told.make(lambda markup: failure_text(*about, markup=markup))
 
 
 def report_attempts(item: pytest.Item, attempts: Iterable[Verdict]) -> None:
@@ -453,8 +472,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(harness.trouble)
     if harness.results is not None:
         terminalreporter.section("LoRA quality", sep="=")
-        width, verbosity = terminalreporter._tw.fullwidth, config.get_verbosity()
-        terminalreporter.write_line(summary_text(harness.results, width, harness.report_index, verbosity))
+        writer = terminalreporter._tw
+        words = (harness.report_index, config.get_verbosity(), writer.hasmarkup)
+        terminalreporter.write_line(summary_text(harness.results, writer.fullwidth, *words))
         for saved in harness.saved:
             terminalreporter.write_line(f"baseline: {saved.text}", red=saved.refused)
     broken = [report for report in terminalreporter.stats.get("error", ()) if isinstance(report, pytest.CollectReport)]

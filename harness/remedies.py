@@ -40,7 +40,7 @@ FACE = re.compile(r"face|eye|brow|nose|mouth|lip|chin|cheek|skin|freckle|scar|ha
 class Recommendation:
     """One thing to do."""
 
-    area: str  # training, data, strength, rendering, prompt, provider, evaluation, competition
+    area: str  # training, data, strength, rendering, prompt, provider, evaluation, competition; lora, references, suite
     message: str
     priority: str  # high, medium or low
     evidence: Mapping[str, Any] = field(default_factory=dict)  # the figures behind it, plain JSON

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.calibrate import Floats
-from harness.errors import UsageError
-from harness.metrics.embed import open_picture
+from harness.errors import ReferencesError, UsageError
+from harness.metrics.embed import open_file
 from harness.metrics.ssim import grey_square, sharpness
 from harness.metrics.technical import contrast, find_faults
 from harness.references import picture_files
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from harness.models import Models
 
 AT_ONCE = 32  # pictures held in memory together
-MOST_PIXELS = 100_000_000  # of one picture; more is a decompression bomb
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class PictureScore:
     width: int
     height: int
     sharpness: float  # variance of the Laplacian at 256 x 256 grey
-    aesthetics: float | None = None  # published scale, 1 to 10
+    aesthetics: float | None = None  # published scale, 1 to 10; what the head puts beyond it stands at its end
     similarity: float | None = None  # mean CLIP cosine to the references
     likeness: float | None = None  # the same between impostors (0) and the references themselves (1), unclipped
     faults: tuple[str, ...] = ()
@@ -111,7 +110,9 @@ def score_some(
 ) -> list[PictureScore]:
     """Some pictures, together."""
     images = list(opened.values())
-    ratings: list[float | None] = [float(value) for value in rate(images)] if rate and images else [None] * len(images)
+    ratings: list[float | None] = (
+        [float(value) for value in np.clip(rate(images), 1, 10)] if rate and images else [None] * len(images)
+    )
     nearness: list[float | None] = [None] * len(images)
     if held and images:
         nearness = [float(value) for value in (models.clip().embed_images(images) @ held.vectors.T).mean(1)]
@@ -136,15 +137,13 @@ def score_some(
 
 def try_open(path: Path, unreadable: dict[str, str]) -> Image.Image | None:
     """The picture as RGB, or None with the reason noted."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
 
     try:
-        with Image.open(path) as picture:
-            if picture.width * picture.height > MOST_PIXELS:
-                raise ValueError(f"{picture.width} x {picture.height} pixels; {MOST_PIXELS:,} are the most")
-        return open_picture(path.read_bytes())
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        unreadable[path.name] = "not a picture" if isinstance(error, UnidentifiedImageError) else str(error)
+        return open_file(path)
+    except ReferencesError as error:
+        why = error.__cause__  # the table names the file itself
+        unreadable[path.name] = "not a picture" if isinstance(why, UnidentifiedImageError) else str(why)
         return None
 
 
@@ -165,13 +164,13 @@ def load_reference(folder: Path, models: Models) -> Reference:
     paths = picture_files(folder) or [*picture_files(folder / "held_out"), *picture_files(folder / "train")]
     if len(paths) < 2:
         raise UsageError(f"--reference {folder}: {len(paths)} pictures; 2 are needed at least")
-    images = [open_picture(path.read_bytes()) for path in paths]
+    images = [open_file(path) for path in paths]
     greys = [grey_square(image) for image in images]
     vectors = models.clip().embed_images(images)
     impostors = picture_files(models.profile.impostors) if models.profile.impostors else []
     scale = None
     if impostors:
-        others = models.clip().embed_images([open_picture(path.read_bytes()) for path in impostors])
+        others = models.clip().embed_images([open_file(path) for path in impostors])
         scale = clip_separation(vectors, others).scale
     return Reference(vectors, min(map(sharpness, greys)), min(map(contrast, greys)), scale)
 

@@ -81,6 +81,7 @@ def merge_copies(judged: Sequence[SetScore]) -> SetScore:
     record: dict[str, Any] = {
         "pictures": pictures, "looked": looked, "copies": copies, "share": found.share, "prompts": found.prompts,
         "normal": found.normal, "sources": dict(sources.most_common()), "pairs": shown,
+        "nearest": {image: item for part in details for image, item in part.get("nearest", {}).items()},
     }  # fmt: skip
     return SetScore("copy", found.sentence, found.alarm, details=record)
 

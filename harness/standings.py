@@ -1,35 +1,42 @@
-"""The leaderboard as plain text: records of `results.json` to lines within the terminal's width."""
+"""The leaderboard in the terminal: records of `results.json` to lines within its width."""
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.plain import bounds_text, cells, clean, clip_cells, table
+from harness.plain import bounds_text, cells, clean, clip_cells, styled, table, table_width, wrap
 from harness.values import METRICS
 
 Record = Mapping[str, Any]
 COLUMNS = ("#", "ranks", "tie", "provider", "quality", "clip", "features", "ssim", "versus", "pictures")
 EXPENDABLE = ("ssim", "clip", "features", "pictures", "ranks", "versus", "tie")
 """What a narrow terminal goes without, in this order; before them the metrics that stand in no suite by themselves."""
+INDENT = "  "
+SHORTEST = 12  # columns of a provider's name that a narrow terminal keeps
 OWN = "*"  # behind a quality that is not of the pictures that all share
 
 
 # --- the table ----------------------------------------------------------------------------------------------------
 
 
-def leaderboard_table(rows: Sequence[Record], width: int = 100) -> str:
-    """One suite's leaderboard within `width` columns.
+def leaderboard_table(rows: Sequence[Record], width: int = 100, markup: bool = False) -> str:
+    """One suite's leaderboard within `width` columns; with `markup` the gate's rows are bold.
 
     Where several were compared, quality is that of the pictures which all share, with the interval that holds for all
     rows at once; `ranks` and `tie` say what it leaves open.
     """
-    return "\n".join(clip_cells(line, width) for line in laid_out(rows, width)[1])
+    kept, _, lines = laid_out(rows, width)
+    excess = len(INDENT) + table_width([[line[name] for name in kept] for line in lines]) - width
+    longest = max(cells(line["provider"]) for line in lines)
+    lines = [{**line, "provider": clip_cells(line["provider"], max(SHORTEST, longest - excess))} for line in lines]
+    looks = ["dim", *("bold" if row["gate"] else "" for row in rows)]
+    shown = [[styled(line[name], look) for name in kept] for line, look in zip(lines, looks, strict=True)]
+    return "\n".join(table(shown, INDENT, width, markup))
 
 
-def laid_out(rows: Sequence[Record], width: int) -> tuple[list[str], list[str]]:
-    """The columns that are shown, and the lines."""
+def laid_out(rows: Sequence[Record], width: int) -> tuple[list[str], list[str], list[dict[str, str]]]:
+    """The columns that are shown, those that had to go, and every line by column, the heading first."""
     rival = next((row["provider"] for row in rows if row["gate"]), None)
     titles = {"versus": f"vs {clean(rival, 24)}" if rival else "versus"}
     added = added_metrics(rows)
@@ -39,13 +46,21 @@ def laid_out(rows: Sequence[Record], width: int) -> tuple[list[str], list[str]]:
     lines += [_line(row, rival, added, compared(rows)) for row in rows]
     absent = {"versus"} if not rival or len(rows) < 2 else set()
     absent |= set() if tied(rows) else {"ranks", "tie"}
-    kept, text = [name for name in columns if name not in absent], [""]
-    for name in (None, *reversed(added), *EXPENDABLE):
-        kept = [column for column in kept if column != name]
-        text = table([[line[column] for column in kept] for line in lines])
-        if max(map(cells, text)) <= width:
+    kept, gone = [name for name in columns if name not in absent], []
+    for name in (*reversed(added), *EXPENDABLE):
+        if len(INDENT) + table_width([[line[column] for column in kept] for line in lines]) <= width:
             break
-    return kept, text
+        if name in kept:
+            kept.remove(name)
+            gone.append(name)
+    return kept, gone, lines
+
+
+def left_out_lines(rows: Sequence[Record], width: int = 100) -> list[str]:
+    """Which columns a wider terminal would show; nothing when it shows all."""
+    _, gone, lines = laid_out(rows, width)
+    names = ", ".join(lines[0][name] for name in lines[0] if name in gone)
+    return wrap(f"columns left out: {names}; a wider terminal shows them", width) if gone else []
 
 
 def added_metrics(rows: Sequence[Record]) -> list[str]:
@@ -106,7 +121,7 @@ def gap_text(gap: Record) -> str:
 # --- what it means ------------------------------------------------------------------------------------------------
 
 
-def legend_lines(rows: Sequence[Record], width: int = 100, indent: str = "  ") -> list[str]:
+def legend_lines(rows: Sequence[Record], width: int = 100) -> list[str]:
     """What the columns of `leaderboard_table` mean: one line from 80 columns on; nothing of a single row."""
     if not compared(rows):
         return []
@@ -115,21 +130,21 @@ def legend_lines(rows: Sequence[Record], width: int = 100, indent: str = "  ") -
     words += ["same tie: not proven to differ"] if "tie" in shown else []
     words += [] if open_ranks else ["all ranks are proven"]
     words += ["[ ]: 95%, all rows at once"]
-    lines = textwrap.wrap("; ".join(words), width - len(indent))
+    lines = wrap("; ".join(words), width)
     if any(row.get("simultaneous") and _differ(row["simultaneous"], row.get("quality")) for row in rows):
-        lines += textwrap.wrap("quality: on the pictures that all share, as far as they have them", width - len(indent))
+        lines += wrap("quality: on the pictures that all share, as far as they have them", width)
     if any(row.get("quality") and not row.get("simultaneous") for row in rows):
-        lines += textwrap.wrap(f"{OWN}: on its own pictures, too few are shared", width - len(indent))
-    return [clip_cells(indent + line, width) for line in lines]
+        lines += wrap(f"{OWN}: on its own pictures, too few are shared", width)
+    return lines
 
 
 def _differ(one: Record, other: Record | None) -> bool:
     return other is not None and abs(one["mean"] - other["mean"]) >= 0.005  # what two digits show
 
 
-def gap_lines(rows: Sequence[Record], width: int = 100, indent: str = "  ") -> list[str]:
+def gap_lines(rows: Sequence[Record], width: int = 100) -> list[str]:
     """Each gate provider against the best of its competitors, in pairs, the interval corrected for taking the best."""
-    lines = []
+    lines: list[str] = []
     for row in rows:
         gap = row.get("best_gap")
         if not row["gate"] or not gap:
@@ -139,8 +154,8 @@ def gap_lines(rows: Sequence[Record], width: int = 100, indent: str = "  ") -> l
         else:
             word = "ahead of" if gap["low"] > 0 else "behind" if gap["high"] < 0 else "not proven to differ from"
         text = f"{clean(row['provider'], 40)} is {word} its best competitor{_whom(row, gap)}: {gap_text(gap)}"
-        lines += textwrap.wrap(f"{text}, corrected for taking the best", width - len(indent))
-    return [clip_cells(indent + line, width) for line in lines]
+        lines += wrap(f"{text}, corrected for taking the best", width)
+    return lines
 
 
 def _whom(row: Record, gap: Record) -> str:
@@ -160,7 +175,6 @@ def rank_lines(rows: Sequence[Record], width: int = 100) -> list[str]:
         shown = names[:count]
         lines = [["rank by", *(clean(name, 16) for name in shown)]]
         lines += [[clean(item, 24), *(str(own[name].get(item, "-")) for name in shown)] for item in listed]
-        text = table(lines)
-        if max(map(cells, text)) <= width:
-            return text
+        if len(INDENT) + table_width(lines) <= width:
+            return table(lines, INDENT)
     return []

@@ -1,4 +1,6 @@
-"""What a person reads in the terminal: pure functions from results and verdicts to plain text, and the live line.
+"""What a person reads in the terminal: pure functions from results and verdicts to text, and the live line.
+
+With `markup` verdicts have a colour and the gate is bold; without, there is no escape sequence in any text.
 
 `harness.feedback` is imported where it is used: it brings scipy, and pytest loads this module at every start.
 """
@@ -10,11 +12,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.plain import bounds_text, cells, clean, clip_cells, pad, table
-from harness.standings import added_metrics, gap_lines, leaderboard_table, legend_lines, rank_lines
+from harness.plain import STYLES, bounds_text, cells, clean, clip_cells, paint, styled, table, wrap
+from harness.standings import added_metrics, gap_lines, leaderboard_table, left_out_lines, legend_lines, rank_lines
 from harness.values import METRICS, Case, CaseResult, Decision, Interval, Outcome, Suite, Verdict
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from harness.engine.context import Progress
 
 __all__ = [  # the words of other modules too: a terminal's text is imported from here
@@ -52,7 +56,13 @@ REASONS = 6  # of a verdict, a line each; the report has them all
 # --- the end of a run ---------------------------------------------------------------------------------------------
 
 
-def summary_text(results: Mapping[str, Any], width: int = 100, report: Path | None = None, verbosity: int = 0) -> str:
+def summary_text(
+    results: Mapping[str, Any],
+    width: int = 100,
+    report: Path | None = None,
+    verbosity: int = 0,
+    markup: bool = False,
+) -> str:
     """The end of a run: each suite's leaderboard, the rounds of retraining, the verdict, and where the report lies.
 
     Args:
@@ -62,38 +72,46 @@ def summary_text(results: Mapping[str, Any], width: int = 100, report: Path | No
     lines: list[str] = []
     suites = dict.fromkeys(row["suite"] for row in results["leaderboard"])
     for suite in suites if verbosity > -2 else ():
-        lines += [*suite_lines(results, suite, width, verbosity), ""]
+        lines += [*suite_lines(results, suite, width, verbosity, markup), ""]
     if verbosity > -2:
-        lines += [round_text(number, item) for number, item in enumerate(results.get("rounds", ()), 1)]
+        for number, item in enumerate(results.get("rounds", ()), 1):
+            lines += wrap(round_text(number, item), width, "", "  ")
     engine = results.get("engine", {})
     facts = f"{engine.get('images_generated', 0)} drawn, {engine.get('images_cached', 0)} from the store"
     if verbosity >= 0 or cost_text(engine):
-        lines.append(f"pictures: {facts}{cost_text(engine)}")
-    gate = results["gate"]
-    reasons = [clean(reason) for reason in gate["reasons"]] or [""]
-    lines.append(f"verdict: {gate['verdict'].upper()}  {reasons[0]}".rstrip())
-    most = len(reasons) if verbosity > 0 else REASONS
-    lines += [f"         {reason}" for reason in reasons[1:most]]
-    if len(reasons) > most:
-        lines.append(f"         and {len(reasons) - most} more, in the report")
+        lines += wrap(f"pictures: {facts}{cost_text(engine)}", width, "", "  ")
+    lines += verdict_lines(results["gate"], width, verbosity, markup)
     if report is not None:
         lines.append(f"report:  {report}")
     return "\n".join(lines)
 
 
-def suite_lines(results: Mapping[str, Any], suite: str, width: int, verbosity: int) -> list[str]:
+def verdict_lines(gate: Mapping[str, Any], width: int, verbosity: int = 0, markup: bool = False) -> list[str]:
+    """The run's verdict and its reasons, the first beside it."""
+    reasons = [clean(reason) for reason in gate["reasons"]]
+    word = styled("").append(gate["verdict"].upper(), STYLES.get(gate["verdict"]))
+    below = " " * len("verdict: ")
+    lines = wrap(word.append(f"  {reasons[0]}" if reasons else ""), width, "verdict: ", below, markup)
+    most = len(reasons) if verbosity > 0 else REASONS
+    for reason in reasons[1:most]:
+        lines += wrap(reason, width, below, f"{below}  ")
+    left = len(reasons) - most
+    return [*lines, f"{below}and {left} more, in the report"] if left > 0 else lines
+
+
+def suite_lines(results: Mapping[str, Any], suite: str, width: int, verbosity: int, markup: bool = False) -> list[str]:
     """What a run says of one suite: who is ahead, what it means, what all pictures say together, the baseline."""
     rows = [row for row in results["leaderboard"] if row["suite"] == suite]
-    sets = sets_lines(results, suite)
+    notes = [line for line in sets_lines(results, suite) if verbosity >= 0 or line.startswith("! ")]
     more = rank_lines(rows, width) if verbosity > 0 else []
     return [
-        clean(suite),
-        leaderboard_table(rows, width),
-        *(legend_lines(rows, width) if verbosity >= 0 else ()),
+        paint(clean(suite), "bold", markup),
+        leaderboard_table(rows, width, markup),
+        *((*left_out_lines(rows, width), *legend_lines(rows, width)) if verbosity >= 0 else ()),
         *gap_lines(rows, width),
         *(["", *more, ""] if more else ()),
-        *(f"  {line}" for line in sets if verbosity >= 0 or line.startswith("! ")),
-        *baseline_lines(results, suite),
+        *(line for note in notes for line in wrap(note, width, "  ", "    ")),
+        *(line for told in baseline_lines(results, suite) for line in wrap(told, width, "", "    ")),
     ]
 
 
@@ -193,6 +211,7 @@ def failure_text(
     verdict: Verdict,
     result: CaseResult | None,
     image_path: Callable[[str], Path],
+    markup: bool = False,
 ) -> str:
     """What a failing test prints: metrics beside thresholds, missing traits, the worst sample's path, what to do.
 
@@ -204,12 +223,14 @@ def failure_text(
         result: the samples; None for the gate's item.
         image_path: where a stored picture lies, by its SHA-256.
     """
-    lines = [f"{suite.name}::{case.id if case else 'gate'}::{provider}  {verdict.decision.value.upper()}"]
+    word = verdict.decision.value
+    shown = paint(word.upper(), STYLES.get(word, ""), markup)
+    lines = [f"{suite.name}::{case.id if case else 'gate'}::{provider}  {shown}"]
     if case:
         lines.append(f"  prompt: {clean(case.prompt)}")
     if verdict.cause:
         lines.append(f"  cause: {clean(verdict.cause)}")
-    lines += metrics_table(suite, case, verdict.scores, result)
+    lines += metrics_table(suite, case, verdict.scores, result, markup)
     lines += [f"  {item.severity}: {clean(item.message)}" for item in verdict.complaints]
     if result:
         lines += _missing_traits(result) + _lost_samples(result) + _worst_sample(result, image_path)
@@ -218,12 +239,21 @@ def failure_text(
 
 
 def metrics_table(
-    suite: Suite, case: Case | None, scores: Mapping[str, Interval], result: CaseResult | None
+    suite: Suite,
+    case: Case | None,
+    scores: Mapping[str, Interval],
+    result: CaseResult | None,
+    markup: bool = False,
 ) -> list[str]:
     """A line a metric: the score with its interval, the bound, and what that means."""
     known = [*METRICS, *(name for name in scores if name not in METRICS)]
     rows = [_metric_row(suite, case, name, scores[name], result) for name in known if name in scores]
-    return table([("metric", "score", "needed", "", "raw"), *rows]) if rows else []
+    heads = [styled(name, "dim") for name in ("metric", "score", "needed", "", "raw")]
+    looks = ({"": "", "ok": "green", "below": "bold red"}.get(row[3], "yellow") for row in rows)
+    shown: list[list[str | Text]] = [
+        [*row[:3], styled(row[3], look), row[4]] for row, look in zip(rows, looks, strict=True)
+    ]
+    return table([[*heads], *shown], markup=markup) if rows else []
 
 
 def _metric_row(
@@ -294,7 +324,8 @@ def what_to_do(suite: Suite, case: Case | None, verdict: Verdict, result: CaseRe
         if bound is not None and name in verdict.scores and verdict.scores[name].mean < bound:
             short.append(name)
     advice = [advice_for(name)[1] for name in short if name != "quality" or len(short) == 1]
-    return [*advice, "or let `--retrain 2` try it"] if short and verdict.decision is Decision.FAIL else advice
+    hint = f"or let `--retrain 2` try it{', unless the gate names a cause to mend first' if case else ''}"
+    return [*advice, hint] if short and verdict.decision is Decision.FAIL else advice
 
 
 # --- the live line ------------------------------------------------------------------------------------------------
@@ -359,7 +390,8 @@ class ProgressLine:
             self.clear()
             return
         width = shutil.get_terminal_size().columns - 1
-        self._write("\r" + pad(progress_text(progress, width), width))
+        text = progress_text(progress, width)
+        self._write(f"\r{text}{' ' * (width - cells(text))}")
         self._open = True
 
     def clear(self) -> None:

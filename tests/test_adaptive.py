@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from harness import stats
 from harness.adaptive import Draw, level_at, looks_of, next_draws, plan_looks, plan_notes, saved_text
 from harness.engine.engine import Run
 from harness.errors import SuiteError
-from harness.judge import judge_case
+from harness.judge import judge_case, judge_gate, pooled_sds
 from harness.suite import load_suite
 from harness.values import Case, CaseResult, Decision, Job, Outcome, Sample, Score, Subject, Suite, Threshold, Verdict
 from tests.painter import Studio
@@ -235,14 +236,87 @@ def test_a_number_on_the_command_line_is_meant(opened: Callable[..., tuple[Studi
 # --- before anything is drawn -----------------------------------------------------------------------------------------
 
 
+SPREAD = stats.Spread(0.05, 0.06)
+
+
+def told(pattern: str, made: Suite) -> float:
+    """A figure of lint's notes."""
+    found = re.search(pattern, "\n".join(plan_notes(made, SPREAD)))
+    assert found, plan_notes(made, SPREAD)
+    return float(found[1])
+
+
+def drawn(values: np.ndarray[Any, Any], metrics: tuple[str, ...] = ("quality",)) -> list[CaseResult]:
+    """Cases x seeds of one metric, or metrics x cases x seeds."""
+    rows = values if values.ndim == 3 else values[None]
+
+    def sample(case: int, seed: int) -> Sample:
+        scores = {name: Score(name, float(rows[place, case, seed])) for place, name in enumerate(metrics)}
+        return Sample(str(seed), seed, Outcome.OK, scores=scores)
+
+    return [
+        CaseResult(job(case), tuple(sample(case, seed) for seed in range(rows.shape[2])))
+        for case in range(rows.shape[1])
+    ]
+
+
 def test_lint_foretells_what_a_suite_can_prove() -> None:
     notes = "\n".join(plan_notes(suite(None, 4, cases=12)))
 
-    spread = stats.Spread(0.05, 0.06)
-    smallest = stats.detectable(spread.of_difference(4), 12)
-    assert f"12 open cases x 4 samples find a drop of {smallest:.3f}" in notes
+    smallest = stats.smallest_change(SPREAD.of_difference(4), 12, 0.02)
+    assert f"12 open cases x 4 samples fail a drop of {smallest:.3f}" in notes
     assert "assumed: prompts' true qualities vary by 0.05" in notes
     assert "turns red for nothing" in notes
+
+
+@pytest.mark.parametrize(("cases", "seeds"), [(12, 12), (30, 4), (5, 3)])
+def test_the_smallest_drop_that_lint_names_is_failed_by_the_judge_in_80_percent(cases: int, seeds: int) -> None:
+    made, fails, runs = suite(None, seeds, cases=cases, thresholds={}), 0, 250
+    drop = told(r"fail a drop of ([\d.]+)", made)
+    for seed in range(runs):
+        random = np.random.default_rng((seed, cases))
+        truth = random.normal(0.7, 0.05, (cases, 1))
+        old, new = (random.normal(truth - worse, 0.06, (cases, seeds)) for worse in (0, drop))
+        fails += judge_gate(made, "lora", drawn(new), baseline=drawn(old)).decision is Decision.FAIL
+
+    assert fails / runs == pytest.approx(0.8, abs=0.075)
+
+
+def test_every_look_counts_in_the_red_runs_that_lint_foretells() -> None:
+    """Twelve cases exactly on their threshold, judged at 2, 5 and 12 seeds."""
+    made, red, runs = suite(cases=12), 0, 250
+    for seed in range(runs):
+        values = np.random.default_rng(seed).normal(0.6, 0.06, (12, 12))
+        looks = [drawn(values[:, :count]) for count in looks_of(made).seeds]
+        red += any(
+            judge_case(made, case, result, pooled_sds(results)).decision is Decision.FAIL
+            for results in looks
+            for case, result in zip(made.cases, results, strict=True)
+        )
+
+    assert red / runs == pytest.approx(0.26, abs=0.08)
+    assert told(r"and in (\d+)% when every", made) / 100 == pytest.approx(red / runs, abs=0.08)
+
+
+def test_every_bounded_metric_counts_in_the_red_runs_that_lint_foretells() -> None:
+    names = ("quality", "clip", "ssim")
+    made, red, runs = suite(None, 3, cases=12, thresholds=dict.fromkeys(names, Threshold(0.6))), 0, 250
+    for seed in range(runs):
+        results = drawn(np.random.default_rng(seed).normal(0.6, 0.06, (3, 12, 3)), names)
+        verdicts = [judge_case(made, *pair, pooled_sds(results)) for pair in zip(made.cases, results, strict=True)]
+        red += any(verdict.decision is Decision.FAIL for verdict in verdicts)
+
+    notes = "\n".join(plan_notes(made, SPREAD))
+    assert "a case fails quality or clip or ssim though its true score" in notes
+    assert told(r"and in (\d+)% when every", made) / 100 == pytest.approx(red / runs, abs=0.09)
+    assert told(r"and in (\d+)% when every", suite(None, 3, cases=12)) / 100 < red / runs - 0.1
+
+
+def test_lint_names_the_one_metric_that_is_bounded_and_none_that_is_not() -> None:
+    only = "\n".join(plan_notes(suite(None, 3, cases=12, thresholds={"clip": Threshold(0.5)})))
+
+    assert "a case fails clip though" in only and "clip 0.60" in only
+    assert "red for nothing" not in "\n".join(plan_notes(suite(None, 3, cases=12, thresholds={})))
 
 
 def test_lint_warns_of_one_sample_a_case() -> None:

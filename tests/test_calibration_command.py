@@ -77,6 +77,15 @@ def test_thresholds_are_hundredths_within_the_scale() -> None:
     assert [on_scale(value) for value in (0.876, -0.3, 1.4, 0.29)] == [0.87, 0.0, 1.0, 0.29]
 
 
+def test_errors_that_were_never_seen_are_not_said_to_be_impossible() -> None:
+    found = examine(Sides("clip", (0.9,) * 7 + (0.95,), tuple(np.linspace(0, 0.5, 48))))
+
+    assert found.separation.eer == 0.0 and found.suggested is not None
+    assert found.suggested.refused.high == pytest.approx(1 - 0.025 ** (1 / 8))  # Clopper and Pearson, 0 of 8
+    assert found.suggested.passed.high == pytest.approx(1 - 0.025 ** (1 / 48))
+    assert (found.eer.low, found.eer.high) == (0.0, pytest.approx(1 - 0.0125 ** (1 / 8)))
+
+
 def test_the_roc_goes_from_everybody_to_nobody() -> None:
     roc = examine(Sides("clip", (0.9, 0.8, 1.0), (0.1, 0.85, 0.2))).roc
 
@@ -160,9 +169,15 @@ def test_the_provenance_says_when_with_what_and_of_how_many(tmp_path: Path, stor
 
     said = provenance(calibrate_suite(scorer_of(tmp_path, Oracle(), store)))
 
+    first, *costs, last = said.splitlines()
     assert re.fullmatch(
-        r"\d{4}-\d\d-\d\d: false alarms 0\.05, CLIP [\w ]{12}, 8 genuine, 24 impostors, d' [\d.]+, EER \d+%", said
+        r"\d{4}-\d\d-\d\d: false alarms 0\.05, CLIP [\w ]{12}, 8 genuine, 24 impostors, d' [\d.]+, "
+        r"EER \d+% \(\d+% to \d+%\)",
+        first,
     )
+    assert {line.partition(":")[0] for line in costs} == set(last.removeprefix("wrote ").partition(";")[0].split(", "))
+    assert all(re.search(r"fail [\d.]+ refuses [\d.]+% of genuine as predicted, \d of 8 \(", line) for line in costs)
+    assert last.endswith("any other line is the author's own")
 
 
 def test_false_alarm_rates_are_checked() -> None:
@@ -231,9 +246,11 @@ def test_values_change_in_place_and_comments_and_order_stay() -> None:
 
 
 def test_writing_twice_leaves_one_provenance() -> None:
-    once = edit_thresholds(BLOCK, WANTED, "monday")
+    once = edit_thresholds(BLOCK, WANTED, "monday\nclip: costs\nwrote clip")
 
-    twice = edit_thresholds(once, WANTED, "tuesday")
+    twice = edit_thresholds(once, WANTED, "tuesday\nclip: costs\nwrote clip")
+
+    assert once.count("# harness calibrate") == 3
 
     assert twice == once.replace("monday", "tuesday")
 

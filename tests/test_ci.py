@@ -78,6 +78,7 @@ def harness(folder: Path, *words: str, name: str = "report", **variables: str) -
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "HARNESS_", "GITHUB_"))}
     summary = folder / f"{name}.md"
     environment |= {"PYTHONUTF8": "1", "HARNESS_EMULATOR": "profile", "HARNESS_STORE": str(folder / "store")}
+    environment |= {"PYTHONPATH": str(ROOT)}  # with the package's metadata in sight, as where it is installed
     environment |= {"PYTEST_ADDOPTS": "-p no:hypothesispytest"}  # it takes longer to load than all the rest
     environment |= {"GITHUB_STEP_SUMMARY": str(summary), "GITHUB_WORKSPACE": str(folder), **variables}
     command = [sys.executable, "-m", "harness", *words, "--report-dir", str(folder / name)]
@@ -125,6 +126,11 @@ def test_the_last_line_is_what_a_machine_needs(whole: Done) -> None:
     assert gate["low"] <= gate["quality"] <= gate["high"]
     assert last["images"] == {"drawn": 12, "cached": 0} and last["cost_usd"] == 0
     assert Path(last["report"]).is_file() and last["reasons"]
+
+
+@pytest.mark.real
+def test_pytest_has_nothing_to_warn_of_the_plugin(whole: Done) -> None:
+    assert "PytestAssertRewriteWarning" not in whole.output + whole.errors
 
 
 @pytest.mark.real
@@ -386,6 +392,35 @@ def test_the_sheet_shows_the_worst_first_and_survives_missing_pictures(store: St
     with Image.open(io.BytesIO(contact_sheet(results, nothing) or b"")) as sheet:
         assert sheet.width > 0
     assert contact_sheet({**results, "cases": []}, nothing) is None
+
+
+def test_the_sheet_has_the_verdict_references_and_the_leaderboards_order(store: Store) -> None:
+    results = example_record(store, 0.45)
+    colours = {"genuine": (0, 0, 255)}
+    ranked = [row["provider"] for row in results["leaderboard"]]
+    for number, provider in enumerate(ranked):
+        colours |= {
+            sample["image"]: (50 * number + 50, 0, 0)
+            for case in results["cases"]
+            if case["provider"] == provider
+            for sample in case["samples"]
+            if sample["image"]
+        }
+    results["suites"][0]["references"] = {"held_out": ["genuine"]}
+
+    def flat(sha: str) -> bytes:
+        data = io.BytesIO()
+        Image.new("RGB", (8, 8), colours[sha]).save(data, "PNG")
+        return data.getvalue()
+
+    with Image.open(io.BytesIO(contact_sheet(results, flat) or b"")) as sheet:
+        row = [sheet.getpixel((x, 130)) for x in range(sheet.width)]
+        title = [sheet.getpixel((x, y)) for x in range(60) for y in range(20)]
+    plain = {(0, 0, 255), *((50 * number + 50, 0, 0) for number in range(len(ranked)))}
+    seen = list(dict.fromkeys(pixel for pixel in row if pixel in plain))
+
+    assert seen[0] == (0, 0, 255) and seen[1:] == sorted(seen[1:]) and len(seen) > 2
+    assert (0xB4, 0x23, 0x18) in title, "the verdict, in red"
 
 
 def test_a_summary_never_grows_beyond_what_github_takes(tmp_path: Path) -> None:

@@ -10,9 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.changes import compare_cases, compare_scores, judge_change
+from harness.changes import Changes, compare_cases, compare_scores, judge_change
 from harness.cli import main
-from harness.compare import Bench, check_itself, compare_loras, name_loras, split_alarms
+from harness.compare import (
+    Bench,
+    check_itself,
+    compare_loras,
+    name_loras,
+    no_worse_words,
+    split_alarms,
+    verdict_words,
+)
 from harness.engine.engine import Run
 from harness.errors import UsageError
 from harness.profile import ProviderConfig
@@ -21,7 +29,7 @@ from harness.values import Drawing, Interval, Lora, Outcome
 from tests.painter import Studio, make_profile
 from tests.support import ROOT, write_suite
 
-# --- the four words -----------------------------------------------------------------------------------------------
+# --- the six words -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -34,10 +42,59 @@ from tests.support import ROOT, write_suite
         (Interval(-0.03, -0.08, 0.02, 12), "inconclusive"),
         (Interval(-0.03, None, None, 1), "inconclusive"),
         (Interval(0.0, None, None, 1), "unchanged"),
+        (Interval(0.015, 0.005, 0.025, 12), "higher"),  # proven, and by less than the margin
+        (Interval(-0.015, -0.025, -0.005, 12), "lower"),
     ],
 )
-def test_a_change_has_one_of_four_words(gap: Interval, word: str) -> None:
+def test_a_change_has_one_of_six_words(gap: Interval, word: str) -> None:
     assert judge_change(gap, 0.02) == word
+
+
+def changed(gaps: list[float], margin: float = 0.02) -> Changes:
+    """Differences of so many cases."""
+    before = {(f"case-{place}", 0): 0.7 for place in range(len(gaps))}
+    now = {pair: 0.7 + gap for pair, gap in zip(before, gaps, strict=True)}
+    return compare_scores({"quality": now}, {"quality": before}, margin)
+
+
+@pytest.mark.parametrize(
+    ("gaps", "sentence", "no_worse"),
+    [
+        ([0.005, 0.025] * 6, "a is better than b", True),
+        ([-0.003, -0.030] * 6, "a is worse than b", False),
+    ],
+)
+def test_a_proven_difference_below_the_margin_is_told_as_proven(
+    gaps: list[float], sentence: str, no_worse: bool
+) -> None:
+    changes = changed(gaps)
+
+    told = verdict_words("a", "b", changes)
+
+    assert told.startswith(sentence) and "proven, and by less than the margin of 0.02" in told
+    assert "more cases" not in told
+    record = changes.to_record()
+    assert record["verdict"] in ("higher", "lower") and record["no_worse"]["proven"] is no_worse
+    word = "proven" if no_worse else "not proven"
+    assert f"a is no worse than b by more than the margin of 0.02: {word} (p" in no_worse_words("a", "b", changes)[0]
+
+
+def test_with_few_cases_a_change_counts_only_where_their_signs_agree() -> None:
+    """t alone would call both better."""
+    some, all_alike = changed([0.10, 0.12, 0.11, 0.10, -0.001]), changed([0.10, 0.12, 0.11, 0.10, 0.10])
+
+    assert some.quality is not None and some.quality.gap.low is not None and some.quality.gap.low > 0
+    assert (some.word, all_alike.word) == ("inconclusive", "improved")
+    assert some.to_record()["quality"]["sign_flip_p"] == 0.125
+    assert "sign flips of 5 prompts do not bear it out: p 0.12" in verdict_words("a", "b", some)
+    assert "sign_flip_p" not in changed([0.1, 0.11] * 6).to_record()["quality"]
+
+
+@pytest.mark.parametrize("cases", [4, 6, 12])
+def test_equals_are_seldom_called_better_or_worse(cases: int) -> None:
+    words = [changed(np.random.default_rng(seed).normal(0, 0.05, cases).tolist(), 0.0).word for seed in range(1000)]
+
+    assert sum(word in ("improved", "regressed") for word in words) / 1000 < 0.065
 
 
 def test_one_bad_case_among_many_is_found_and_noise_is_not() -> None:

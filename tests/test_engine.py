@@ -598,6 +598,7 @@ def test_progress_counts_pictures_cost_and_time(studio: Studio, opened: Opener) 
     assert [progress.done for progress in draws] == list(range(1, 17))
     assert draws[-1].total == 16
     assert draws[-1].cost_usd == pytest.approx(0.16)
+    assert [progress.eta_s for progress in draws[:2]] == [None, None], "two pictures foretell nothing"
     assert draws[-1].eta_s == 0
 
 

@@ -13,7 +13,19 @@ from harness.references import Reading
 from harness.remedies import Facts, Recommendation, find_problems
 from harness.results import SuiteRun
 from harness.store import Store
-from harness.values import CaseResult, Complaint, Decision, Interval, Job, Outcome, Sample, Score, SetScore, Verdict
+from harness.values import (
+    CaseResult,
+    Complaint,
+    Decision,
+    Interval,
+    Job,
+    Outcome,
+    Sample,
+    Score,
+    SetScore,
+    Threshold,
+    Verdict,
+)
 from tests.example_run import TRAITS, draw, example_run, verdict_of
 
 
@@ -90,8 +102,52 @@ def test_a_diagnosed_cause_comes_first(weak: SuiteRun) -> None:
     found = feedback(weak.suite, weak.verdicts, weak.results, TRAITS, gate=gate)
 
     assert found.cause == "strength is 0"
-    assert found.recommendations[0].priority == "high"
+    assert (found.recommendations[0].area, found.recommendations[0].priority) == ("strength", "high")
     assert "strength is 0" in found.recommendations[0].message
+
+
+@pytest.mark.parametrize(
+    ("cause", "area"),
+    [
+        ("LoRA of another person: the pictures are alike among themselves", "lora"),
+        ("LoRA not loaded or without effect: x does nothing", "lora"),
+        ("references of another person: train/ and held_out/ do not show the same one", "references"),
+        ("strength is 0: the LoRA cannot change a picture", "strength"),
+        ("the suite asks for something odd", "suite"),
+    ],
+)
+def test_after_a_cause_that_training_cannot_mend_no_training_is_advised(weak: SuiteRun, cause: str, area: str) -> None:
+    gate = Verdict(Decision.FAIL, cause=cause)
+
+    found = feedback(weak.suite, weak.verdicts, weak.results, TRAITS, gate=gate)
+
+    assert found.recommendations[0].area == area
+    assert not {item.area for item in found.recommendations} & {"training", "data"}
+    assert not any("train longer" in item.message for item in found.recommendations)
+    assert found.metrics, "what falls short is still told"
+
+
+def test_a_metric_that_single_cases_bound_is_told(weak: SuiteRun) -> None:
+    """No threshold of the suite, and one of a single case, which the pictures do not reach."""
+    first, *rest = weak.suite.cases
+    bound = replace(weak.suite, thresholds={}, cases=(replace(first, thresholds={"clip": Threshold(0.99)}), *rest))
+
+    (found,) = feedback(bound, weak.verdicts, weak.results, TRAITS).metrics
+
+    assert (found.name, found.target, found.bound, found.cases) == ("clip", 0.99, "fail", (first.id,))
+
+
+def test_between_fail_and_warn_is_told_and_fails_nothing(weak: SuiteRun) -> None:
+    bound = replace(weak.suite, thresholds={"clip": Threshold(0.01, 0.99)})
+
+    found = feedback(bound, {}, weak.results, TRAITS)
+
+    (short,) = found.warned
+    assert (short.name, short.bound, short.target) == ("clip", "warn", 0.99)
+    assert found.metrics == () and found.to_record()["warned"][0]["gap"] > 0
+    told = next(item for item in found.recommendations if item.message.startswith("clip is"))
+    assert told.priority == "low" and "below the warning level 0.99, and not failing" in told.message
+    assert not found.needs_improvement
 
 
 def test_missing_pictures_are_a_matter_of_the_provider(weak: SuiteRun) -> None:

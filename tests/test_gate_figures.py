@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
+from statsmodels.stats.proportion import proportion_confint
 
 from benchmarks import adaptive, adaptive_drawn, gate
 from benchmarks.adaptive_drawn import TRUTHS, Ended, suite_name, write_suite
@@ -53,6 +54,8 @@ def test_the_upper_bound_is_the_exact_binomial_one() -> None:
     for rate, runs in ((0.05, 4_000), (0.0, 100), (0.5, 40)):
         exact = scipy_stats.binomtest(round(rate * runs), runs, alternative="less").proportion_ci(0.95, "exact").high
         assert gate.upper(rate, runs) == pytest.approx(exact, abs=1e-9)
+        two_sided = proportion_confint(round(rate * runs), runs, alpha=0.1, method="beta")[1]
+        assert gate.upper(rate, runs) == pytest.approx(two_sided, abs=1e-9) or rate == 0, "statsmodels"
     assert gate.upper(1.0, 10) == 1.0
 
 

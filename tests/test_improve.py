@@ -371,6 +371,7 @@ def scores(quality: float, **others: float) -> dict[str, dict[Any, float]]:
     ("challenger", "champion", "promoted", "reason"),
     [
         (scores(0.8), scores(0.7), True, "better"),
+        (scores(0.71), scores(0.7), False, "less than the margin of 0.02"),  # sure, and not worth a change
         (scores(0.7), scores(0.7), False, "not proven better"),
         (scores(0.6), scores(0.7), False, "not proven better"),
         (scores(0.8, ssim=0.6), scores(0.7), False, "ssim: worse"),

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from harness.calibrate import Band, Calibration, Separation
-from harness.judge import diagnose, judge_case, judge_gate, pooled_sds, wants_training
+from harness.judge import area_of, diagnose, hold, judge_case, judge_gate, pooled_sds, wants_training
 from harness.metrics.applied import Applied
 from harness.metrics.evidence import Evidence
 from harness.values import (
     Case,
     CaseResult,
     Decision,
+    Interval,
     Job,
     Outcome,
     Sample,
@@ -221,6 +222,8 @@ def test_secondary_metrics_are_held_at_holms_level() -> None:
     verdict = judge_gate(suite(bounds), "lora", drawn, calibration=calibration())
     assert verdict.scores["clip"].high is not None and verdict.scores["clip"].high < 0.6
     assert verdict.decision is INCONCLUSIVE
+    assert "is below 0.60, but not surely enough when 3 bounds are tested at once" in says(verdict)
+    assert "holds the threshold" not in says(verdict)
     primary = judge_gate(suite({"clip": Threshold(0.6)}), "lora", drawn, calibration=calibration())
     assert primary.decision is FAIL  # a family of one has nothing to correct
 
@@ -247,6 +250,37 @@ def test_regression_has_three_answers(change: float, noise: float, decision: Dec
     assert verdict.details["regression"]["mean"] == pytest.approx(change)
 
 
+def test_a_complaint_does_not_contradict_its_interval() -> None:
+    (found,) = hold("clip", Interval(0.54, 0.50, 0.58, 8), Threshold(0.60), below=False)
+
+    assert found.decision is INCONCLUSIVE and "holds" not in found.complaint.message
+    assert "clip 0.54 [0.50, 0.58] is below 0.60, but not surely enough" in found.complaint.message
+
+
+def test_no_score_is_shown_outside_its_range() -> None:
+    (found,) = hold("clip", Interval(0.04, -0.06, 0.14, 8), Threshold(0.6))
+
+    assert "clip 0.04 [0.00, 0.14]" in found.complaint.message
+
+
+@pytest.mark.parametrize(
+    ("changes", "decision", "words"),
+    [
+        ([-0.10, -0.11, -0.10, -0.09], FAIL, "sign flips of 4 prompts agree: p 0.12"),
+        ([-0.10, -0.12, -0.11, -0.10, 0.001], INCONCLUSIVE, "sign flips of 5 prompts do not bear it out: p 0.12"),
+    ],
+)
+def test_with_few_prompts_the_signs_must_agree(changes: list[float], decision: Decision, words: str) -> None:
+    """The interval lies below 0 in both."""
+    now = results([mean + change for mean, change in zip(GOOD, changes, strict=False)])
+
+    verdict = judge_gate(suite({}), "lora", now, baseline=results(GOOD[: len(changes)]), calibration=calibration())
+
+    assert verdict.details["regression"]["high"] < 0 and verdict.details["regression"]["sign_flip_p"] == 0.125
+    assert verdict.decision is decision
+    assert words in says(verdict)
+
+
 def test_a_baseline_of_other_cases_proves_nothing() -> None:
     old = [result(f"other-{number}", [sample(0)]) for number in range(4)]
 
@@ -263,6 +297,35 @@ def test_who_must_be_beaten(rival: float | None, decision: Decision) -> None:
     verdict = judge_gate(suite(beat=("base",)), "lora", results(GOOD), others=others, calibration=calibration())
 
     assert verdict.decision is decision
+
+
+def test_a_list_of_equals_that_must_be_beaten_costs_no_more_than_one() -> None:
+    """Each of three alone at 2.5% would fail 6.5% of runs."""
+    must, names, fails, runs = suite({}, beat=("a", "b", "c")), "abc", 0, 600
+    for seed in range(runs):
+        means = np.random.default_rng(seed).normal(0.7, 0.05, (4, 8))
+        others = {name: results(means[place], seeds=1, provider=name) for place, name in enumerate(names, 1)}
+        fails += judge_gate(must, "lora", results(means[0], seeds=1), others=others).decision is FAIL
+
+    assert fails / runs < 0.04
+
+
+def test_one_of_a_list_who_is_surely_better_fails_the_gate_and_another_only_perhaps() -> None:
+    """At its own level the second is better too; at that of three it is not."""
+    shift = np.array([0.025, 0.045] * 4)
+    others = {
+        "a": results([mean + 0.1 for mean in GOOD], provider="a"),
+        "b": results(np.array(GOOD) - 0.3, provider="b"),
+        "c": results(np.array(GOOD) + 0.011 + (shift - 0.035) * 1.2, provider="c"),
+    }
+
+    listed = judge_gate(suite({}, beat=("a", "b", "c")), "lora", results(GOOD), others=others)
+    alone = judge_gate(suite({}, beat=("c",)), "lora", results(GOOD), others=others)
+    three = judge_gate(suite({}, beat=("b", "c", "d")), "lora", results(GOOD), others={**others, "d": others["b"]})
+
+    assert listed.decision is FAIL and "quality against a" in says(listed)
+    assert alone.decision is FAIL
+    assert three.decision is INCONCLUSIVE and "not surely enough when 3 must be beaten at once" in says(three)
 
 
 def test_the_best_competitor_is_no_base_and_corrected_for_being_chosen() -> None:
@@ -381,6 +444,7 @@ def evidence(**changes: Any) -> Evidence:
 )
 def test_causes(facts: Evidence, cause: str) -> None:
     assert cause in diagnose(facts) if cause else diagnose(facts) == ""
+    assert not cause or area_of(diagnose(facts)) in ("lora", "references", "strength", "provider", "rendering")
 
 
 def test_references_of_another_person_turn_the_gate_red_even_when_scores_pass() -> None:

@@ -124,3 +124,12 @@ def test_a_trait_is_what_the_pictures_agree_on() -> None:
     assert extract_traits([agreed, split, scene]) == (Trait("hair", "smiling", "smiling"),)
     assert split.reason == "the pictures differ: only 50% show 'smiling'"
     assert isinstance(scene, Reading) and scene.share == 1.0
+
+
+def test_a_styles_traits_are_of_rendering_and_not_of_the_people_it_shows() -> None:
+    sure = np.array([[0.9, 0.1], [0.8, 0.2]])
+    hair = read_category("hair", {"short": "short hair", "long": "long hair"}, sure, identity=True)
+    style = read_category("style", {"ink": "an ink style", "oil": "an oil style"}, sure, identity=False)
+
+    assert extract_traits([hair, style], "style") == (Trait("style", "ink", "an ink style"),)
+    assert extract_traits([hair, style]) == (Trait("hair", "short", "short hair"),)

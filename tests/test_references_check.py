@@ -16,6 +16,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 from skimage import data
 
+from harness.errors import ReferencesError, UsageError
 from harness.profile import Profile, load_profile
 from harness.references import picture_files
 from harness.references.check import Audit, check_references
@@ -206,6 +207,58 @@ def test_a_copy_is_found_with_its_original(tmp_path: Path, kind: str, change: Ch
     assert audit.parts["distinct"] == pytest.approx(12 / 13)
 
 
+def crop(share: float) -> Change:
+    """Cut at each edge by a share of the side, and enlarged again."""
+    return lambda p: p.crop((round(share * 96),) * 2 + (96 - round(share * 96),) * 2).resize(p.size)
+
+
+EDITS: dict[str, Change] = {
+    "cut by 10% at each edge": crop(0.104),
+    "cut by 15% at each edge": crop(0.15),
+    "cut by 12%, then JPEG": lambda p: squeeze(crop(0.12)(p)),
+    "lower quarter cut off": lambda p: p.crop((0, 0, 96, 72)),
+    "lower quarter cut off, then stretched": lambda p: p.crop((0, 0, 96, 72)).resize(p.size),
+    "left fifth cut off": lambda p: p.crop((19, 0, 96, 96)),
+    "upper left corner": lambda p: p.crop((0, 0, 72, 72)),
+    "moved by 8%": lambda p: ImageOps.expand(p.crop((8, 5, 96, 96)), (0, 0, 8, 5), fill=(90, 90, 90)),
+    "turned by 2 degrees": lambda p: p.rotate(2, Image.Resampling.BICUBIC),
+    "turned by 5 degrees": lambda p: p.rotate(5, Image.Resampling.BICUBIC),
+    "mirrored and cut by 10%": lambda p: ImageOps.mirror(crop(0.104)(p)),
+    "half the size": lambda p: p.resize((48, 48), Image.Resampling.LANCZOS),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_a_copy_is_found_whatever_was_cut_off_it(tmp_path: Path, edit: str) -> None:
+    missed = 0
+    for seed in range(4):
+        folder = draw_set(tmp_path / str(seed), seed=100 + seed, count=2)
+        with Image.open(folder / "00.png") as picture:
+            EDITS[edit](picture.convert("RGB")).save(folder / "copy.png")
+        pairs = find_pairs([take_fingerprint(path) for path in picture_files(folder)])
+        missed += [(pair.first, pair.second) for pair in pairs] != [(0, 2)]
+
+    assert missed == 0
+
+
+def test_different_pictures_of_one_person_are_no_copies(tmp_path: Path) -> None:
+    for seed in (100, 101, 102):  # 190 pairs each, one person, other scenes
+        folder = draw_set(tmp_path / str(seed), seed=seed, count=20)
+        assert find_pairs([take_fingerprint(path) for path in picture_files(folder)]) == []
+
+
+def test_each_pair_is_named_by_its_own_relation(tmp_path: Path) -> None:
+    folder = draw_set(tmp_path / "set")
+    with Image.open(folder / "07.png") as picture:
+        squeeze(picture.convert("RGB")).save(folder / "again.png")
+        ImageOps.mirror(picture.convert("RGB")).save(folder / "mirror.png")
+
+    said = found(check(folder))
+
+    assert said["near"] == ("07.png", "again.png")
+    assert said["mirrored"] == ("07.png", "mirror.png")
+
+
 def test_a_copy_in_the_other_split_is_a_leak(tmp_path: Path) -> None:
     draw_set(tmp_path / "train", seed=3), draw_set(tmp_path / "held_out", seed=4, count=6)
     with Image.open(tmp_path / "train" / "05.png") as picture:
@@ -321,6 +374,19 @@ def test_one_value_everywhere_is_found_with_its_share(
 
 
 @pytest.mark.real
+def test_what_stands_out_to_clip_alone_is_a_copy_too(tmp_path: Path, look: Callable[[Gathered], Sight]) -> None:
+    folder = draw_set(tmp_path / "set", seed=104)
+    with Image.open(folder / "07.png") as picture:
+        squeeze(picture.convert("RGB")).save(folder / "copy.png")
+    gathered = gather_folder(folder)
+
+    pairs, bound = look(gathered).standing_out()
+
+    assert [(a, b) for a, b, _ in pairs] == [(7, 12)]
+    assert 0.9 < bound <= pairs[0][2]
+
+
+@pytest.mark.real
 def test_an_outfit_everywhere_is_noted_and_a_stranger_is_found(
     tmp_path: Path, look: Callable[[Gathered], Sight]
 ) -> None:
@@ -376,6 +442,39 @@ def test_the_exit_status_says_whether_something_is_serious(tmp_path: Path, capsy
     assert record["serious"] is True
     assert {"exact", "too_small"} <= {item["kind"] for item in record["findings"]}
     assert {"kind", "severity", "pictures", "reason", "effect", "remedy"} <= set(record["findings"][0])
+
+
+def test_one_picture_has_no_variety_and_cannot_be_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = draw_set(tmp_path / "set", count=1)
+    (folder / "text.png").write_text("no picture", encoding="utf-8")
+
+    audit = check(folder)
+    assert "variety" not in audit.parts
+    assert call("check", str(folder), "--no-clip") == 1
+    told = capsys.readouterr().out
+    assert told.startswith("set: 1 picture, 1 more could not be read,") and "2 pictures" not in told
+
+    (folder / "text.png").unlink()
+    with pytest.raises(ReferencesError, match="one picture cannot be split"):
+        call("split", str(folder), "--dry-run", "--no-clip")
+    with pytest.raises(UsageError, match=r"--share 0\.99: above 0, at most 0\.8"):
+        call("split", str(folder), "--dry-run", "--share", "0.99")
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_picture_of_one_pixel_is_measured(tmp_path: Path) -> None:
+    for number in range(6):
+        Image.new("RGB", (1, 1), (200, 9 * number, 3)).save(tmp_path / f"{number}.png")
+
+    assert "nan" not in " ".join(item.reason for item in check(tmp_path).findings)
+
+
+def test_a_caption_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    folder = draw_set(tmp_path / "set", count=2)
+    (folder / "00.txt").write_bytes("Алдар".encode("cp1251"))
+
+    with pytest.raises(ReferencesError, match=r"00\.txt: not UTF-8 \(byte 1\); save the caption as UTF-8"):
+        gather_folder(folder)
 
 
 def test_the_page_needs_no_network_and_escapes_names(tmp_path: Path) -> None:

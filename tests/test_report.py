@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from harness.cli import main
+from harness.engine.record import check_record
 from harness.errors import UsageError
 from harness.report import rerender, summary_markdown, write_report
 from harness.report.board import tie_of
 from harness.report.history import curve
 from harness.report.measure import crowds_plot
 from harness.report.pictures import THUMB, Pictures, shrink
-from harness.report.words import text
+from harness.report.words import band, text
 from harness.results import build_results, check_results
 from harness.store import Store
 from harness.values import Usage
-from tests.example_run import RUN, example_record
+from harness.world.people import ALDAR
+from tests.example_run import RUN, SCENES, example_record, example_suite, png
 from tests.reporting import HOSTILE, full_record, poisoned
 
 
@@ -169,6 +173,8 @@ def test_no_missing_part_and_no_nonsense_brings_it_down(record: dict[str, Any], 
             del part[way[-1]]
         else:
             part[way[-1]] = [None, {"x": "<b>"}, "nonsense", float("1e300"), -1][number % 5]
+        if way[0] != "rounds" and "rounds" in broken:
+            broken["rounds"] = []  # their plots are drawn where something in them is broken
         try:
             check_results(broken, "results.json")
         except UsageError:
@@ -184,6 +190,48 @@ def test_a_run_without_anything_has_a_page(trouble: str, tmp_path: Path) -> None
     page = Page(write_report(build_results(RUN, [], Usage(), trouble=trouble), None, tmp_path))
 
     assert "Nothing was drawn" in page.text
+
+
+def test_the_lora_under_test_is_named_and_the_suites_own_beside_it(
+    record: dict[str, Any], store: Store, tmp_path: Path
+) -> None:
+    page = Page(write_report(record, store, tmp_path))
+
+    assert "under test: other.safetensors at strength 0.8 (the suite's own: champion.safetensors" in page.text
+    for sha in ("2f" * 32, "cd" * 32, "5c" * 32):
+        assert sha in page.text, "LoRA, base, scorer"
+    assert "c0ffee" in page.text and "None" not in page.text
+
+
+def test_references_are_checked_once(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "references" / "train"
+    folder.mkdir(parents=True)
+    for number, scene in enumerate(SCENES.values()):
+        (folder / f"{number}.png").write_bytes(png(ALDAR, scene, number))
+    (folder / "twin.png").write_bytes((folder / "0.png").read_bytes())
+    subject = replace(example_suite().subject, references=folder.parent)
+
+    first = check_record(store, example_suite(subject=subject), (96, 96))
+
+    assert {"exact", "too_few"} <= {item["kind"] for item in first["findings"]}
+    assert all(store.image(sha) for item in first["findings"] for sha in item["images"])
+    assert check_record(store, example_suite(subject=subject), (96, 96)) == first
+    subject = replace(subject, references=tmp_path / "nothing")
+    assert check_record(store, example_suite(subject=subject), (96, 96)) == {}, (
+        "no folder: the record says nothing, and lives"
+    )
+
+
+def test_a_band_is_that_of_the_number_shown() -> None:
+    assert [band(value) for value in (0.796, 0.794, 0.596, 0.394)] == ["excellent", "good", "good", "poor"]
+
+
+def test_plots_are_equal_texts_that_the_policy_allows() -> None:
+    first, again = (str(curve([[0, 1.0], [9, 0.5]])) for _ in range(2))
+
+    assert first == again and len(first) < 15_000
+    assert "style" not in first and " id=" not in first and "var(--range)" in first
+    assert "<title>Loss</title>" in first
 
 
 def test_a_lost_picture_is_shown_as_lost(record: dict[str, Any], tmp_path: Path) -> None:
@@ -219,6 +267,37 @@ def test_it_is_made_again_from_its_record_alone(record: dict[str, Any], store: S
 
     assert again.read_text(encoding="utf-8") == first.read_text(encoding="utf-8")
     assert json.loads((tmp_path / "again" / "results.json").read_text(encoding="utf-8")) == record
+
+
+def test_a_copied_record_without_its_pictures_is_said(
+    record: dict[str, Any], store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    write_report(record, store, tmp_path / "first")
+    (tmp_path / "copied").mkdir()
+    (tmp_path / "copied" / "results.json").write_bytes((tmp_path / "first" / "results.json").read_bytes())
+    monkeypatch.chdir(tmp_path)
+
+    assert main(["report", "--from", "copied/results.json"]) == 0
+
+    said = capsys.readouterr().err
+    assert "pictures are not here" in said and "pictures are not here" in Page(tmp_path / "reports/index.html").text
+    assert not (tmp_path / ".harness").exists(), "nothing is made beside the report"
+
+
+def test_another_runs_report_is_replaced_only_where_it_is_named(
+    record: dict[str, Any], store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    write_report(record, store, tmp_path / "reports")
+    record["run"]["id"] = "another"
+    write_report(record, store, tmp_path / "other")
+    monkeypatch.chdir(tmp_path)
+
+    assert main(["report", "--from", "other/results.json"]) == 2
+    assert "--report-dir" in capsys.readouterr().err
+    assert main(["report", "--from", "other/results.json", "--report-dir", "reports"]) == 0
+    assert f"replaced the report of run {RUN['id']}" in capsys.readouterr().err
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:

@@ -340,6 +340,50 @@ def test_print_has_every_picture_and_no_buttons(page: Any) -> None:
     assert not page.is_visible("article.case")
 
 
+CLIPPED = """() => [document.documentElement, ...document.querySelectorAll('.scroll, table, .cell, .tiles')]
+    .filter((item) => item.offsetParent !== null && item.scrollWidth > item.clientWidth + 1)
+    .map((item) => `${item.className} ${item.getAttribute("aria-label")}`)"""
+
+
+def test_paper_holds_every_column_picture_and_fold(page: Any) -> None:
+    page.set_viewport_size({"width": 703, "height": 1000})  # A4 without its margins
+    try:
+        page.emulate_media(media="print")
+        page.wait_for_selector("article.case .paper")
+        assert page.evaluate(CLIPPED) == []
+        assert page.locator("details:not([open]):visible").count() == 0, "what is folded is printed"
+        assert page.locator("table.cases td img:visible").count() == page.locator("table.cases td img").count() > 10
+        sizes = page.eval_on_selector_all(".glance .photo", "items => items.map(item => item.clientWidth)")
+        assert max(sizes) - min(sizes) <= 1
+        page.emulate_media(media="screen")
+        page.wait_for_selector("details[data-folded]", state="detached")
+        assert page.locator("#facts details[open]").count() == 0, "as it was"
+    finally:
+        page.emulate_media(media="screen")
+        page.set_viewport_size(SIZE)
+
+
+def test_a_chapter_keeps_the_filters_in_the_address(page: Any) -> None:
+    page.select_option("#sort", "worst")
+    page.select_option("#verdict", "pass")
+    page.click("nav a[href='#measure']")
+    assert hash_of(page) == {"sort": "worst", "verdict": "pass", "at": "measure"}
+    page.click("nav a[href='#cases']")
+    page.go_back()
+    assert hash_of(page)["at"] == "measure" and page.input_value("#sort") == "worst"
+    page.click("#clear")
+
+
+def test_a_word_and_its_number_agree(page: Any) -> None:
+    said = page.eval_on_selector_all(
+        "table.matrix .cell:has(b)", "cells => cells.map(c => [c.querySelector('b').textContent, c.className])"
+    )
+    bands = ((0.8, "excellent"), (0.6, "good"), (0.4, "fair"), (-1, "poor"))
+    assert said
+    for value, name in said:
+        assert next(word for bound, word in bands if float(value) >= bound) in name
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(page: Any, scheme: str) -> None:
     from axe_playwright_python.sync_playwright import Axe
@@ -374,8 +418,26 @@ def test_a_phone_scrolls_one_way_only(browser: Any, address: str) -> None:
     page.locator("table.cases th a").first.tap()
     assert page.is_visible("#stage")
     assert page.evaluate("document.getElementById('viewer').scrollWidth") <= 390
+    assert page.evaluate("getComputedStyle(document.getElementById('stage')).touchAction") == "pan-y"
+    page.tap("#zoom-in")
+    assert page.evaluate("getComputedStyle(document.getElementById('stage')).touchAction") == "none"
     page.tap("#close")
     assert not page.is_visible("#viewer") and not watched.troubles
+    context.close()
+
+
+def test_no_number_breaks_on_a_phone_and_words_keep_together(browser: Any, address: str) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto(address)
+
+    tall = page.eval_on_selector_all(
+        "td > b, .figure b, .plain td:not(.quiet):not(.what)",
+        "items => items.filter(item => item.getClientRects().length > 1).map(item => item.textContent)",
+    )
+    assert tall == []
+    narrow = page.eval_on_selector_all("td.what", "items => Math.min(...items.map(item => item.clientWidth))")
+    assert narrow > 150, "not a letter a line"
     context.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from harness.engine.context import Progress
 from harness.results import SuiteRun, build_results
-from harness.standings import gap_lines, legend_lines, rank_lines
+from harness.standings import gap_lines, left_out_lines, legend_lines, rank_lines
 from harness.store import Store
 from harness.terminal import (
     ProgressLine,
@@ -116,6 +117,46 @@ def test_all_that_stands_around_the_table_fits_too(record: dict[str, Any], width
     assert all(line.isascii() for line in lines)
 
 
+def test_columns_that_had_to_go_are_named(record: dict[str, Any]) -> None:
+    rows = record["leaderboard"]
+
+    assert left_out_lines(rows, 200) == []
+    gone = " ".join(left_out_lines(rows, 60)).partition("columns left out: ")[2].partition(";")[0].split(", ")
+    shown = leaderboard_table(rows, 60).splitlines()[0].split()
+    assert {"clip", "features", "ssim"} <= set(gone) and not {*gone} & {*shown}
+    assert "columns left out" in summary_text(record, 60) and "columns left out" not in summary_text(
+        record, 60, None, -1
+    )
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_no_line_of_the_summary_is_wider_than_the_terminal(record: dict[str, Any], width: int) -> None:
+    long = copy.deepcopy(record)
+    long["gate"]["reasons"] = ["名前 " * 60, "why " * 80]
+    found = {"sentence": "none of 4 pictures copies a training picture " * 3, "alarm": True, "judged": True}
+    long["suites"][0]["sets"] = {"lora": {"copy": found}}
+
+    assert max(map(cells, summary_text(long, width, None, 1).splitlines())) <= width
+
+
+def test_colours_are_only_where_the_terminal_has_them(record: dict[str, Any]) -> None:
+    plain, coloured = summary_text(record, 100), summary_text(record, 100, markup=True)
+
+    assert "\x1b" not in plain
+    assert "verdict: \x1b[1;31mFAIL\x1b[0m" in coloured, "red"
+    assert re.search(r"\x1b\[1mlora \(gate\)", coloured), "bold"
+    assert [line.rstrip() for line in re.sub(r"\x1b\[[\d;]*m", "", coloured).splitlines()] == plain.splitlines()
+
+
+def test_what_looks_like_markup_is_text(record: dict[str, Any]) -> None:
+    odd = copy.deepcopy(record)
+    odd["leaderboard"][0]["provider"] = "[red]x[/] :smile:"
+    odd["gate"]["reasons"] = ["[bold]no[/bold] [link=http://x]y"]
+
+    for text in (summary_text(odd, 120), summary_text(odd, 120, markup=True)):
+        assert "[red]x[/] :smile:" in text and "[bold]no[/bold] [link=http://x]y" in text
+
+
 def test_quiet_says_less_and_verbose_more(record: dict[str, Any]) -> None:
     texts = {verbosity: summary_text(record, 100, Path("index.html"), verbosity) for verbosity in (-2, -1, 0, 1)}
 
@@ -149,7 +190,9 @@ def test_a_failing_case_says_what_why_where_and_what_to_do(store: Store, weak: S
 
     text = failure_text(weak.suite, case, "lora", weak.verdicts[result.job], result, store.image_path)
 
-    assert text.startswith("aldar-kose::smiling-steppe::lora  FAIL")
+    coloured = failure_text(weak.suite, case, "lora", weak.verdicts[result.job], result, store.image_path, markup=True)
+    assert text.startswith("aldar-kose::smiling-steppe::lora  FAIL") and "\x1b" not in text
+    assert "\x1b[1;31mFAIL" in coloured and "\x1b[1;31mbelow" in coloured
     assert "prompt: aldar kose, smiling, steppe background" in text
     assert "0.48 [0.42, 0.54]  >= 0.60  below" in text
     assert "missing traits: clothing: blue 0.0" in text
@@ -191,9 +234,10 @@ def test_hostile_names_fit_too(record: dict[str, Any]) -> None:
         row["provider"] = "名前\x1b[2J" + "ш" * 10_000
     hostile["gate"]["reasons"] = ["\x1b]0;title\x07" + "r" * 10_000]
 
-    text = summary_text(hostile, 80)
+    text, coloured = summary_text(hostile, 80), summary_text(hostile, 80, markup=True)
 
-    assert "\x1b" not in text and max(map(cells, text.splitlines())) < 500
+    assert "\x1b" not in text and max(map(cells, text.splitlines())) <= 80
+    assert "\x1b[2J" not in coloured and "\x1b]" not in coloured
 
 
 def test_nothing_to_say_is_no_crash() -> None:

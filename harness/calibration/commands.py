@@ -85,9 +85,18 @@ def write_into(path: Path, report: Report) -> str:
 
 
 def provenance(report: Report) -> str:
-    """Where thresholds come from, for a comment: when, which CLIP, how many pictures, how well they are told apart."""
+    """Where thresholds come from, for comments: when, with what, how well it tells apart, and what each bound costs.
+
+    The first line is of the whole, then one of each metric that is written, then what of the lines is not calibrated.
+    """
+    from harness.calibration.page import cost_of, spread
+
     clip = report.calibration.clip
-    return (
+    findings = {finding.metric: finding for finding in report.findings}
+    eer = spread(findings["clip"].eer, "{:.0%}") if "clip" in findings else f"{clip.eer:.0%}"
+    first = (
         f"{datetime.now(UTC):%Y-%m-%d}: false alarms {report.false_alarm:g}, CLIP {report.clip_hash[:12]}, "
-        f"{clip.n_genuine} genuine, {clip.n_impostor} impostors, d' {clip.d_prime:.1f}, EER {clip.eer:.0%}"
+        f"{clip.n_genuine} genuine, {clip.n_impostor} impostors, d' {clip.d_prime:.1f}, EER {eer}"
     )
+    costs = [f"{metric}: {cost_of(wanted)}" for metric in report.suggested if (wanted := findings[metric].suggested)]
+    return "\n".join([first, *costs, f"wrote {', '.join(report.suggested)}; any other line is the author's own"])

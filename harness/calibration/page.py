@@ -7,10 +7,12 @@ from importlib.resources import files
 from typing import Any
 
 from harness import __version__
+from harness.calibration.distributions import Suggested
 from harness.calibration.plots import BOTTOM, HEIGHT, LEFT, RIGHT, ROC_SIDE, TOP, WIDTH, draw_finding
 from harness.calibration.populations import Report
 from harness.values import Interval
 
+METHOD = "95% intervals: d-prime by bootstrap; counts exact (Clopper-Pearson), and from both counts' bounds the EER"
 MANY = 99.0  # a d' beyond it says no more
 
 
@@ -27,9 +29,13 @@ def report_lines(report: Report) -> Iterator[str]:
     yield f"{'score':10}{'genuine':>15}{'impostors':>15}  {'d-prime':18}{'EER':18}{'AUC':>6}{'fail':>7}{'warn':>7}"
     for finding in report.findings:
         yield finding_line(finding)
+    yield METHOD
+    for finding in report.findings:
+        if finding.suggested:
+            yield f"{finding.metric}: {cost_of(finding.suggested)}"
     yield from notes(report)
     yield ""
-    yield f"{'trait':14}{'value':18}{'weight':>7}{'read':>7}{'reach':>7}"
+    yield f"{'trait':14}{'value':18}{'weight':>7}{'right':>7}{'reach':>7}"
     for trait in known.measures:
         yield f"{trait.category:14}{trait.value:18}{trait.weight:7.2f}{trait.accuracy:7.0%}{trait.reach:7.2f}" + (
             f"  {trait.reason}" if trait.reason else ""
@@ -45,6 +51,24 @@ def finding_line(finding: Any) -> str:
     bounds = f"{wanted.fail:7.2f}{wanted.warn:7.2f}" if wanted else f"{'-':>7}{'-':>7}"
     d_prime, eer = spread(finding.d_prime, "{:.1f}"), spread(finding.eer, "{:.0%}")
     return f"{finding.metric:10}{genuine:>15}{impostor:>15}  {d_prime:18}{eer:18}{finding.auc:6.3f}{bounds}"
+
+
+def cost_of(wanted: Suggested) -> str:
+    """What both thresholds refuse and let through, by count, with exact bounds."""
+    sides = (
+        ("fail", wanted.fail, wanted.false_alarm, wanted.refused, wanted.passed),
+        ("warn", wanted.warn, wanted.false_alarm_warn, wanted.refused_warn, wanted.passed_warn),
+    )
+    return "; ".join(
+        f"{name} {bound:.2f} refuses {expected:.1%} of genuine as predicted, {counted(refused)} as counted, and lets "
+        f"{counted(passed)} impostors through"
+        for name, bound, expected, refused, passed in sides
+    )
+
+
+def counted(share: Interval) -> str:
+    """A share as a count with its interval: 0 of 8 (0% to 37%)."""
+    return f"{round(share.mean * share.n)} of {share.n} ({share.low or 0:.0%} to {share.high or 0:.0%})"
 
 
 def notes(report: Report) -> Iterator[str]:
@@ -98,6 +122,8 @@ def report_page(report: Report) -> str:
         notes=list(notes(report)),
         says=verdict(report),
         spread=spread,
+        cost_of=cost_of,
+        method=METHOD,
         box={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM},
         side=ROC_SIDE,
         style=style,

@@ -11,7 +11,7 @@ import numpy as np
 from harness.calibrate import LEAST_D, Calibration, Floats, band_of
 from harness.calibration.distributions import FALSE_ALARM, Finding, Sides, examine
 from harness.errors import ModelError
-from harness.metrics.embed import open_picture
+from harness.metrics.embed import open_file
 from harness.metrics.features import features_score, measure_trait
 from harness.metrics.quality import quality_score
 from harness.metrics.ssim import edges, grey_square, plate_of, similarity, typicality
@@ -75,7 +75,7 @@ def calibrate_suite(scorer: Scorer, false_alarm: float = FALSE_ALARM) -> Report:
 
 def populations(scorer: Scorer, ground: Ground) -> tuple[Sides, ...]:
     """Every gated metric's genuine and impostor scores; a reference is held against the others only."""
-    impostors = [plate_of(grey_square(open_picture(path.read_bytes()))) for path in scorer.impostors]
+    impostors = [plate_of(grey_square(open_file(path))) for path in scorer.impostors]
     table = np.array([[similarity(a, b) for b in ground.plates] for a in ground.plates])
     crossed = np.array([[similarity(a, b) for b in ground.plates] for a in impostors])
     strong = np.array([edges(plate) for plate in ground.plates])

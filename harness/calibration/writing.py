@@ -15,7 +15,7 @@ import yaml
 
 from harness.errors import SuiteError, UsageError
 
-MARK = "# harness calibrate"  # how the comment with the provenance begins; an old one is replaced
+MARK = "# harness calibrate"  # how the comments with the provenance begin; old ones are replaced
 BEHIND = ("weights", "seed", "samples", "gate", "providers")  # after which a suite expects its thresholds
 Edit = tuple[int, int, str]  # from, to, what stands there instead
 Wanted = Mapping[str, tuple[float, float]]  # metric to (fail, warn)
@@ -49,7 +49,8 @@ def edit_thresholds(text: str, wanted: Wanted, provenance: str) -> str:
     if not isinstance(root, yaml.MappingNode) or root.flow_style:
         raise UsageError("the suite is not written as a block of keys; its thresholds cannot be edited")
     keys = {key.value: (key, value) for key, value in root.value}
-    comment = f"{MARK}, {provenance}"
+    first, *more = provenance.splitlines()
+    comment = newline.join([f"{MARK}, {first}", *(f"{MARK}: {line}" for line in more)])
     if "thresholds" not in keys:
         lines = [comment, "thresholds:", *(f"  {metric}: {pair(*both)}" for metric, both in wanted.items())]
         at = place_for_block(text, root)
@@ -64,9 +65,12 @@ def edit_thresholds(text: str, wanted: Wanted, provenance: str) -> str:
 
 def comment_edit(text: str, at: int, comment: str, newline: str) -> Edit:
     """The provenance above the line that `at` stands in, in the place of an older one."""
-    line = text.rfind("\n", 0, at) + 1
-    above = text.rfind("\n", 0, max(0, line - 1)) + 1
-    start = above if line and text[above:line].startswith(MARK) else line
+    line = start = text.rfind("\n", 0, at) + 1
+    while start:
+        above = text.rfind("\n", 0, start - 1) + 1
+        if not text[above:start].startswith(MARK):
+            break
+        start = above
     return start, line, comment + newline
 
 

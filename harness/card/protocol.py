@@ -20,7 +20,7 @@ from PIL import Image
 from harness.card.distortions import COPIES, HUES, WALKS, add_noise, degenerate, overcook, region_of, turn_hue
 from harness.metrics.copying import TrainSet
 from harness.metrics.diversity import Diversity, measure_spread
-from harness.metrics.embed import open_picture
+from harness.metrics.embed import open_file
 from harness.values import METRICS, Case, Score, Subject, Suite
 from harness.world.gallery import draw_references
 from harness.world.people import (
@@ -211,7 +211,7 @@ def observe(scorer: Scorer, number: int, effort: Effort, *, dev: bool) -> Sheet:
         turned = turnable(person)
         for add in (plan_walks, plan_hues, plan_wrong, plan_near, plan_nuisance, plan_strengths):
             plan += add(person, part, rng)
-        learnt = [open_picture(path.read_bytes()) for path in scorer.references.train]
+        learnt = [open_file(path) for path in scorer.references.train]
         plan += [(("degenerate", kind), picture) for kind, picture in degenerate(learnt, number).items()]
     shots: dict[Key, list[Shot]] = {}
     case = scorer.suite.cases[0]
@@ -365,7 +365,7 @@ def observe_copies(scorer: Scorer, person: Person, effort: Effort, rng: np.rando
     vectors = scorer.embed([path.read_bytes() for path in train])
     kept = scorer.embed([path.read_bytes() for path in held_out])
     known = TrainSet(train, vectors, held_out, kept)
-    chosen = [open_picture(train[int(row)].read_bytes()) for row in rng.permutation(len(train))[: effort.copied]]
+    chosen = [open_file(train[int(row)]) for row in rng.permutation(len(train))[: effort.copied]]
     looked = [(kind, change(picture)) for picture in chosen for kind, change in COPIES.items()]
     looked += [("fresh", render(person, random_scene(rng), int(rng.integers(2**31)))) for _ in range(effort.fresh)]
     seen = scorer.embed([png(picture) for _, picture in looked])

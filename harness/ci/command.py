@@ -135,7 +135,7 @@ def merge(options: argparse.Namespace) -> int:
     pictures = Folders([path.parent / "images" for path in files])
     page = write_report(results, pictures, options.report_dir)
     write_sheet(results, pictures.image, options.report_dir)
-    print(summary_text(results, width(), page))
+    print(summary_text(results, width(), page, markup=sys.stdout.isatty() and not os.environ.get("NO_COLOR")))
     for line in publish(results, [], Settings.load(Path.cwd())):
         print(line)
     status = exit_code(results)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.sheet import INK, MUTED, Cell, Line, draw_sheet, squared
+from harness.plain import clean
+from harness.sheet import GAP, INK, LINE, MUTED, PAPER, Cell, Line, draw_sheet, squared, write
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,14 +35,15 @@ class Row:
 
 
 def contact_sheet(results: Record, read: Read) -> bytes | None:
-    """A PNG of at most `LARGEST` bytes: a row a case, a column a provider, its first picture and its verdict.
+    """A PNG of at most `LARGEST` bytes: the verdict; a row a case; a reference, and a column a provider, as ranked.
 
-    None when no case was drawn.
+    A cell is the provider's first picture with its verdict. None when no case was drawn.
     """
     rows = rows_of(results)
     if not rows:
         return None
-    providers = providers_of(results, rows)
+    providers = providers_of(results)
+    genuine = {item["name"]: (item.get("references") or {}).get("held_out") or [] for item in results["suites"]}
     data = b""
     for thumb in THUMBS:
         for count in (
@@ -49,8 +51,12 @@ def contact_sheet(results: Record, read: Read) -> bytes | None:
         ):
             buffer = io.BytesIO()
             left = f"and {len(rows) - count} more cases, in the report" if len(rows) > count else ""
-            sheet = draw_sheet(providers, [line_of(row, providers, read, thumb) for row in rows[:count]], thumb, left)
-            sheet.save(buffer, "PNG", optimize=True)
+            lines = [
+                line_of(row, providers, genuine.get(row.suite, ()), number, read, thumb)
+                for number, row in enumerate(rows[:count])
+            ]
+            sheet = draw_sheet(["reference", *providers], lines, thumb, left)
+            titled(sheet, results["gate"]).save(buffer, "PNG", optimize=True)
             data = buffer.getvalue()
             if len(data) <= LARGEST:
                 return data
@@ -70,27 +76,45 @@ def rank(case: Record) -> int:
     return ORDER.index(case["verdict"]) if case.get("gate") and case.get("verdict") in ORDER else len(ORDER)
 
 
-def providers_of(results: Record, rows: Sequence[Row]) -> list[str]:
-    """Columns: the gate providers first."""
+def providers_of(results: Record) -> list[str]:
+    """Columns, in the leaderboard's order; where there are too many, the gate providers stay."""
     gates = {case["provider"] for case in results["cases"] if case.get("gate")}
-    names = dict.fromkeys(case["provider"] for case in results["cases"])
-    return sorted(names, key=lambda name: name not in gates)[:COLUMNS]
+    ranked = [row["provider"] for row in results["leaderboard"]]
+    names = list(dict.fromkeys([*ranked, *(case["provider"] for case in results["cases"])]))
+    kept = sorted(names, key=lambda name: name not in gates)[:COLUMNS]
+    return [name for name in names if name in kept]
 
 
-def line_of(row: Row, providers: Sequence[str], read: Read, thumb: int) -> Line:
-    """A case as a row of the sheet."""
-    found = [row.cells.get(provider) for provider in providers]
-    cells = [Cell(picture_of(case, read, thumb), *verdict_of(case)) if case else None for case in found]
+def line_of(row: Row, providers: Sequence[str], genuine: Sequence[str], number: int, read: Read, thumb: int) -> Line:
+    """A case as a row of the sheet, beside one of the held-out references in turn."""
+    reference = Cell(picture_of(genuine[number % len(genuine)], read, thumb)) if genuine else None
+    cells: list[Cell | None] = [reference]
+    for provider in providers:
+        case = row.cells.get(provider)
+        sha = next((sample["image"] for sample in case["samples"] if sample.get("image")), "") if case else ""
+        cells.append(Cell(picture_of(sha, read, thumb), *verdict_of(case)) if case else None)
     return Line(row.case, row.suite, cells)
 
 
-def picture_of(case: Record, read: Read, thumb: int) -> Image | None:
-    """The case's first picture as a square, small, because a sheet holds hundreds; None where it cannot be had."""
+def titled(sheet: Image, gate: Record) -> Image:
+    """The sheet under a line with the verdict and its first reason."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    whole = Image.new("RGB", (sheet.width, sheet.height + LINE + GAP), PAPER)
+    whole.paste(sheet, (0, LINE + GAP))
+    word, reasons = str(gate["verdict"]), [clean(str(reason)) for reason in gate["reasons"]]
+    text = "  ".join([word.upper(), *reasons[:1]])
+    pen, font = ImageDraw.Draw(whole), ImageFont.load_default(size=14)
+    write(pen, font, (GAP, GAP // 2), text, COLOURS.get(word, INK), sheet.width - 2 * GAP)
+    return whole
+
+
+def picture_of(sha: str, read: Read, thumb: int) -> Image | None:
+    """A picture as a square, small, because a sheet holds hundreds; None where it cannot be had."""
     from PIL import Image
 
-    shas = [sample["image"] for sample in case["samples"] if sample.get("image")]
     try:
-        with Image.open(io.BytesIO(read(shas[0]))) as opened:
+        with Image.open(io.BytesIO(read(sha))) as opened:
             return squared(opened, thumb)
     except Exception:  # a sheet with a hole is better than none, whatever kept the picture back
         return None

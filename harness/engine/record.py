@@ -116,7 +116,17 @@ def check_record(store: Store, suite: Suite, size: tuple[int, int]) -> dict[str,
         paths = {gathered.label(path): path for path in gathered.pictures}
         hashes = {label: hash_once(path) for label, path in paths.items()}
         captions = sorted(map(gathered.label, gathered.captions))
-        key = digest([VERSION, gathered.kind, list(size), hashes, captions, [path.name for path in gathered.ignored]])
+        key = digest(
+            [
+                __version__,
+                VERSION,
+                gathered.kind,
+                list(size),
+                hashes,
+                captions,
+                [path.name for path in gathered.ignored],
+            ]
+        )
         known: dict[str, Any] | None = store.memo("references_check", key)
         if known is None:
             audit = to_record(check_references(gathered, size, blind=BLIND))

@@ -130,7 +130,7 @@ def find_set_copies(table: Table, results: Sequence[CaseResult]) -> SetScore:
     from harness.metrics.copying import gather_copies
 
     shots = shots_of(results)
-    key = table.key("copies", [to_record(shot) for shot in shots])
+    key = table.key("copies", "nearest", [to_record(shot) for shot in shots])
     known = table.store.memo("copies", key)
     if known is not None:
         return SetScore(**known)
@@ -150,6 +150,7 @@ def find_set_copies(table: Table, results: Sequence[CaseResult]) -> SetScore:
         "normal": copies.normal,
         "sources": dict(sources.most_common()),
         "pairs": [pair_record(shots[place], nearest) for place, nearest in shown],
+        "nearest": {shots[place].image: near_record(nearest) for place, nearest in each.items()},
     }
     found = SetScore("copy", copies.sentence, copies.alarm, details=to_record(details))
     table.store.put_memo("copies", key, to_record(found))
@@ -194,6 +195,11 @@ def pair_record(shot: Shot, nearest: Nearest) -> dict[str, Any]:
     """A picture beside the training picture that it is nearest to, both by their hashes."""
     record = {name: item for name, item in to_record(nearest).items() if name != "sha"}
     return {"case": shot.case, "seed": shot.seed, "image": shot.image, "training": nearest.sha, **record}
+
+
+def near_record(nearest: Nearest) -> dict[str, Any]:
+    """The same of any picture, in short: the training picture's hash and name, and how like it is."""
+    return {"to": nearest.sha, "name": nearest.name, "lines": round(nearest.lines, 3), "copied": nearest.copied}
 
 
 # --- diversity --------------------------------------------------------------------------------------------------------

@@ -63,8 +63,9 @@ class Meter:
         """Where the run stands now."""
         with self._lock:
             eta, gone = None, time.monotonic() - self._started
-            if self._drawn >= SURE_DRAWN and gone >= SURE_S:
-                eta = gone / self._drawn * (self._total - self._done)
+            left = self._total - self._done
+            if self._drawn and (not left or (self._drawn >= SURE_DRAWN and gone >= SURE_S)):
+                eta = gone / self._drawn * left
             progress = Progress(stage, self._done, self._total, self._cached, self._cost, eta, provider, suite, message)
         self._listener(progress)
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.calibrate import Floats
-from harness.metrics.embed import open_picture
+from harness.metrics.embed import open_file, open_picture
 from harness.metrics.lines import REACH, SIDE, Sketches, lines_of
 from harness.values import hash_file, to_record
 
@@ -116,7 +116,7 @@ class TrainSet:
             kept: CLIP unit vectors of `held_out`; without them an embedding confirms nothing.
         """
         self.paths, self.vectors, self.held_out, self.kept = tuple(paths), vectors, tuple(held_out), kept
-        self._sketches = Sketches([lines_of(open_picture(path.read_bytes())) for path in paths])
+        self._sketches = Sketches([lines_of(open_file(path)) for path in paths])
 
     @cached_property
     def shas(self) -> tuple[str, ...]:
@@ -125,7 +125,7 @@ class TrainSet:
     @cached_property
     def normal(self) -> float | None:
         """The highest correlation that a held-out picture reaches; None without any."""
-        return max((self._search(open_picture(path.read_bytes()))[0] for path in self.held_out), default=None)
+        return max((self._search(open_file(path))[0] for path in self.held_out), default=None)
 
     @cached_property
     def _near(self) -> float | None:

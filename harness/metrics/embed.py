@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from harness.calibrate import Floats
+from harness.errors import ReferencesError
 from harness.values import digest, hash_file
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from harness.store import Store
 
+MOST_PIXELS = 100_000_000  # of one picture; more is a decompression bomb
 PICTURE, BUNDLE = "clip_picture", "clip_bundle"  # kinds of arrays in the store
 
 
@@ -34,15 +36,35 @@ class Embedder(Protocol):
     def embed_texts(self, texts: Sequence[str]) -> Any: ...
 
 
-def open_picture(data: bytes) -> Image.Image:
-    """Encoded bytes as RGB; transparency becomes white, because a model must see something there."""
-    from PIL import Image, ImageOps
+def open_picture(data: bytes, name: str = "the picture") -> Image.Image:
+    """Encoded bytes upright and as RGB; transparency becomes white, because a model must see something there.
 
-    picture = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
-    if "A" in picture.getbands() or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return picture.convert("RGB")
+    Raises:
+        ReferencesError: it is no picture, is cut off, or is a decompression bomb; the text begins with `name`.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            if opened.width * opened.height > MOST_PIXELS:
+                raise ValueError(f"{opened.width} x {opened.height} pixels; {MOST_PIXELS:,} are the most")
+            picture = ImageOps.exif_transpose(opened)
+            if "A" in picture.getbands() or "transparency" in picture.info:
+                picture = picture.convert("RGBA")
+                picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+            return picture.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        why = "it is no picture" if isinstance(error, UnidentifiedImageError) else str(error)
+        raise ReferencesError(f"{name}: cannot be read as a picture ({why}); save it again or remove it") from error
+
+
+def open_file(path: Path) -> Image.Image:
+    """The same of a file, which the error names."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ReferencesError(f"{path}: cannot be read ({error.strerror or error})") from error
+    return open_picture(data, str(path))
 
 
 def normalize(vectors: Floats) -> Floats:
@@ -92,7 +114,7 @@ class Embeddings:
         return float(known)
 
     def _embed_files(self, paths: Sequence[Path]) -> Floats:
-        return np.asarray(self.load().embed_images([open_picture(path.read_bytes()) for path in paths]), np.float32)
+        return np.asarray(self.load().embed_images([open_file(path) for path in paths]), np.float32)
 
     def _bundle(self, name: Any, compute: Callable[[], Floats]) -> Floats:
         known = self.store.array(BUNDLE, self._key(name))

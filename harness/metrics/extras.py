@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from harness.metrics.clip import clip_separation
-from harness.metrics.embed import Embedder, Embeddings, open_picture
+from harness.metrics.embed import Embedder, Embeddings, open_file, open_picture
 from harness.values import Case, Score, Suite, digest
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class AestheticsMetric:
 
         known = self.bench.store.memo("aesthetics_references", self.identity)
         if known is None:
-            pictures = [open_picture(path.read_bytes()) for path in self.bench.gallery]
+            pictures = [open_file(path) for path in self.bench.gallery]
             known = [float(value) for value in self.predictor.rate(pictures)]
             self.bench.store.put_memo("aesthetics_references", self.identity, known)
         return yardstick_of(known)

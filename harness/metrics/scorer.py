@@ -15,7 +15,7 @@ from harness.metrics.applied import Applied, check_applied
 from harness.metrics.clip import clip_separation, crowd_similarity, self_similarity
 from harness.metrics.copying import TrainSet
 from harness.metrics.drift import Drift, measure_drift
-from harness.metrics.embed import Embedder, Embeddings, open_picture
+from harness.metrics.embed import Embedder, Embeddings, open_file, open_picture
 from harness.metrics.evidence import Evidence, gather_evidence
 from harness.metrics.extras import Bench, Extra, make_extras
 from harness.metrics.features import NONE, Question, measure_trait
@@ -98,6 +98,7 @@ class Scorer:
                 "vocabulary": to_record(self.vocabulary),
                 "traits": dict(self.suite.subject.traits) if self.suite.subject.traits is not None else None,
                 "size": list(self.profile.size),
+                **({"kind": self.suite.subject.kind} if self.suite.subject.kind != "character" else {}),
             }
         )
 
@@ -136,10 +137,10 @@ class Scorer:
         return tuple(Reading(**record) for record in known)
 
     def traits(self) -> tuple[Trait, ...]:
-        """The subject's traits: the suite's own, else those that the train pictures agree on."""
+        """The subject's traits: the suite's own, else those of its kind that the train pictures agree on."""
         given = self.suite.subject.traits
         if given is None:
-            return extract_traits(self.readings)
+            return extract_traits(self.readings, self.suite.subject.kind)
         return tuple(Trait(category, value, self._phrases(category, value)[value]) for category, value in given.items())
 
     def calibration(self) -> Calibration:
@@ -160,7 +161,7 @@ class Scorer:
         if len(gallery) < 2:
             raise ReferencesError(f"{self.suite.subject.references}: one picture has no other to be compared with")
         clip, scale = clip_separation(gallery, impostors), self._embeddings.logit_scale
-        greys = [grey_square(open_picture(path.read_bytes())) for path in references.gallery]
+        greys = [grey_square(open_file(path)) for path in references.gallery]
         plates = [plate_of(grey) for grey in greys]
         apart = not references.leave_one_out and len(references.train)
         agreement = clip.scale(float((self._vectors(references.train) @ gallery.T).mean())) if apart else 1.0
@@ -190,7 +191,7 @@ class Scorer:
             gallery=self._vectors(references.gallery),
             train=self._vectors(references.train) if references.train else self._vectors(references.gallery),
             impostors=self._vectors(self.impostors),
-            plates=tuple(plate_of(grey_square(open_picture(path.read_bytes()))) for path in references.gallery),
+            plates=tuple(plate_of(grey_square(open_file(path))) for path in references.gallery),
             questions={trait.category: self._question(trait.category, trait.value) for trait in calibration.measures},
             scale=self._embeddings.logit_scale,
             size=self.profile.size,

@@ -46,6 +46,11 @@ ADVICE: dict[str, Advice] = {
         "partings, scars, buttons and letters appear on both sides, so the subject becomes symmetric",
         "keep the original, remove its mirror image, and leave flip augmentation off",
     ),
+    "seen": Advice(
+        "as alike to CLIP as copies are",
+        "where it is one picture altered, it counts double",
+        "look at both, and keep one where they are the same",
+    ),
     "leak": Advice(
         "the same picture trains and judges",
         "scores reward memory: the LoRA is asked for what it was shown, and calibration is too kind",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.references.gather import Gathered
 from harness.references.sight import CategorySeen, Sight
-from harness.references.traits import extract_traits
+from harness.references.traits import RENDERING, extract_traits
 from harness.values import Trait
 
 PROMPT_ORDER: tuple[str, ...] = (
@@ -45,8 +45,8 @@ class TraitRow:
     phrase: str
     share: float  # of the pictures that agree, [0, 1]
     confidence: float  # mean probability of the value over all pictures, [0, 1]
-    reliability: float  # how far CLIP can be believed in this category, [0, 1]
-    identity: bool  # belongs to the subject
+    legibility: float  # how surely CLIP reads this category in single pictures, [0, 1]
+    identity: bool  # belongs to a person
     trait: bool  # one that extraction keeps
     reason: str = ""  # why it is none, or why it is not judged
 
@@ -56,7 +56,7 @@ class PictureRow:
     """One picture's own readings."""
 
     picture: str
-    values: dict[str, str]  # category to value, reliable categories only
+    values: dict[str, str]  # category to value, legible categories only
     confidence: dict[str, float]  # category to probability, [0, 1]
     prompt: str
 
@@ -70,8 +70,8 @@ class Analysis:
     kind: str
     traits: tuple[TraitRow, ...]
     pictures: tuple[PictureRow, ...]
-    prompt: str  # of the whole: the subject's traits and what most pictures share
-    caption: str  # what a caption of each picture should say: what changes, not what the trigger must learn
+    prompt: str  # of the whole: the trigger and a character's traits; a style is left to its trigger
+    caption: str  # what captions should say: what changes, not what the trigger must learn (of a style: the content)
     unread: tuple[str, ...]  # places of the prompt that no category of the vocabulary fills
 
 
@@ -79,41 +79,35 @@ def analyse(gathered: Gathered, sight: Sight) -> Analysis:
     """Read every category in every picture; `sight` looks at exactly the gathered pictures."""
     seen = sight.seen
     rows = tuple(trait_row(item, gathered.kind) for item in seen)
-    told = [Trait(row.category, row.value, row.phrase) for row in rows if not row.reason and wanted(row, gathered.kind)]
-    reliable = [item for item in seen if not item.reason]
-    filled = {place_of(item.category) for item in reliable}
-    changing = [row.category for row in rows if not row.identity and row.category in {i.category for i in reliable}]
+    told = [Trait(row.category, row.value, row.phrase) for row in rows if row.trait and gathered.kind == "character"]
+    legible = [item for item in seen if not item.reason]
+    filled = {place_of(item.category) for item in legible}
+    said = [item for item in legible if gathered.kind == "character" or item.category not in RENDERING]
+    changing = [item.category for item in said if gathered.kind == "style" or not item.reading.identity]
     return Analysis(
         name=gathered.name,
         trigger=gathered.trigger,
         kind=gathered.kind,
         traits=rows,
-        pictures=tuple(picture_row(gathered, sight, reliable, place) for place in range(len(sight.paths))),
+        pictures=tuple(picture_row(gathered, sight, said, place) for place in range(len(sight.paths))),
         prompt=training_prompt(gathered.trigger, told),
         caption=", ".join([gathered.trigger, *(f"<{category}>" for category in changing)]),
         unread=tuple(place for place in PROMPT_ORDER[1:] if place not in filled),
     )
 
 
-def wanted(row: TraitRow, kind: str) -> bool:
-    """Whether the whole set's prompt says it: a character's own traits, a style's medium."""
-    return row.trait if kind == "character" else row.category == "style"
-
-
 def trait_row(item: CategorySeen, kind: str) -> TraitRow:
-    """One category in figures; reasons of extraction and of reliability alike."""
+    """One category in figures; reasons of extraction and of legibility alike."""
     reading = item.reading
-    trait = bool(extract_traits([reading])) and not item.reason
-    style = kind == "style" and item.category == "style"
     return TraitRow(
         category=item.category,
         value=reading.value,
         phrase=reading.phrase,
         share=reading.share,
         confidence=reading.probability,
-        reliability=item.reliability,
+        legibility=item.legibility,
         identity=reading.identity,
-        trait=trait or (style and not reading.reason and not item.reason),
+        trait=bool(extract_traits([reading], kind)) and not item.reason,
         reason=item.reason or reading.reason,
     )
 

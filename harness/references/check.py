@@ -6,7 +6,7 @@ Everything comes with its figure and its bound. What the models at hand cannot j
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +24,6 @@ from harness.references.skew import consistency, find_skew, odd_looks, variety
 FLOOR, GOOD, CEILING = 10, 20, 50  # pictures
 PHOTOGRAPHED = 0.3  # share of equal neighbouring pixels: photographs stay below, flat drawings above
 FACES_KNOWN = 0.6  # of the pictures in which a face must be found before a missing one means anything
-SURE = 0.95  # correlation of edges above which a copy in both splits is beyond doubt
 STRANGER = 6.0  # robust standard deviations below the others' likeness
 PENALTY = {"serious": 1.0, "warn": 0.5, "note": 0.0}
 ORDER = ("serious", "warn", "note")
@@ -109,9 +108,10 @@ def check_references(
     looks, findings = look_at_all(gathered, size)
     alike, gaps = seen_alike(sight, looks) if sight else ([], [NotJudged("what CLIP sees", blind)])
     pairs = find_pairs([look.print for look in looks], alike)
+    pairs += seen_pairs(sight, looks, pairs) if sight else []
     faces = judges_faces(looks)
     say = Speaker(gathered)
-    findings += list(count_findings(say, len(gathered.pictures)))
+    findings += list(count_findings(say, len(looks)))
     findings += list(pair_findings(say, looks, pairs))
     findings += list(picture_findings(say, looks, faces == ""))
     findings += list(set_findings(say, looks, sight, gathered))
@@ -176,31 +176,61 @@ def count_findings(speaker: Speaker, count: int) -> Iterator[Finding]:
     """Ten to fifty pictures, with the reasons in the advice."""
     if count < FLOOR:
         gate = f", and fewer than {LEAST_PICTURES} may not gate" if count < LEAST_PICTURES else ""
-        reason = f"{count} pictures (at least {FLOOR}, better {GOOD}{gate})"
+        reason = f"{counted(count)} (at least {FLOOR}, better {GOOD}{gate})"
         yield speaker.say("too_few", "serious", reason, value=count, bound=FLOOR)
     elif count > CEILING:
-        yield speaker.say("too_many", "warn", f"{count} pictures (at most {CEILING})", value=count, bound=CEILING)
+        yield speaker.say("too_many", "warn", f"{counted(count)} (at most {CEILING})", value=count, bound=CEILING)
+
+
+def counted(count: int) -> str:
+    """A number of pictures in words."""
+    return "1 picture" if count == 1 else f"{count} pictures"
 
 
 def pair_findings(speaker: Speaker, looks: Sequence[Look], pairs: Sequence[Pair]) -> Iterator[Finding]:
-    """One finding a group of copies, and one for every copy that both trains and judges."""
-    for kind, severity in (("exact", "serious"), ("near", "warn"), ("mirrored", "warn")):
-        links = [pair for pair in pairs if pair.kind == kind]
-        for group in cluster(len(looks), ((pair.first, pair.second) for pair in links)):
+    """One finding a group of equal or near copies, one for every other pair, and one for every copy in both splits.
+
+    A pair is named by its own relation: where a mirror image is known, its original's other copies are not named again.
+    """
+    links: list[tuple[int, int]] = []
+    for kind, severity in (("exact", "serious"), ("near", "warn"), ("mirrored", "warn"), ("seen", "warn")):
+        groups = cluster(len(looks), links)
+        group_of = {place: group for group in groups for place in group}
+        own = [pair for pair in pairs if pair.kind == kind and group_of[pair.first] != group_of[pair.second]]
+        links += [(pair.first, pair.second) for pair in own]
+        if kind in ("exact", "near"):
+            joined = cluster(len(looks), ((pair.first, pair.second) for pair in own))
+        else:
+            joined = [(pair.first, pair.second) for pair in best_between(own, group_of)]
+        for group in joined:
             if len(group) > 1:
-                best = max((pair for pair in links if pair.first in group), key=lambda pair: pair.likeness)
-                alike = (
-                    f"edges alike to {best.likeness:.2f} (bound {best.bound:g}), hashes {best.bits} of 64 bits apart"
-                )
-                how = "equal pixels" if kind == "exact" else alike
+                best = max((pair for pair in own if pair.first in group), key=lambda pair: pair.likeness)
                 paths = [looks[place].path for place in group]
-                yield speaker.say(kind, severity, how, paths, best.likeness, best.bound)
+                yield speaker.say(kind, severity, how_alike(best), paths, best.likeness, best.bound)
     for pair in pairs:
         one, two = looks[pair.first], looks[pair.second]
         if {one.split, two.split} == {"train", "held_out"}:
-            reason = f"{pair.kind} copies in train/ and held_out/"
-            severity = "serious" if pair.likeness >= SURE else "warn"
+            word = {"exact": "exact", "near": "near", "mirrored": "mirrored", "seen": "to CLIP"}[pair.kind]
+            reason = f"{word} copies in train/ and held_out/: {how_alike(pair)}"
+            severity = "warn" if pair.kind == "seen" else "serious"
             yield speaker.say("leak", severity, reason, [one.path, two.path], pair.likeness)
+
+
+def best_between(pairs: Sequence[Pair], group_of: Mapping[int, tuple[int, ...]]) -> list[Pair]:
+    """The surest pair between any two groups."""
+    found: dict[frozenset[tuple[int, ...]], Pair] = {}
+    for pair in sorted(pairs, key=lambda pair: -pair.likeness):
+        found.setdefault(frozenset((group_of[pair.first], group_of[pair.second])), pair)
+    return sorted(found.values(), key=lambda pair: (pair.first, pair.second))
+
+
+def how_alike(pair: Pair) -> str:
+    """What was measured of a pair, with its bound."""
+    if pair.kind == "exact":
+        return "equal pixels"
+    if pair.kind == "seen":
+        return f"cosine {pair.likeness:.3f} to CLIP (bound {pair.bound:.3f}, far above all others of this set)"
+    return f"edges alike to {pair.likeness:.2f} (bound {pair.bound:g}), hashes {pair.bits} of 64 bits apart"
 
 
 def set_findings(speaker: Speaker, looks: Sequence[Look], sight: Sight | None, gathered: Gathered) -> Iterator[Finding]:
@@ -240,12 +270,26 @@ def strangers(sight: Sight) -> Iterator[tuple[Path, float]]:
 
 
 def seen_alike(sight: Sight, looks: Sequence[Look]) -> tuple[list[tuple[int, int]], list[NotJudged]]:
-    """Pairs that CLIP takes for copies, as places among the looks."""
+    """Pairs that CLIP may take for copies, as places among the looks."""
     pairs, _, reason = sight.alike_pairs()
     if reason:
         return [], [NotJudged("near duplicates by embedding", reason)]
     place = {look.path: number for number, look in enumerate(looks)}
     return [(place[sight.paths[a]], place[sight.paths[b]]) for a, b, _ in pairs], []
+
+
+def seen_pairs(sight: Sight, looks: Sequence[Look], known: Sequence[Pair]) -> list[Pair]:
+    """Pairs that CLIP alone takes for copies: far more alike to it than two pictures of this set are."""
+    place = {look.path: number for number, look in enumerate(looks)}
+    found, bound = sight.standing_out()
+    told = {(pair.first, pair.second) for pair in known}
+    pairs = []
+    for a, b, cosine in found:
+        first, second = sorted((place[sight.paths[a]], place[sight.paths[b]]))
+        if (first, second) not in told:
+            bits = (looks[first].print.hash ^ looks[second].print.hash).bit_count()
+            pairs.append(Pair(first, second, "seen", cosine, bits, bound))
+    return pairs
 
 
 # --- single pictures ----------------------------------------------------------------------------------------------
@@ -305,6 +349,8 @@ def unjudged(looks: Sequence[Look], faces: str, seen: Sequence[CategorySeen], ki
     for item in seen:
         if item.reason:
             yield NotJudged(f"{item.category} everywhere the same", item.reason)
+    if len(looks) == 1:
+        yield NotJudged("variety", "one picture has no other to differ from")
     if kind == "style":
         return
     yield NotJudged("closed eyes", "no model at hand tells open eyes from closed ones")
@@ -327,7 +373,7 @@ def score_parts(
     groups = len(cluster(len(looks), ((pair.first, pair.second) for pair in pairs)))
     worst: dict[str, float] = {}
     for finding in findings:
-        if finding.kind not in ("exact", "near", "mirrored", "leak", "some_captions"):
+        if finding.kind not in ("exact", "near", "mirrored", "seen", "leak", "some_captions"):
             for name in finding.pictures:
                 worst[name] = max(worst.get(name, 0.0), PENALTY[finding.severity])
     whole = [PENALTY[item.severity] for item in findings if item.kind == "watermark"]
@@ -336,9 +382,9 @@ def score_parts(
         "distinct": groups / len(looks),
         "pictures": max(0.0, 1 - sum(worst.values()) / max(len(worst), len(looks)) - 0.5 * sum(whole)),
     }
-    even = variety(seen, kind)
+    even = variety(seen, kind) if len(looks) > 1 else None
     if even is not None:
         parts["variety"] = even
-    if kind == "style":
+    if kind == "style" and len(looks) > 1:
         parts["consistency"] = consistency(looks)
     return parts

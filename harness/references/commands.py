@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from harness.settings import Settings
 
 SUITES = (".yaml", ".yml")
+MOST_HELD_OUT = 0.8  # share of the pictures
 
 
 def references_options(sub: argparse.ArgumentParser) -> None:
@@ -52,7 +53,7 @@ def references_options(sub: argparse.ArgumentParser) -> None:
     part = add("split", split, "divide into train/ and held_out/ so that no copy straddles")
     part.add_argument("--into", type=Path, metavar="FOLDER", help="copy into this folder")
     part.add_argument("--in-place", action="store_true", help="move within the folder instead")
-    part.add_argument("--share", type=float, default=0.4, help="of the pictures that are held out")
+    part.add_argument("--share", type=float, default=0.4, help="of the pictures that are held out, at most 0.8")
     part.add_argument("--dry-run", action="store_true", help="say it without doing it")
     add("analyse", analyse, "read the traits and write a training prompt")
 
@@ -172,13 +173,15 @@ def prepare(options: argparse.Namespace) -> int:
 
 def split(options: argparse.Namespace) -> int:
     """Divide the pictures; equal files go together, copies never straddle."""
-    from harness.references.splitting import carry_out, plan_moves
+    from harness.references.splitting import LEAST_HELD_OUT, carry_out, plan_moves
 
-    if not 0 < options.share < 1:
-        raise UsageError(f"--share {options.share:g}: between 0 and 1")
+    if not 0 < options.share <= MOST_HELD_OUT:
+        raise UsageError(f"--share {options.share:g}: above 0, at most {MOST_HELD_OUT:g}: the rest must train")
     work = open_work(options)
     target = target_folder(options, work.gathered)
     pictures = list(work.gathered.pictures)
+    if len(pictures) < 2:
+        raise ReferencesError(f"{work.gathered.folder}: one picture cannot be split; add others of the same subject")
     if unreadable := [path for path in pictures if not is_readable(path)]:
         raise ReferencesError(f"{unreadable[0]}: cannot be read as a picture; save it again or remove it")
     held = with_sight(work, options, lambda sight, why: held_out(pictures, sight, options.share))
@@ -193,6 +196,8 @@ def split(options: argparse.Namespace) -> int:
         print(f"{item['split']:10}{item['source']}")
     did = "would go" if options.dry_run else "moved" if options.in_place else "copied"
     print(f"{len(moves) - len(held)} train and {len(held)} held-out pictures {did} into {target.as_posix()}")
+    if len(held) < LEAST_HELD_OUT:
+        print(f"warning: {len(held)} held out, {LEAST_HELD_OUT} are needed to judge: add pictures that are no copies")
     return 0
 
 
@@ -225,7 +230,7 @@ def held_out(pictures: list[Path], sight: Sight | None, share: float) -> list[in
         return choose_held_out(prints, share=share)
     scene = [item for item in sight.seen if not item.reason and not item.reading.identity]
     labels = [{item.category: item.values[place] for item in scene} for place in range(len(pictures))]
-    alike = [(a, b) for a, b, _ in sight.alike_pairs()[0]]
+    alike = [(a, b) for a, b, _ in (*sight.alike_pairs()[0], *sight.standing_out()[0])]
     return choose_held_out(prints, labels if scene else None, alike, share, sight.vectors)
 
 

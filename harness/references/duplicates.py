@@ -7,7 +7,6 @@ each other (see registration.py), and there their edges must coincide and all pa
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.calibrate import Floats
-from harness.errors import ReferencesError
+from harness.metrics.embed import open_file
 from harness.references.registration import Laid, Place, correlation, find_places, lay
 from harness.values import hash_file
 
@@ -64,8 +63,8 @@ class Pair:
 
     first: int  # places in the list that was asked about
     second: int
-    kind: str  # "exact", "near" or "mirrored"
-    likeness: float  # correlation of edges, at most 1
+    kind: str  # "exact", "near", "mirrored", or "seen": by a model alone
+    likeness: float  # correlation of edges, or the model's cosine; at most 1
     bits: int  # of 64 in which the hashes differ
     bound: float = 1.0  # of the likeness
 
@@ -84,31 +83,12 @@ def take_fingerprint(path: Path) -> Fingerprint:
 def _take(path: Path, size: int, changed: int) -> Fingerprint:
     from PIL import Image, ImageOps
 
-    picture = open_reference(path)
+    picture = open_file(path)
     square = picture.resize((GREY, GREY), Image.Resampling.LANCZOS).convert("YCbCr")
     planes = np.ascontiguousarray(np.asarray(square, np.float32).transpose(2, 0, 1))
     sha = hash_file(path)
     mirrored = perceptual_hash(ImageOps.mirror(picture))
     return Fingerprint(path, sha, pixel_hash(picture), perceptual_hash(picture), mirrored, planes)
-
-
-def open_reference(path: Path) -> Image.Image:
-    """A picture upright and RGB, transparency on white.
-
-    Raises:
-        ReferencesError: it cannot be read.
-    """
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(io.BytesIO(path.read_bytes())) as opened:
-            picture = ImageOps.exif_transpose(opened)
-            if "A" in picture.getbands() or "transparency" in picture.info:
-                picture = picture.convert("RGBA")
-                picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-            return picture.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ReferencesError(f"{path}: cannot be read as a picture ({error}); save it again or remove it") from error
 
 
 def pixel_hash(picture: Image.Image) -> str:
@@ -213,10 +193,9 @@ def tiles_of(laid: Laid) -> list[tuple[Floats, Floats]]:
     found = []
     for row in rows:
         for column in columns:
-            here = np.ix_(row, column)
-            seen = laid.shared[here]
+            seen = laid.shared[np.ix_(row, column)]
             if seen.sum() >= LEAST_TILE:
-                found.append((laid.whole[:, *here][:, seen], laid.part[:, *here][:, seen]))
+                found.append((laid.whole[:, row][:, :, column][:, seen], laid.part[:, row][:, :, column][:, seen]))
     return found
 
 

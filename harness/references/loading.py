@@ -87,10 +87,24 @@ def picture_files(folder: Path) -> list[Path]:
 
 
 def read_captions(pictures: Iterable[Path]) -> dict[Path, str]:
-    """The text beside each picture that has one."""
+    """The text beside each picture that has one.
+
+    Raises:
+        ReferencesError: a caption is not UTF-8, or cannot be read.
+    """
     beside = {path: path.with_suffix(".txt") for path in pictures}
-    texts = {path: text.read_text(encoding="utf-8").strip() for path, text in beside.items() if text.is_file()}
+    texts = {path: read_caption(text) for path, text in beside.items() if text.is_file()}
     return {path: text for path, text in texts.items() if text}
+
+
+def read_caption(path: Path) -> str:
+    """One caption, its byte order mark and outer spaces taken away."""
+    try:
+        return path.read_text(encoding="utf-8-sig").strip()
+    except UnicodeDecodeError as error:
+        raise ReferencesError(f"{path}: not UTF-8 (byte {error.start + 1}); save the caption as UTF-8") from error
+    except OSError as error:
+        raise ReferencesError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def load_impostors(folder: Path) -> tuple[Path, ...]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from harness.calibrate import Floats
 from harness.errors import ReferencesError, UsageError
-from harness.references.duplicates import open_reference
+from harness.metrics.embed import open_file
 from harness.references.gather import Gathered
 from harness.references.quality import SMALL, Box, bar_depth, find_bars, find_faces, find_on_plain, shrink_to
 from harness.values import digest, hash_file, to_record
@@ -257,7 +257,7 @@ def to_srgb(path: Path) -> tuple[Image.Image, list[str]]:
     """
     from PIL import Image, ImageCms
 
-    picture, steps = open_reference(path), []
+    picture, steps = open_file(path), []
     with Image.open(path) as opened:
         if opened.getexif().get(274, 1) != 1:
             steps.append("turned upright")

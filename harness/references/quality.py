@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.calibrate import Floats
-from harness.references.duplicates import Fingerprint, open_reference, take_fingerprint
+from harness.metrics.embed import open_file
+from harness.references.duplicates import Fingerprint, take_fingerprint
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -88,7 +89,7 @@ def take_look(path: Path, split: str, size: tuple[int, int]) -> Look:
     Raises:
         ReferencesError: it cannot be read.
     """
-    picture = open_reference(path)
+    picture = open_file(path)
     small = shrink_to(picture, SMALL)
     grey = np.asarray(small.convert("L"), np.float64) / 255
     pixels = np.asarray(small, np.float64)
@@ -102,7 +103,7 @@ def take_look(path: Path, split: str, size: tuple[int, int]) -> Look:
         blur=measure_blur(shrink_to(picture, min(LARGEST, max(size)))),
         **measure_light(grey, pixels),
         line=edge_share(grey),
-        flat=float(np.mean(np.abs(np.diff(pixels, axis=1)).max(2) == 0)),
+        flat=float(np.mean(np.abs(np.diff(pixels, axis=1)).max(2) == 0)) if small.width > 1 else 1.0,
         bars=find_bars(pixels),
         subject=find_on_plain(pixels),
         faces=find_faces(small),
@@ -133,7 +134,7 @@ def measure_blur(picture: Image.Image) -> float:
     grey = np.asarray(picture.convert("L"), np.float64) / 255
     rows, columns = (np.array_split(np.arange(side), TILES) for side in grey.shape)
     tiles = [grey[np.ix_(row, column)] for row in rows for column in columns]
-    found = sorted(float(blur_effect(tile, h_size=5)) for tile in tiles if tile.std() > LEAST_SPREAD)
+    found = sorted(float(blur_effect(tile, h_size=5)) for tile in tiles if tile.size and tile.std() > LEAST_SPREAD)
     return found[min(1, len(found) - 1)] if found else 0.0
 
 
@@ -144,6 +145,7 @@ def measure_light(grey: Floats, pixels: Floats) -> dict[str, float]:
     rim = np.ones(grey.shape, bool)
     rim[height // 8 : height - height // 8, width // 8 : width - width // 8] = False
     rim[height // 2 :] = False  # a portrait's shoulders are not the background
+    rim |= not rim.any()  # of a few pixels everything is rim
     counts = np.histogram(grey, 64, (0, 1))[0] / grey.size
     filled = counts[counts > 0]
     top = pixels.max(2)
@@ -419,7 +421,7 @@ def corner_edges(small: Image.Image, name: str) -> Floats:
     from PIL import Image
     from scipy.ndimage import sobel
 
-    side = round(CORNER * min(small.size))
+    side = max(1, round(CORNER * min(small.size)))
     left = 0 if "left" in name else small.width - side
     top = 0 if "top" in name else small.height - side
     patch = small.crop((left, top, left + side, top + side)).convert("L").resize((48, 48), Image.Resampling.LANCZOS)

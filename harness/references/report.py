@@ -9,7 +9,7 @@ from typing import Any
 
 from harness import __version__
 from harness.references.analyse import Analysis
-from harness.references.check import Audit
+from harness.references.check import Audit, counted
 from harness.references.prepare import Prepared
 from harness.values import to_record
 
@@ -28,7 +28,9 @@ def audit_text(audit: Audit) -> str:
 
 def audit_lines(audit: Audit) -> Iterator[str]:
     parts = ", ".join(f"{name} {value:.2f}" for name, value in audit.parts.items())
-    yield f"{audit.name}: {len(audit.pictures)} pictures, score {audit.score:.2f} ({parts})"
+    lost = sum(audit.counts.values()) - len(audit.pictures)
+    unread = f", {lost} more could not be read" if lost else ""
+    yield f"{audit.name}: {counted(len(audit.pictures))}{unread}, score {audit.score:.2f} ({parts})"
     for item in audit.findings:
         yield ""
         yield f"{item.severity.upper():8}{item.title}: {item.reason}"
@@ -37,6 +39,8 @@ def audit_lines(audit: Audit) -> Iterator[str]:
         yield f"        effect:   {item.effect}"
         yield f"        remedy:   {item.remedy}"
     yield ""
+    for category, shares in audit.shares.items():
+        yield f"shares: {category:14}{', '.join(f'{value} {share:.0%}' for value, share in shares.items())}"
     for gap in audit.not_judged:
         yield f"not judged: {gap.what}: {gap.reason}"
     yield summary(audit)
@@ -72,6 +76,7 @@ def audit_page(audit: Audit) -> str:
     word = "serious" if audit.serious else "good" if audit.spotless else "warn"
     return environment.get_template("page.html").render(
         audit=audit,
+        count=counted(len(audit.pictures)),
         thumbs=thumbs_of(audit),
         style=style,
         policy=policy_of(style),
@@ -106,14 +111,15 @@ def thumbs_of(audit: Audit) -> dict[str, str]:
 
 def analysis_text(analysis: Analysis) -> str:
     """An analysis for the terminal."""
-    lines = [f"{analysis.name}: {len(analysis.pictures)} pictures", ""]
+    lines = [f"{analysis.name}: {counted(len(analysis.pictures))}", ""]
+    style = analysis.kind == "style"
     for row in analysis.traits:
-        mark = "trait" if row.trait else "scene" if not row.reason and not row.identity else "-"
-        figures = f"{row.share:4.0%} agree, confidence {row.confidence:.2f}, reliability {row.reliability:.2f}"
+        mark = "trait" if row.trait else "scene" if not row.reason and (style or not row.identity) else "-"
+        figures = f"{row.share:4.0%} agree, confidence {row.confidence:.2f}, legibility {row.legibility:.2f}"
         lines.append(f"{mark:6}{row.category:14}{row.value:18}{figures}" + (f"  ({row.reason})" if row.reason else ""))
     lines += ["", f"training prompt: {analysis.prompt}", f"captions:        {analysis.caption}"]
     if analysis.unread:
-        lines.append(f"not read:        {', '.join(analysis.unread)} (no reliable category of the vocabulary)")
+        lines.append(f"not read:        {', '.join(analysis.unread)} (no legible category of the vocabulary)")
     lines += ["", *(f"{row.picture}: {row.prompt}" for row in analysis.pictures)]
     return "\n".join(lines)
 

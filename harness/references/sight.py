@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.calibrate import Floats, above_chance
-from harness.metrics.embed import Embeddings, softmax
-from harness.references.duplicates import open_reference
+from harness.calibrate import LEAST_PICTURES, Floats, above_chance
+from harness.metrics.embed import Embeddings, open_file, softmax
 from harness.references.traits import Reading, read_category
 from harness.values import Vocabulary, digest
 
@@ -47,7 +46,7 @@ class CategorySeen:
     reason: str = ""  # why it is not judged
 
     @property
-    def reliability(self) -> float:
+    def legibility(self) -> float:
         """Confidence, or what else is known where that is less: captions, without them the mirror images; [0, 1]."""
         return max(0.0, min(self.confidence, self.stability if self.captions is None else self.captions))
 
@@ -129,16 +128,41 @@ class Sight:
         The bound is what nine of ten real copies of these very pictures reach. That two pictures are this alike to a
         model does not make them copies: people drawn in one pose reach it too.
         """
-        n = len(self.paths)
         bound = float(np.quantile((self.vectors * self.copies).sum(1), 0.1))
-        table = np.maximum(self.vectors @ self.vectors.T, (self.vectors @ self.mirrored.T))
-        table = np.maximum(table, table.T)
-        pairs = [(a, b, float(table[a, b])) for b in range(n) for a in range(b) if table[a, b] >= bound]
+        pairs = self.pairs_from(bound)
+        n = len(self.paths)
         if n > 2 and len(pairs) > max(1, TOO_MANY * n * (n - 1) / 2):
             return [], bound, f"to this model {len(pairs)} pairs are as alike as copies are (cosine {bound:.3f})"
         return pairs, bound, ""
 
+    def standing_out(self) -> tuple[list[tuple[int, int, float]], float]:
+        """Pairs so much more alike to the model than the others that this alone makes them copies; the bound.
 
+        Measured in robust standard deviations of the logarithm of 1 - cosine over all pairs; the bound is a cosine.
+        """
+        n = len(self.paths)
+        if n < LEAST_PICTURES:
+            return [], 1.0
+        apart = np.log(np.maximum(1 - self.alike[np.triu_indices(n, 1)], 1e-6))
+        middle = float(np.median(apart))
+        spread = max(1.4826 * float(np.median(np.abs(apart - middle))), LEAST_SPREAD)
+        bound = 1 - float(np.exp(middle - FAR * spread))
+        return self.pairs_from(bound), bound
+
+    def pairs_from(self, bound: float) -> list[tuple[int, int, float]]:
+        """Pairs of at least this cosine, by place."""
+        n = len(self.paths)
+        return [(a, b, float(self.alike[a, b])) for b in range(n) for a in range(b) if self.alike[a, b] >= bound]
+
+    @cached_property
+    def alike(self) -> Floats:
+        """Cosines of all pairs, straight or mirrored, whichever is higher: (n, n), symmetric."""
+        table = np.maximum(self.vectors @ self.vectors.T, self.vectors @ self.mirrored.T)
+        return np.maximum(table, table.T)
+
+
+FAR = 8.0  # robust standard deviations; two different pictures of one drawn person reach 6
+LEAST_SPREAD = 0.15  # of those logarithms: where all pairs are alike by chance, a small difference means nothing
 TOO_MANY = 0.1  # of all pairs: a model to which so many are alike does not tell pictures of this kind apart
 
 
@@ -146,7 +170,7 @@ def with_reason(found: CategorySeen) -> CategorySeen:
     """The same, with the reason when it is not reliable enough."""
     if found.alternatives < 2:
         return replace(found, reason="it has one value only")
-    if found.reliability >= RELIABLE:
+    if found.legibility >= RELIABLE:
         return found
     said = {"confidence": found.confidence}
     if found.captions is None:
@@ -154,7 +178,7 @@ def with_reason(found: CategorySeen) -> CategorySeen:
     else:  # a lamp held in the left hand may mean nothing to a model that only saw right ones
         said["agreement with the captions"] = found.captions
     worst = min(said, key=lambda name: said[name])
-    return replace(found, reason=f"CLIP reads it unreliably: {worst} {said[worst]:.2f} (at least {RELIABLE:g})")
+    return replace(found, reason=f"CLIP cannot read it well enough: {worst} {said[worst]:.2f} (at least {RELIABLE:g})")
 
 
 def named_values(caption: str, vocabulary: Vocabulary) -> list[str]:
@@ -167,7 +191,7 @@ def variant(path: Path, kind: str) -> bytes:
     """PNG bytes of a picture of at most WORKING pixels a side: as it is, mirrored, or cut and compressed."""
     from PIL import Image, ImageOps
 
-    picture = open_reference(path)
+    picture = open_file(path)
     picture.thumbnail((WORKING, WORKING), Image.Resampling.LANCZOS)
     if kind == "mirrored":
         picture = ImageOps.mirror(picture)

@@ -10,6 +10,13 @@ import numpy as np
 from harness.calibrate import LEAST_RELIABILITY, Floats, above_chance
 from harness.values import Trait
 
+RENDERING = (
+    "style",
+    "medium",
+    "technique",
+    "palette",
+    "line",
+)  # how a picture is made, not what it shows
 LEAST_SHARE = 0.6  # of the train pictures that must agree before a value counts as the subject's
 
 
@@ -44,10 +51,12 @@ def read_category(category: str, phrases: Mapping[str, str], probabilities: Floa
     return Reading(category, values[best], phrases[values[best]], share, float(mean[best]), identity, reason)
 
 
-def extract_traits(readings: Sequence[Reading]) -> tuple[Trait, ...]:
-    """The traits of the subject: identity categories in which the pictures agree, in the vocabulary's order.
+def extract_traits(readings: Sequence[Reading], kind: str = "character") -> tuple[Trait, ...]:
+    """The traits of the subject: categories of its kind in which the pictures agree, in the vocabulary's order.
 
-    Expression, background, style and what is held belong to a picture; where all references share one it is still
-    no trait, because a prompt asks for another.
+    A character's are those of identity. Expression, background, style and what is held belong to a picture; where all
+    references share one it is still no trait, because a prompt asks for another. A style's are those of rendering: the
+    faces that it happens to show are none.
     """
-    return tuple(reading.trait for reading in readings if reading.identity and not reading.reason)
+    own = [reading for reading in readings if (reading.category in RENDERING if kind == "style" else reading.identity)]
+    return tuple(reading.trait for reading in own if not reading.reason)

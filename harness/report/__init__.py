@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.errors import UsageError
 from harness.feedback import feedback_file
-from harness.report.pictures import ImageStore, Pictures
+from harness.report.pictures import ImageStore, Pictures, lost_words
 from harness.report.summary import summary_markdown
 from harness.results import load_results
 
@@ -16,7 +17,12 @@ __all__ = ["rerender", "summary_markdown", "write_report"]
 
 
 def write_report(
-    results: Mapping[str, Any], store: ImageStore | None, folder: Path, *, beside: Sequence[Path] = ()
+    results: Mapping[str, Any],
+    store: ImageStore | None,
+    folder: Path,
+    *,
+    beside: Sequence[Path] = (),
+    tell: Callable[[str], None] = lambda words: None,
 ) -> Path:
     """Write the whole report; returns the path of its page.
 
@@ -25,6 +31,7 @@ def write_report(
         store: where the pictures are; what it lacks is shown as missing.
         folder: made when it is not there; `images/` in it holds the originals of this run and of no other.
         beside: folders of originals from earlier reports, asked where the store has nothing.
+        tell: hears, for people, which pictures are missing.
     """
     from harness.report.page import render_page
 
@@ -36,23 +43,50 @@ def write_report(
     write_text(folder / "feedback.json", to_lines(feedback_file(results.get("feedback", ()))))
     write_text(folder / "summary.md", summary_markdown(results))
     write_text(folder / "index.html", page)
+    if words := lost_words(*pictures.lost):
+        tell(words)
     return folder / "index.html"
 
 
-def rerender(results: Path | Sequence[Path], store: ImageStore | None, folder: Path) -> Path:
+def rerender(
+    results: Path | Sequence[Path],
+    store: ImageStore | None,
+    folder: Path,
+    *,
+    tell: Callable[[str], None] = lambda words: None,
+    keep: bool = False,
+) -> Path:
     """Make the report again from the `results.json` of earlier runs; returns the path of the page.
 
     Args:
         results: one file, or several: shards and runs of different cases become one run, others stand side by side.
+        tell: hears, for people, which pictures are missing and which run's report was replaced.
+        keep: a report of another run in the folder must stay.
 
     Raises:
-        UsageError: a file is not there or is no record of a run.
+        UsageError: a file is not there or is no record of a run; `keep`, and the folder holds another run.
     """
     from harness.report.several import join_runs
 
     paths = [results] if isinstance(results, Path) else results
     record = join_runs([load_results(path) for path in paths])
-    return write_report(record, store, folder, beside=[path.parent / "images" for path in paths])
+    if other := other_run(folder, record):
+        if keep:
+            told = (
+                f"{folder} holds the report of run {other}, which this would replace; name a folder: --report-dir DIR"
+            )
+            raise UsageError(f"{told} (--report-dir {folder} replaces it)")
+        tell(f"replaced the report of run {other} in {folder}")
+    return write_report(record, store, folder, beside=[path.parent / "images" for path in paths], tell=tell)
+
+
+def other_run(folder: Path, record: Mapping[str, Any]) -> str:
+    """The id of another run whose report lies in a folder, or ""."""
+    try:
+        found = str(load_results(folder / "results.json")["run"]["id"])
+    except UsageError:
+        return ""
+    return "" if found == str(record["run"]["id"]) else found
 
 
 def to_lines(results: Mapping[str, Any]) -> str:

@@ -50,18 +50,22 @@ def advice_view(part: Record) -> dict[str, Any]:
         "priority": priority,
         "kind": priority if priority in ("high", "medium", "low") else "low",
         "evidence": {
-            text(name, 60).replace("_", " "): evidence_words(found)
+            text(name, 60).replace("_", " "): evidence_words(found, signed="gap" in name or "gain" in name)
             for name, found in mapped(part, "evidence").items()
             if found is not None and name not in SAID
         },
     }
 
 
-def evidence_words(value: Any) -> str:
-    """A measured figure for people: an interval with its bounds, a number as it is, a list by its entries."""
+def evidence_words(value: Any, signed: bool = False) -> str:
+    """A measured figure for people: an interval with its bounds, a number as it is, a list by its entries.
+
+    Args:
+        signed: it is a difference.
+    """
     if isinstance(value, Mapping):
         if found := interval(value):
-            return bounds_text(found)
+            return bounds_text(found, signed=signed)
         return ", ".join(f"{text(name, 60)}: {evidence_words(item)}" for name, item in value.items())
     plain = number(value)
     return plain_words(value) if plain is None or plain == int(plain) else f"{plain:.3g}"

@@ -23,6 +23,7 @@ from harness.report.words import (
     text,
     texts,
     trait_means,
+    two_places,
     verdict_word,
 )
 from harness.values import METRICS
@@ -88,7 +89,9 @@ def role_of(item: Record) -> tuple[int, str]:
     """What a provider is in a case, in the order of the columns."""
     if item.get("gate"):
         return 0, "under test"
-    return (1, "its base") if item["provider"] in BASE else (2, "competitor")
+    if item["provider"] not in BASE:
+        return 2, "competitor"
+    return 1, "its base" if item["provider"] == BASE[0] else "its base, told in words"
 
 
 def provider_view(shelf: Shelf, item: Record) -> dict[str, Any]:
@@ -189,13 +192,16 @@ def nearest_pictures(frame: Frame, suite: Record) -> dict[str, dict[str, Any]]:
     """By drawn picture: the training picture it is nearest to, as the copy metric found it."""
     found = {}
     for group in mapped(suite, "sets").values():
-        for pair in listed(mapped(mapped(group, "copy"), "details"), "pairs"):
-            found[str(pair.get("image"))] = {
-                "picture": frame.picture(pair.get("training"), shared=True),
-                "name": text(pair.get("name"), 80),
-                "likeness": "" if (lines := number(pair.get("lines"))) is None else f"{lines:.2f}",
-                "copied": bool(pair.get("copied")),
-            }
+        details = mapped(mapped(group, "copy"), "details")
+        pairs = {str(pair.get("image")): {**pair, "to": pair.get("training")} for pair in listed(details, "pairs")}
+        for image, near in {**mapped(details, "nearest"), **pairs}.items():
+            if isinstance(near, Mapping):
+                found[str(image)] = {
+                    "picture": frame.picture(near.get("to"), shared=True),
+                    "name": text(near.get("name"), 80),
+                    "likeness": two_places(near.get("lines")),
+                    "copied": bool(near.get("copied")),
+                }
     return found
 
 

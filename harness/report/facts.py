@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.report.words import Frame, Record, dollars, lines_of, mapped, number, plain_words, text, texts
+from harness.report.words import Frame, Record, dollars, lines_of, listed, mapped, number, plain_words, text, texts
 from harness.terminal import duration
 
-APART = ("versions", "warnings", "git", "merged")  # shown in places of their own
+APART = ("versions", "warnings", "git", "merged", "profile_sha256")  # shown in places of their own
+HASHED = {"identity": "scorer", "references_train": "references, train", "references_held_out": "references, held out"}
+"""Parts of a suite's scorer that the page names, and how."""
 
 
 def facts_view(results: Record) -> dict[str, Any]:
@@ -21,12 +23,31 @@ def facts_view(results: Record) -> dict[str, Any]:
             for name, item in mapped(engine, "seconds").items()
             if (value := number(item)) is not None
         },
-        "run": {text(name, 60): plain_words(item) for name, item in run.items() if name not in APART},
+        "run": {
+            text(name, 60): plain_words(item)
+            for name, item in run.items()
+            if name not in APART and item not in (None, "", [], {}, False)
+        },
         "git": git_lines(run.get("git")),
+        "hashes": hash_lines(results),
         "warnings": texts(run.get("warnings"), 400),
         "merged": merged_words(run.get("merged")),
         "versions": {text(name, 60): text(item, 200) for name, item in mapped(run, "versions").items()},
     }
+
+
+def hash_lines(results: Record) -> dict[str, str]:
+    """What drew and what judged, by SHA-256: LoRA, base, profile, scorer, references."""
+    suites, run = listed(results, "suites"), mapped(results, "run")
+    found = {"profile": run.get("profile_sha256")}
+    for suite in suites:
+        place = f" ({text(suite.get('name'), 60)})" if len(suites) > 1 else ""
+        for provider, lora in mapped(suite, "under_test").items():
+            parts = [lora, *listed(lora, "beside")] if isinstance(lora, dict) else []
+            found |= {f"LoRA {text(part.get('file'), 80)}{place}": part.get("sha256") for part in parts}
+            found[f"base of {text(provider, 60)}{place}"] = mapped(mapped(suite, "recipe"), provider).get("model")
+        found |= {f"{name}{place}": mapped(suite, "scorer").get(key) for key, name in HASHED.items()}
+    return {name: text(sha, 64) for name, sha in found.items() if sha}
 
 
 def git_lines(git: Any) -> dict[str, str]:

@@ -12,6 +12,8 @@ from harness.terminal import changed_cases
 CHANGES: Mapping[str, str] = {
     "regressed": "fail",
     "improved": "pass",
+    "higher": "pass",
+    "lower": "inconclusive",
     "unchanged": "none",
     "inconclusive": "inconclusive",
 }

@@ -73,6 +73,11 @@ class Pictures:
                 return self._step
         return STEPS[-1]
 
+    @property
+    def lost(self) -> tuple[int, int]:
+        """How many of the page's pictures could not be had, and of how many."""
+        return sum(src is None for src in self._thumbs.values()), len(self._thumbs)
+
     def thumb(self, sha: object) -> str | None:
         """A data URI, or None when there is no such picture."""
         if not is_hash(sha):
@@ -137,6 +142,16 @@ class Pictures:
             if (folder / f"{sha}.png").is_file():
                 return (folder / f"{sha}.png").read_bytes()
         raise KeyError(sha)
+
+
+def lost_words(lost: int, every: int) -> str:
+    """What to say of pictures that nobody has; "" when all are there."""
+    if not lost:
+        return ""
+    return (
+        f"{lost} of {every} pictures are not here: keep images/ beside results.json, or name the store that drew them "
+        "(--store DIR)"
+    )
 
 
 def is_hash(sha: object) -> bool:

@@ -13,7 +13,7 @@ from harness.report.held import baseline_view, sets_view
 from harness.report.history import grid_view, progress_view, round_view
 from harness.report.matrix import matrix_view, trait_key, traits_view
 from harness.report.measure import calibration_view, card_view, check_view, references_view, spread_view
-from harness.report.pictures import Pictures
+from harness.report.pictures import Pictures, lost_words
 from harness.report.words import Frame, Record, lines_of, listed, mapped, text, texts, verdict_word
 
 
@@ -30,6 +30,7 @@ def build_view(results: Record, pictures: Pictures) -> dict[str, Any]:
         "rounds": [round_view(frame, count, item) for count, item in enumerate(rounds, 1)],
         "progress": progress_view(rounds),
         "facts": facts_view(results),
+        "lost": lost_words(*pictures.lost),
         "cases": sum(len(part["cases"]) for part in parts),
         "filters": filters_view(parts),
         "title": ", ".join(text(name, 60) for name in names) or "no suite",
@@ -71,7 +72,7 @@ def suite_view(frame: Frame, results: Record, name: str, suite: Record) -> dict[
         "id": frame.anchor("suite", name),
         "subject": text(mapped(suite, "subject").get("name"), 120),
         "trigger": text(mapped(suite, "subject").get("trigger"), 120),
-        "lora": lora_words(suite.get("lora")),
+        "lora": tested_words(suite),
         "path": text(suite.get("path"), 200),
         "notes": texts(suite.get("notes"), 400),
         "board": leaderboard_view(rows, thresholds),
@@ -112,7 +113,20 @@ def glance_view(
     return [{"name": name, "about": words, "picture": frame.picture(sha, shared=True)} for name, words, sha in shown]
 
 
+def tested_words(suite: Record) -> str:
+    """The LoRA under test by each gate provider, and the suite's own where that is another one."""
+    own = lora_words(suite.get("lora"))
+    tested = {str(name): lora_words(lora) for name, lora in mapped(suite, "under_test").items()}
+    if len(set(tested.values())) < 2:
+        told = next(iter(tested.values()), own)
+    else:
+        told = "; ".join(f"{text(name, 60)}: {words}" for name, words in tested.items())
+    return f"{told} (the suite's own: {own})" if own and tested and own not in tested.values() else told
+
+
 def lora_words(lora: Any) -> str:
+    """`file.safetensors at strength 0.8, with other.safetensors at strength 1`."""
     if not isinstance(lora, dict):
         return ""
-    return f"{text(lora.get('file'), 120)} at strength {text(lora.get('strength'), 12)}"
+    beside = [f", with {words}" for each in listed(lora, "beside") if (words := lora_words(each))]
+    return f"{text(lora.get('file'), 120)} at strength {text(lora.get('strength'), 12)}{''.join(beside)}"

@@ -81,7 +81,9 @@ def plain_figure(value: float) -> str:
 def plain_words(value: Any) -> str:
     """A value as a person writes it: `03.png: 2.0, 07.png: 1.5` for a mapping, `none` for an empty one."""
     if isinstance(value, Mapping):
-        value = ", ".join(f"{name}: {item}" for name, item in value.items()) or "none"
+        value = ", ".join(f"{name}: {item}" for name, item in value.items() if item is not None) or "none"
+    elif isinstance(value, bool):
+        value = "yes" if value else "no"
     elif isinstance(value, list):
         value = ", ".join(str(item) for item in value) or "none"
     return text(value, 300)

@@ -16,12 +16,16 @@ from harness.terminal import bounds_text
 WORDS: Mapping[str, tuple[str, str]] = {  # of harness.changes, to (class, words)
     "improved": ("pass", "better"),
     "regressed": ("fail", "worse"),
+    "higher": ("pass", "better, by little"),
+    "lower": ("inconclusive", "worse, by little"),
     "unchanged": ("none", "no different"),
     "inconclusive": ("inconclusive", "still open"),
 }
 SENTENCES: Mapping[str, str] = {
     "improved": "is better than",
     "regressed": "is worse than",
+    "higher": "is better, by less than the margin, than",
+    "lower": "is worse, by less than the margin, than",
     "unchanged": "is no different from",
     "inconclusive": "cannot be told from",
 }

@@ -14,10 +14,12 @@ from harness.stats.comparing import (
     flips_agree,
     flips_of_few,
     holm,
+    largest_p,
     non_inferior,
     p_above,
     p_below,
     sign_flip,
+    sign_flips,
 )
 from harness.stats.intervals import (
     LEVEL,
@@ -70,6 +72,7 @@ __all__ = [
     "flips_agree",
     "flips_of_few",
     "holm",
+    "largest_p",
     "levels",
     "max_of_k",
     "mean_interval",
@@ -84,6 +87,7 @@ __all__ = [
     "rank_ranges",
     "rate_votes",
     "sign_flip",
+    "sign_flips",
     "simultaneous",
     "smallest_change",
     "spending_bounds",

@@ -58,9 +58,14 @@ def sign_flip(values: Sequence[float]) -> float:
 
     For few clusters, where t leans on normality. n clusters cannot show less than 2 / 2**n.
     """
-    array = np.asarray(values, float)
-    sums = np.abs(all_signs(len(array)) @ array)
-    return float(np.mean(sums >= abs(array.sum()) - 1e-12 * np.abs(array).sum()))
+    return float(sign_flips(np.asarray([values], float))[0])
+
+
+def sign_flips(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`sign_flip` of every row: comparisons x clusters."""
+    sums, least = np.abs(rows @ all_signs(rows.shape[1]).T), 1e-12 * np.abs(rows).sum(1)
+    found: NDArray[np.float64] = (sums >= (np.abs(rows.sum(1)) - least)[:, None]).mean(1)
+    return found
 
 
 def flips_of_few(groups: Groups) -> float | None:
@@ -81,7 +86,12 @@ def flips_agree(p: float, clusters: int, level: float = LEVEL) -> bool:
 
     Five clusters cannot show 5%: there "as small" means that every one of them went the same way.
     """
-    return p <= max(1 - level, 2 / 2**clusters) * (1 + 1e-9)
+    return p <= largest_p(clusters, level)
+
+
+def largest_p(clusters: int, level: float = LEVEL) -> float:
+    """The p of sign flips up to which they agree."""
+    return max(1 - level, 2 / 2**clusters) * (1 + 1e-9)
 
 
 @lru_cache(maxsize=8)

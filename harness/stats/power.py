@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaincinv, nctdtr, ndtr, ndtri
 
-from harness.stats.comparing import FEW, all_signs, flips_agree
+from harness.stats.comparing import FEW, largest_p, sign_flips
 from harness.stats.intervals import LEVEL, Spread, quantile
 from harness.stats.looking import FAR, crossing
 
@@ -72,9 +72,7 @@ def change_found(effect: float, sd: float, clusters: int, margin: float, level: 
         values = effect + sd * _normals(clusters)
         means, spread = values.mean(1), values.std(1, ddof=1)
         proven = (means > reach * spread / math.sqrt(clusters)) & (means >= margin)
-        sums = np.abs(values[proven] @ all_signs(clusters).T)
-        ps = (sums >= np.abs(values[proven].sum(1))[:, None] * (1 - 1e-12)).mean(1)
-        return sum(flips_agree(float(p), clusters, level) for p in ps) / DRAWS
+        return float((proven & (sign_flips(values) <= largest_p(clusters, level))).mean())
     seen = np.sqrt(2 * gammaincinv((clusters - 1) / 2, (NODES + 1) / 2) / (clusters - 1))
     return float(WEIGHTS @ ndtr(effect / error - np.maximum(margin / error, reach * seen)) / 2)
 

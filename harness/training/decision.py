@@ -94,7 +94,8 @@ def decide(
 ) -> Ruling:
     """Promote what is proven better in one metric, no worse than base, nowhere proven worse, above all bounds. Pure.
 
-    "Worse" is a whole interval below -margin, the suite's own: with many pictures any nothing becomes significant.
+    "Better" is an interval above 0 around a gain of the suite's margin at least, "worse" a whole interval below
+    -margin: with many pictures any nothing becomes significant.
 
     Args:
         doubt: why the scores themselves cannot be trusted, which refuses everything; "" when they can.
@@ -110,7 +111,7 @@ def decide(
     against = [
         *([f"the scores cannot decide: {doubt}"] if doubt else []),
         *([beside.strange] if beside.strange else []),
-        *unproven(goal, differences.get(goal), look),
+        *unproven(goal, differences.get(goal), look, suite.margin),
         *behind_base(over_base, suite.margin),
         *proven_worse(differences, goal, suite.margin),
         *under_bounds(suite, after),
@@ -135,12 +136,18 @@ def compare(challenger: Values, champion: Values, goal: str, level: float) -> di
 # --- what speaks against a challenger -----------------------------------------------------------------------------
 
 
-def unproven(goal: str, gain: Interval | None, look: int) -> list[str]:
-    """The gain in the goal does not lie wholly above 0."""
+def unproven(goal: str, gain: Interval | None, look: int, margin: float) -> list[str]:
+    """The gain in the goal does not lie wholly above 0, or is too small to be worth a change.
+
+    Two trainings by one recipe differ by a little, and enough locked cases prove any little; a regression asks for the
+    margin as well.
+    """
     if gain is None or gain.low is None:
         return [f"{goal}: too few pictures in common on the locked cases to prove anything"]
     if gain.low <= 0:
         return [f"{goal}: not proven better on the locked cases, {spell(gain)}{spell_look(look)}"]
+    if gain.mean < margin:
+        return [f"{goal}: better on the locked cases by less than the margin of {margin:g}, {spell(gain)}"]
     return []
 
 

@@ -145,7 +145,7 @@ def experiment(
     Raises:
         HarnessError: as training and drawing raise.
     """
-    from harness.changes import values_by_metric
+    from harness.leaderboard import values_by_metric
     from harness.training.factors import Trial, main_effects
 
     combinations = [dict(zip(matrix, chosen, strict=True)) for chosen in itertools.product(*matrix.values())]
@@ -293,6 +293,8 @@ def read_base(texts: Sequence[str], matrix: Mapping[str, Any]) -> dict[str, tupl
 WORDS: Mapping[str, str] = {
     "improved": "better",
     "regressed": "worse",
+    "higher": "slightly better",
+    "lower": "slightly worse",
     "unchanged": "does not matter",
     "inconclusive": "open",
 }

@@ -101,7 +101,7 @@ def differences_of(pairs: Sequence[tuple[Trial, Trial]], level: float) -> tuple[
 
 
 def judge(gap: Interval, runs: Interval, margin: float, proven: bool) -> str:
-    """One of the four words of `harness.changes`."""
+    """One of the six words of `harness.changes`."""
     if runs.low is not None and runs.high is not None and runs.n >= ENOUGH_RUNS:
         proven = proven and not runs.low <= 0 <= runs.high
     return judge_change(gap, margin, proven)

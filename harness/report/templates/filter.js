@@ -48,9 +48,10 @@ const clearFilters = () => {
   showFilters();
   refresh();
 };
+const nth = (number) => number + (["st", "nd", "rd"][number - 1] ?? "th");
 const startFilters = () => {
   const seeds = Math.max(1, ...rows.map((row) => row.seeds));
-  find("seed").replaceChildren(...Array.from({ length: seeds }, (_, place) => new Option(place + 1, place)));
+  find("seed").replaceChildren(...Array.from({ length: seeds }, (_, place) => new Option(nth(place + 1), place)));
   for (const id of FILTERS) {
     find(id)?.addEventListener(id === "search" ? "input" : "change", (event) => {
       state[NAMES[id] ?? id] = event.target.value;

@@ -59,6 +59,7 @@ const place = () => {
   const room = 50 * (moved.zoom - 1);
   moved.x = Math.max(-room, Math.min(room, moved.x));
   moved.y = Math.max(-room, Math.min(room, moved.y));
+  stage.classList.toggle("zoomed", moved.zoom > 1);
   stage.style.setProperty("--zoom", moved.zoom);
   stage.style.setProperty("--x", moved.x + "%");
   stage.style.setProperty("--y", moved.y + "%");
@@ -100,16 +101,29 @@ const startStage = () => {
     event.preventDefault();
     zoom(event.deltaY < 0 ? 1.2 : 1 / 1.2);
   }, { passive: false });
+  const fingers = new Map();  // pointers that are down; two of them pinch
+  const apart = () => Math.hypot(...["x", "y"].map((axis) => [...fingers.values()].reduce((sum, at, n) => sum + (n ? -at[axis] : at[axis]), 0)));
   stage.addEventListener("pointerdown", (event) => {
     if (event.target.id === "slider") return;
-    if (state.mode === "blink") flip();
+    if (state.mode === "blink" && !fingers.size) flip();
+    fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
     stage.setPointerCapture(event.pointerId);
   });
   stage.addEventListener("pointermove", (event) => {
-    if (!stage.hasPointerCapture(event.pointerId)) return;
+    if (!fingers.has(event.pointerId)) return;
+    const before = apart();
+    fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    if (fingers.size === 2) {
+      zoom(apart() / Math.max(1, before) || 1);
+      return;
+    }
     const width = stage.querySelector(".pane").clientWidth || 1;
     moved.x += (100 * event.movementX) / width;
     moved.y += (100 * event.movementY) / width;
     place();
   });
+  for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, (event) => fingers.delete(event.pointerId));
+  for (const frame of Object.values(frames)) {
+    frame.addEventListener("load", () => stage.style.setProperty("--ratio", frame.naturalWidth / frame.naturalHeight || 1));
+  }
 };

@@ -4,6 +4,14 @@ const refresh = () => {
   applyFilters();
   applyView();
 };
+let chapter = "";  // the last that the address led to
+const goTo = (id) => {
+  chapter = id;
+  const target = find(id);
+  target?.scrollIntoView();
+  target?.setAttribute("tabindex", "-1");
+  target?.focus({ preventScroll: true });
+};
 const readAll = () => {
   readState();
   showFilters();
@@ -11,14 +19,27 @@ const readAll = () => {
   applyView();
   applyCase();
   showMode();
+  if (state.at && state.at !== chapter) goTo(state.at);
+  chapter = state.at;
 };
 const printAll = () => {
+  if (state.view === "pictures") for (const row of shown()) if (row.filled !== state.seed) fillRow(row);
   for (const article of every("article.case")) {
     const row = rowOf.get(article.id);
     article.hidden = Boolean(row?.element.hidden);
     if (!article.hidden && !article.querySelector(".paper")) {
       article.append(make("div", { className: "paper" }, ...Array.from(bodyOf(article.id).cloneNode(true).childNodes)));
     }
+  }
+  for (const fold of every("details:not([open])")) {
+    fold.dataset.folded = "";
+    fold.open = true;
+  }
+};
+const unprint = () => {
+  for (const fold of every("details[data-folded]")) {
+    fold.open = false;
+    delete fold.dataset.folded;
   }
 };
 document.documentElement.classList.add("scripted");
@@ -58,11 +79,17 @@ document.addEventListener("click", (event) => {
     target.open = true;
     target.scrollIntoView();
     target.querySelector("summary").focus();
+  } else if (target.matches("section, main")) {  // a chapter; what is filtered stays in the address
+    event.preventDefault();
+    state.at = target.id;
+    writeState(true);
+    goTo(target.id);
   }
 });
 document.addEventListener("keydown", onKey);
 addEventListener("popstate", readAll);
 addEventListener("hashchange", readAll);
 addEventListener("beforeprint", printAll);
-matchMedia("print").addEventListener("change", (event) => { if (event.matches) printAll(); });
+addEventListener("afterprint", unprint);
+matchMedia("print").addEventListener("change", (event) => (event.matches ? printAll : unprint)());
 readAll();

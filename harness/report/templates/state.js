@@ -1,7 +1,7 @@
 // All that a link should bring back stands behind the # of the address.
 const DEFAULTS = {
   q: "", suite: "", provider: "", verdict: "", weak: "", sort: "", seed: "0", view: "pictures",
-  case: "", left: "", right: "", mode: "side",
+  at: "", case: "", left: "", right: "", mode: "side",
 };
 const state = { ...DEFAULTS };
 
