@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 STRENGTHS = (0.6, 0.8, 1.0, 1.2)
 MOST = 200  # combinations
-SWEEPS = "sweep"  # what the store remembers of the last one of each suite, by the suite's path
 
 
 @dataclass(frozen=True)
@@ -165,6 +164,7 @@ def sweep_command(options: argparse.Namespace) -> int:
 
 def keep_sweep(store: Path, suite: Path, rows: Sequence[SweepRow], cells: Sequence[SweepCell]) -> None:
     """Remember the grid with a picture of each cell: the suite's next report shows it, with its date."""
+    from harness.engine.record import SWEEPS
     from harness.store import Store
 
     first = {(row.checkpoint, row.strength): row.image for row in reversed(rows) if row.image}

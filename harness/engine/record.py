@@ -16,11 +16,11 @@ from harness.errors import HarnessError
 from harness.metrics import Scorer
 from harness.models import hash_once
 from harness.store import Store
-from harness.sweep import SWEEPS
 from harness.values import CaseResult, Lora, Request, Suite, digest, to_record
 
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "pytest")
 VERSION = 1  # of what is remembered of a set of references: raise it, and the set is looked at anew
+SWEEPS = "sweep"  # what the store remembers of the last `harness sweep` of each suite, by the suite's path
 SHOWN = 4  # pictures of a finding that the report shows
 BLIND = "a run looks without CLIP: `harness references check` asks it too"
 
