@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores; set before torch is imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 HERE = Path(__file__).parent
 FILTERS = (
     "error",
