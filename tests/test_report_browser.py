@@ -370,6 +370,7 @@ def test_a_chapter_keeps_the_filters_in_the_address(page: Any) -> None:
     assert hash_of(page) == {"sort": "worst", "verdict": "pass", "at": "measure"}
     page.click("nav a[href='#cases']")
     page.go_back()
+    page.wait_for_function("location.hash.includes('at=measure')")
     assert hash_of(page)["at"] == "measure" and page.input_value("#sort") == "worst"
     page.click("#clear")
 
