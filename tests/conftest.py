@@ -19,10 +19,26 @@ FILTERS = (
 )
 
 
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the tiny random models; no test changes them."""
+    from tests.tiny import save_models
+
+    folder = tmp_path_factory.mktemp("tiny")
+    save_models(folder)
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def no_real_services(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever runs the tests may have real keys and HARNESS_EMULATOR=off; no test may spend their money."""
     monkeypatch.setenv("HARNESS_EMULATOR", "profile")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """By its number of tests xdist would start the longest files last, each with one worker and the other idle."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

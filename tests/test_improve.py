@@ -42,7 +42,7 @@ from harness.values import (
     Verdict,
     hash_file,
 )
-from tests.tiny import make_context, save_models
+from tests.tiny import make_context
 
 TRAINING: dict[str, Any] = {"steps": 6, "batch": 2, "rank": 4, "learning_rate": 5e-3, "checkpoint_every": 3}
 
@@ -125,13 +125,6 @@ class World:
             "cancelled": lambda: False,
         }
         return ImproveContext(**{**options, **changes}), studio
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny-improve")
-    save_models(folder)
-    return folder
 
 
 @pytest.fixture

@@ -15,18 +15,17 @@ from harness.errors import LoraError, SuiteError
 from harness.profile import ProviderConfig
 from harness.providers import Context, open_provider
 from harness.values import Drawing, Lora, Outcome, Provider, Request, Suite
-from tests.tiny import SIZE, make_context, make_suite, save_lora, save_models
+from tests.tiny import SIZE, make_context, make_suite, save_lora
 
 PROMPT = "aldar kose, smiling, steppe background"
 LOCAL = {use: ProviderConfig("local", {"use": use}) for use in ("base", "lora", "prompt_only")}
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny")
-    save_models(folder)
-    save_lora(folder, folder / "lora.safetensors")
-    return folder
+def tiny(tiny: Path) -> Path:
+    """The tiny models with a LoRA beside them."""
+    save_lora(tiny, tiny / "lora.safetensors")
+    return tiny
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ from harness.loras.resize import resize
 from harness.training.export import read_tensors, write_tensors
 from harness.training.registry import promote, read_challengers, read_champion, read_history, rollback
 from harness.values import Lora, Request, hash_file
-from tests.tiny import SIZE, make_context, save_lora, save_models
+from tests.tiny import SIZE, make_context, save_lora
 from tests.wire import Wire, make_authority, reply, serve_tls
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,13 +43,6 @@ KINDS: dict[str, dict[str, Any]] = {
     "patterns": {"r": 4, "lora_alpha": 4, "rank_pattern": {"to_q": 2}, "alpha_pattern": {"to_q": 1, "conv1": 12}},
 }
 """LoraConfigs that some exporter or other gets wrong."""
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny")
-    save_models(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")

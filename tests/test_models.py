@@ -15,14 +15,7 @@ from PIL import Image
 from harness.errors import LoraError, ModelError
 from harness.lora import read_header
 from harness.models import choose_files, hash_model, library_class, locate_model, resolve_device, resolve_dtype
-from tests.tiny import make_context, save_lora, save_models
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny")
-    save_models(folder)
-    return folder
+from tests.tiny import make_context, save_lora
 
 
 def test_each_model_is_loaded_once_however_many_ask(tiny: Path) -> None:

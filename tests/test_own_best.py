@@ -27,7 +27,7 @@ from harness.training.mend import mended_subject
 from harness.training.own_best import A_CASE, SHARE, is_last_rung, most_own, own_best, rank_good
 from harness.values import Case, CaseResult, Job, Lora, Outcome, Sample, Score, Subject, Suite, Threshold
 from tests.test_improve import Studio, World
-from tests.tiny import make_context, save_models
+from tests.tiny import make_context
 
 TRAINING: dict[str, Any] = {"steps": 6, "batch": 2, "rank": 4, "learning_rate": 5e-3, "checkpoint_every": 3}
 COPY = 2  # among the seeds of the first open case: draws a training picture
@@ -84,13 +84,6 @@ class Painter(Studio):
             sha = self.store.put_image(data)
             samples.append(Sample(f"{case.id}{seed}", seed, Outcome.OK, sha, scores=scores))
         return CaseResult(Job(self.suite.path.as_posix(), case.id, provider), tuple(samples))
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny-own")
-    save_models(folder)
-    return folder
 
 
 @pytest.fixture

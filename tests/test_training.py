@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from harness.errors import EngineError, LoraError, UsageError
 from harness.feedback import Feedback, Shortfall
@@ -25,31 +24,16 @@ from harness.training.team import Team
 from harness.training.texts import with_trigger, without_trigger
 from harness.training.trainer import prepare, train, training_place
 from harness.values import Interval, Lora, Subject, Suite
-from tests.tiny import make_context, make_suite, save_models
+from tests.tiny import make_context, make_suite, save_subject
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = TrainConfig(steps=8, batch=2, rank=4, alpha=4, learning_rate=5e-3, warmup=2, checkpoint_every=4, prior_every=3)
 
 
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny-training")
-    save_models(folder)
-    return folder
-
-
 @pytest.fixture
 def subject(tmp_path: Path) -> Subject:
     """Four flat train pictures and some held-out ones, one picture without a caption."""
-    for split, count in (("train", 6), ("held_out", 4)):
-        folder = tmp_path / "references" / split
-        folder.mkdir(parents=True)
-        for number in range(count):
-            colour = (40 * number, 200 - 30 * number, 90 if split == "train" else 10)
-            Image.new("RGB", (40, 48), colour).save(folder / f"{number:02d}.png")
-            if number:
-                (folder / f"{number:02d}.txt").write_text("aldar kose, smiling, steppe background", encoding="utf-8")
-    return Subject("Aldar Kose", "aldar kose", tmp_path / "references")
+    return save_subject(tmp_path, train=6, uncaptioned=[0])
 
 
 def run(tiny: Path, subject: Subject, out: Path, config: TrainConfig = SMALL, **options: Any) -> Trained:

@@ -23,7 +23,7 @@ from harness.training.state import STATE
 from harness.training.team import Team
 from harness.training.trainer import prepare, train, training_place
 from harness.values import Subject, Vocabulary
-from tests.tiny import make_context, save_models
+from tests.tiny import make_context, save_subject
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = TrainConfig(
@@ -32,23 +32,9 @@ SMALL = TrainConfig(
 WORDS = {"eyes": Vocabulary({"blue": "blue eyes", "green": "green eyes"}), "place": Vocabulary({"city": "city"})}
 
 
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny-runs")
-    save_models(folder)
-    return folder
-
-
 @pytest.fixture
 def subject(tmp_path: Path) -> Subject:
-    for split, count in (("train", 4), ("held_out", 4)):
-        folder = tmp_path / "references" / split
-        folder.mkdir(parents=True)
-        for number in range(count):
-            colour = (50 * number, 200 - 30 * number, 90 if split == "train" else 10)
-            Image.new("RGB", (40, 48), colour).save(folder / f"{number:02d}.png")
-            (folder / f"{number:02d}.txt").write_text("aldar kose, smiling, steppe background", encoding="utf-8")
-    return Subject("Aldar Kose", "aldar kose", tmp_path / "references")
+    return save_subject(tmp_path)
 
 
 def make_loop(tiny: Path, subject: Subject, work: Path, config: TrainConfig, **changes: Any) -> Loop:

@@ -18,8 +18,8 @@ from harness.training.export import read_tensors
 from harness.training.loop import Trained
 from harness.training.sampling import NOTES, Samples, make_request
 from harness.training.trainer import train
-from harness.values import Case, Lora, Score, Subject, Suite
-from tests.tiny import make_context, save_models
+from harness.values import Case, Lora, Score, Suite
+from tests.tiny import make_context, save_subject
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = TrainConfig(
@@ -27,23 +27,10 @@ SMALL = TrainConfig(
 )
 
 
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny-samples")
-    save_models(folder)
-    return folder
-
-
 @pytest.fixture
 def suite(tmp_path: Path) -> Suite:
     """Two locked cases stand before five open ones."""
-    for split, count in (("train", 4), ("held_out", 4)):
-        folder = tmp_path / "references" / split
-        folder.mkdir(parents=True)
-        for number in range(count):
-            colour = (50 * number, 200 - 30 * number, 90 if split == "train" else 10)
-            Image.new("RGB", (40, 48), colour).save(folder / f"{number:02d}.png")
-    subject = Subject("Aldar Kose", "aldar kose", tmp_path / "references")
+    subject = save_subject(tmp_path, uncaptioned=range(4))
     cases = [Case("demo", f"locked-{number}", f"aldar kose, {number}", split="locked") for number in range(2)]
     cases += [Case("demo", f"open-{number}", f"aldar kose, holding {number}") for number in range(5)]
     return Suite("demo", tmp_path / "demo.yaml", subject, ("lora",), ("lora",), tuple(cases))

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from harness.errors import LoraError, UsageError
 from harness.loras.file import read_lora
@@ -17,7 +16,7 @@ from harness.training.loop import Loop, Setup
 from harness.training.team import Team
 from harness.training.trainer import prepare, train, training_place
 from harness.values import Subject
-from tests.tiny import make_context, save_models
+from tests.tiny import make_context, save_subject
 
 SMALL = TrainConfig(
     steps=4, batch=2, rank=4, alpha=4, learning_rate=2e-2, warmup=0, checkpoint_every=4, validate_every=0, prior_every=2
@@ -35,23 +34,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny-variants")
-    save_models(folder)
-    return folder
-
-
 @pytest.fixture
 def subject(tmp_path: Path) -> Subject:
-    for split, count in (("train", 4), ("held_out", 4)):
-        folder = tmp_path / "references" / split
-        folder.mkdir(parents=True)
-        for number in range(count):
-            colour = (50 * number, 200 - 30 * number, 90 if split == "train" else 10)
-            Image.new("RGB", (40, 48), colour).save(folder / f"{number:02d}.png")
-            (folder / f"{number:02d}.txt").write_text("aldar kose, smiling, steppe background", encoding="utf-8")
-    return Subject("Aldar Kose", "aldar kose", tmp_path / "references")
+    return save_subject(tmp_path)
 
 
 def make_loop(tiny: Path, subject: Subject, work: Path, config: TrainConfig, start: Path | None = None) -> Loop:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from harness.models import Models
 from harness.profile import Models as ModelNames
@@ -106,6 +109,19 @@ def save_clip(tokenizer: Any, folder: Path) -> None:
     CLIPModel(config).save_pretrained(folder)
     CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def save_subject(folder: Path, train: int = 4, uncaptioned: Sequence[int] = ()) -> Subject:
+    """A subject of flat pictures, `train` of them to learn from and four held out, most of them with a caption."""
+    for split, count in (("train", train), ("held_out", 4)):
+        place = folder / "references" / split
+        place.mkdir(parents=True)
+        for number in range(count):
+            colour = (40 * number, 200 - 30 * number, 90 if split == "train" else 10)
+            Image.new("RGB", (40, 48), colour).save(place / f"{number:02d}.png")
+            if number not in uncaptioned:
+                (place / f"{number:02d}.txt").write_text("aldar kose, smiling, steppe background", encoding="utf-8")
+    return Subject("Aldar Kose", "aldar kose", folder / "references")
 
 
 def save_lora(models: Path, file: Path, *, scale: float = 0.5, seed: int = 1, targets: list[str] | None = None) -> Path:
