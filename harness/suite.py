@@ -18,6 +18,7 @@ from harness.packs import read_packs
 from harness.profile import CategoryEntry, Strict, merge_vocabulary, profile_schema, to_vocabulary
 from harness.prompting.lint import lint_prompts
 from harness.prompting.negatives import read_negative
+from harness.prompting.trigger import trigger_pattern
 from harness.values import ALARMS, BESIDE, METRICS, Case, Lora, Subject, Suite, Threshold, Vocabulary
 from harness.yamlfile import Document, PathText, Place, read_yaml, validate
 
@@ -457,7 +458,7 @@ def lint_roughly(prompt: str, trigger: str, profile: Profile, known: set[str]) -
     """What can be said of a prompt without the tokenizer."""
     if profile.prompts == "plain" and least_tokens(prompt) > profile.max_tokens - 2:
         yield f"longer than the encoder's {profile.max_tokens} tokens; its end is lost: shorten the prompt"
-    unknown = sorted(set(words(prompt.lower().replace(trigger.lower(), ""))) - known)
+    unknown = sorted(set(words(trigger_pattern(trigger).sub("", prompt))) - known)
     if unknown and profile.max_tokens < CLIP_TOKENS:
         yield f"the profile's small models do not know {', '.join(unknown)}"
 

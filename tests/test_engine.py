@@ -565,6 +565,28 @@ def test_a_lora_that_passes_is_not_retrained(studio: Studio, opened: Opener) -> 
     assert run.finish()["rounds"] == []
 
 
+def test_locked_cases_are_no_reason_to_train_and_no_training_reads_them(studio: Studio, opened: Opener) -> None:
+    studio.lora, told = 0.4, list[ImproveContext]()
+
+    def look(context: ImproveContext) -> ImproveResult:
+        told.append(context)
+        return ImproveResult()
+
+    path = studio.suite.path.as_posix()
+    jobs = [Job(path, case.id, provider) for provider in ("lora", "base") for case in studio.suite.cases]  # --locked
+    locked = [job for job in jobs if studio.suite.case(job.case).split == "locked"]
+    for asked in (locked, jobs):
+        run = submitted(opened(retrain=1, improve=look), asked)
+        assert run.verdict(asked[0]).decision is Decision.FAIL
+        run.finish()
+
+    (context,) = told
+    seen = {result.job for results in context.results.values() for result in results} | set(context.verdicts)
+    assert seen and not seen & set(locked) and {job.case for job in context.failing} == {job.case for job in seen}
+    with pytest.raises(EngineError, match="locked cases"):
+        replace(context, verdicts=dict.fromkeys(locked, context.gate))
+
+
 def test_a_refused_challenger_leaves_the_verdict(studio: Studio, opened: Opener) -> None:
     studio.lora = 0.4
     refuse: Callable[[ImproveContext], ImproveResult] = lambda context: ImproveResult([{"promoted": False}])  # noqa: E731

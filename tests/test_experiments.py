@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ import numpy as np
 import pytest
 
 from harness.cli import main
+from harness.compare import Bench
 from harness.errors import UsageError
-from harness.training.experiments import read_matrix
+from harness.localoptions import Scheduling
+from harness.training.experiments import read_matrix, train_cell
 from harness.training.factors import Trial, main_effects
 from tests.support import ROOT
+from tests.tiny import make_context, make_suite, save_subject
 
 CASES = [f"case-{number}" for number in range(12)]
 
@@ -75,6 +79,8 @@ def test_a_matrix_is_read_with_its_kinds(tmp_path: Path) -> None:
     )
 
     assert matrix["rank"] == (4, 16) and matrix["learning_rate"] == (1e-4, 3e-4) and matrix["dora"] == (True, False)
+    words = read_matrix(["weight_decay=1e-3,1e-2", "optimizer=adamw,prodigy"])
+    assert words["weight_decay"] == (1e-3, 1e-2) and words["optimizer"] == ("adamw", "prodigy")
     assert matrix["seed"] == (0, 1) and matrix["references"] == (tmp_path.resolve().as_posix(), ROOT.as_posix())
 
 
@@ -94,6 +100,20 @@ def test_a_matrix_is_read_with_its_kinds(tmp_path: Path) -> None:
 def test_a_wrong_matrix_is_refused_before_anything_is_trained(texts: list[str], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         read_matrix(texts)
+
+
+def test_another_noise_schedule_is_another_training(tiny: Path, tmp_path: Path) -> None:
+    suite = replace(make_suite("aldar kose, city"), subject=save_subject(tmp_path))
+    velocity = Scheduling("euler", {"prediction_type": "v_prediction"})
+    made = []
+
+    for scheduling in (Scheduling(), velocity, velocity):
+        context = make_context(tiny, scheduling=scheduling)
+        bench = Bench(suite, context.profile, replace(context.settings, store=tmp_path / "store"), "lora")
+        given = {"steps": 1, "batch": 1, "rank": 2, "validate_every": 0}
+        made.append(train_cell(bench, {}, context.models, given, lambda line: None).lora)
+
+    assert made[0] != made[1] == made[2]
 
 
 # --- the whole ------------------------------------------------------------------------------------------------------

@@ -281,13 +281,14 @@ def test_the_exam_tells_the_gap_to_the_best_competitor(world: World) -> None:
         name: [Studio(world.suite, talent).result(None, name, case, (0,)) for case in world.suite.cases]
         for name, talent in talents.items()
     }
+    seen = {name: [each for each in results if "open" in each.job.case] for name, results in rivals.items()}
 
     def evaluate(lora: Lora | None, provider: str, cases: Sequence[Case], seeds: Sequence[int]) -> list[CaseResult]:
         if provider in rivals:
             return [result for case in cases for result in rivals[provider] if result.job.case == case.id]
         return studio(lora, provider, cases, seeds)
 
-    (record,) = improve(replace(context, results={**context.results, **rivals}, evaluate=evaluate)).rounds
+    (record,) = improve(replace(context, results={**context.results, **seen}, evaluate=evaluate)).rounds
 
     assert record["promoted"] and record["competitor"] == "gemini"
     assert record["competitor_gap"]["mean"] < 0 and record["over_base"]["low"] > 0
@@ -398,6 +399,35 @@ def test_where_something_else_fails_that_has_to_be_better_and_quality_no_worse(w
     assert decide(world.suite, better, same, goal="prompt").promoted
     assert not decide(world.suite, better, same).promoted
     assert not decide(world.suite, scores(0.65, prompt=0.9), same, goal="prompt").promoted
+
+
+def test_a_challenger_without_pictures_of_the_hard_prompts_is_refused(world: World) -> None:
+    weak, strong = Lora(world.lora("weak", steps=1)), Lora(world.lora("strong", steps=6))
+    context, studio = world.context(weak)
+
+    def lose(whose: Lora | None, case: str) -> Callable[..., list[CaseResult]]:
+        def evaluate(lora: Lora | None, *asked: Any) -> list[CaseResult]:
+            lost = Sample("", 0, Outcome.BAD_IMAGE, message="all one colour")
+            return [
+                replace(result, samples=(lost, *result.samples[1:]))
+                if lora == whose and result.job.case == case
+                else result
+                for result in studio(lora, *asked)
+            ]
+
+        return evaluate
+
+    def sit(evaluate: Any) -> Any:
+        ground = Ground(replace(context, evaluate=evaluate), attempt=1)
+        ground.enter(strong)
+        return ground.examine(strong, weak)
+
+    ruling = sit(lose(strong, "locked-1"))
+    assert not ruling.promoted and ruling.reasons == ("1 of its pictures of the locked cases could not be drawn",)
+    assert sit(studio).promoted
+    for whose, name in ((weak, "champion"), (None, "base")):
+        with pytest.raises(EngineError, match=f"{name} are missing.*bad_image: all one colour"):
+            sit(lose(whose, "locked-1"))
 
 
 CHEATS = [

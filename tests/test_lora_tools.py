@@ -400,6 +400,7 @@ def test_the_metadata_say_what_other_programs_look_for(trained: dict[str, Path],
     assert said["modelspec.architecture"] == "stable-diffusion-xl-v1-base/lora"
     assert said["modelspec.sai_model_spec"].startswith("1.0") and said["modelspec.trigger_phrase"] == "aldar kose"
     assert {"modelspec.title", "modelspec.implementation", "modelspec.resolution", "modelspec.date"} <= said.keys()
+    assert "modelspec.prediction_type" not in said, "the file did not say what its base predicts"
     assert said["ss_base_model_version"].startswith("sdxl_") and said["ss_network_dim"] == "Dynamic"
     assert json.loads(said["ss_network_args"]) == {"conv_dim": "4", "conv_alpha": "Dynamic"}
     assert "lora_adapter_metadata" not in said

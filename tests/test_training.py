@@ -18,7 +18,7 @@ from harness.training.data import Item, TrainingSet, View, train_pictures
 from harness.training.export import read_facts, read_tensors
 from harness.training.loop import Loop, Setup, Trained, curve
 from harness.training.optimizers import learning_rate_at
-from harness.training.plan import Learner, plan_from_feedback
+from harness.training.plan import FROM_TOO_MUCH, Learner, plan_from_feedback
 from harness.training.state import STATE
 from harness.training.team import Team
 from harness.training.texts import with_trigger, without_trigger
@@ -352,16 +352,17 @@ def test_a_refusal_changes_seed_and_length_within_bounds() -> None:
     assert plan.start_from is None and plan.config.seed == 9 and plan.config.steps == 300
 
 
+@pytest.mark.parametrize("metric", ["ssim", "prompt", "aesthetics"])
 @pytest.mark.parametrize(("prior", "told"), [(0.5, "the base's prior at 0.75 instead of 0.5"), (1.0, "")])
-def test_a_plan_says_only_what_it_changes(prior: float, told: str) -> None:
-    """ssim lags: a lower rate, and more of the base's prior where there is more to be had."""
-    lagging = Shortfall("metric", "ssim", Interval(0.2, None, None, 2), 0.6, True)
+def test_a_plan_says_only_what_it_changes(prior: float, told: str, metric: str) -> None:
+    """What over-training spoils lags: a lower rate, and more of the base's prior where there is more to be had."""
+    lagging = Shortfall("metric", metric, Interval(0.2, None, None, 2), 0.6, True)
     feedback, full = replace(lack(), metrics=(lagging,)), replace(FULL, prior_weight=prior)
     known = facts(**{"harness.config": full.to_json()})
 
     plan = plan_from_feedback(feedback, suite(), full, Learner("aldar kose", "r", "b", CAPTIONS), Path("a"), known)
 
-    said = next(reason for reason in plan.reasons if reason.startswith("ssim lags"))
+    said = next(reason for reason in plan.reasons if reason.startswith(FROM_TOO_MUCH[metric]))
     assert said.endswith(told or "a lower rate") and plan.config.prior_weight == min(1.0, prior + 0.25)
 
 

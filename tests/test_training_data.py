@@ -20,6 +20,7 @@ from harness.training.config import TrainConfig, config_from
 from harness.training.data import Item, TrainingSet, View
 from harness.training.entry import TrainingEntry
 from harness.training.losses import picture_error
+from harness.training.options import read_pairs
 from harness.training.texts import phrasings, prompts_about_others
 from harness.values import Vocabulary
 
@@ -262,6 +263,19 @@ def test_the_command_line_wins_over_the_profile() -> None:
     assert combine(profile, {"rank": 8}) == {"rank": 8, "learning_rate": 2e-3, "steps": 400}
     prodigy = choose(combine(profile, {"optimizer": "prodigy"}), Circumstances(12)).config
     assert prodigy.learning_rate == 1.0
+
+
+def test_numbers_that_yaml_takes_for_words_are_numbers() -> None:
+    pairs = read_pairs(["weight_decay=1e-3", "rank='8'", "learning_rate=1e-4", "steps=4.0", "dora=yes"])
+    config = config_from({"weight_decay": "1e-3", "rank": "8", "sampling": {"a.png": "2"}, "alpha": 8})
+
+    assert pairs == {"weight_decay": 0.001, "rank": 8, "learning_rate": 1e-4, "steps": 4, "dora": True}
+    assert type(pairs["steps"]) is int
+    assert choose(pairs, Circumstances(12)).config.text_learning_rate == 0.5e-4
+    assert (config.weight_decay, config.rank, dict(config.sampling)) == (0.001, 8, {"a.png": 2.0})
+    assert '"alpha": 8,' in config.to_json(), "records of whole numbers stay the same"
+    with pytest.raises(UsageError, match="rank is 'many'"):
+        read_pairs(["rank=many"])
 
 
 def test_spread_is_the_mean_distance_between_pictures() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,10 +15,14 @@ import pytest
 from PIL import Image
 
 from harness.errors import UsageError
+from harness.localoptions import Scheduling
+from harness.loras.convert import Style, export_file
+from harness.loras.file import read_lora
 from harness.training.chance import draw
 from harness.training.config import TrainConfig
-from harness.training.export import read_tensors
+from harness.training.export import read_facts, read_tensors
 from harness.training.loop import Loop, Setup, Trained
+from harness.training.losses import snr_weights
 from harness.training.optimizers import learning_rate_at, make_optimizer, set_rates
 from harness.training.state import STATE
 from harness.training.team import Team
@@ -29,6 +34,10 @@ ROOT = Path(__file__).resolve().parent.parent
 SMALL = TrainConfig(
     steps=4, batch=2, rank=4, alpha=4, learning_rate=2e-3, warmup=0, checkpoint_every=2, validate_every=2, prior_every=2
 )
+PLAIN = Scheduling()
+VELOCITY = Scheduling(
+    "euler", {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+)
 WORDS = {"eyes": Vocabulary({"blue": "blue eyes", "green": "green eyes"}), "place": Vocabulary({"city": "city"})}
 
 
@@ -37,16 +46,20 @@ def subject(tmp_path: Path) -> Subject:
     return save_subject(tmp_path)
 
 
-def make_loop(tiny: Path, subject: Subject, work: Path, config: TrainConfig, **changes: Any) -> Loop:
-    context = make_context(tiny, vocabulary=WORDS)
+def make_loop(
+    tiny: Path, subject: Subject, work: Path, config: TrainConfig, scheduling: Scheduling = PLAIN, **changes: Any
+) -> Loop:
+    context = make_context(tiny, vocabulary=WORDS, scheduling=scheduling)
     _, dtype = training_place(config, context.models)
     ready = prepare(config, subject, context.profile, context.models, dtype, Team(), work)
     setup = Setup(config, ready.data, ready.texts, ready.models, ready.schedule, dtype, work, "", {})
     return Loop(replace(setup, **changes))
 
 
-def run(tiny: Path, subject: Subject, out: Path, config: TrainConfig, **options: Any) -> Trained:
-    context = make_context(tiny, vocabulary=WORDS)
+def run(
+    tiny: Path, subject: Subject, out: Path, config: TrainConfig, scheduling: Scheduling = PLAIN, **options: Any
+) -> Trained:
+    context = make_context(tiny, vocabulary=WORDS, scheduling=scheduling)
     return train(config, subject, context.profile, context.models, out, **options)
 
 
@@ -100,6 +113,21 @@ def test_every_kind_of_state_is_taken_up_again(
     assert all(torch.equal(states[0][0][key], states[1][0][key]) for key in states[0][0])
     for name in ("optimizer", "scaler"):
         assert json.loads(states[0][1][name]) == json.loads(states[1][1][name])
+
+
+def test_each_checkpoint_is_told_once_and_lies_there_when_it_is(tiny: Path, subject: Subject, tmp_path: Path) -> None:
+    """Whoever stops the training at such a line loses no step."""
+    told: list[tuple[str, bool]] = []
+
+    def listen(line: str) -> None:
+        if line.startswith("training "):
+            step = line.split()[1].partition("/")[0]
+            told.append((step, (tmp_path / f"a.work/step-{int(step):06d}.safetensors").exists()))
+
+    run(tiny, subject, tmp_path / "a.safetensors", SMALL, progress=listen)
+
+    assert [(step, kept) for step, kept in told if int(step) % 2 == 0] == [("2", True), ("4", True)]
+    assert len(told) == len(set(told)), "no step is told twice"
 
 
 # --- passes, processes, precisions ------------------------------------------------------------------------------------
@@ -197,6 +225,52 @@ def test_eight_bits_without_their_package_are_an_error_with_the_command(
 ) -> None:
     with pytest.raises(UsageError, match=r"adamw8bit needs (bitsandbytes; `pip install|a CUDA card)"):
         make_loop(tiny, subject, tmp_path / "a", replace(SMALL, optimizer="adamw8bit"))
+
+
+# --- v-prediction -----------------------------------------------------------------------------------------------------
+
+
+def test_what_the_profile_says_of_the_noise_is_learnt_as_if_the_checkpoint_said_it(
+    tiny: Path, subject: Subject, tmp_path: Path
+) -> None:
+    import torch
+
+    shutil.copytree(tiny, tmp_path / "base")
+    file = tmp_path / "base" / "sdxl" / "scheduler" / "scheduler_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **VELOCITY.options}), encoding="utf-8")
+    config = replace(SMALL, class_pictures=2, prior_every=2)
+    own = make_loop(tmp_path / "base", subject, tmp_path / "a", config)
+    said = make_loop(tiny, subject, tmp_path / "b", config, VELOCITY)
+    plain = make_loop(tiny, subject, tmp_path / "c", config)
+
+    drawn = [[item.views[0].latents for item in loop.data.strangers] for loop in (own, said, plain)]
+    losses = [[loop.validate(), *(float(loop.step(step)) for step in range(2))] for loop in (own, said, plain)]
+
+    assert losses[0] == losses[1] and losses[0][:2] != losses[2][:2]
+    assert all(torch.equal(first, second) for first, second in zip(drawn[0], drawn[1], strict=True))
+    assert not torch.equal(drawn[0][0], drawn[2][0]), "the pictures of others are drawn like all others"
+    weights = snr_weights(said.schedule, torch.tensor([0, 500, 999]), 5.0)
+    assert weights.isfinite().all() and weights[2] == 0, "the last level is noise alone"
+
+
+def test_a_state_of_another_noise_schedule_is_dropped(tiny: Path, subject: Subject, tmp_path: Path) -> None:
+    lines: list[str] = []
+    first = run(tiny, subject, tmp_path / "a.safetensors", SMALL, work=tmp_path / "work")
+
+    second = run(
+        tiny, subject, tmp_path / "b.safetensors", SMALL, VELOCITY, work=tmp_path / "work", progress=lines.append
+    )
+
+    assert not any("resumed" in line for line in lines)
+    name = "modelspec.prediction_type"
+    assert [read_facts(made.path).metadata[name] for made in (first, second)] == ["epsilon", "v"]
+    export_file(read_lora(second.path), tmp_path / "c.safetensors", Style("kohya"))
+    assert read_facts(tmp_path / "c.safetensors").metadata[name] == "v"
+
+
+def test_a_base_that_predicts_pictures_is_refused(tiny: Path, subject: Subject, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="prediction_type is 'sample'"):
+        make_loop(tiny, subject, tmp_path / "a", SMALL, Scheduling("euler", {"prediction_type": "sample"}))
 
 
 # --- priors and validation --------------------------------------------------------------------------------------------

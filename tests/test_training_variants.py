@@ -11,9 +11,11 @@ import pytest
 from harness.errors import LoraError, UsageError
 from harness.loras.file import read_lora
 from harness.training.config import TARGETS, TrainConfig
+from harness.training.data import load_encoders
 from harness.training.export import read_tensors
 from harness.training.loop import Loop, Setup
 from harness.training.team import Team
+from harness.training.text_encoders import LiveTexts
 from harness.training.trainer import prepare, train, training_place
 from harness.values import Subject
 from tests.tiny import make_context, save_subject
@@ -130,3 +132,58 @@ def test_the_average_is_what_is_saved(tiny: Path, subject: Subject, tmp_path: Pa
         assert (plain.weights[key] - averaged.weights[key]).abs().max() == 0
         assert (mean.half() - saved[key.replace(".default", "")]).abs().max() == 0
         assert "lora_B" not in key or (mean - averaged.weights[key]).abs().max() > 0
+
+
+def test_the_base_draws_strangers_in_its_own_dtype_while_the_text_encoders_learn(
+    tiny: Path, subject: Subject, tmp_path: Path
+) -> None:
+    import torch
+
+    config = replace(SMALL, class_pictures=2, dtype="bfloat16", prior_prompts="captions")
+    frozen = make_loop(tiny, subject, tmp_path / "frozen", config)
+    learning = make_loop(tiny, subject, tmp_path / "learning", replace(config, text_encoders="both"))
+
+    drawn = [torch.stack([item.views[0].latents for item in loop.data.strangers]) for loop in (frozen, learning)]
+
+    assert drawn[0].shape == (2, 4, 8, 8) and torch.isfinite(drawn[1]).all()
+    assert (drawn[0] - drawn[1]).norm() < 0.05 * drawn[0].norm()  # the same base drew them, to bfloat16's precision
+    assert learning.finish(tmp_path / "lora.safetensors").steps == 4
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_checkpointed_text_encoders_keep_less_and_learn_the_same(tiny: Path, dropout: float) -> None:
+    """Also where the encoder's configuration has dropout, of which training makes no use."""
+    import torch
+
+    def learn(checkpointed: bool) -> tuple[int, dict[str, Any]]:
+        config = replace(SMALL, text_encoders="both", gradient_checkpointing=checkpointed)
+        context, kept = make_context(tiny), [0]
+        encoders = load_encoders(context.profile, context.models, torch.float32, "cpu")
+        for module in (*encoders.text_encoder.modules(), *encoders.text_encoder_2.modules()):
+            if hasattr(module, "dropout"):
+                module.dropout = dropout
+        texts = LiveTexts(encoders, config, "cpu", torch.float32)
+
+        def keep(tensor: Any) -> Any:
+            kept[0] += tensor.numel()
+            return tensor
+
+        torch.manual_seed(0)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            tokens, pooled = texts.read(["aldar kose, smiling", None])
+        (tokens.square().sum() + pooled.square().sum()).backward()
+        parts = texts.trained.items()
+        return kept[0], {
+            f"{part} {name}": weight.grad
+            for part, model in parts
+            for name, weight in model.named_parameters()
+            if weight.requires_grad
+        }
+
+    (kept, gradients), (kept_less, same) = learn(False), learn(True)
+
+    assert kept_less < 0.5 * kept
+    moved = [name for name, gradient in gradients.items() if gradient is not None and gradient.norm() > 0]
+    assert any("text_encoder " in name for name in moved) and any("text_encoder_2 " in name for name in moved)
+    for name in moved:
+        assert torch.allclose(same[name], gradients[name], rtol=1e-4, atol=1e-6), name

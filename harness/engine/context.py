@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from harness.errors import EngineError
 from harness.values import Case, CaseResult, Job, Lora, Score, Suite, Trait, Verdict
 
 if TYPE_CHECKING:
@@ -93,22 +94,29 @@ class ImproveContext:
     store: Store
     models: Models
     scorer: ScorerLike
-    results: Mapping[str, Sequence[CaseResult]]  # by provider: every submitted case of the suite
-    verdicts: Mapping[Job, Verdict]  # of `provider`'s cases; the failing ones are to be mended
+    results: Mapping[str, Sequence[CaseResult]]  # by provider: every submitted case of the suite that is open
+    verdicts: Mapping[Job, Verdict]  # of `provider`'s open cases; the failing ones are to be mended
     gate: Verdict
     feedback: Any  # harness.feedback.Feedback of the suite
     evaluate: Evaluate
     listener: Listener  # progress of the training, stage "train"
     cancelled: Callable[[], bool]  # True: stop as soon as possible, raise nothing
 
+    def __post_init__(self) -> None:
+        """Raises EngineError where a locked case is among what is given."""
+        given = [*self.verdicts, *(result.job for group in self.results.values() for result in group)]
+        if seen := sorted({job.case for job in given if not is_open(self.suite, job.case)}):
+            raise EngineError(f"locked cases {seen} must not be seen while a LoRA is trained or chosen")
+
     @property
     def failing(self) -> tuple[Job, ...]:
         """The open cases whose verdict is fail, in the suite's order."""
-        return tuple(
-            job
-            for job, verdict in self.verdicts.items()
-            if verdict.decision == "fail" and self.suite.case(job.case).split == "open"
-        )
+        return tuple(job for job, verdict in self.verdicts.items() if verdict.decision == "fail")
+
+
+def is_open(suite: Suite, case: str) -> bool:
+    """Whether a case may be read by who trains and chooses; a locked one is kept for the exam."""
+    return suite.case(case).split == "open"
 
 
 @dataclass(frozen=True)

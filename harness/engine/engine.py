@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.adaptive import next_draws, saved_text
 from harness.baseline import found_record, hold_record, hold_verdict
-from harness.engine.context import ImproveContext, ImproveResult, Listener, Progress, ScorerLike
+from harness.engine.context import ImproveContext, ImproveResult, Listener, Progress, ScorerLike, is_open
 from harness.engine.gates import check_controls, judge_provider, lora_of
 from harness.engine.plan import Step, build_plan, plan_step
 from harness.engine.record import about_suite, keep_references, notes_of, recipes, scorer_record, versions
@@ -340,8 +340,11 @@ class Run:
     def _improve_group(self, group: Group, lora: Lora | None) -> None:
         from harness.judge import wants_training
 
-        verdicts = dict(self._judge(group, self._group(group)))
-        gate = self._judge_gate(group)
+        everything = dict(self._judge(group, self._group(group)))
+        verdicts = {job: each for job, each in everything.items() if is_open(self._suites[group[0]], job.case)}
+        if not verdicts:
+            return  # locked cases (--locked) are no reason to train, and no training may read them
+        gate = self._judge_gate(group, of_open=True)
         if Decision.ERROR in (gate.decision, *(verdict.decision for verdict in verdicts.values())):
             return  # missing pictures are not mended by training
         feedback = self._feedback(group, verdicts, gate)
@@ -359,7 +362,7 @@ class Run:
         for record in found.rounds:
             self._journal.append({"event": "round", **to_record(dict(record))})
         if found.promoted and not self._stop.is_set():
-            self._redraw(group, found.promoted, verdicts)
+            self._redraw(group, found.promoted, everything)
 
     def _redraw(self, group: Group, promoted: Lora, before: Mapping[Job, Verdict]) -> None:
         """All of the provider's jobs with the promoted LoRA: a leaderboard must not mix two of them.
@@ -394,9 +397,9 @@ class Run:
 
         return ImproveContext(
             suite=suite, provider=group[1], lora=lora, profile=self.profile, settings=self.settings, store=self.store,
-            models=workshop.models, scorer=workshop.scoring.scorer(suite), results=self._by_provider(group[0]),
-            verdicts=verdicts, gate=gate, feedback=feedback, evaluate=evaluate, listener=self._tell,
-            cancelled=self._stop.is_set,
+            models=workshop.models, scorer=workshop.scoring.scorer(suite),
+            results=self._by_provider(group[0], of_open=True), verdicts=verdicts, gate=gate, feedback=feedback,
+            evaluate=evaluate, listener=self._tell, cancelled=self._stop.is_set,
         )  # fmt: skip
 
     # --- judging ----------------------------------------------------------------------------------------------------
@@ -421,14 +424,14 @@ class Run:
                 self._journal.append({"event": "verdicts", "suite": group[0], "provider": group[1], "cases": decisions})
             return known
 
-    def _judge_gate(self, group: Group) -> Verdict:
+    def _judge_gate(self, group: Group, of_open: bool = False) -> Verdict:
         path, provider = group
         workshop, steps, beside = self._workshop, self._group_steps(group), self._beside.get(group, Beside())
         if not steps:
             raise EngineError(f"{path}: no case of gate provider {provider!r} was submitted, so it cannot be judged")
         with self._judging, workshop.scoring.lock:
             applied = check_controls(workshop, beside.controls, steps[0], self._promoted.get(group))
-            suite, results = self._suites[path], self._by_provider(path)
+            suite, results = self._suites[path], self._by_provider(path, of_open)
             with workshop.timed("score"):
                 sets = self._sets[group] = measure_sets(workshop, suite, provider, results, beside.strangers)
             return judge_provider(workshop, suite, provider, results, applied, self._lora(group), sets)
@@ -528,13 +531,13 @@ class Run:
         groups = dict.fromkeys((job.path, job.provider) for job in jobs)
         return sorted((path, provider) for path, provider in groups if provider in self._suites[path].gate)
 
-    def _by_provider(self, path: str) -> dict[str, list[CaseResult]]:
-        """Finished results of a suite, providers and cases in the suite's order."""
+    def _by_provider(self, path: str, of_open: bool = False) -> dict[str, list[CaseResult]]:
+        """Finished results of a suite, or of its open cases; providers and cases in the suite's order."""
         suite, found = self._suites[path], dict[str, list[CaseResult]]()
         jobs = [job for job in list(self._jobs) if job.path == path]
         for job in sorted(sort_jobs(jobs, suite), key=lambda job: place(job.provider, suite.providers)):
             result = self._results.get(job)
-            if isinstance(result, CaseResult):
+            if isinstance(result, CaseResult) and (not of_open or is_open(suite, job.case)):
                 found.setdefault(job.provider, []).append(result)
         return found
 

@@ -161,7 +161,7 @@ def rewritten(name: str) -> bool:
 
 
 def modelspec(lora: LoraFile, style: Style, said: Mapping[str, str]) -> dict[str, str]:
-    """Stability's ModelSpec 1.0.1, without the hash."""
+    """Stability's ModelSpec 1.0.1, without the hash; what the base predicts only where the file says it."""
     old = {name: lora.metadata.get(f"modelspec.{name}", "") for name in (*DESCRIBED, "date", "prediction_type")}
     tagged = {
         "title": lora.metadata.get("ss_output_name", ""),
@@ -176,7 +176,6 @@ def modelspec(lora: LoraFile, style: Style, said: Mapping[str, str]) -> dict[str
         "title": fields["title"] or "LoRA",
         "date": fields["date"] or datetime.now(UTC).replace(microsecond=0).isoformat(),
         "resolution": fields["resolution"] or "1024x1024",
-        "prediction_type": fields["prediction_type"] or "epsilon",
     }
     return {f"modelspec.{name}": value for name, value in fields.items() if value}
 

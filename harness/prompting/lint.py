@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from harness.prompting.scripts import SYLLABIC, guess_language, script_of
 from harness.prompting.syntax import lint_syntax, plain_text
 from harness.prompting.tokens import Encoder, Piece, group_alike, spell_word, split_windows
+from harness.prompting.trigger import trigger_pattern
 
 if TYPE_CHECKING:
     from harness.profile import Profile
@@ -92,8 +93,7 @@ def lint_trigger_tokens(trigger: str, encoders: Sequence[Encoder]) -> Iterator[s
 
 def spans_of(text: str, trigger: str) -> list[tuple[int, int]]:
     """Where the trigger stands."""
-    pattern = rf"(?<!\w){re.escape(trigger)}(?!\w)"
-    return [match.span() for match in re.finditer(pattern, text, re.IGNORECASE)] if trigger else []
+    return [match.span() for match in trigger_pattern(trigger).finditer(text)] if trigger else []
 
 
 # --- the window -------------------------------------------------------------------------------------------------------

@@ -211,7 +211,8 @@ class Decisions:
             line |= {"although": objections, "tested": weighed.to_record()}
             append_line(self.file(suite.name), line)
             with self._carried(suite, line):
-                promote(challenger.path, seat.weights, scores, f"approved by {voice.who}: {voice.why}")
+                reason = f"approved by {voice.who}: {voice.why}"
+                promote(challenger.path, seat.weights, scores, reason, over=seat.sha256)
                 said = [f"{seat.suites[0].subject.name}: {sha256[:16]} is the champion"]
                 return said + ([self._bless(suite, evidence[2], anyway)] if evidence else [])
 

@@ -8,12 +8,12 @@ Arm Identification and Hyperparameter Optimization" (2016).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.training.config import TrainConfig
-from harness.training.plan import RATES
+from harness.training.plan import RATES, at_rate
 
 RUNGS = (0.25, 0.5)  # of the steps: where candidates are compared
 FACTORS = (1.0, 0.5, RATES[1])  # of the planned rate
@@ -55,11 +55,19 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.stem.removeprefix("step-"))
 
 
-def variants(config: TrainConfig, count: int) -> list[tuple[TrainConfig, str]]:
-    """The planned configuration, then others that learn slower and faster."""
-    factors = FACTORS[:count]
-    told = {1.0: "as planned", 0.5: "at half the rate", RATES[1]: f"at {RATES[1]:g} times the rate"}
-    return [(replace(config, learning_rate=config.learning_rate * factor), told[factor]) for factor in factors]
+def variants(config: TrainConfig, count: int, usual: float | None = None) -> list[tuple[TrainConfig, str]]:
+    """The planned configuration, then others that learn slower and faster; fewer where the bounds make two the same.
+
+    Args:
+        usual: the profile's rate, which the bounds are multiples of; None: the planned one.
+    """
+    least, most = ((usual or config.learning_rate) * bound / config.learning_rate for bound in RATES)
+    factors = [FACTORS[0], *(round(min(max(factor, least), most), 6) for factor in FACTORS[1:count])]
+    return [(at_rate(config, config, factor), in_words(factor)) for factor in dict.fromkeys(factors)]
+
+
+def in_words(factor: float) -> str:
+    return {1.0: "as planned", 0.5: "at half the rate"}.get(factor, f"at {factor:.3g} times the rate")
 
 
 def can_halve(config: TrainConfig) -> bool:

@@ -87,13 +87,7 @@ class TrainConfig:
             raise UsageError("training: target_modules is empty; name the layers that learn, to_q say")
         if record["warmup"] >= record["steps"] > 0:
             record["warmup"] = 0  # a run that was cut short: it ends before the full rate
-        try:
-            TrainingEntry.model_validate(record)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(str(part) for part in first["loc"][:1])
-            where = f"training: {name} is {first['input']!r}; " if name else "training: "
-            raise UsageError(f"{where}{first['msg'].removeprefix('Value error, ')}") from error
+        validate(record)
 
     @property
     def samples(self) -> int:
@@ -118,13 +112,35 @@ def targets(given: str | list[str] | tuple[str, ...]) -> tuple[str, ...]:
     return TARGETS[given]
 
 
+def validate(record: Mapping[str, Any]) -> TrainingEntry:
+    """The record as a profile's block is read. Raises UsageError for the first value that cannot be."""
+    try:
+        return TrainingEntry.model_validate(dict(record))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"][:1])
+        where = f"training: {name} is {first['input']!r}; " if name else "training: "
+        raise UsageError(f"{where}{first['msg'].removeprefix('Value error, ')}") from error
+
+
+def read_setting(name: str, value: Any) -> Any:
+    """A setting's value in its own type: YAML takes 1e-3 for a word. Raises UsageError for what it cannot be.
+
+    A whole number stays one where any number may stand, so that records and what is named after them stay the same.
+    """
+    if name == "target_modules" and isinstance(value, str):
+        targets(value)  # tells the nearest
+    read = getattr(validate({name: value}), name)
+    return value if type(value) is int and isinstance(read, float) else read
+
+
 def config_from(record: Mapping[str, Any]) -> TrainConfig:
-    """A configuration from plain data. Raises UsageError for a key that no configuration has."""
+    """A configuration from plain data. Raises UsageError for a key that no configuration has, or a wrong value."""
     known = {item.name for item in fields(TrainConfig)}
     for name in record:
         if name not in known:
             raise UsageError(f"training: no setting called {name!r}; {nearest(name, known)}")
-    return TrainConfig(**record)
+    return TrainConfig(**{name: read_setting(name, value) for name, value in record.items() if value is not None})
 
 
 def config_for(training: Mapping[str, Any], pictures: int, kind: str = "character") -> TrainConfig:

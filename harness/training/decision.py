@@ -110,9 +110,10 @@ def decide(
     over_base = paired(challenger["quality"], beside.base)
     against = [
         *([f"the scores cannot decide: {doubt}"] if doubt else []),
+        *undrawn(challenger, champion, goal),
         *([beside.strange] if beside.strange else []),
         *unproven(goal, differences.get(goal), look, suite.margin),
-        *behind_base(over_base, suite.margin),
+        *(behind_base(over_base, suite.margin) if beside.base else []),
         *proven_worse(differences, goal, suite.margin),
         *under_bounds(suite, after),
         *alarms_against(sets or {}, usual or {}),
@@ -151,9 +152,16 @@ def unproven(goal: str, gain: Interval | None, look: int, margin: float) -> list
     return []
 
 
+def undrawn(challenger: Values, champion: Values, goal: str) -> list[str]:
+    """Pictures that the champion has and the challenger lacks: the hard prompts may be the ones that broke."""
+    asked = [(name, pair) for name in dict.fromkeys(("quality", goal)) for pair in champion[name]]
+    missing = {pair for name, pair in asked if pair not in challenger[name]}
+    return [f"{len(missing)} of its pictures of the locked cases could not be drawn"] if missing else []
+
+
 def behind_base(over_base: Interval | None, margin: float) -> list[str]:
     """It may be worse than the base without a LoRA."""
-    if over_base is None or (over_base.low is not None and over_base.low >= -margin):
+    if over_base is not None and over_base.low is not None and over_base.low >= -margin:
         return []
     return [f"quality: not proven as good as the base without a LoRA, {spell(over_base)}"]
 

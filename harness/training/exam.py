@@ -87,18 +87,18 @@ class Ground:
             goal: the metric that has to be better, named by what fails on the open cases.
 
         Raises:
-            EngineError: the challenger was not entered.
+            EngineError: the challenger was not entered, or a picture to compare it with could not be had.
         """
         if not self._candidate or hash_file(challenger.path) != self._candidate:
             raise EngineError("the challenger was not entered before the exam, or its file has changed since")
-        before = self._draw(champion, self._locked, self._exam_seeds)
+        before = complete(self._draw(champion, self._locked, self._exam_seeds), "champion")
         after = self._draw(challenger, self._locked, self._exam_seeds)
         calibration = self._context.scorer.calibration()
         doubt = "" if calibration is None or calibration.can_gate else str(calibration.reason)
         metrics, sets = self._context.suite.metrics(), self._together(challenger, after, tuple(ALARMS))
         alarms = [name for name, found in sets.items() if found.alarm]
         usual = self._together(champion, before, alarms) if champion else {}
-        base = self._draw(None, self._locked, self._exam_seeds[:1]) if champion else before
+        base = complete(self._draw(None, self._locked, self._exam_seeds[:1]), "base") if champion else before
         values = values_of(after, metrics), values_of(before, metrics)
         rivals = {name: values_of(found)["quality"] for name, found in self._competitors().items()}
         beside = Beside(
@@ -161,3 +161,12 @@ class Ground:
     def _draw(self, lora: Lora | None, cases: Sequence[Case], seeds: Sequence[int]) -> list[CaseResult]:
         self.pictures += len(cases) * len(seeds)
         return self._context.evaluate(lora, self._context.provider, cases, seeds)
+
+
+def complete(results: list[CaseResult], whose: str) -> list[CaseResult]:
+    """The results, if no picture is missing. Raises EngineError: without them nobody could say who is better."""
+    missing = [sample for result in results for sample in result.samples if sample not in result.scored]
+    if missing:
+        about = ": ".join(filter(None, (missing[0].outcome.value, missing[0].message)))
+        raise EngineError(f"exam: {len(missing)} pictures of the {whose} are missing on the locked cases ({about})")
+    return results

@@ -23,7 +23,7 @@ import yaml
 
 from harness.compare import Bench, draw
 from harness.errors import UsageError, nearest
-from harness.training.config import TrainConfig, config_from
+from harness.training.config import TrainConfig, config_for, read_setting
 from harness.values import Lora, Subject, digest, hash_file, to_record
 
 if TYPE_CHECKING:
@@ -103,15 +103,15 @@ def read_matrix(texts: Sequence[str], repeats: int = 1) -> dict[str, tuple[Any, 
 
 
 def read_level(name: str, text: str) -> Any:
-    """One value, as YAML reads it. Raises UsageError."""
+    """One value, as YAML and then its setting reads it. Raises UsageError."""
     if name == REFERENCES:
         folder = Path(text).resolve()
         if not folder.is_dir():
             raise UsageError(f"--matrix {REFERENCES}: there is no folder {folder}")
         return folder.as_posix()
     try:
-        value = float(text) if name == "learning_rate" else yaml.safe_load(text)  # YAML takes 1e-4 for a word
-        config_from({name: value})
+        value = read_setting(name, yaml.safe_load(text))
+        config_for({name: value}, pictures=1)
     except (ValueError, TypeError, yaml.YAMLError) as error:
         raise UsageError(f"--matrix {name}={text}: {error}") from error
     return value
@@ -176,7 +176,7 @@ def train_cell(
     from harness.training.auto import combine
     from harness.training.command import choose_settings
     from harness.training.data import train_pictures
-    from harness.training.trainer import train
+    from harness.training.trainer import said_of_noise, train
 
     subject = with_references(bench.suite.subject, given.get(REFERENCES))
     pictures = train_pictures(subject)
@@ -186,6 +186,8 @@ def train_cell(
     sha = set_hash(picture.path for picture in pictures)
     matter = [bench.suite.name, subject.trigger, models.base_hash(), sha, config.to_record()]
     matter.append([picture.caption for picture in pictures])
+    if said := said_of_noise(bench.profile):
+        matter.append(said)
     folder = Path(bench.settings.store) / "experiments" / digest(matter)[:16]
     out, note = folder / "lora.safetensors", folder / RECORD
     if found := finished(note, out):

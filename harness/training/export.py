@@ -16,11 +16,24 @@ from harness.lora import read_header
 from harness.training.config import TrainConfig, config_from
 from harness.values import Subject
 
+PREDICTIONS = {"v_prediction": "v"}
+"""diffusers' word for what a model predicts to ModelSpec's, where they differ."""
+
 
 def describe_lora(
-    config: TrainConfig, subject: Subject, references: str, base: str, size: tuple[int, int], command: str
+    config: TrainConfig,
+    subject: Subject,
+    references: str,
+    base: str,
+    size: tuple[int, int],
+    command: str,
+    prediction: str,
 ) -> dict[str, str]:
-    """The metadata of a LoRA: the keys other programs read, and ours under `harness.`."""
+    """The metadata of a LoRA: the keys other programs read, and ours under `harness.`.
+
+    Args:
+        prediction: the `prediction_type` of the noise schedule it was trained with.
+    """
     created = datetime.now(UTC).replace(microsecond=0).isoformat()
     return {
         "modelspec.sai_model_spec": "1.0.1",
@@ -29,6 +42,7 @@ def describe_lora(
         "modelspec.title": subject.name,
         "modelspec.trigger_phrase": subject.trigger,
         "modelspec.resolution": f"{size[0]}x{size[1]}",
+        "modelspec.prediction_type": PREDICTIONS.get(prediction, prediction),
         "modelspec.date": created,
         "harness.version": own_version(),
         "harness.subject": subject.name,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.values import Suite, digest, to_record
+from harness.values import Suite, canonical_json, digest, to_record
 
 if TYPE_CHECKING:
     from harness.engine.context import ImproveContext
@@ -26,12 +26,22 @@ def key_of(suite: Suite) -> str:
 
 def remember(context: ImproveContext, record: Mapping[str, Any]) -> None:
     """Keep a round, or what is new of it; the curve of its loss is left to the report of its run."""
-    plain = {name: value for name, value in to_record(dict(record)).items() if name not in ("loss", "sets")}
+    told = {name: value for name, value in to_record(dict(record)).items() if name not in ("loss", "sets")}
+    plain: dict[str, Any] = json.loads(canonical_json(told))  # as the store gives it back
     store, key = context.store, key_of(context.suite)
     known: list[dict[str, Any]] = store.memo(KIND, key) or []
     at = datetime.now(UTC).replace(microsecond=0).isoformat()
-    same = bool(known) and known[-1]["attempt"] == plain["attempt"] and known[-1]["round"] == plain["round"]
-    store.put_memo(KIND, key, [*(known[:-1] if same else known), {"at": at, **plain}][-MOST:])
+    earlier = known[:-1] if known and says_more(plain, known[-1]) else known
+    store.put_memo(KIND, key, [*earlier, {"at": at, **plain}][-MOST:])
+
+
+def says_more(record: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+    """Whether this is the known round, now that more is known of it.
+
+    Its numbers do not tell: a round that failed is no attempt, so the next session's first round bears the same ones.
+    """
+    before = {name: value for name, value in known.items() if name != "at"}
+    return len(record) > len(before) and all(name in record and record[name] == before[name] for name in before)
 
 
 def read_rounds(store: Store, suite: Suite) -> list[dict[str, Any]]:

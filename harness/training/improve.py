@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from harness.diagnosis import Cause, diagnose_lora
@@ -115,6 +116,7 @@ class Round:
         self.readings: Readings | None = None
         self.record: dict[str, Any] = {
             "round": number,
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "attempt": self.attempt,
             "suite": context.suite.name,
             "provider": context.provider,
@@ -300,7 +302,8 @@ class Round:
         if own is None:
             return self.record, challenger
         self.record["place"] = own.path.name
-        promote(challenger.path, own.path, {**scores, **about, "plan": self.record["plan"]}, reason)
+        examined = self.record["champion"]["sha256"] if self.champion else ""
+        promote(challenger.path, own.path, {**scores, **about, "plan": self.record["plan"]}, reason, over=examined)
         return self.record, own
 
     def failed(self, error: HarnessError) -> dict[str, Any]:

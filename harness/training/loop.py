@@ -104,15 +104,16 @@ class Loop:
                 self.take(fresh, step)
             if self.data.held_out and config.validate_every and (last or (step + 1) % config.validate_every == 0):
                 state.validation.append((step + 1, self.validate()))
-            if last or late:
-                self.tell(step + 1, (time.monotonic() - began) / (step + 1 - first))
-                said = time.monotonic()
+            pace = (time.monotonic() - began) / (step + 1 - first)  # before samples are drawn and files are written
             if (sampler := self.setup.sampler) and sampler.due(step + 1, last):
                 began += self.show(sampler, step + 1)
             if due:
                 state.seconds += time.monotonic() - began
                 began, first = time.monotonic(), step + 1
                 self.keep(step + 1)
+            if due or late:  # whoever is told and stops the training finds what was kept
+                self.tell(step + 1, pace)
+                said = time.monotonic()
         if self.team.leads:
             write_tensors(out, *read_tensors(self.setup.work / checkpoint_name(config.steps)))
         self.team.wait()

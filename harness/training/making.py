@@ -13,8 +13,8 @@ from harness.errors import HarnessError
 from harness.training.candidates import FACTORS, Candidate, Paused, can_halve, halve, step_of, variants
 from harness.training.config import TrainConfig
 from harness.training.plan import TrainPlan
-from harness.training.trainer import Trained, train
-from harness.values import Lora, Subject, digest, hash_file
+from harness.training.trainer import Trained, run_record, train
+from harness.values import Lora, Subject, digest
 
 
 class OutOfTime(HarnessError):
@@ -38,9 +38,10 @@ class Maker:
             OutOfTime: before half of its steps; of a longer training its last checkpoint is taken.
         """
         count = len(FACTORS) if can_halve(plan.config) else 1
-        candidates = [Candidate(config, self._work(plan, config), why) for config, why in variants(plan.config, count)]
+        rates = variants(plan.config, count, plan.usual)
+        candidates = [Candidate(config, self._work(plan, subject, config), why) for config, why in rates]
         best, seen = candidates[0], list[dict[str, Any]]()
-        if count > 1:
+        if len(candidates) > 1:
 
             def advance(candidate: Candidate, step: int) -> None:
                 if step not in map(step_of, candidate.checkpoints):
@@ -55,9 +56,10 @@ class Maker:
                 raise
         return made, best.config, seen
 
-    def _work(self, plan: TrainPlan, config: TrainConfig) -> Path:
-        start = hash_file(plan.start_from) if plan.start_from else ""
-        return challengers(self.context) / f"work-{digest([config.to_record(), self.attempt, start])[:12]}"
+    def _work(self, plan: TrainPlan, subject: Subject, config: TrainConfig) -> Path:
+        """The same training of this attempt finds its files again; other pictures or another base find none."""
+        record = run_record(config, subject, self.context.profile, self.context.models, plan.start_from)
+        return challengers(self.context) / f"work-{digest([record, self.attempt])[:12]}"
 
     def _train(self, plan: TrainPlan, subject: Subject, candidate: Candidate, until: int | None = None) -> Trained:
         """Train one candidate: to its end, or until a checkpoint at that step lies there."""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from harness.diagnosis import STRANGER, Cause
 from harness.references import load_references
+from harness.training.buckets import MASK
 from harness.training.data import Picture, train_pictures
 from harness.training.symptoms import Readings
 from harness.values import Subject, Vocabulary, digest, hash_file
@@ -105,9 +106,9 @@ def mended_subject(subject: Subject, mending: Mending, folder: Path) -> Subject:
     references = load_references(subject)
     pictures = [item for item in train_pictures(subject) if item.path.name not in mending.dropped]
     captions = {item.path: mending.captions.get(item.path.name, item.caption) for item in pictures}
-    matter = [[hash_file(path), path.name, text] for path, text in captions.items()]
+    matter = [[*hashes(path), path.name, text] for path, text in captions.items()]
     matter += [[hashlib.sha256(each.data).hexdigest(), each.name, each.caption] for each in mending.added]
-    home = folder / f"mended-{digest([matter, [hash_file(path) for path in references.held_out]])[:12]}"
+    home = folder / f"mended-{digest([matter, [hashes(path) for path in references.held_out]])[:12]}"
     if not home.exists():
         part = home.with_name(home.name + ".part")
         shutil.rmtree(part, ignore_errors=True)
@@ -115,10 +116,21 @@ def mended_subject(subject: Subject, mending: Mending, folder: Path) -> Subject:
         for split, found in (("train", captions), ("held_out", held_out)):
             (part / split).mkdir(parents=True)
             for path, text in found.items():
-                shutil.copyfile(path, part / split / path.name)
+                for file in with_mask(path):
+                    shutil.copyfile(file, part / split / file.name)
                 (part / split / path.name).with_suffix(".txt").write_text(text + "\n", encoding="utf-8")
         for each in mending.added:
             (part / "train" / each.name).write_bytes(each.data)
             (part / "train" / each.name).with_suffix(".txt").write_text(each.caption + "\n", encoding="utf-8")
         part.replace(home)
     return replace(subject, references=home, split="folders")
+
+
+def with_mask(picture: Path) -> list[Path]:
+    """A picture, and beside it the mask that says what of it is learnt, where there is one."""
+    mask = picture.with_name(picture.stem + MASK)
+    return [picture, mask] if mask.is_file() else [picture]
+
+
+def hashes(picture: Path) -> list[str]:
+    return [hash_file(file) for file in with_mask(picture)]

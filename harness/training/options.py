@@ -89,8 +89,10 @@ def asked(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def read_pairs(pairs: Sequence[str]) -> dict[str, Any]:
-    """KEY=VALUE texts, the values as YAML reads them."""
+    """KEY=VALUE texts, the values as YAML and then their setting reads them."""
     import yaml
+
+    from harness.training.config import read_setting
 
     found = {}
     for pair in pairs:
@@ -98,7 +100,7 @@ def read_pairs(pairs: Sequence[str]) -> dict[str, Any]:
         if not equals or name not in TrainingEntry.model_fields:
             raise UsageError(f"--set {pair}: no such setting; {nearest(name, TrainingEntry.model_fields)}")
         try:
-            found[name] = yaml.safe_load(text)
+            found[name] = read_setting(name, yaml.safe_load(text))
         except yaml.YAMLError as error:
             raise UsageError(f"--set {pair}: {text!r} cannot be read as a value") from error
     return found

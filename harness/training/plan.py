@@ -50,6 +50,7 @@ class TrainPlan:
     config: TrainConfig
     reasons: tuple[str, ...]
     start_from: Path | None  # a LoRA to be continued; None: from scratch
+    usual: float | None = None  # the profile's rate, which candidates stay near; None: the configuration's own
 
 
 def failing_prompts(feedback: Feedback, suite: Suite) -> tuple[str, ...]:
@@ -85,7 +86,7 @@ def plan_from_feedback(
     spoilt = [cause for cause in causes if cause.name in IN_WEIGHTS and cause.confidence >= SPOILT]
     if spoilt and not refused:
         config, reasons = start_again(spoilt, full, config)
-        return TrainPlan(config, (*reasons, *why_weights), None)
+        return TrainPlan(config, (*reasons, *why_weights), None, full.learning_rate)
     afresh = why_afresh(full, learner, facts)
     if afresh or refused or lora is None:
         reasons = [afresh or "there is no LoRA yet: trained from scratch"] if not refused else []
@@ -94,9 +95,9 @@ def plan_from_feedback(
             words = "longer and from another seed" if longer else "from another seed"
             reasons = [f"{refused} challenger(s) refused: trained from scratch again, {words}"]
             config = replace(config, steps=lengthen(full, 1 + 0.25 * refused)) if longer else config
-        return TrainPlan(config, (*reasons, *why_weights), None)
+        return TrainPlan(config, (*reasons, *why_weights), None, full.learning_rate)
     config, why = adjust(feedback, full, config)
-    return TrainPlan(config, (*why, *why_weights), lora)
+    return TrainPlan(config, (*why, *why_weights), lora, full.learning_rate)
 
 
 def plan_with_own(
@@ -120,11 +121,12 @@ def plan_with_own(
     spoilt = [cause for cause in causes if cause.name in IN_WEIGHTS and cause.confidence >= SPOILT]
     afresh = "the fault is in the weights: trained from scratch" if spoilt else why_afresh(full, learner, facts)
     if afresh or lora is None:
-        return TrainPlan(config, (afresh, *why_weights), None)
-    rate, steps = full.learning_rate * 0.5, lengthen(full, CONTINUED)
-    config = replace(config, steps=steps, warmup=max(1, full.warmup // 2), learning_rate=rate)
-    told = f"continues the LoRA under test for {steps} steps at half the rate, {rate:g}, so that it stays what it is"
-    return TrainPlan(config, (told, *why_weights), lora)
+        return TrainPlan(config, (afresh, *why_weights), None, full.learning_rate)
+    steps = lengthen(full, CONTINUED)
+    config = at_rate(replace(config, steps=steps, warmup=max(1, full.warmup // 2)), full, 0.5)
+    half = f"half the rate, {config.learning_rate:g}"
+    told = f"continues the LoRA under test for {steps} steps at {half}, so that it stays what it is"
+    return TrainPlan(config, (told, *why_weights), lora, full.learning_rate)
 
 
 TOO_MUCH = ("over_trained", "duplicates")
@@ -173,10 +175,19 @@ def why_afresh(full: TrainConfig, learner: Learner, facts: LoraFacts | None) -> 
     return ""
 
 
+FROM_TOO_MUCH = {
+    "prompt": "prompts are followed less than the subject is met",
+    "ssim": "ssim lags more than identity",
+    "aesthetics": "the pictures lose in looks, not in identity",
+}
+"""Metrics that fall while identity rises, in a LoRA that learns too much of too little; the words when they lag."""
+
+
 def adjust(feedback: Feedback, full: TrainConfig, config: TrainConfig) -> tuple[TrainConfig, list[str]]:
     """Change a sound configuration by what lags: identity asks for more, a prompt that is ignored for less."""
     gaps = {item.name: item.gap or 0.0 for item in feedback.metrics}
-    identity, likeness = max(gaps.get("clip", 0.0), gaps.get("features", 0.0)), gaps.get("ssim", 0.0)
+    identity = max(gaps.get("clip", 0.0), gaps.get("features", 0.0))
+    worst = max(FROM_TOO_MUCH, key=lambda name: gaps.get(name, 0.0))
     factor = 1.0 if identity > 0 else 0.5
     config = replace(config, steps=lengthen(full, CONTINUED), warmup=max(1, full.warmup // 2))
     reasons = [f"continues the LoRA under test for {config.steps} steps"]
@@ -184,14 +195,20 @@ def adjust(feedback: Feedback, full: TrainConfig, config: TrainConfig) -> tuple[
         reasons.append(f"identity is {identity:.2f} under its bound: at the full rate {full.learning_rate:g}")
     else:
         reasons.append("identity is sound: at half the rate, so that it stays so")
-    if likeness > identity:
+    if gaps.get(worst, 0.0) > identity:
         factor *= 0.6
         prior = stronger_prior(full)
         config = replace(config, prior_weight=prior)
         more = f", the base's prior at {prior:g} instead of {full.prior_weight:g}" if prior != full.prior_weight else ""
-        reasons.append(f"ssim lags more than identity, which over-training does: a lower rate{more}")
+        reasons.append(f"{FROM_TOO_MUCH[worst]}, which over-training does: a lower rate{more}")
     factor = min(max(factor, RATES[0]), RATES[1])
-    return replace(config, learning_rate=full.learning_rate * factor), reasons
+    return at_rate(config, full, factor), reasons
+
+
+def at_rate(config: TrainConfig, usual: TrainConfig, factor: float) -> TrainConfig:
+    """The configuration with so many times the usual one's rates: text encoders go with the UNet."""
+    rate, text = usual.learning_rate * factor, usual.text_learning_rate * factor
+    return replace(config, learning_rate=rate, text_learning_rate=text)
 
 
 def stronger_prior(full: TrainConfig) -> float:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import EngineError
 from harness.models import quiet_libraries
+from harness.training.adapter import without_lora
 from harness.training.config import TrainConfig
 from harness.training.data import Item, TrainingSet, View
 from harness.training.export import read_tensors, write_tensors
@@ -91,8 +92,10 @@ def draw_latents(
         part = list(wanted[first : first + AT_ONCE])
         seeds = [FIRST_SEED + 1000 * config.seed + first + place for place in range(len(part))]
         with quiet_libraries(), torch.no_grad():
-            said, pooled = (tensor.to(unet.device, unet.dtype) for tensor in texts.read(part))
-            nothing, nothing_pooled = (tensor.to(said) for tensor in texts.read([None] * len(part)))
+            with without_lora(*texts.trained.values()):  # the base alone; its dtype is not that of a LoRA either
+                told, silence = texts.read(part), texts.read([None] * len(part))
+            said, pooled = (tensor.to(unet.device, unet.dtype) for tensor in told)
+            nothing, nothing_pooled = (tensor.to(said) for tensor in silence)
             drawn = pipe(
                 prompt_embeds=said,
                 pooled_prompt_embeds=pooled,

@@ -6,7 +6,8 @@
     references/aldar_kose/challengers/<hash>.{safetensors,json}    taken in from elsewhere, or refused by an exam
 
 Weights and record are two files and no system replaces two at once, so the new record is written first as
-`champion.json.next`; whoever reads next finishes or drops it, by whose hash the weights bear.
+`champion.json.next`. Who reads takes the one of the two records that bears the weights' hash and changes nothing; who
+writes has the folder to itself, and finishes or drops first what was cut off before.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from harness.errors import LoraError
 from harness.training.export import read_facts, read_tensors, write_tensors
@@ -28,6 +32,7 @@ SCHEMA = 1
 HISTORY = "history"
 CHALLENGERS = "challengers"
 SHORT = 16  # hexadecimal digits of a hash in a file's name
+PATIENCE_S = 60.0  # for which one writer waits for another; copying a file takes seconds
 UP = re.compile(r"lora_B|lora_up|[._]up\.weight")  # one factor of each product, in any style of names
 
 
@@ -50,20 +55,40 @@ def record_path(weights: Path) -> Path:
 
 
 def read_champion(weights: Path) -> Champion | None:
-    """The champion at this path, or None when there is none. A file without a record is a champion without a past."""
+    """The champion at this path, or None when there is none. A file without a record is a champion without a past.
+
+    Changes nothing and waits for nobody: at any moment of a promotion one of the two records is the weights' own.
+    """
     if not weights.exists():
         return None
-    settle(weights)
-    sha256 = hash_file(weights)
-    beside = record_path(weights)
-    record = json.loads(beside.read_text(encoding="utf-8")) if beside.exists() else {}
-    if record.get("sha256") != sha256:  # somebody put another file here by hand
+    sha256, record = look(weights)
+    while not record and (again := look(weights)) != (sha256, record):  # they were replaced while we looked
+        sha256, record = again
+    if not record:  # somebody put another file here by hand
         return Champion(weights, sha256, "", (), how_made(weights))
     lineage, made, scores = tuple(record["lineage"]), record["made"], record["scores"]
     return Champion(weights, sha256, record["promoted"], lineage, made, scores, record["reason"])
 
 
-def promote(candidate: Path, weights: Path, scores: Mapping[str, Any], reason: str) -> Champion:
+def look(weights: Path) -> tuple[str, dict[str, Any]]:
+    """The weights' hash and the record that bears it, or {}.
+
+    In the order in which they are written, so that a promotion that ends meanwhile takes no record from under our eyes.
+    """
+    sha256 = hash_file(weights)
+    waiting = read_pending(weights)
+    if waiting.get("sha256") == sha256:
+        return sha256, waiting
+    try:
+        record: dict[str, Any] = json.loads(record_path(weights).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return sha256, {}
+    return sha256, record if record.get("sha256") == sha256 else {}
+
+
+def promote(
+    candidate: Path, weights: Path, scores: Mapping[str, Any], reason: str, over: str | None = None
+) -> Champion:
     """Put `candidate` in the champion's place; the one before goes to the history.
 
     Args:
@@ -71,13 +96,23 @@ def promote(candidate: Path, weights: Path, scores: Mapping[str, Any], reason: s
         weights: the champion's path; need not exist yet.
         scores: what the promotion was decided on, plain JSON.
         reason: in words.
+        over: the hash of the champion that it was compared with, "" for none; None: whoever it is.
 
     Raises:
-        LoraError: the candidate is not a LoRA file.
+        LoraError: the candidate is not a LoRA file, another one than `over` is the champion by now, or somebody else
+            has been writing here for too long.
     """
     if not read_facts(candidate).keys:
         raise LoraError(f"{candidate}: holds no weights; it cannot become the champion")
-    weights.parent.mkdir(parents=True, exist_ok=True)
+    with writing(weights):
+        if over is not None and over != (hash_file(weights) if weights.exists() else ""):
+            raise LoraError(f"{weights}: another LoRA became the champion meanwhile; compare with that one")
+        return crown(candidate, weights, scores, reason)
+
+
+def crown(candidate: Path, weights: Path, scores: Mapping[str, Any], reason: str) -> Champion:
+    """`promote` for who may write."""
+    settle(weights)
     before = read_champion(weights)
     sha256 = hash_file(candidate)
     lineage: tuple[str, ...] = ()
@@ -98,14 +133,21 @@ def rollback(weights: Path, to: str = "", reason: str = "") -> Champion:
     """Put a former champion back. The one that leaves goes to the history, and the lineage says so.
 
     Args:
-        to: the beginning of the former champion's hash; "" for the one just before.
+        to: the beginning of the former champion's hash; "" for the one just before, so that a second rollback undoes
+            the first.
 
     Raises:
         LoraError: there is none, several begin like this, or its file is gone or changed.
     """
+    with writing(weights):
+        return bring_back(weights, to, reason)
+
+
+def bring_back(weights: Path, to: str, reason: str) -> Champion:
+    """`rollback` for who may write."""
     now = read_champion(weights)
-    former = list(dict.fromkeys(now.lineage)) if now else []
-    found = [sha256 for sha256 in former if sha256.startswith(to)] if to else former[-1:]
+    lineage = now.lineage if now else ()
+    found = [sha256 for sha256 in dict.fromkeys(lineage) if sha256.startswith(to)] if to else lineage[-1:]
     if now is None or not found:
         raise LoraError(f"{weights}: no champion before this one{f' begins with {to}' if to else ''}; see the history")
     if len(found) > 1:
@@ -118,7 +160,7 @@ def rollback(weights: Path, to: str = "", reason: str = "") -> Champion:
     beside = record_path(kept)
     scores = json.loads(beside.read_text(encoding="utf-8")).get("scores", {}) if beside.exists() else {}
     words = f"rolled back from {now.sha256[:SHORT]}" + (f": {reason}" if reason else "")
-    return promote(kept, weights, scores, words)
+    return crown(kept, weights, scores, words)
 
 
 def read_history(weights: Path) -> list[dict[str, Any]]:
@@ -144,14 +186,14 @@ def register_challenger(candidate: Path, weights: Path, origin: Mapping[str, Any
         LoraError: the candidate is not a LoRA file.
     """
     made, sha256 = how_made(candidate), hash_file(candidate)
-    folder = weights.parent / CHALLENGERS
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = folder / f"{sha256[:SHORT]}{weights.suffix}"
-    part = kept.with_name(kept.name + ".part")
-    shutil.copyfile(candidate, part)
+    kept = weights.parent / CHALLENGERS / f"{sha256[:SHORT]}{weights.suffix}"
     record = {"schema": SCHEMA, "sha256": sha256, "origin": dict(origin), "made": made, "path": kept.name}
-    write_text(record_path(kept), json.dumps(record, indent=2, sort_keys=True) + "\n")
-    part.replace(kept)  # last: whoever sees the weights finds their record
+    with writing(weights):
+        kept.parent.mkdir(exist_ok=True)
+        part = kept.with_name(kept.name + ".part")
+        shutil.copyfile(candidate, part)
+        write_text(record_path(kept), json.dumps(record, indent=2, sort_keys=True) + "\n")
+        part.replace(kept)  # last: whoever sees the weights finds their record
     return kept
 
 
@@ -215,19 +257,37 @@ def pending(weights: Path) -> Path:
     return record_path(weights).with_name(record_path(weights).name + ".next")
 
 
-def settle(weights: Path) -> None:
-    """Finish or drop a promotion that was cut off: the weights' hash says which."""
-    waiting = pending(weights)
-    if not waiting.exists():
-        return
+def read_pending(weights: Path) -> dict[str, Any]:
+    """The record of a promotion under way, or of one that was cut off; {} for none, and for what is no record."""
     try:
-        promised = json.loads(waiting.read_text(encoding="utf-8"))["sha256"]
-    except (ValueError, KeyError):
-        promised = ""
-    if weights.exists() and hash_file(weights) == promised:
-        waiting.replace(record_path(weights))
+        record = json.loads(pending(weights).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def settle(weights: Path) -> None:
+    """Finish or drop a promotion that was cut off: the weights' hash says which. Only for who may write."""
+    promised = read_pending(weights).get("sha256")
+    if promised and weights.exists() and hash_file(weights) == promised:
+        pending(weights).replace(record_path(weights))
     else:
-        waiting.unlink()
+        pending(weights).unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(weights: Path) -> Iterator[None]:
+    """Have a champion's folder to oneself. The system frees it when its holder dies.
+
+    Raises:
+        LoraError: somebody else has been writing for too long.
+    """
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(weights.with_name(f".{weights.name}.lock"), timeout=PATIENCE_S):
+            yield
+    except Timeout as error:
+        raise LoraError(f"{weights}: another process has been writing here for {PATIENCE_S:.0f} s; end it") from error
 
 
 def write_text(path: Path, text: str) -> None:

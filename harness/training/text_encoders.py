@@ -31,7 +31,7 @@ class LiveTexts:
         for name, model in self.trained.items():
             add_lora(model, config, name)
             if config.gradient_checkpointing:
-                model.gradient_checkpointing_enable()
+                checkpoint_layers(model)
         self._tokens: dict[str, tuple[Tensor, Tensor]] = {}
 
     def read(self, texts: Sequence[str | None]) -> tuple[Tensor, Tensor]:
@@ -67,3 +67,16 @@ class LiveTexts:
             )
             self._tokens[text] = (first, second)
         return self._tokens[text]
+
+
+def checkpoint_layers(model: Any) -> None:
+    """Have a layer's activations computed again where its gradients need them.
+
+    Transformers does so in training mode only. The checkpointed layers alone are put into it, nothing within them: a
+    text encoder whose configuration has dropout reads a caption in training as it does everywhere else.
+    """
+    # not the reentrant kind, older versions' default: it warns wherever nothing is learnt, in a validation say
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    for layer in model.modules():
+        if getattr(layer, "gradient_checkpointing", False):
+            layer.training = True

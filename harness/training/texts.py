@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from harness.prompting.trigger import trigger_pattern
 from harness.training.config import TrainConfig
 from harness.values import Vocabulary, digest
 
@@ -29,6 +30,11 @@ class Embedding:
 class Texts(Protocol):
     """Turns captions into what the UNet reads."""
 
+    @property
+    def trained(self) -> Mapping[str, Any]:
+        """Part (`text_encoder`, `text_encoder_2`) to the text encoder whose LoRA learns; {} where none does."""
+        ...
+
     def read(self, texts: Sequence[str | None]) -> tuple[Tensor, Tensor]:
         """Embeddings (batch, length, width) and pooled ones (batch, width); None is no caption at all."""
         ...
@@ -40,6 +46,10 @@ class KnownTexts:
 
     known: Mapping[str, Embedding]
     nothing: Embedding
+
+    @property
+    def trained(self) -> Mapping[str, Any]:
+        return {}
 
     def read(self, texts: Sequence[str | None]) -> tuple[Tensor, Tensor]:
         import torch
@@ -80,19 +90,25 @@ def with_trigger(caption: str, trigger: str) -> str:
     """A caption that the trigger opens, unless its author put it in already."""
     if not caption:
         return trigger
-    return caption if trigger.casefold() in caption.casefold() else f"{trigger}, {caption}"
+    return caption if trigger_pattern(trigger).search(caption) else f"{trigger}, {caption}"
 
 
 def without_trigger(caption: str, trigger: str, class_word: str) -> str:
-    """The same caption about anybody: the class word stands where the trigger stood."""
-    text = re.sub(re.escape(trigger), class_word, caption, count=1, flags=re.IGNORECASE)
+    """The same caption about anybody: the class word stands wherever the trigger stood."""
+    text = trigger_pattern(trigger).sub(lambda _: class_word, caption)  # a function: a backslash is only a backslash
     return text.strip(" ,")
+
+
+def split_phrases(caption: str, trigger: str) -> list[str]:
+    """What stands between commas; a comma of the trigger's own separates nothing."""
+    found = re.findall(rf"(?:{trigger_pattern(trigger).pattern}|[^,])+", caption, re.IGNORECASE)
+    return [part.strip() for part in found if part.strip()]
 
 
 def phrasings(caption: str, trigger: str, config: TrainConfig, name: str) -> tuple[str, ...]:
     """The caption as it stands, then its phrases shuffled or left out, each time with the trigger's phrase first."""
-    phrases = [part.strip() for part in caption.split(",") if part.strip()]
-    kept = [part for part in phrases if trigger.casefold() in part.casefold()]
+    phrases = split_phrases(caption, trigger)
+    kept = [part for part in phrases if trigger_pattern(trigger).search(part)]
     others = [part for part in phrases if part not in kept]
     if not others or not (config.caption_shuffle or config.phrase_dropout):
         return (caption,)

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.errors import UsageError
 from harness.models import load_options, locate_model, quiet_libraries, translated
 from harness.references import set_hash
+from harness.schedulers import COMMON
 from harness.training.adapter import add_lora, load_weights, without_lora
 from harness.training.buckets import MASK
 from harness.training.config import TrainConfig
@@ -36,6 +38,13 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = ["STATE", "Loop", "Material", "Trained", "open_unet", "prepare", "train", "training_place", "without_lora"]
+
+LEVELS = (
+    *("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas"),
+    *("prediction_type", "rescale_betas_zero_snr"),
+)
+"""What of a noise schedule decides targets, weights and losses."""
+TRAINABLE = ("epsilon", "v_prediction")  # what a base may predict
 
 
 @dataclass(frozen=True)
@@ -83,16 +92,17 @@ def train(
     team = join_team(str(models.device))
     say = progress if progress and team.leads else (lambda line: None)
     pictures, work = train_pictures(subject), work or out.parent / f"{out.stem}.work"
-    record = run_record(config, pictures, held_out_pictures(subject), profile, models, start_from, team)
-    size, base = profile.size, models.base_hash()
-    metadata = describe_lora(config, subject, set_hash(picture.path for picture in pictures), base, size, command)
-    if start_from:
-        metadata["harness.parent"] = str(record["start"])
+    record = {**run_record(config, subject, profile, models, start_from), "processes": team.size}
     device, dtype = training_place(config, models)
     team = replace(team, device=team.device if team.size > 1 else device)
     samples = samples if team.leads else None
     material = prepare(config, subject, profile, models, dtype, team, work, start_from, samples)
     say(f"encoded {len(pictures)} pictures")
+    record["schedule"] = schedule_record(material.schedule)
+    references, prediction = set_hash(picture.path for picture in pictures), material.schedule.config.prediction_type
+    metadata = describe_lora(config, subject, references, models.base_hash(), profile.size, command, prediction)
+    if start_from:
+        metadata["harness.parent"] = str(record["start"])
     setup = Setup(
         config,
         material.data,
@@ -117,15 +127,9 @@ def make_sampler(samples: Samples, material: Material, profile: Any) -> Sampler:
 
 
 def run_record(
-    config: TrainConfig,
-    pictures: Sequence[Picture],
-    held_out: Sequence[Picture],
-    profile: Any,
-    models: Any,
-    start_from: Path | None,
-    team: Team,
+    config: TrainConfig, subject: Subject, profile: Any, models: Any, start_from: Path | None
 ) -> dict[str, Any]:
-    """Everything that decides the weights and the curves: a state belongs to one of these."""
+    """Everything that decides the weights and the curves, as far as it is known before anything is loaded."""
 
     def hashes(files: Sequence[Picture]) -> list[list[str]]:
         masks = [picture.path.with_name(picture.path.stem + MASK) for picture in files]
@@ -137,15 +141,44 @@ def run_record(
     folder = Path(config.class_folder) if config.class_folder else None
     return {
         "config": config.to_record(),
-        "pictures": hashes(pictures),
-        "held_out": hashes(held_out),
+        "pictures": hashes(train_pictures(subject)),
+        "held_out": hashes(held_out_pictures(subject)),
         "strangers": hashes(stranger_pictures(folder, config.class_word)) if folder else [],
         "others": prompts_about_others(profile.vocabulary, config),
         "base": models.base_hash(),
         "size": list(profile.size),
         "start": hash_file(start_from) if start_from else "",
-        "processes": team.size,
+        "scheduler": said_of_noise(profile),
     }
+
+
+def said_of_noise(profile: Any) -> dict[str, Any]:
+    """What the profile's `scheduler` sets on the checkpoint's own noise schedule; {} as a rule."""
+    return {name: value for name, value in profile.scheduling.options.items() if name in COMMON}
+
+
+def make_schedule(own: Mapping[str, Any], profile: Any) -> Any:
+    """The noise levels to learn at: the checkpoint's own, and what the profile sets on them for drawing.
+
+    A base that is drawn as v-prediction has to be trained as such: against noise it would learn nonsense.
+
+    Args:
+        own: the checkpoint's scheduler configuration.
+
+    Raises:
+        UsageError: the base predicts neither noise nor velocity.
+    """
+    from diffusers import DDPMScheduler
+
+    schedule = DDPMScheduler.from_config(dict(own), **said_of_noise(profile))
+    if (kind := schedule.config.prediction_type) not in TRAINABLE:
+        raise UsageError(f"training: prediction_type is {kind!r}; a LoRA is trained for {' or '.join(TRAINABLE)}")
+    return schedule
+
+
+def schedule_record(schedule: Any) -> dict[str, Any]:
+    """The deciding values of a noise schedule."""
+    return {name: schedule.config[name] for name in LEVELS}
 
 
 def training_place(config: TrainConfig, models: Any) -> tuple[str, torch.dtype]:
@@ -176,10 +209,8 @@ def prepare(
     Autoencoder and text encoders are freed before the UNet comes; of the latter stays what learns, of the former
     nothing unless samples are drawn.
     """
-    from diffusers import DDPMScheduler
-
     encoders = load_encoders(profile, models, dtype, team.device)
-    schedule = DDPMScheduler.from_config(encoders.scheduler.config)
+    schedule = make_schedule(encoders.scheduler.config, profile)
     data = read_pictures(config, subject, profile, encoders, team.device)
     texts: Texts
     if config.text_encoders == "none":
@@ -193,7 +224,7 @@ def prepare(
     free_memory()
     unet = open_unet(config, profile, models, dtype, team.device)
     if config.class_pictures and config.prior_weight:
-        key = digest([models.base_hash(), str(dtype)])
+        key = digest([models.base_hash(), str(dtype), schedule_record(schedule), said_of_noise(profile)])
         data = replace(data, strangers=draw_strangers(data, texts, unet, schedule, profile, config, work, key, team))
     add_lora(unet, config)
     parts = {"unet": unet, **learners}
