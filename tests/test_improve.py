@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from harness.calibrate import Band, Calibration, Separation
 from harness.engine.context import ImproveContext, Progress
 from harness.errors import EngineError
 from harness.feedback import feedback
@@ -159,6 +160,18 @@ def test_an_under_trained_lora_is_replaced_by_a_proven_challenger(world: World) 
     assert result.promoted and result.promoted.path.parent == world.store.folder / "loras"
     assert hash_file(result.promoted.path) == record["challenger"]["sha256"]
     assert read_facts(result.promoted.path).steps == 6
+
+
+def test_what_no_training_mends_is_not_trained_for_once_the_pictures_are_good(world: World) -> None:
+    """References of two people: the LoRA gets better, the run stays red until somebody corrects the folder."""
+    clip, band = Separation(0.8, 0.2, 0.02, 0.1, 8.0, 0.0, 8, 48), Band(0.4, 0.1, 8)
+    torn = Calibration(clip, band, band, (), 50.0, 40.0, agreement=0.37, crowd=0.3, references=20)
+    scorer = SimpleNamespace(traits=lambda: (), identity="known", calibration=lambda: torn)
+    context, _ = world.context(Lora(world.lora("weak", steps=1)), scorer=scorer)
+
+    (record,) = improve(context).rounds
+
+    assert record["promoted"] and record["failing_after"] == []
 
 
 def test_training_and_choosing_never_see_a_locked_case_or_its_seeds(world: World) -> None:

@@ -76,7 +76,7 @@ def improve(context: ImproveContext) -> ImproveResult:
         standing = review(context, winner, round_.ground)
         record["failing_after"] = standing.failing
         remember(context, record)
-        if not standing.told.needs_improvement:
+        if standing.has_nothing_to_train:
             break
     return ImproveResult(tuple(rounds), promoted)
 

@@ -25,6 +25,11 @@ class Standing:
         """The ids of the open cases that fail."""
         return [job.case for job, verdict in self.verdicts.items() if verdict.decision is Decision.FAIL]
 
+    @property
+    def has_nothing_to_train(self) -> bool:
+        """Green, or red by a fault alone that people mend and no training does: references of two persons, say."""
+        return not self.told.needs_improvement or bool(self.told.cause and not self.failing and not self.told.metrics)
+
 
 def review(context: ImproveContext, lora: Lora, ground: Ground) -> Standing:
     """How a new champion does on the open cases.
