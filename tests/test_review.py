@@ -580,7 +580,7 @@ def test_a_run_of_the_champion_is_blessed_and_a_former_one_comes_back(project: P
 
 
 def test_a_deed_that_fails_is_written_down(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise LoraError("the disk is full")
 
     monkeypatch.setattr(registry, "promote", fail)
