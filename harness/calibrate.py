@@ -56,11 +56,15 @@ def separate(genuine: Sequence[float] | Floats, impostor: Sequence[float] | Floa
 
 def equal_error_rate(genuine: Floats, impostor: Floats) -> float:
     """Half the sum of both error rates at the threshold where they are closest; 0 is perfect, 0.5 is guessing."""
-    thresholds = np.unique(np.concatenate([genuine, impostor]))
-    rejected = np.array([np.mean(genuine < t) for t in thresholds])
-    accepted = np.array([np.mean(impostor >= t) for t in thresholds])
-    best = int(np.argmin(np.abs(rejected - accepted)))
-    return float((rejected[best] + accepted[best]) / 2)
+    level = equal_error_level(genuine, impostor)
+    return float((np.mean(genuine < level) + np.mean(impostor >= level)) / 2)
+
+
+def equal_error_level(genuine: Floats, impostor: Floats) -> float:
+    """The threshold at which both error rates are closest."""
+    levels = np.unique(np.concatenate([genuine, impostor]))
+    apart = [abs(np.mean(genuine < level) - np.mean(impostor >= level)) for level in levels]
+    return float(levels[int(np.argmin(apart))])
 
 
 def leave_one_out(similarities: Floats) -> Floats:

@@ -61,6 +61,7 @@ class Changes:
     metrics: Mapping[str, Change] = field(default_factory=dict)  # but quality
     traits: Mapping[str, Change] = field(default_factory=dict)
     cases: Mapping[str, Change] = field(default_factory=dict)  # of quality, the worst first
+    level: float = stats.LEVEL  # of the intervals
 
     @property
     def word(self) -> str:
@@ -69,7 +70,7 @@ class Changes:
     @property
     def no_worse(self) -> bool:
         """Non-inferiority: proven to be no worse than before by `margin` or more."""
-        return self.worse_p < (1 - stats.LEVEL) / 2
+        return self.worse_p < (1 - self.level) / 2
 
     def to_record(self) -> dict[str, Any]:
         return {
@@ -98,10 +99,11 @@ def compare_scores(
         margin,
         sum(map(len, groups.values())),
         replace(change, flips=flips),
-        stats.non_inferior(stats.cluster_means(groups), margin),
+        stats.p_above(gap, -margin, level),
         compare_family({name: now[name] for name in in_order(now)}, before, margin, level),
         compare_family(*traits, margin, level),
         compare_cases(ours, theirs, margin, level),
+        level,
     )
 
 
@@ -147,11 +149,11 @@ def judge_change(gap: Interval, margin: float, proven: bool | None = None) -> st
     return (HIGHER if gap.mean > 0 else LOWER) if differs else INCONCLUSIVE
 
 
-def flips_text(gap: Interval, flips: float | None) -> str:
+def flips_text(gap: Interval, flips: float | None, level: float = stats.LEVEL) -> str:
     """What sign flips of few prompts say, as the end of a sentence; "" where there are enough of them."""
     if flips is None:
         return ""
-    word = "agree" if stats.flips_agree(flips, gap.n) else "do not bear it out"
+    word = "agree" if stats.flips_agree(flips, gap.n, level) else "do not bear it out"
     return f" (sign flips of {gap.n} prompts {word}: p {flips:.2g})"
 
 

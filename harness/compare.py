@@ -417,11 +417,8 @@ def split_alarms(groups: Sequence[Sequence[float]], margin: float) -> tuple[floa
     seeds, random = values.shape[1] // 2, np.random.default_rng(0)
     mixed = random.permuted(np.broadcast_to(values, (SPLITS, *values.shape)), axis=2)
     gaps = mixed[..., :seeds].mean(2) - mixed[..., seeds:].mean(2)
-    mean, error = gaps.mean(1), gaps.std(1, ddof=1) / math.sqrt(len(groups))
-    proven = np.abs(mean) > stats.quantile((1 - stats.LEVEL) / 2, len(groups) - 1) * error
-    if len(groups) < stats.FEW:
-        proven &= stats.sign_flips(gaps) <= stats.largest_p(len(groups))
-    return float(proven.mean()), float((proven & (np.abs(mean) >= margin)).mean())
+    proven = stats.rows_differ(gaps)
+    return float(proven.mean()), float((proven & (np.abs(gaps.mean(1)) >= margin)).mean())
 
 
 def self_lines(bench: Bench, name: str, check: SelfCheck) -> list[str]:

@@ -117,10 +117,11 @@ def feedback(
     cause = next((item.cause for item in every if item.cause), "")
     base = next((results[other] for other in BASE if results.get(other)), ())
     facts = facts_of(short, own, base, gate, sets or {}, readings)
-    diagnosed = about_causes(causes, facts) if bad else []
-    advice = recommend(*short, facts, rival, gap, every, [*diagnosed, *map(_about_metric, warned)])
     if cause:  # a LoRA of somebody else has every problem at once, and no training mends one of them
         advice = about_fault(cause, facts)
+    else:
+        diagnosed = about_causes(causes, facts) if bad else []
+        advice = recommend(*short, facts, rival, gap, every, [*diagnosed, *map(_about_metric, warned)])
     return Feedback(
         suite=suite.name,
         provider=name,

@@ -348,7 +348,7 @@ def regression(
     worse = gap.mean <= -suite.margin
     if gap.low is None or gap.high is None:
         return [unsure("regression", f"{text}: one case in common proves nothing; add cases")] if worse else []
-    proven, few = stats.differs(gap, flips, level), flips_text(gap, flips)
+    proven, few = stats.differs(gap, flips, level), flips_text(gap, flips, level)
     if proven and gap.high < 0 and worse:
         return [fail("regression", f"{text}: worse, and by more than {bound}{few}")]
     if gap.low >= -suite.margin:

@@ -109,9 +109,11 @@ def score_some(
     models: Models,
 ) -> list[PictureScore]:
     """Some pictures, together."""
+    from harness.metrics.aesthetics import LEAST, MOST
+
     images = list(opened.values())
     ratings: list[float | None] = (
-        [float(value) for value in np.clip(rate(images), 1, 10)] if rate and images else [None] * len(images)
+        [float(value) for value in np.clip(rate(images), LEAST, MOST)] if rate and images else [None] * len(images)
     )
     nearness: list[float | None] = [None] * len(images)
     if held and images:

@@ -34,7 +34,9 @@ def full_record(store: Store, level: float = 0.83) -> dict[str, Any]:
     pair = {"case": "smiling-steppe", "seed": 0, "image": drawn, "training": suite["references"]["train"][0]}
     pair |= {"name": "01.png", "lines": 0.91, "how": "", "copied": True}
     copied = {"metric": "copy", "sentence": "1 of 12 pictures copies 01.png", "alarm": True, "judged": True}
-    suite["sets"] = {"lora": {"copy": {**copied, "details": {"pairs": [pair]}}}}
+    other = next(case["samples"][1]["image"] for case in record["cases"] if case["provider"] == "lora")
+    near = {other: {"to": pair["training"], "name": "02.png", "lines": 0.42, "copied": False}}
+    suite["sets"] = {"lora": {"copy": {**copied, "details": {"pairs": [pair], "nearest": near}}}}
     axis = {"name": "identity", "value": 0.99, "goal": "≥ 0.95", "passed": True, "what": "another person scores lower"}
     suite["card"] = {"identities": 20, "axes": [axis, {**axis, "name": "blur", "passed": False}]}
     finding = {"severity": "serious", "title": "Two alike", "reason": "01.png and 02.png", "remedy": "drop one"}

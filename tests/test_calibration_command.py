@@ -33,7 +33,7 @@ def test_crowds_far_apart_get_thresholds_between_them() -> None:
     assert found.auc == 1.0 and found.separation.eer == 0.0
     assert found.suggested is not None and found.suggested.apart
     assert 0.2 < found.suggested.fail < found.suggested.warn < 1.0
-    assert found.suggested.accepted == 0.0
+    assert found.suggested.passed.mean == 0.0
     assert found.suggested.false_alarm < found.suggested.false_alarm_warn <= 0.05
     assert found.d_prime.low is not None and found.d_prime.low <= found.d_prime.mean
     assert found.suggested.warn_range[0] <= found.suggested.warn <= found.suggested.warn_range[1]
@@ -46,7 +46,7 @@ def test_crowds_that_overlap_keep_the_false_alarm_rate_and_say_what_passes() -> 
 
     assert not found.apart and found.fail == found.warn
     assert found.false_alarm <= 0.05
-    assert found.accepted > 0.2
+    assert found.passed.mean > 0.2
 
 
 def test_one_crowd_gets_no_threshold() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.changes import Changes, compare_cases, compare_scores, judge_change
+from harness.changes import Changes, compare_cases, compare_scores, flips_text, judge_change
 from harness.cli import main
 from harness.compare import (
     Bench,
@@ -77,6 +77,21 @@ def test_a_proven_difference_below_the_margin_is_told_as_proven(
     assert record["verdict"] in ("higher", "lower") and record["no_worse"]["proven"] is no_worse
     word = "proven" if no_worse else "not proven"
     assert f"a is no worse than b by more than the margin of 0.02: {word} (p" in no_worse_words("a", "b", changes)[0]
+
+
+def test_words_and_proofs_keep_to_the_level_that_decides() -> None:
+    """A look of several asks for more than 95%: what was enough there is none here."""
+    gaps = [0.09, 0.07, 0.11, 0.05, 0.06, 0.10, -0.001]
+    before = {(f"case-{place}", 0): 0.7 for place in range(len(gaps))}
+    now = {pair: 0.7 + gap for pair, gap in zip(before, gaps, strict=True)}
+    alone, look = (compare_scores({"quality": now}, {"quality": before}, 0.02, level) for level in (0.95, 0.98))
+
+    assert alone.quality and look.quality and look.quality.flips == pytest.approx(2 * 2 / 2**7)
+    assert (alone.word, look.word) == ("improved", "inconclusive")
+    assert "agree" in flips_text(alone.quality.gap, alone.quality.flips)
+    assert "do not bear it out" in flips_text(look.quality.gap, look.quality.flips, 0.98)
+    doubtful = Changes(0.02, worse_p=0.02)
+    assert doubtful.no_worse and not replace(doubtful, level=0.98).no_worse
 
 
 def test_with_few_cases_a_change_counts_only_where_their_signs_agree() -> None:

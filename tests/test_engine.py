@@ -611,7 +611,10 @@ def test_a_training_that_breaks_leaves_the_verdict_and_its_reason(studio: Studio
 # --- telling ------------------------------------------------------------------------------------------------------
 
 
-def test_progress_counts_pictures_cost_and_time(studio: Studio, opened: Opener) -> None:
+def test_progress_counts_pictures_cost_and_time(
+    studio: Studio, opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.engine.workshop.SURE_S", 0.0)
     told: list[Progress] = []
     submitted(opened(listener=told.append), studio.jobs()).wait()
 
@@ -621,6 +624,7 @@ def test_progress_counts_pictures_cost_and_time(studio: Studio, opened: Opener) 
     assert draws[-1].total == 16
     assert draws[-1].cost_usd == pytest.approx(0.16)
     assert [progress.eta_s for progress in draws[:2]] == [None, None], "two pictures foretell nothing"
+    assert all(progress.eta_s for progress in draws[2:-1])
     assert draws[-1].eta_s == 0
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from harness.cli import main
 from harness.compare import Bench
@@ -102,18 +103,20 @@ def test_a_wrong_matrix_is_refused_before_anything_is_trained(texts: list[str], 
         read_matrix(texts)
 
 
-def test_another_noise_schedule_is_another_training(tiny: Path, tmp_path: Path) -> None:
+def test_another_noise_schedule_or_mask_is_another_training(tiny: Path, tmp_path: Path) -> None:
     suite = replace(make_suite("aldar kose, city"), subject=save_subject(tmp_path))
     velocity = Scheduling("euler", {"prediction_type": "v_prediction"})
-    made = []
 
-    for scheduling in (Scheduling(), velocity, velocity):
+    def train(scheduling: Scheduling) -> Path:
         context = make_context(tiny, scheduling=scheduling)
         bench = Bench(suite, context.profile, replace(context.settings, store=tmp_path / "store"), "lora")
-        given = {"steps": 1, "batch": 1, "rank": 2, "validate_every": 0}
-        made.append(train_cell(bench, {}, context.models, given, lambda line: None).lora)
+        given = {"steps": 1, "batch": 1, "rank": 2, "validate_every": 0, "background_weight": 0.1}
+        return train_cell(bench, {}, context.models, given, lambda line: None).lora
 
-    assert made[0] != made[1] == made[2]
+    first, other, again = (train(scheduling) for scheduling in (Scheduling(), velocity, velocity))
+    Image.new("L", (40, 48), 255).save(tmp_path / "references" / "train" / "00.mask.png")
+
+    assert first != other == again and train(Scheduling()) not in (first, other)
 
 
 # --- the whole ------------------------------------------------------------------------------------------------------

@@ -394,6 +394,17 @@ def test_only_what_is_proven_better_and_nowhere_worse_is_promoted(
     assert ruling.promoted is promoted and reason in ruling.reasons[0]
 
 
+def test_with_few_locked_cases_their_signs_must_agree(world: World) -> None:
+    gains = dict.fromkeys(range(6), 0.3)
+    old, most = ({name: {(f"case-{n}", 0): 0.6 for n in gains} for name in scores(0)} for _ in range(2))
+
+    for last, promoted in ((0.02, True), (-0.02, False)):
+        new = {**most, "quality": {(f"case-{n}", 0): 0.6 + gain for n, gain in {**gains, 5: last}.items()}}
+        ruling = decide(world.suite, new, old)
+        assert ruling.differences["quality"].low and ruling.differences["quality"].low > 0
+        assert ruling.promoted is promoted and ("do not bear it out" in ruling.reasons[0]) is not promoted
+
+
 def test_the_proof_that_is_asked_for_adds_up_to_five_percent() -> None:
     spent = [(1 - level_of(look)) / 2 for look in range(1, 30)]
 

@@ -444,7 +444,22 @@ def evidence(**changes: Any) -> Evidence:
 )
 def test_causes(facts: Evidence, cause: str) -> None:
     assert cause in diagnose(facts) if cause else diagnose(facts) == ""
-    assert not cause or area_of(diagnose(facts)) in ("lora", "references", "strength", "provider", "rendering")
+
+
+@pytest.mark.parametrize(
+    ("facts", "area"),
+    [
+        (evidence(applied=Applied(False, "no", strength=0.0)), "strength"),
+        (evidence(applied=Applied(False, "none of its keys fits", keys=0)), "lora"),
+        (evidence(clip=0.05), "lora"),
+        (evidence(missing={"quota": 3}), "provider"),
+        (evidence(faults={"blank": 24}), "rendering"),
+        (evidence(faults={"blur": 20}), "rendering"),
+        (evidence(agreement=0.1, clip=0.1, train=0.1), "references"),
+    ],
+)
+def test_a_cause_is_mended_where_it_arises(facts: Evidence, area: str) -> None:
+    assert area_of(diagnose(facts)) == area
 
 
 def test_references_of_another_person_turn_the_gate_red_even_when_scores_pass() -> None:

@@ -203,7 +203,7 @@ def test_the_lora_under_test_is_named_and_the_suites_own_beside_it(
     assert "c0ffee" in page.text and "None" not in page.text
 
 
-def test_references_are_checked_once(store: Store, tmp_path: Path) -> None:
+def test_references_are_checked_once(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "references" / "train"
     folder.mkdir(parents=True)
     for number, scene in enumerate(SCENES.values()):
@@ -215,6 +215,7 @@ def test_references_are_checked_once(store: Store, tmp_path: Path) -> None:
 
     assert {"exact", "too_few"} <= {item["kind"] for item in first["findings"]}
     assert all(store.image(sha) for item in first["findings"] for sha in item["images"])
+    monkeypatch.setattr("harness.references.check.check_references", None)
     assert check_record(store, example_suite(subject=subject), (96, 96)) == first
     subject = replace(subject, references=tmp_path / "nothing")
     assert check_record(store, example_suite(subject=subject), (96, 96)) == {}, (
@@ -267,6 +268,14 @@ def test_it_is_made_again_from_its_record_alone(record: dict[str, Any], store: S
 
     assert again.read_text(encoding="utf-8") == first.read_text(encoding="utf-8")
     assert json.loads((tmp_path / "again" / "results.json").read_text(encoding="utf-8")) == record
+
+
+def test_beside_a_picture_stands_the_training_picture_nearest_to_it(
+    record: dict[str, Any], store: Store, tmp_path: Path
+) -> None:
+    page = Page(write_report(record, store, tmp_path))
+
+    assert "copied from 01.png 0.91" in page.text and "nearest training picture 02.png 0.42" in page.text
 
 
 def test_a_copied_record_without_its_pictures_is_said(

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ import pytest
 import requests
 
 from harness.baseline import parse_baseline
+from harness.changes import compare_scores
 from harness.cli import main
 from harness.errors import LoraError
 from harness.report import to_lines
 from harness.review.server import LARGEST_FORM, Server
+from harness.review.weighing import Trial
 from harness.training import registry
 from harness.training.registry import read_champion, read_history, record_path
 from tests.reviewing import SUITE, Browser, Project, copy_project, make_project, serving
@@ -579,6 +582,17 @@ def test_a_run_of_the_champion_is_blessed_and_a_former_one_comes_back(project: P
     assert history[-1]["reason"].endswith("by Aigerim: night scenes broke")
 
 
+def test_what_sign_flips_do_not_bear_out_is_an_objection() -> None:
+    gains = [0.3] * 5 + [-0.02]
+    new = {"quality": {(f"c{number}", 0): 0.5 + gain for number, gain in enumerate(gains)}}
+    old = {"quality": {(f"c{number}", 0): 0.5 for number in range(len(gains))}}
+    side: Any = object()
+
+    (said,) = Trial("s", side, side, verdict="pass", changes=compare_scores(new, old, 0.05)).objections
+
+    assert "do not bear it out" in said
+
+
 def test_a_deed_that_fails_is_written_down(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise LoraError("the disk is full")
@@ -598,9 +612,14 @@ def test_a_deed_that_fails_is_written_down(project: Project, monkeypatch: pytest
 # --- the command ----------------------------------------------------------------------------------------------------
 
 
-def hear_ctrl_c() -> None:
-    """A shell starts what it runs in the background deaf to it, and children inherit that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+@contextmanager
+def hearing_ctrl_c() -> Iterator[None]:
+    """What is started within hears it: a shell makes what it runs in the background deaf, and children inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def start(project: Project) -> tuple[subprocess.Popen[str], str]:
@@ -608,15 +627,10 @@ def start(project: Project) -> tuple[subprocess.Popen[str], str]:
     code = "import sys; from harness.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "review", "--no-browser", "--port", "0"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
-    process = subprocess.Popen(
-        command,
-        cwd=project.root,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        preexec_fn=hear_ctrl_c,  # noqa: PLW1509
-    )
+    with hearing_ctrl_c():
+        process = subprocess.Popen(
+            command, cwd=project.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
     assert process.stdout
     line = process.stdout.readline()
     assert line.startswith("review: http://127.0.0.1:"), line

@@ -74,6 +74,8 @@ def test_the_command_prints_the_grid_and_writes_the_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from harness.cli import main
+    from harness.engine.record import SWEEPS
+    from harness.store import Store
     from tests.support import ROOT
 
     monkeypatch.chdir(ROOT)
@@ -97,3 +99,6 @@ def test_the_command_prints_the_grid_and_writes_the_rows(
     assert status == 0 and [cell["strength"] for cell in record["cells"]] == [0.0, 1.0]
     assert len(record["rows"]) == 2 * 2 and len({row["image"] for row in record["rows"]}) == 4
     assert "best here: champion at" in capsys.readouterr().out
+    with Store(tmp_path) as store:  # where a report looks for it
+        tries = store.memo(SWEEPS, (ROOT / "suites/smoke.yaml").resolve().as_posix())
+    assert [item["strength"] for item in tries] == [0.0, 1.0] and all(item["image"] for item in tries)

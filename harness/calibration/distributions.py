@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtr
 
-from harness.calibrate import LEAST_D, LEAST_HALF, Floats, Separation, separate
+from harness.calibrate import LEAST_D, LEAST_HALF, Floats, Separation, equal_error_level, separate
 from harness.stats import quantile
 from harness.values import Interval
 
@@ -40,8 +40,7 @@ class Suggested:
     false_alarm_warn: float
     refused: Interval  # share of these genuine pictures below `fail`, 95% exact
     refused_warn: Interval  # and below `warn`
-    accepted: float  # share of the impostors at or above `fail`
-    passed: Interval  # the same, 95% exact
+    passed: Interval  # share of the impostors at or above `fail`, 95% exact
     passed_warn: Interval  # and at or above `warn`
     apart: bool  # whether a gap lies between what impostors reach and what the genuine do
 
@@ -104,9 +103,7 @@ def eer_interval(genuine: Floats, impostor: Floats, value: float) -> Interval:
     At any threshold the true rate of equal errors lies between the true shares refused and accepted, so it lies between
     the lower and the upper of their exact bounds, each at 97.5% for 95% together; wide, and never too narrow.
     """
-    levels = np.unique(np.concatenate([genuine, impostor]))
-    apart = [abs(float(np.mean(genuine < level) - np.mean(impostor >= level))) for level in levels]
-    level = levels[int(np.argmin(apart))]
+    level = equal_error_level(genuine, impostor)
     sides = [exact_share(crowd, 0.975) for crowd in (genuine < level, impostor >= level)]
     low, high = min(side.low or 0.0 for side in sides), max(side.high or 0.0 for side in sides)
     return Interval(value, low, high, len(genuine))
@@ -143,7 +140,6 @@ def suggest(genuine: Floats, impostor: Floats, false_alarm: float) -> Suggested:
         false_alarm_warn=predicted_below(genuine, warn),
         refused=exact_share(np.asarray(genuine) < fail),
         refused_warn=exact_share(np.asarray(genuine) < warn),
-        accepted=float(np.mean(np.asarray(impostor) >= fail)),
         passed=exact_share(np.asarray(impostor) >= fail),
         passed_warn=exact_share(np.asarray(impostor) >= warn),
         apart=bool(high < low),

@@ -80,7 +80,7 @@ def notes(report: Report) -> Iterator[str]:
         if finding.reason:
             yield f"{finding.metric}: {finding.reason}; no threshold follows from the references"
         elif finding.suggested and not finding.suggested.apart:
-            share = finding.suggested.accepted
+            share = finding.suggested.passed.mean
             told = (
                 f"{finding.metric}: the crowds overlap; at {finding.suggested.fail:.2f} {share:.0%} of impostors pass"
             )

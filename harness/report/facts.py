@@ -23,11 +23,7 @@ def facts_view(results: Record) -> dict[str, Any]:
             for name, item in mapped(engine, "seconds").items()
             if (value := number(item)) is not None
         },
-        "run": {
-            text(name, 60): plain_words(item)
-            for name, item in run.items()
-            if name not in APART and item not in (None, "", [], {}, False)
-        },
+        "run": {text(name, 60): plain_words(item) for name, item in run.items() if name not in APART and item},
         "git": git_lines(run.get("git")),
         "hashes": hash_lines(results),
         "warnings": texts(run.get("warnings"), 400),

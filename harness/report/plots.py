@@ -6,6 +6,7 @@ Colours are the page's own (CSS variables), so that plots turn dark with it; tex
 from __future__ import annotations
 
 import io
+import math
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -55,7 +56,8 @@ def draw(
         axes.tick_params(left=False, bottom=False, labelsize=SIZE, labelcolor=QUIET)
         paint(axes)
         figure.savefig(buffer, format="svg", metadata={"Date": None})
-    inside = Cleaner(ElementTree.fromstring(buffer.getvalue())).markup  # noqa: S314  (matplotlib's own)
+    # nobody else's XML comes here: matplotlib wrote it just now, texts escaped and without entities of its own
+    inside = Cleaner(ElementTree.fromstring(buffer.getvalue())).markup  # noqa: S314
     head = Markup('<svg viewBox="0 0 {:.0f} {:.0f}" role="img"><title>{}</title><desc>{}</desc>')
     return head.format(WIDE, tall, title, told) + inside + Markup("</svg>")
 
@@ -108,8 +110,8 @@ def element(kind: str, given: Mapping[str, str], inside: str = "") -> Markup:
 
 def rug(axes: Axes, values: Sequence[float], low: float, high: float, colour: str) -> None:
     """A short line a value, all of them one path."""
-    xs = [part for value in values for part in (value, value, None)]
-    axes.plot(xs, [low, high, None] * len(values), color=colour, linewidth=0.8, alpha=0.7)  # type: ignore[arg-type]
+    xs = [part for value in values for part in (value, value, math.nan)]  # no number: the pen is lifted
+    axes.plot(xs, [low, high, math.nan] * len(values), color=colour, linewidth=0.8, alpha=0.7)
 
 
 def crowd(axes: Axes, values: Sequence[float], base: float, tall: float, low: float, high: float, colour: str) -> None:
@@ -129,7 +131,7 @@ def bound(axes: Axes, value: float, low: float, high: float, kind: str) -> None:
 
 def label(axes: Axes, y: float, words: str, below: str = "", strong: bool = False) -> None:
     """A row's name left of the axes, and a smaller line under it."""
-    place: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "ha": "left", "parse_math": False}
+    place: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "ha": "left"}
     words = "".join(char if char.isprintable() else " " for char in words)  # XML forbids some of the others
     left = -axes.get_position().x0 / axes.get_position().width
     axes.text(left, y, words, fontsize=SIZE, color=INK, weight="bold" if strong else "normal", va="bottom", **place)

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.changes import Changes
+from harness.changes import Changes, flips_text
 from harness.report.words import listed, mapped
 from harness.review.comparing import Side, about_suite, change_view, compare_sides, hold_sides
 from harness.review.decisions import Seat, runs_of
 from harness.review.runs import Run, Runs, Shot
+from harness.stats import differs
 from harness.values import digest
 
 VERDICTS = ("error", "fail", "inconclusive", "pass")  # the worst first
@@ -48,8 +49,8 @@ class Trial:
             return [*found, f"{self.suite}: not comparable with the champion's run ({'; '.join(self.refused)})"]
         if change is None:
             return [*found, f"{self.suite}: no picture in common with the champion's run"]
-        if change.gap.low is None or change.gap.low <= 0:
-            gap = change_view("quality", change)["gap"]
+        if change.gap.mean <= 0 or not differs(change.gap, change.flips):
+            gap = change_view("quality", change)["gap"] + flips_text(change.gap, change.flips)
             return [*found, f"{self.suite}: not proven better than the champion, {gap}"]
         return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr
 
-from harness.stats.intervals import LEVEL, Groups, cluster_means, mean_interval, quantile
+from harness.stats.intervals import LEVEL, Groups, cluster_means, quantile
 from harness.values import Interval
 
 FEW = 8  # clusters: with fewer, a change counts only where sign flips agree with t
@@ -28,19 +29,13 @@ def p_below(interval: Interval, bound: float, level: float = LEVEL) -> float:
 
 
 def p_above(interval: Interval, bound: float, level: float = LEVEL) -> float:
-    """One-sided p of "the mean is at most `bound`": `p_below` in a mirror."""
+    """One-sided p of "the mean is at most `bound`": `p_below` in a mirror.
+
+    With -margin for the bound it is the test of non-inferiority: a small p proves "not worse by `margin` or more".
+    """
     if interval.low is None or interval.high is None:
         return 1.0
     return p_below(Interval(-interval.mean, -interval.high, -interval.low, interval.n), -bound, level)
-
-
-def non_inferior(values: Sequence[float], margin: float) -> float:
-    """One-sided p of "worse by `margin` or more"; a small one proves that the mean lies above -margin.
-
-    Args:
-        values: one difference (new minus old) a cluster.
-    """
-    return p_above(mean_interval(values), -margin)
 
 
 def holm(ps: Sequence[float]) -> list[float]:
@@ -79,6 +74,14 @@ def differs(gap: Interval, flips: float | None = None, level: float = LEVEL) -> 
     if gap.low is None or gap.high is None or gap.low <= 0 <= gap.high:
         return False
     return flips is None or flips_agree(flips, gap.n, level)
+
+
+def rows_differ(rows: NDArray[np.float64], level: float = LEVEL) -> NDArray[np.bool_]:
+    """`differs` of every row: comparisons x clusters, two at least."""
+    clusters = rows.shape[1]
+    error = rows.std(1, ddof=1) / math.sqrt(clusters)
+    found: NDArray[np.bool_] = np.abs(rows.mean(1)) > quantile((1 - level) / 2, clusters - 1) * error
+    return found & (sign_flips(rows) <= largest_p(clusters, level)) if clusters < FEW else found
 
 
 def flips_agree(p: float, clusters: int, level: float = LEVEL) -> bool:

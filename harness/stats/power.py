@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaincinv, nctdtr, ndtr, ndtri
 
-from harness.stats.comparing import FEW, largest_p, sign_flips
+from harness.stats.comparing import FEW, rows_differ
 from harness.stats.intervals import LEVEL, Spread, quantile
 from harness.stats.looking import FAR, crossing
 
@@ -67,12 +67,10 @@ def change_found(effect: float, sd: float, clusters: int, margin: float, level: 
         return 0.0
     if sd <= 0:
         return float(effect > 0 and effect >= margin)
-    error, reach = sd / math.sqrt(clusters), quantile((1 - level) / 2, clusters - 1)
     if clusters < FEW:
         values = effect + sd * _normals(clusters)
-        means, spread = values.mean(1), values.std(1, ddof=1)
-        proven = (means > reach * spread / math.sqrt(clusters)) & (means >= margin)
-        return float((proven & (sign_flips(values) <= largest_p(clusters, level))).mean())
+        return float((rows_differ(values, level) & (values.mean(1) >= margin)).mean())
+    error, reach = sd / math.sqrt(clusters), quantile((1 - level) / 2, clusters - 1)
     seen = np.sqrt(2 * gammaincinv((clusters - 1) / 2, (NODES + 1) / 2) / (clusters - 1))
     return float(WEIGHTS @ ndtr(effect / error - np.maximum(margin / error, reach * seen)) / 2)
 

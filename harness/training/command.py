@@ -9,13 +9,12 @@ from typing import Any
 
 from harness.errors import HarnessError, UsageError
 from harness.models import Models
-from harness.references import set_hash
 from harness.training.auto import choose_settings, combine
 from harness.training.data import train_pictures
 from harness.training.registry import promote, read_champion
 from harness.training.sampling import Judge, Samples
 from harness.training.team import join_team
-from harness.training.trainer import train
+from harness.training.trainer import run_record, train
 from harness.values import Suite, digest
 
 __all__ = ["choose_settings", "train_suite"]
@@ -52,7 +51,7 @@ def train_suite(
     for line in choice.reasons:
         say(line)
     config, folder = choice.config, Path(settings.store) / "loras"
-    matter = [suite.name, models.base_hash(), set_hash(picture.path for picture in pictures), config.to_record()]
+    matter = [suite.name, run_record(config, suite.subject, profile, models)]
     work = folder / f"work-{digest(matter)[:12]}"  # the same call goes on; another base or picture begins anew
     written = target if out else folder / f"{work.name}.safetensors"
     every = int({**profile.training, **(changes or {})}.get("sample_every") or 0)

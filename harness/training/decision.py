@@ -10,7 +10,10 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from harness.stats import LEVEL, Pair, clustered, max_of_k, paired
+from harness.changes import flips_text
+from harness.leaderboard import by_case
+from harness.stats import LEVEL, Pair, clustered, differs, flips_of_few, max_of_k, paired
+from harness.stats import differences as gaps_of
 from harness.values import METRICS, CaseResult, Interval, SetScore, Suite
 
 WORSE = 0.05  # how far a challenger may stand behind a champion that raises the same alarm
@@ -52,14 +55,6 @@ def values_of(results: Sequence[CaseResult], metrics: Sequence[str] = METRICS) -
 def intervals(values: Values) -> dict[str, Interval]:
     """Each metric's mean, clustered by case."""
     return {metric: clustered(by_case(scores)) for metric, scores in values.items() if scores}
-
-
-def by_case(scores: Mapping[Pair, float]) -> dict[Hashable, list[float]]:
-    """One list of values a case."""
-    grouped: dict[Hashable, list[float]] = {}
-    for (case, _), value in scores.items():
-        grouped.setdefault(case, []).append(value)
-    return grouped
 
 
 @dataclass(frozen=True)
@@ -107,12 +102,13 @@ def decide(
     """
     beside, level, after = beside or Beside(), level_of(look), intervals(challenger)
     differences = compare(challenger, champion, goal, level)
+    flips = flips_of_few(gaps_of(challenger[goal], champion[goal]))
     over_base = paired(challenger["quality"], beside.base)
     against = [
         *([f"the scores cannot decide: {doubt}"] if doubt else []),
         *undrawn(challenger, champion, goal),
         *([beside.strange] if beside.strange else []),
-        *unproven(goal, differences.get(goal), look, suite.margin),
+        *unproven(goal, differences.get(goal), flips, look, suite.margin),
         *(behind_base(over_base, suite.margin) if beside.base else []),
         *proven_worse(differences, goal, suite.margin),
         *under_bounds(suite, after),
@@ -137,16 +133,18 @@ def compare(challenger: Values, champion: Values, goal: str, level: float) -> di
 # --- what speaks against a challenger -----------------------------------------------------------------------------
 
 
-def unproven(goal: str, gain: Interval | None, look: int, margin: float) -> list[str]:
+def unproven(goal: str, gain: Interval | None, flips: float | None, look: int, margin: float) -> list[str]:
     """The gain in the goal does not lie wholly above 0, or is too small to be worth a change.
 
+    With few locked cases an exact sign-flip test must agree, as it must for a baseline.
     Two trainings by one recipe differ by a little, and enough locked cases prove any little; a regression asks for the
     margin as well.
     """
     if gain is None or gain.low is None:
         return [f"{goal}: too few pictures in common on the locked cases to prove anything"]
-    if gain.low <= 0:
-        return [f"{goal}: not proven better on the locked cases, {spell(gain)}{spell_look(look)}"]
+    if gain.mean <= 0 or not differs(gain, flips, level_of(look)):
+        few = flips_text(gain, flips, level_of(look)) if gain.low > 0 else ""
+        return [f"{goal}: not proven better on the locked cases, {spell(gain)}{few}{spell_look(look)}"]
     if gain.mean < margin:
         return [f"{goal}: better on the locked cases by less than the margin of {margin:g}, {spell(gain)}"]
     return []

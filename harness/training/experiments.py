@@ -176,7 +176,7 @@ def train_cell(
     from harness.training.auto import combine
     from harness.training.command import choose_settings
     from harness.training.data import train_pictures
-    from harness.training.trainer import said_of_noise, train
+    from harness.training.trainer import run_record, train
 
     subject = with_references(bench.suite.subject, given.get(REFERENCES))
     pictures = train_pictures(subject)
@@ -184,10 +184,7 @@ def train_cell(
     training = combine(bench.profile.training, changes)
     config = choose_settings(training, subject, pictures, bench.profile, models).config
     sha = set_hash(picture.path for picture in pictures)
-    matter = [bench.suite.name, subject.trigger, models.base_hash(), sha, config.to_record()]
-    matter.append([picture.caption for picture in pictures])
-    if said := said_of_noise(bench.profile):
-        matter.append(said)
+    matter = [bench.suite.name, run_record(config, subject, bench.profile, models)]
     folder = Path(bench.settings.store) / "experiments" / digest(matter)[:16]
     out, note = folder / "lora.safetensors", folder / RECORD
     if found := finished(note, out):

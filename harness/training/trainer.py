@@ -127,7 +127,7 @@ def make_sampler(samples: Samples, material: Material, profile: Any) -> Sampler:
 
 
 def run_record(
-    config: TrainConfig, subject: Subject, profile: Any, models: Any, start_from: Path | None
+    config: TrainConfig, subject: Subject, profile: Any, models: Any, start_from: Path | None = None
 ) -> dict[str, Any]:
     """Everything that decides the weights and the curves, as far as it is known before anything is loaded."""
 
@@ -141,6 +141,7 @@ def run_record(
     folder = Path(config.class_folder) if config.class_folder else None
     return {
         "config": config.to_record(),
+        "trigger": subject.trigger,
         "pictures": hashes(train_pictures(subject)),
         "held_out": hashes(held_out_pictures(subject)),
         "strangers": hashes(stranger_pictures(folder, config.class_word)) if folder else [],
