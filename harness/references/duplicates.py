@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -119,18 +120,16 @@ def find_pairs(prints: Sequence[Fingerprint], alike: Iterable[tuple[int, int]] =
         if prints[first].sha == prints[second].sha or prints[first].pixels == prints[second].pixels
     }
     filled = [place for place, item in enumerate(prints) if not item.blank]
-    greys = [prints[place].grey for place in filled]
-    if len(greys) < 2:
+    if len(filled) < 2:
         return [found[key] for key in sorted(found)]
+    greys = [item.grey for item in prints]
     tables = {"near": find_places(greys, greys), "mirrored": find_places(greys, [grey[:, ::-1] for grey in greys])}
-    for b, second in enumerate(filled):
-        for a, first in enumerate(filled[:b]):
-            key = (first, second)
-            proposed = key in believed or hashes_agree(prints[first], prints[second])
-            least = PROPOSED if proposed else WORTH_LAYING
-            pair = None if key in found else lay_pair(prints, key, tables, (a, b), least)
-            if pair:
-                found[key] = pair
+    for key in combinations(filled, 2):
+        if key in found:
+            continue
+        proposed = key in believed or hashes_agree(*(prints[place] for place in key))
+        if pair := lay_pair(prints, key, tables, PROPOSED if proposed else WORTH_LAYING):
+            found[key] = pair
     return [found[key] for key in sorted(found)]
 
 
@@ -140,26 +139,21 @@ def hashes_agree(one: Fingerprint, two: Fingerprint) -> bool:
 
 
 def lay_pair(
-    prints: Sequence[Fingerprint],
-    key: tuple[int, int],
-    tables: Mapping[str, Place],
-    at: tuple[int, int],
-    least: float,
+    prints: Sequence[Fingerprint], key: tuple[int, int], tables: Mapping[str, Place], least: float
 ) -> Pair | None:
     """The pair when it is one picture: its edges coincide, and all its parts but one are alike.
 
     Args:
         tables: where pictures lie in each other, straight ("near") and mirrored.
-        at: places of the two in the tables.
         least: score of the search from which the two are laid upon each other.
     """
     found = []
     for kind, table in tables.items():
         mirror = -1 if kind == "mirrored" else 1
-        for whole, part in sorted((at, at[::-1]), key=lambda way: -table.score[way]):
+        for whole, part in sorted((key, key[::-1]), key=lambda way: -table.score[way]):
             if table.score[whole, part] < least:
                 break
-            one, two = (prints[place] for place in (key if (whole, part) == at else key[::-1]))
+            one, two = prints[whole], prints[part]
             laid = lay(one.planes, two.planes[..., ::mirror], table.start[whole, part])
             if laid and is_copy(laid):
                 bits = ((one.mirrored if kind == "mirrored" else one.hash) ^ two.hash).bit_count()
