@@ -1,3 +1,3 @@
 """Makes `pytest suites/` work from a checkout; an installed package brings the same plugin by its entry point."""
 
-pytest_plugins = ["harness.plugin"]
+pytest_plugins = ["pytest_lora_harness"]

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from benchmarks.gate import PROMPTS, Draft, drafts, make_suite, upper
 from benchmarks.score_table import Scores, Table, load_table
-from harness.adaptive import next_draws
-from harness.judge import judge_case, judge_gate, pooled_sds
-from harness.values import CaseResult, Decision, Job, Suite, Threshold, Verdict
+from harness.core.values import CaseResult, Decision, Job, Suite, Threshold, Verdict
+from harness.judging.adaptive import next_draws
+from harness.judging.judge import judge_case, judge_gate, pooled_sds
 
 LEAST, MOST, RUNS = 2, 12, 1_000
 FAIL, OPEN = Decision.FAIL, Decision.INCONCLUSIVE

@@ -17,7 +17,7 @@ import yaml
 
 from benchmarks.process import ROOT, run_pytest
 from benchmarks.score_table import FIRST_SEED, STRANGER, table_cases
-from harness.suite import load_suite
+from harness.config.suite import load_suite
 
 LEAST, MOST, PROMPTS = 2, 12, 12
 ALL_PROMPTS = 48  # of the score table, a quarter a block

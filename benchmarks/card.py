@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harness.card.commands import measure_card
-from harness.card.page import card_text, figures_of
-from harness.card.protocol import Effort
+from harness.commands.card import measure_card
+from harness.studies.metric_card.page import card_text, figures_of
+from harness.studies.metric_card.protocol import Effort
 
 
 def measure() -> dict[str, float]:

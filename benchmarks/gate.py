@@ -17,9 +17,7 @@ from scipy.special import betaincinv
 
 from benchmarks.process import ROOT
 from benchmarks.score_table import Scores, Table, load_table
-from harness.judge import judge_case, judge_gate, pooled_sds, wants_training
-from harness.leaderboard import leaderboard
-from harness.values import (
+from harness.core.values import (
     METRICS,
     Case,
     CaseResult,
@@ -33,6 +31,8 @@ from harness.values import (
     Threshold,
     Verdict,
 )
+from harness.judging.judge import judge_case, judge_gate, pooled_sds, wants_training
+from harness.judging.leaderboard import leaderboard
 
 RUNS, PROMPTS, SEEDS = 4_000, 12, 4
 RIVALS = ("freepik", "gemini", "openai")
@@ -233,7 +233,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
         f"quality {table.lora['quality'].mean():.3f}; standard deviation between prompts {spread.between:.4f}, "
         f"of seeds within one {spread.within:.4f}; wrong character {table.wrong['quality'].mean():.3f}"
     )
-    print(f"method: {runs} simulated runs a figure, {PROMPTS} prompts x {SEEDS} seeds, judged by harness.judge")
+    print(f"method: {runs} simulated runs a figure, {PROMPTS} prompts x {SEEDS} seeds, judged by harness.judging.judge")
     alarms, (power, wrong) = false_alarms(table, runs), powers(table, runs)
     alike, apart = retraining(table, runs)
     covered = coverage(table, runs)

@@ -19,11 +19,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.sdxl import SDXL, TINY, Architecture, make_pipeline, make_unet, make_vae, unet_inputs, write_lora
-from harness.models import quiet_libraries
-from harness.pipeline import LocalPipeline
+from harness.core.values import Lora, Request
+from harness.models.identity import quiet_libraries
+from harness.models.lora.train_config import TrainConfig
+from harness.models.pipeline import LocalPipeline
 from harness.training.adapter import add_lora
-from harness.training.config import TrainConfig
-from harness.values import Lora, Request
 
 BATCHES, QUICK_BATCHES = (1, 2, 4, 8), (1, 4)
 STEPS, GUIDANCE = 30, 5.0
@@ -176,8 +176,8 @@ class Bench:
     def make_loop(self, folder: Path) -> Any:
         from diffusers import DDPMScheduler
 
+        from harness.training.distributed import Team
         from harness.training.loop import Loop, Setup
-        from harness.training.team import Team
         from harness.world.base import build_scheduler
 
         config = TrainConfig(
@@ -194,7 +194,7 @@ class Bench:
     def make_data(self) -> tuple[Any, Any]:
         """Eight random pictures, as if they were encoded."""
         from harness.training.data import Item, TrainingSet, View
-        from harness.training.texts import Embedding, KnownTexts
+        from harness.training.prompt_encoding import Embedding, KnownTexts
 
         side = self.size // 8
         ids = torch.tensor([self.size, self.size, 0, 0, self.size, self.size], dtype=torch.float32)

@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.planting import FAULTS, SUITE, plant, planted_in
 from benchmarks.process import ROOT, run_pytest
 from benchmarks.promotions import FAMILIES, false_promotions
+from harness.config.suite import load_suite
 from harness.store import Store
-from harness.suite import load_suite
-from harness.training.history import read_rounds
+from harness.training.improve.history import read_rounds
 
 if TYPE_CHECKING:
     from harness.engine.context import ImproveContext, ImproveResult
@@ -156,11 +156,11 @@ def print_matrix(records: Sequence[Mapping[str, Any]]) -> None:
 
 def force_equals(trainings: int, exams: int) -> dict[str, float]:
     """Challengers by the champion's own recipe through the real exam; how many it promotes."""
+    from harness.config.profile import load_profile
+    from harness.core.settings import Settings
+    from harness.core.values import Job, Threshold
     from harness.engine.context import ImproveResult
-    from harness.engine.engine import Run
-    from harness.profile import load_profile
-    from harness.settings import Settings
-    from harness.values import Job, Threshold
+    from harness.engine.run import Run
 
     settings = Settings(root=ROOT, store=FOLDER / "aa", retrain=1)
     profile = load_profile(settings.profile, ROOT)
@@ -184,10 +184,10 @@ def force_equals(trainings: int, exams: int) -> dict[str, float]:
 
 def sit_exams(context: ImproveContext, trainings: int, exams: int) -> list[bool]:
     """Train, and examine each challenger as the champion's first; whether each was promoted."""
-    from harness.training.exam import Ground
-    from harness.training.export import read_facts
+    from harness.core.values import Lora
+    from harness.models.lora.export import read_facts
+    from harness.training.improve.held_out_test import Ground
     from harness.training.trainer import train
-    from harness.values import Lora
 
     champion = context.lora
     assert champion is not None

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.stats import Pair, paired
+from harness.core.stats import Pair, paired
 from harness.world.newcomer import PICTURES, SEED, draw_newcomer
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.process import ROOT
-from harness.values import digest
+from harness.core.values import digest
 from harness.world.captions import describe, phrase
 from harness.world.gallery import varied_scenes
 from harness.world.people import ALDAR, CATEGORIES, SCENE, Scene, labels_of, random_person
@@ -165,7 +165,7 @@ def plant(cause: str, number: int, project: Path) -> Fault:
     Args:
         project: an empty or absent folder.
     """
-    from harness.scaffold import write_demo
+    from harness.commands.init import write_demo
 
     write_demo(project)
     home = project / HOME
@@ -192,10 +192,10 @@ def planted_in(project: Path) -> Fault | None:
 
 def train_planted(project: Path, fault: Fault, out: Path) -> None:
     """The LoRA that the fault leads to, by the project's own command."""
-    from harness.profile import load_profile
-    from harness.settings import Settings
-    from harness.suite import load_suite
-    from harness.training.command import train_suite
+    from harness.config.profile import load_profile
+    from harness.config.suite import load_suite
+    from harness.core.settings import Settings
+    from harness.training.suite_training import train_suite
 
     settings = Settings.load(project, {"store": str(CACHE / "store")})
     profile = load_profile(settings.profile, project)

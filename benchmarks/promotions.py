@@ -14,9 +14,9 @@ import numpy as np
 
 from benchmarks.gate import Draft, drafts, make_suite, upper
 from benchmarks.score_table import Scores, Table, load_table
-from harness.training.decision import Beside, Values, decide
-from harness.training.exam import EXAM_SAMPLES
-from harness.values import METRICS
+from harness.core.values import METRICS
+from harness.training.improve.held_out_test import EXAM_SAMPLES
+from harness.training.improve.promotion import Beside, Values, decide
 
 FAMILIES = 2_000  # of each kind; with up to three decisions each, 4,000 families make 4,000 to 12,000 decisions
 LOOKS, LOCKED = 3, 24  # rounds of a retraining, locked cases of the shipped suite
@@ -75,7 +75,9 @@ def false_promotions(families: int = FAMILIES) -> dict[str, float]:
         "as good on the whole": lambda draft, random: draft.elsewhere(random, total),
     }
     print(f"scores: {table.origin}; {families} families of up to {LOOKS} challengers for each kind")
-    print(f"method: {LOCKED} locked prompts x {EXAM_SAMPLES} seeds, decided by harness.training.decision.decide")
+    print(
+        f"method: {LOCKED} locked prompts x {EXAM_SAMPLES} seeds, decided by harness.training.improve.promotion.decide"
+    )
     worst, all_decisions = 0.0, 0
     for seed, (name, other) in enumerate(kinds.items(), 41):
         any_, first, decisions = count(table, families, seed, other)

@@ -9,10 +9,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from harness.metrics.applied import check_applied
-from harness.metrics.evidence import gather_evidence
-from harness.profile import Models, Profile, ProviderConfig
-from harness.values import METRICS, Case, CaseResult, Job, Lora, Score, Subject, Suite, Trait
+from harness.config.profile import Models, Profile, ProviderConfig
+from harness.core.values import METRICS, Case, CaseResult, Job, Lora, Score, Subject, Suite, Trait
+from harness.scoring.metrics.applied import check_applied
+from harness.scoring.metrics.evidence import gather_evidence
 
 SIZE = (96, 96)
 

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.errors import UsageError
+from harness.core.errors import UsageError
 from harness.report import rerender
 from harness.store import Store
 

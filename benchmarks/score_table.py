@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.process import ROOT
-from harness import stats
-from harness.values import METRICS, Case, CaseResult, Job, Lora, Suite
+from harness.core import stats
+from harness.core.values import METRICS, Case, CaseResult, Job, Lora, Suite
 
 if TYPE_CHECKING:
-    from harness.engine.engine import Run
+    from harness.engine.run import Run
 
 SHIPPED = ROOT / "fixtures" / "scores" / "gate.npz"
 CACHED = ROOT / ".cache" / "scores" / "gate.npz"
@@ -111,8 +111,8 @@ def table_cases(suite: Suite, count: int = PROMPTS) -> tuple[Case, ...]:
 
 def draw_table(path: Path = CACHED, prompts: int = PROMPTS, seeds: int = SEEDS, store: Path = STORE) -> Table:
     """Draw, score and save: 2 x prompts x seeds pictures of the embedded models."""
-    from harness.metrics.scorer import VERSION
-    from harness.suite import load_suite
+    from harness.config.suite import load_suite
+    from harness.scoring.metrics.scorer import VERSION
 
     suite = load_suite(ROOT / "suites" / "aldar_kose.yaml")
     suite = replace(
@@ -126,9 +126,9 @@ def draw_table(path: Path = CACHED, prompts: int = PROMPTS, seeds: int = SEEDS, 
 
 def score_lora(suite: Suite, lora: Lora | None, store: Path) -> dict[str, NDArray[np.float64]]:
     """Every metric of every picture of one LoRA."""
-    from harness.engine.engine import Run
-    from harness.profile import load_profile
-    from harness.settings import Settings
+    from harness.config.profile import load_profile
+    from harness.core.settings import Settings
+    from harness.engine.run import Run
     from harness.store import Store
 
     settings = Settings(root=ROOT, store=store, lora=lora)

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.process import ROOT
-from harness.calibrate import Floats
-from harness.card.protocol import png
-from harness.metrics.embed import Embeddings, open_picture
-from harness.metrics.ssim import grey_square, mean_similarity, plate_of
-from harness.models import Models
-from harness.profile import load_profile
-from harness.settings import Settings
+from harness.config.profile import load_profile
+from harness.core.settings import Settings
+from harness.core.values import Floats
+from harness.models.embeddings import Embeddings, open_picture
+from harness.models.loading import Models
+from harness.scoring.metrics.ssim import grey_square, mean_similarity, plate_of
 from harness.store import Store
+from harness.studies.metric_card.protocol import png
 from harness.world.card import FRESH, portraits
 from harness.world.people import ALDAR
 

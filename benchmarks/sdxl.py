@@ -172,7 +172,7 @@ def write_lora(architecture: Architecture, file: Path, seed: int, rank: int = 16
     """A LoRA of all attention layers with random weights, in PEFT's naming."""
     from safetensors.torch import save_file
 
-    from harness.training.config import ATTENTION
+    from harness.models.lora.train_config import ATTENTION
 
     generator = torch.Generator().manual_seed(seed)
     tensors = {}

@@ -12,11 +12,11 @@ from typing import Any
 import psutil
 
 from benchmarks.remote import Brightness, jobs_of, make_profile, make_suite
+from harness.core.settings import Settings
+from harness.core.values import CaseResult, Outcome
 from harness.emulator import FAULTS, Emulator, Limits
-from harness.engine.engine import Run
-from harness.settings import Settings
+from harness.engine.run import Run
 from harness.store import Store
-from harness.values import CaseResult, Outcome
 
 SERVICES = ("freepik", "deepai", "gemini", "openai")
 CASES, RATE, AT_ONCE = 500, 0.2, 8

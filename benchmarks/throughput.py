@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 
 from benchmarks.remote import make_profile, make_suite
+from harness.core.settings import Settings
+from harness.core.values import Outcome
 from harness.emulator import Emulator, Limits
-from harness.models import Models
+from harness.models.loading import Models
 from harness.providers import Context, open_provider
-from harness.settings import Settings
-from harness.values import Outcome
 
 REQUESTS, AT_ONCE, TAKES = 200, 20, 1.0
 

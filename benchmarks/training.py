@@ -19,12 +19,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from benchmarks.process import ROOT, Timing, run_python
-from harness.models import Models, resolve_device, resolve_dtype
-from harness.profile import load_profile
-from harness.suite import load_suite
-from harness.training.config import ATTENTION, TrainConfig
+from harness.config.profile import load_profile
+from harness.config.suite import load_suite
+from harness.core.values import Subject
+from harness.models.loading import Models, resolve_device, resolve_dtype
+from harness.models.lora.train_config import ATTENTION, TrainConfig
 from harness.training.data import train_pictures
-from harness.values import Subject
 
 BASE, SUITE = ROOT / "fixtures" / "models" / "sdxl", ROOT / "suites" / "aldar_kose.yaml"
 BATCH, STEPS, QUICK, RANK, RATE = 4, 400, 100, 16, 1e-3
@@ -138,8 +138,8 @@ def check(timing: Timing) -> Timing:
 
 def held_out_losses(subject: Subject, loras: Sequence[Path | None]) -> list[float]:
     """Our validation loss of each file, None for the base alone: the same pictures, noise and noise levels."""
+    from harness.training.distributed import Team
     from harness.training.loop import Loop, Setup
-    from harness.training.team import Team
     from harness.training.trainer import prepare, training_place
 
     profile = load_profile("embedded", ROOT)

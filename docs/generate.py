@@ -17,10 +17,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from harness import plugin
-from harness.cli import build_parser
-from harness.profile import ProfileFile, TraitsFile
-from harness.settings import DEFAULTS, VARIABLES
-from harness.suite import SuiteFile
+from harness.commands.cli import build_parser
+from harness.config.profile import ProfileFile, TraitsFile
+from harness.config.suite import SuiteFile
+from harness.core.settings import DEFAULTS, VARIABLES
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -56,9 +56,10 @@ FOREIGN: Mapping[str, str] = {
     "WORLD_SIZE": "processes of one training, as accelerate and torchrun set it",
 }
 MODULES = (
-    *("values", "errors", "settings", "profile", "suite", "judge", "calibrate", "leaderboard"),
-    *("stats.intervals", "stats.comparing", "stats.power", "stats.many", "stats.looking", "stats.votes"),
-    *("metrics", "providers"),
+    *("core.values", "core.errors", "core.settings", "config.profile", "config.suite"),
+    *("judging.judge", "judging.leaderboard", "core.stats.calibration", "core.stats.intervals"),
+    *("core.stats.comparing", "core.stats.power", "core.stats.many", "core.stats.looking", "core.stats.votes"),
+    *("scoring.metrics.table", "providers"),
 )
 """Of the package: what a program or a notebook may build on."""
 
@@ -302,7 +303,7 @@ class Recorder:
 
 EXAMPLE = """import pytest
 
-from harness.values import Decision
+from harness.core.values import Decision
 
 
 @pytest.mark.lora_suite("suites/smoke.yaml")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.cli import main
+from harness.commands.cli import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from harness.ci.junit import attachment, junit_properties, worst_picture
-from harness.errors import HarnessError, SuiteError, UsageError
-from harness.session import HarnessSession, is_suite_file
-from harness.terminal import ProgressLine, failure_text, summary_text
-from harness.values import Case, CaseResult, Complaint, Decision, Job, Suite, Verdict
+from harness.commands.session import SESSION, HarnessSession
+from harness.config.suite import is_suite_file
+from harness.core.errors import HarnessError, SuiteError, UsageError
+from harness.core.values import Case, CaseResult, Complaint, Decision, Job, Suite, Verdict
+from harness.report.ci.junit import attachment, junit_properties, worst_picture
+from harness.report.terminal import ProgressLine, failure_text, summary_text
 
-SESSION = pytest.StashKey[HarnessSession]()
 EXIT_BROKEN, EXIT_OPEN = 10, 11
 MARKS = {
     "suite(name)": "the suite that an item belongs to",

@@ -15,20 +15,20 @@ from typing import Any, Protocol
 
 from PIL import Image
 
+from harness.config.profile import ProviderConfig
+from harness.core.pictures import BadPicture, check_picture
+from harness.core.settings import Secret
+from harness.core.values import Drawing, Outcome, Request
 from harness.emulator import Emulator
 from harness.emulator.faults import FAULTS, Fault
 from harness.emulator.ledger import Entry
 from harness.emulator.pictures import encode_faulty
 from harness.emulator.services import parts_of
-from harness.engine.pictures import BadPicture, check_picture
-from harness.net.exchange import Unanswered
-from harness.profile import ProviderConfig
 from harness.providers import Context, open_provider
-from harness.settings import Secret
-from harness.text import open_writer
-from harness.text.chat import Writer
-from harness.text.story import story_schema
-from harness.values import Drawing, Outcome, Request
+from harness.providers.http_client.exchange import Unanswered
+from harness.providers.text import open_writer
+from harness.providers.text.chat import Writer
+from harness.providers.text.story import story_schema
 from tests import text_rows
 from tests.tiny import make_context, make_suite
 

@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.results import SuiteRun, build_results
-from harness.store import Store
-from harness.values import (
+from harness.core.values import (
     Case,
     CaseResult,
     Complaint,
@@ -29,6 +27,8 @@ from harness.values import (
     Usage,
     Verdict,
 )
+from harness.judging.results import SuiteRun, build_results
+from harness.store import Store
 from harness.world.people import ALDAR, Person, Scene, random_marks, random_person
 from harness.world.render import render
 

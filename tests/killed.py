@@ -12,10 +12,10 @@ import sys
 import time
 from pathlib import Path
 
-from harness.training.config import TrainConfig
+from harness.core.values import Subject
+from harness.models.lora.train_config import TrainConfig
 from harness.training.state import STATE
 from harness.training.trainer import train
-from harness.values import Subject
 from tests.tiny import make_context
 
 CONFIG = TrainConfig(

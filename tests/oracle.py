@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from harness.profile import Vocabulary
-from harness.values import Case, Subject, Suite
+from harness.config.profile import Vocabulary
+from harness.core.values import Case, Subject, Suite
 from harness.world.captions import TEMPLATES, phrase
 from harness.world.people import (
     ALDAR,

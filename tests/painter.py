@@ -16,13 +16,9 @@ from typing import Any
 
 from PIL import Image, ImageStat
 
-from harness.engine.engine import Run
-from harness.metrics.applied import Applied, check_applied
-from harness.metrics.evidence import Evidence, gather_evidence
-from harness.profile import Models, Profile, ProviderConfig
-from harness.settings import Settings
-from harness.store import Store
-from harness.values import (
+from harness.config.profile import Models, Profile, ProviderConfig
+from harness.core.settings import Settings
+from harness.core.values import (
     METRICS,
     Case,
     CaseResult,
@@ -38,6 +34,10 @@ from harness.values import (
     Trait,
     hash_file,
 )
+from harness.engine.run import Run
+from harness.scoring.metrics.applied import Applied, check_applied
+from harness.scoring.metrics.evidence import Evidence, gather_evidence
+from harness.store import Store
 
 SIZE = 16
 BASE = 0.2  # how bright the base draws

@@ -15,12 +15,12 @@ from typing import Any
 
 import requests
 
+from harness.core.values import hash_file
+from harness.models.lora.registry import promote, register_challenger
 from harness.report import to_lines
-from harness.review.desk import Desk
-from harness.review.server import Server
+from harness.report.review.app_state import Desk
+from harness.report.review.server import Server
 from harness.store import Store
-from harness.training.registry import promote, register_challenger
-from harness.values import hash_file
 from tests.example_run import SCENES, example_record
 from tests.support import ROOT
 from tests.test_registry import write_lora

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from harness.errors import SuiteError
-from harness.net.exchange import Call, Reply, Unanswered
-from harness.profile import ProviderConfig
+from harness.config.profile import ProviderConfig
+from harness.core.errors import SuiteError
+from harness.core.settings import Secret
+from harness.core.values import Outcome, Request
 from harness.providers import open_provider
-from harness.providers.excuses import is_excuse
+from harness.providers.http_client.exchange import Call, Reply, Unanswered
+from harness.providers.refusals import is_excuse
 from harness.providers.remote import Found, Pending, RemoteProvider, nearest_shape, wrap_seed
-from harness.settings import Secret
-from harness.values import Outcome, Request
 from tests.tiny import make_context, make_suite
 
 DATA = base64.b64encode(b"a picture").decode()

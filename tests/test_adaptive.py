@@ -11,13 +11,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import stats
-from harness.adaptive import Draw, level_at, looks_of, next_draws, plan_looks, plan_notes, saved_text
-from harness.engine.engine import Run
-from harness.errors import SuiteError
-from harness.judge import judge_case, judge_gate, pooled_sds
-from harness.suite import load_suite
-from harness.values import Case, CaseResult, Decision, Job, Outcome, Sample, Score, Subject, Suite, Threshold, Verdict
+from harness.config.suite import load_suite
+from harness.core import stats
+from harness.core.errors import SuiteError
+from harness.core.values import (
+    Case,
+    CaseResult,
+    Decision,
+    Job,
+    Outcome,
+    Sample,
+    Score,
+    Subject,
+    Suite,
+    Threshold,
+    Verdict,
+)
+from harness.engine.run import Run
+from harness.judging.adaptive import Draw, level_at, looks_of, next_draws, plan_looks, plan_notes, saved_text
+from harness.judging.judge import judge_case, judge_gate, pooled_sds
 from tests.painter import Studio
 
 OPEN = Verdict(Decision.INCONCLUSIVE, details={"open": ["quality"]})

@@ -16,9 +16,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from harness.errors import ModelError
-from harness.metrics import Scorer
-from harness.metrics.aesthetics import (
+from harness.config.profile import RawHead
+from harness.core.errors import ModelError
+from harness.core.values import CaseResult, Job, Outcome, Sample, Score
+from harness.models.hub import locate, weights_hash
+from harness.scoring.metrics.aesthetics import (
     HEAD_FILE,
     aesthetics_score,
     compare_aesthetics,
@@ -26,10 +28,8 @@ from harness.metrics.aesthetics import (
     read_head,
     yardstick_of,
 )
-from harness.metrics.hub import locate, weights_hash
-from harness.profile import RawHead
+from harness.scoring.metrics.scorer import Scorer
 from harness.store import Store
-from harness.values import CaseResult, Job, Outcome, Sample, Score
 from harness.world.aesthetics import FAULTS, draw_rated, fit_head, measure_head
 from harness.world.people import ALDAR, Scene
 from harness.world.render import render
@@ -279,8 +279,8 @@ HEAD = ROOT / "fixtures" / "models" / "aesthetics"
 
 @pytest.mark.real
 def test_the_committed_head_ranks_the_spoilt_pictures_of_strangers() -> None:
-    from harness.models import Models
-    from harness.profile import load_profile
+    from harness.config.profile import load_profile
+    from harness.models.loading import Models
 
     clip = ROOT / "fixtures" / "models" / "clip"
     models = Models(load_profile("embedded", ROOT), SimpleNamespace(root=ROOT))
@@ -328,7 +328,7 @@ def test_a_profile_that_names_a_predictor_adds_a_score_and_changes_no_other(tmp_
 def test_a_folder_is_rated_with_what_cannot_be_read(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
     import argparse
 
-    from harness.metrics.commands import score, score_options
+    from harness.commands.score import score, score_options
 
     monkeypatch.chdir(ROOT)
     parser = argparse.ArgumentParser()

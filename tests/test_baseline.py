@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from harness.baseline import baseline_path, make_baseline, parse_baseline, to_text, update_baseline
-from harness.engine.engine import Run
-from harness.errors import UsageError
+from harness.core.errors import UsageError
+from harness.core.settings import Settings
+from harness.core.values import Case, Decision, Job, Lora, Threshold, Verdict
+from harness.engine.run import Run
+from harness.judging.baseline import baseline_path, make_baseline, parse_baseline, to_text, update_baseline
 from harness.report import summary_markdown, write_report
-from harness.settings import Settings
+from harness.report.terminal import summary_text
 from harness.store import Store
-from harness.terminal import summary_text
-from harness.values import Case, Decision, Job, Lora, Threshold, Verdict
 from tests.painter import Brightness, Studio
 from tests.support import run_suites
 from tests.test_plugin import flat_suite

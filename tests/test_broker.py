@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.core.errors import EngineError, SuiteError
+from harness.core.values import Decision, Job
 from harness.engine.broker import Broker, RemoteRun
-from harness.engine.engine import Run
-from harness.errors import EngineError, SuiteError
-from harness.values import Decision, Job
+from harness.engine.run import Run
 from tests.painter import Studio
 
 

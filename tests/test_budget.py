@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness.budget import Budget
+from harness.core.values import Drawing, Outcome, Request
 from harness.engine.plan import Task
 from harness.engine.spending import estimate, estimate_text
-from harness.net.exchange import Unanswered
-from harness.values import Drawing, Outcome, Request
+from harness.providers.budget import Budget
+from harness.providers.http_client.exchange import Unanswered
 
 OK = Drawing(Outcome.OK, b"picture", cost_usd=0.04)
 BROKEN = Drawing(Outcome.TIMEOUT, meta={"possibly_billed": True})

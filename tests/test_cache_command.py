@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.cli import main
+from harness.commands.cli import main
+from harness.core.values import Outcome, Request, Sample, Score
 from harness.store import Store
 from harness.store.cache import read_age, read_size, size_text
-from harness.values import Outcome, Request, Sample, Score
 
 DAY_S = 86_400
 REQUEST = Request("local/1", "base", "a person", 0, 16, 16)

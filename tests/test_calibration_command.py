@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import yaml
 
-from harness.calibration import Sides, calibrate_suite, examine, gate_notes, write_thresholds
-from harness.calibration.commands import calibrate_options, parse_rate, provenance, write_into
-from harness.calibration.distributions import highest_but, lower_bound, on_scale, suggest
-from harness.calibration.page import report_page, report_text
-from harness.calibration.writing import edit_thresholds
-from harness.errors import SuiteError, UsageError
-from harness.metrics import Scorer
+from harness.commands.calibrate import calibrate_options, parse_rate, provenance, write_into
+from harness.core.errors import SuiteError, UsageError
+from harness.report.calibration_page import report_page, report_text
+from harness.scoring.calibration import Sides, calibrate_suite, examine, gate_notes, write_thresholds
+from harness.scoring.calibration.distributions import highest_but, lower_bound, on_scale, suggest
+from harness.scoring.calibration.writing import edit_thresholds
+from harness.scoring.metrics.scorer import Scorer
 from harness.store import Store
 from tests.oracle import Hashes, Oracle, world_profile, write_pictures, write_world
 
@@ -193,7 +193,7 @@ def test_false_alarm_rates_are_checked() -> None:
 def test_a_folder_of_one_subject_has_no_impostors(tmp_path: Path, store: Store) -> None:
     from dataclasses import replace
 
-    from harness.errors import ReferencesError
+    from harness.core.errors import ReferencesError
 
     oracle = Oracle()
     suite = write_world(tmp_path, oracle)

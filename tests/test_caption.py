@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from harness.commands.write import caption, caption_options
+from harness.core.errors import MissingKey, UsageError
+from harness.core.values import Outcome, Subject
 from harness.emulator.shared import Lent, share
-from harness.errors import MissingKey, UsageError
-from harness.net.exchange import Unanswered
-from harness.references import load_references
-from harness.text.caption import Captioner, plan_captions
-from harness.text.chat import Schema
-from harness.text.commands import caption, caption_options
+from harness.providers.http_client.exchange import Unanswered
+from harness.providers.text.caption import Captioner, plan_captions
+from harness.providers.text.chat import Schema
+from harness.scoring.references import load_references
 from harness.training.data import train_pictures
-from harness.values import Outcome, Subject
 from tests.writing import add_pictures, call, make_project
 
 Project = Callable[..., Path]

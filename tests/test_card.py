@@ -12,22 +12,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.card.axes import AXES, Axis, Figure, freeze_thresholds, judge_axes, judge_walk, tau_of
-from harness.card.commands import card_options, effort_of
-from harness.card.distortions import COPIES, HUES, WALKS, degenerate, overcook, region_of, shift, turn_hue
-from harness.card.known import find_card, judge_identity, judge_parts
-from harness.card.page import axis_record, brief_record, card_page, card_record, card_text, figures_of
-from harness.card.protocol import (
-    KEPT,
-    NUISANCES,
-    SEEDS,
-    STRENGTHS,
+from harness.commands.card import card_options, effort_of
+from harness.core.errors import UsageError
+from harness.scoring.known_cards import find_card, judge_identity, judge_parts
+from harness.store import Store
+from harness.studies.metric_card.axes import AXES, Axis, Figure, freeze_thresholds, judge_axes, judge_walk, tau_of
+from harness.studies.metric_card.distortions import (
+    COPIES,
+    HUES,
+    WALKS,
+    degenerate,
+    overcook,
+    region_of,
+    shift,
+    turn_hue,
+)
+from harness.studies.metric_card.page import axis_record, brief_record, card_page, card_record, card_text, figures_of
+from harness.studies.metric_card.protocol import (
     Card,
-    Copied,
     Effort,
-    Kept,
-    Sheet,
-    Shot,
     alter,
     become,
     kinds_of,
@@ -39,8 +42,7 @@ from harness.card.protocol import (
     traits_of,
     turnable,
 )
-from harness.errors import UsageError
-from harness.store import Store
+from harness.studies.metric_card.sheets import KEPT, NUISANCES, SEEDS, STRENGTHS, Copied, Kept, Sheet, Shot
 from harness.world.people import IDENTITY, Scene, random_scene
 from harness.world.render import render
 from tests.oracle import Hashes, world_profile
@@ -371,7 +373,7 @@ class WeakModels(Hashes):
 def test_a_weak_model_gets_a_card_that_says_so(tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from harness.profile import load_profile
+    from harness.config.profile import load_profile
 
     root = Path(__file__).parent.parent
     profile = replace(load_profile("embedded", root), vocabulary=world_profile().vocabulary)
@@ -432,12 +434,12 @@ def test_a_card_speaks_of_every_subject_of_its_scorer_and_of_no_other_scorer(car
 
 
 def test_a_run_of_the_shipped_suite_is_shown_the_shipped_card(tmp_path: Path) -> None:
-    from harness.metrics import Scorer
-    from harness.models import Models
-    from harness.profile import load_profile
-    from harness.results import SuiteRun, suite_record
-    from harness.settings import Settings
-    from harness.suite import load_suite
+    from harness.config.profile import load_profile
+    from harness.config.suite import load_suite
+    from harness.core.settings import Settings
+    from harness.judging.results import SuiteRun, suite_record
+    from harness.models.loading import Models
+    from harness.scoring.metrics.scorer import Scorer
 
     root = Path(__file__).parent.parent
     profile = load_profile("embedded", root)
@@ -454,7 +456,7 @@ def test_a_run_of_the_shipped_suite_is_shown_the_shipped_card(tmp_path: Path) ->
 
 def test_the_shipped_scores_were_found_by_the_formulas_at_hand() -> None:
     from benchmarks.score_table import PROMPTS, SEEDS, SHIPPED, load_table
-    from harness.metrics.scorer import VERSION
+    from harness.scoring.metrics.scorer import VERSION
 
     table = load_table(SHIPPED)
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from harness.errors import ModelError
-from harness.models import Models, hash_model, locate_model
-from harness.profile import Profile, load_profile
+from harness.config.profile import Profile, load_profile
+from harness.core.errors import ModelError
+from harness.core.settings import Settings
+from harness.models.loading import Models, hash_model, locate_model
 from harness.providers import Context, open_provider
-from harness.settings import Settings
 from tests.single_file import write_single_file
 from tests.support import ROOT
 from tests.test_local import pixels
@@ -64,7 +64,7 @@ def test_its_identity_is_the_files_and_the_settings_and_needs_no_torch(file: Pat
     import sys
 
     code = (
-        "import sys; from pathlib import Path; from harness.models import hash_model\n"
+        "import sys; from pathlib import Path; from harness.models.loading import hash_model\n"
         f"print(hash_model('world.safetensors', Path({str(file.parent)!r}), config='settings'))\n"
         "assert 'torch' not in sys.modules"
     )

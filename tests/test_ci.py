@@ -18,17 +18,17 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from harness.ci.annotations import Annotation, annotate, commands, of_problem
-from harness.ci.outputs import LARGEST as SUMMARY_BYTES
-from harness.ci.outputs import append_summary, exit_code
-from harness.ci.sheet import LARGEST, contact_sheet
-from harness.errors import UsageError
-from harness.results import load_results
-from harness.results_merge import merge_results
-from harness.settings import Settings
-from harness.sharding import Shard, read_shard
+from harness.config.suite import load_suite
+from harness.core.errors import UsageError
+from harness.core.settings import Settings
+from harness.core.sharding import Shard, read_shard
+from harness.engine.merge import merge_results
+from harness.judging.results import load_results
+from harness.report.ci.annotations import Annotation, annotate, commands, of_problem
+from harness.report.ci.outputs import LARGEST as SUMMARY_BYTES
+from harness.report.ci.outputs import append_summary, exit_code
+from harness.report.ci.sheet import LARGEST, contact_sheet
 from harness.store import Store
-from harness.suite import load_suite
 from tests.example_run import example_record
 from tests.support import ROOT, write_suite
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.cli import build_parser
+from harness.commands.cli import build_parser
 from harness.plugin import pytest_addoption
 from tests.support import ROOT
 

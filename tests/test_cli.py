@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.cli import main
-from harness.profile import load_profile
-from harness.suite import load_suite
+from harness.commands.cli import main
+from harness.config.profile import load_profile
+from harness.config.suite import load_suite
 from harness.world.people import random_person, random_scene
 from harness.world.render import render
 from tests.support import ROOT

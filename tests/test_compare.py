@@ -10,9 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.changes import Changes, compare_cases, compare_scores, flips_text, judge_change
-from harness.cli import main
-from harness.compare import (
+from harness.commands.cli import main
+from harness.config.profile import ProviderConfig
+from harness.core.errors import UsageError
+from harness.core.values import Drawing, Interval, Lora, Outcome
+from harness.engine.run import Run
+from harness.judging.changes import Changes, compare_cases, compare_scores, flips_text, judge_change
+from harness.report import write_report
+from harness.studies.compare import (
     Bench,
     check_itself,
     compare_loras,
@@ -21,11 +26,6 @@ from harness.compare import (
     split_alarms,
     verdict_words,
 )
-from harness.engine.engine import Run
-from harness.errors import UsageError
-from harness.profile import ProviderConfig
-from harness.report import write_report
-from harness.values import Drawing, Interval, Lora, Outcome
 from tests.painter import Studio, make_profile
 from tests.support import ROOT, write_suite
 

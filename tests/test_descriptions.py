@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from harness.errors import SuiteError
-from harness.net.exchange import Unanswered
-from harness.profile import ProviderConfig
+from harness.config.profile import ProviderConfig
+from harness.core.errors import SuiteError
+from harness.core.values import Provider
 from harness.providers import open_provider
 from harness.providers.description import (
     SizeEntry,
@@ -25,7 +25,7 @@ from harness.providers.description import (
     read_workflow,
     write_schema,
 )
-from harness.values import Provider
+from harness.providers.http_client.exchange import Unanswered
 from tests.tiny import make_context
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.diagnosis import Cause, Making, Study, Symptoms, diagnose_lora
-from harness.references import load_references
-from harness.training.candidates import Candidate, halve, rung_steps, variants
-from harness.training.config import TrainConfig
-from harness.training.ladder import other_strengths
-from harness.training.mend import mend_pictures, mended_subject
-from harness.training.symptoms import Readings, find_groups
-from harness.values import Interval, SetScore, Subject, Vocabulary
+from harness.core.values import Interval, SetScore, Subject, Vocabulary
+from harness.judging.diagnosis import Cause, Making, Study, Symptoms, diagnose_lora
+from harness.models.lora.train_config import TrainConfig
+from harness.scoring.references import load_references
+from harness.training.improve.candidates import Candidate, halve, rung_steps, variants
+from harness.training.improve.data_fixes import mend_pictures, mended_subject
+from harness.training.improve.remedies import other_strengths
+from harness.training.improve.symptoms import Readings, find_groups
 
 LIKE = {f"{number:02}.png": 1.0 for number in range(12)}
 SOUND = Study(

@@ -15,23 +15,23 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from harness.cli import main
+from harness.commands.cli import main
+from harness.config.profile import ProfileFile, ProviderConfig, TraitsFile
+from harness.config.suite import SuiteFile
+from harness.core.settings import VARIABLES
+from harness.core.values import Outcome
 from harness.emulator import FAULTS, applicable
 from harness.plugin import EXIT_BROKEN, EXIT_OPEN
-from harness.profile import ProfileFile, ProviderConfig, TraitsFile
 from harness.providers import open_provider
 from harness.providers.command import CommandOptions
 from harness.providers.deepai import DeepAiOptions
 from harness.providers.folder import FolderOptions
 from harness.providers.freepik import MODES, FreepikOptions
 from harness.providers.gemini import GeminiOptions
+from harness.providers.http_client.options import RemoteOptions
 from harness.providers.imagen import ImagenOptions
 from harness.providers.openai import OpenAiOptions
-from harness.providers.remote import RemoteOptions
-from harness.settings import VARIABLES
-from harness.suite import SuiteFile
-from harness.text import WRITERS, open_writer
-from harness.values import Outcome
+from harness.providers.text import WRITERS, open_writer
 from tests.tiny import make_context
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.cli import build_parser
+from harness.commands.cli import build_parser
 from tests.support import ROOT
 from tests.test_docs import DOCS, PAGES, label, read
 

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.engine.drawing import Drawer
+from harness.config.profile import ProviderConfig
+from harness.config.schedulers import SCHEDULERS, make_scheduler
+from harness.core.errors import LoraError
+from harness.core.values import Drawing, Lora, Outcome, Request, Suite
+from harness.engine.generation import Drawer
 from harness.engine.plan import Task, chunks
-from harness.errors import LoraError
-from harness.profile import ProviderConfig
 from harness.providers import Context, open_provider
-from harness.schedulers import SCHEDULERS, make_scheduler
 from harness.store import Store
-from harness.values import Drawing, Lora, Outcome, Request, Suite
 from tests.tiny import make_context, make_suite, save_lora, save_models
 
 PROMPT = "aldar kose, smiling, steppe background"
@@ -179,7 +179,7 @@ def test_loras_add_up_and_each_strength_matters(tiny: Path, context: Context) ->
 
 
 def test_a_mix_is_the_merged_file(tiny: Path, context: Context, tmp_path: Path) -> None:
-    from harness.cli import main
+    from harness.commands.cli import main
 
     merged = tmp_path / "merged.safetensors"
     assert main(["lora", "merge", f"{tiny / 'one.safetensors'}@0.8", f"{tiny / 'two.safetensors'}@0.5",

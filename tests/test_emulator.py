@@ -18,10 +18,10 @@ import pytest
 import requests
 from PIL import Image
 
+from harness.core.errors import UsageError
 from harness.emulator import FAULTS, SERVICES, Emulator, Limits, applicable, serve, share
-from harness.emulator.artist import HABITS, paint, read_prompt
 from harness.emulator.faults import KINDS
-from harness.errors import UsageError
+from harness.emulator.image_generator import HABITS, paint, read_prompt
 from harness.world.captions import caption
 from harness.world.people import CATEGORIES, labels_of, random_person, random_scene
 

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from harness.engine.context import ImproveContext, ImproveResult, Progress
-from harness.engine.engine import Run
-from harness.engine.pictures import BadPicture, check_picture
+from harness.core.errors import EngineError, HarnessError, LoraError, StoreError
+from harness.core.pictures import BadPicture, check_picture
+from harness.core.values import Case, Decision, Drawing, Job, Lora, Outcome, Progress, Request, Score, Threshold
+from harness.engine.context import ImproveContext, ImproveResult
 from harness.engine.plan import build_plan, chunks, lanes, tasks_of
-from harness.errors import EngineError, HarnessError, LoraError, StoreError
+from harness.engine.run import Run
 from harness.store import Store
-from harness.values import Case, Decision, Drawing, Job, Lora, Outcome, Request, Score, Threshold
 from tests.painter import SIZE, Studio, png, shades
 
 LOCAL = Request("local/1", "base", "a person", 0, SIZE, SIZE)
@@ -614,7 +614,7 @@ def test_a_training_that_breaks_leaves_the_verdict_and_its_reason(studio: Studio
 def test_progress_counts_pictures_cost_and_time(
     studio: Studio, opened: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.engine.workshop.SURE_S", 0.0)
+    monkeypatch.setattr("harness.engine.resources.SURE_S", 0.0)
     told: list[Progress] = []
     submitted(opened(listener=told.append), studio.jobs()).wait()
 

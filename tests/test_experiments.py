@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.cli import main
-from harness.compare import Bench
-from harness.errors import UsageError
-from harness.localoptions import Scheduling
-from harness.training.experiments import read_matrix, train_cell
-from harness.training.factors import Trial, main_effects
+from harness.commands.cli import main
+from harness.config.local_options import Scheduling
+from harness.core.errors import UsageError
+from harness.studies.compare import Bench
+from harness.studies.effects import Trial, main_effects
+from harness.studies.experiment import read_matrix, train_cell
 from tests.support import ROOT
 from tests.tiny import make_context, make_suite, save_subject
 

@@ -8,12 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.feedback import Feedback, feedback, feedback_file
-from harness.references import Reading
-from harness.remedies import Facts, Recommendation, find_problems
-from harness.results import SuiteRun
-from harness.store import Store
-from harness.values import (
+from harness.core.values import (
     CaseResult,
     Complaint,
     Decision,
@@ -26,6 +21,11 @@ from harness.values import (
     Threshold,
     Verdict,
 )
+from harness.judging.advice import Facts, Recommendation, find_problems
+from harness.judging.feedback import Feedback, feedback, feedback_file
+from harness.judging.results import SuiteRun
+from harness.scoring.references import Reading
+from harness.store import Store
 from tests.example_run import TRAITS, draw, example_run, verdict_of
 
 

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from harness.budget import Budget
-from harness.engine.pictures import BadPicture, check_picture
-from harness.errors import MissingKey, SuiteError
-from harness.profile import ProviderConfig
+from harness.config.profile import ProviderConfig
+from harness.core.errors import MissingKey, SuiteError
+from harness.core.pictures import BadPicture, check_picture
+from harness.core.settings import Secret
+from harness.core.values import Drawing, Outcome, Provider, Request
 from harness.providers import open_provider
-from harness.settings import Secret
-from harness.values import Drawing, Outcome, Provider, Request
+from harness.providers.budget import Budget
 from tests.tiny import make_context, make_suite
 
 KEY = "planted-7d21"

@@ -13,8 +13,8 @@ from statsmodels.stats.proportion import proportion_confint
 from benchmarks import adaptive, adaptive_drawn, gate
 from benchmarks.adaptive_drawn import TRUTHS, Ended, suite_name, write_suite
 from benchmarks.score_table import load_table, save_table, synthetic_table, table_cases
-from harness.suite import load_suite
-from harness.values import Case, Decision, Subject, Suite
+from harness.config.suite import load_suite
+from harness.core.values import Case, Decision, Subject, Suite
 
 TABLE = synthetic_table(prompts=20, seeds=32)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.store import Store
-from harness.training.history import read_rounds, remember
+from harness.training.improve.history import read_rounds, remember
 from tests.tiny import make_suite
 
 ROUND: dict[str, Any] = {"round": 1, "attempt": 1, "provider": "lora", "failing_before": ["a"], "seconds": 0.0}

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import pipeline as pipelines
-from harness.hotswap import compile_unet
+from harness.core.values import Lora
+from harness.models import pipeline as pipelines
+from harness.models.hotswap import compile_unet
 from harness.providers import Context
-from harness.values import Lora
 from tests.test_drawing import LOCAL, mix, paint, plan, tiny  # noqa: F401  (a fixture)
 from tests.tiny import make_context, make_suite, save_lora
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
+from harness.config.profile import ProviderConfig
+from harness.core.errors import MissingKey
+from harness.core.pictures import check_picture
+from harness.core.settings import Secret
+from harness.core.values import Drawing, Outcome, Provider, Request
 from harness.emulator import Emulator
-from harness.engine.pictures import check_picture
-from harness.errors import MissingKey
-from harness.profile import ProviderConfig
 from harness.providers import open_provider
-from harness.settings import Secret
-from harness.values import Drawing, Outcome, Provider, Request
 from tests.tiny import make_context, make_suite
 
 PROMPT = "aldar kose, smiling, steppe background"

@@ -12,7 +12,7 @@ FILES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in (ROOT / "harness").rglob("*.py")
 }
-PYTEST = {"harness.plugin", "harness.session"}  # what may know it
+PYTEST = {"harness.plugin", "harness.commands.session"}  # what may know it
 
 
 def loaded(body: Sequence[ast.stmt]) -> Iterator[str]:

@@ -12,20 +12,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from harness.calibrate import Band, Calibration, Separation
-from harness.engine.context import ImproveContext, Progress
-from harness.errors import EngineError
-from harness.feedback import feedback
-from harness.store import Store
-from harness.training.config import TrainConfig
-from harness.training.decision import Beside, decide, level_of
-from harness.training.exam import EXAM_OFFSET, Ground
-from harness.training.export import read_facts
-from harness.training.history import history_lines, read_rounds
-from harness.training.improve import improve
-from harness.training.registry import promote, read_challengers, read_champion
-from harness.training.trainer import train
-from harness.values import (
+from harness.commands.history import history_lines
+from harness.core.errors import EngineError
+from harness.core.stats.calibration import Band, Calibration, Separation
+from harness.core.values import (
     Case,
     CaseResult,
     Complaint,
@@ -34,6 +24,7 @@ from harness.values import (
     Job,
     Lora,
     Outcome,
+    Progress,
     Sample,
     Score,
     SetScore,
@@ -43,6 +34,17 @@ from harness.values import (
     Verdict,
     hash_file,
 )
+from harness.engine.context import ImproveContext
+from harness.judging.feedback import feedback
+from harness.models.lora.export import read_facts
+from harness.models.lora.registry import promote, read_challengers, read_champion
+from harness.models.lora.train_config import TrainConfig
+from harness.store import Store
+from harness.training.improve.held_out_test import EXAM_OFFSET, Ground
+from harness.training.improve.history import read_rounds
+from harness.training.improve.loop import improve
+from harness.training.improve.promotion import Beside, decide, level_of
+from harness.training.trainer import train
 from tests.tiny import make_context
 
 TRAINING: dict[str, Any] = {"steps": 6, "batch": 2, "rank": 4, "learning_rate": 5e-3, "checkpoint_every": 3}

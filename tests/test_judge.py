@@ -9,11 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.calibrate import Band, Calibration, Separation
-from harness.judge import area_of, diagnose, hold, judge_case, judge_gate, pooled_sds, wants_training
-from harness.metrics.applied import Applied
-from harness.metrics.evidence import Evidence
-from harness.values import (
+from harness.core.stats.calibration import Band, Calibration, Separation
+from harness.core.values import (
     Case,
     CaseResult,
     Decision,
@@ -29,6 +26,9 @@ from harness.values import (
     to_record,
     verdict_from,
 )
+from harness.judging.judge import area_of, diagnose, hold, judge_case, judge_gate, pooled_sds, wants_training
+from harness.scoring.metrics.applied import Applied
+from harness.scoring.metrics.evidence import Evidence
 
 PASS, FAIL, INCONCLUSIVE, ERROR = Decision.PASS, Decision.FAIL, Decision.INCONCLUSIVE, Decision.ERROR
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from harness.leaderboard import common_grid, leaderboard, values_of
-from harness.results import row_record
-from harness.values import CaseResult, Job, Outcome, Sample, Score
+from harness.core.values import CaseResult, Job, Outcome, Sample, Score
+from harness.judging.leaderboard import common_grid, leaderboard, values_of
+from harness.judging.results import row_record
 from tests.example_run import example_suite
 
 PATH = "suites/aldar_kose.yaml"

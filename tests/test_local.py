@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.errors import LoraError, SuiteError
-from harness.profile import ProviderConfig
+from harness.config.profile import ProviderConfig
+from harness.core.errors import LoraError, SuiteError
+from harness.core.values import Drawing, Lora, Outcome, Provider, Request, Suite
 from harness.providers import Context, open_provider
-from harness.values import Drawing, Lora, Outcome, Provider, Request, Suite
 from tests.tiny import SIZE, make_context, make_suite, save_lora
 
 PROMPT = "aldar kose, smiling, steppe background"
@@ -343,9 +343,9 @@ def test_planning_needs_no_torch(tiny: Path) -> None:
     import sys
 
     code = (
-        "import sys; from pathlib import Path; from harness.profile import ProviderConfig\n"
+        "import sys; from pathlib import Path; from harness.config.profile import ProviderConfig\n"
         "from tests.tiny import make_context, make_suite\n"
-        "from harness.providers import open_provider; from harness.values import Lora\n"
+        "from harness.providers import open_provider; from harness.core.values import Lora\n"
         f"folder = Path({str(tiny)!r}); use = ProviderConfig('local', {{'use': 'lora'}})\n"
         "context = make_context(folder, providers={'lora': use}, dtype='auto', device='auto')\n"
         "suite = make_suite('aldar kose', lora=Lora(folder / 'lora.safetensors'))\n"

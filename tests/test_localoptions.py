@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import SuiteError, UsageError
-from harness.profile import load_profile, local_options
-from harness.settings import Settings
-from harness.suite import load_suite
+from harness.config.profile import load_profile, local_options
+from harness.config.suite import load_suite
+from harness.core.errors import SuiteError, UsageError
+from harness.core.settings import Settings
 from tests.test_profile import TEXT, WORDS
 
 SUITE = """\

@@ -15,20 +15,20 @@ from typing import Any
 
 import pytest
 
-from harness.errors import LoraError, UsageError
-from harness.lora import read_header
-from harness.loras import commands
-from harness.loras.card import read_leaderboard, write_card
-from harness.loras.convert import Style, diffusers_tensors, export_file, kohya_tensors, load_instead
-from harness.loras.file import Factors, LoraFile, read_lora
-from harness.loras.inspection import inspect_lora
-from harness.loras.intake import download, empty_parts, file_address, take_in
-from harness.loras.keys import Key, kohya_name, parse_key, parse_module
-from harness.loras.merge import Ingredient, concatenate
-from harness.loras.resize import resize
-from harness.training.export import read_tensors, write_tensors
-from harness.training.registry import promote, read_challengers, read_champion, read_history, rollback
-from harness.values import Lora, Request, hash_file
+from harness.commands import lora
+from harness.core.errors import LoraError, UsageError
+from harness.core.values import Lora, Request, hash_file
+from harness.models.lora.convert import Style, diffusers_tensors, export_file, kohya_tensors, load_instead
+from harness.models.lora.export import read_tensors, write_tensors
+from harness.models.lora.file import Factors, LoraFile, read_lora
+from harness.models.lora.header import read_header
+from harness.models.lora.inspection import inspect_lora
+from harness.models.lora.keys import Key, kohya_name, parse_key, parse_module
+from harness.models.lora.merge import Ingredient, concatenate
+from harness.models.lora.registry import promote, read_challengers, read_champion, read_history, rollback
+from harness.models.lora.resize import resize
+from harness.studies.lora_import import download, empty_parts, file_address, take_in
+from harness.studies.lora_publish import read_leaderboard, write_card
 from tests.tiny import SIZE, make_context, save_lora
 from tests.wire import Wire, make_authority, reply, serve_tls
 
@@ -58,7 +58,7 @@ def trained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
 def load_pipe(tiny: Path) -> Any:
     from diffusers import StableDiffusionXLPipeline
 
-    from harness.models import quiet_libraries
+    from harness.models.identity import quiet_libraries
 
     with quiet_libraries():
         pipe = StableDiffusionXLPipeline.from_pretrained(tiny / "sdxl")
@@ -99,7 +99,7 @@ def draw(tiny: Path, *loras: tuple[Path, float]) -> Any:
     """What plain diffusers draws with some LoRAs: the last latents."""
     import torch
 
-    from harness.models import quiet_libraries
+    from harness.models.identity import quiet_libraries
 
     pipe = load_pipe(tiny)
     with quiet_libraries():
@@ -154,8 +154,8 @@ def change(item: Factors) -> Any:
 def run(*words: str) -> int:
     """`harness lora ...`."""
     parser = argparse.ArgumentParser()
-    commands.lora_options(parser)
-    return commands.lora(parser.parse_args(words))
+    lora.lora_options(parser)
+    return lora.lora(parser.parse_args(words))
 
 
 # --- names ----------------------------------------------------------------------------------------------------------

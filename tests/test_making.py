@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from harness.localoptions import Scheduling
-from harness.training.candidates import step_of, variants
-from harness.training.config import TrainConfig
-from harness.training.making import Maker
-from harness.training.plan import RATES, TrainPlan
-from harness.values import Lora, Subject
+from harness.config.local_options import Scheduling
+from harness.core.values import Lora, Subject
+from harness.models.lora.train_config import TrainConfig
+from harness.training.improve.candidate_training import Maker
+from harness.training.improve.candidates import step_of, variants
+from harness.training.improve.plan import RATES, TrainPlan
 from tests.tiny import make_context, save_subject
 
 USUAL = 2e-3  # the profile's rate

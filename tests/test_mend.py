@@ -6,9 +6,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from harness.references.loading import picture_files
+from harness.scoring.references.loading import picture_files
 from harness.training.buckets import MASK
-from harness.training.mend import Mending, mended_subject
+from harness.training.improve.data_fixes import Mending, mended_subject
 from tests.tiny import save_subject
 
 MENDING = Mending({"05.png": "another person"})

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from harness.calibrate import Band, band_of, calibration_from, equal_error_rate, measure, separate
-from harness.metrics import METRICS, Scorer, check_applied
-from harness.metrics.features import Question, features_score, prompt_score
-from harness.metrics.quality import band_name, quality_score
-from harness.metrics.ssim import edges_band, grey_square, plate_of, reference_band, similarity, ssim_score
-from harness.metrics.technical import find_faults
+from harness.core.stats.calibration import Band, band_of, calibration_from, equal_error_rate, measure, separate
+from harness.core.values import Case, CaseResult, Job, Outcome, Sample, Score, Suite, to_record
+from harness.scoring.metrics.applied import check_applied
+from harness.scoring.metrics.features import Question, features_score, prompt_score
+from harness.scoring.metrics.quality import band_name, quality_score
+from harness.scoring.metrics.scorer import Scorer
+from harness.scoring.metrics.ssim import edges_band, grey_square, plate_of, reference_band, similarity, ssim_score
+from harness.scoring.metrics.table import METRICS
+from harness.scoring.metrics.technical import find_faults
 from harness.store import Store
-from harness.values import Case, CaseResult, Job, Outcome, Sample, Score, Suite, to_record
 from harness.world.people import ALDAR, Person, Scene, random_person
 from harness.world.render import render
 from tests.oracle import Hashes, Oracle, people, png, world_profile, write_world
@@ -282,7 +284,7 @@ def test_bands(value: float, name: str) -> None:
 )
 def test_each_fault_has_its_sentence(change: object, kinds: list[str]) -> None:
     greys = [grey_square(picture) for picture in references()]
-    from harness.metrics.technical import contrast, sharpness
+    from harness.scoring.metrics.technical import contrast, sharpness
 
     for picture in references("train")[:4]:
         faults = find_faults(change(picture), (96, 96), min(map(sharpness, greys)), min(map(contrast, greys)))
@@ -299,7 +301,7 @@ def test_applied_tells_effect_from_rounding(oracle: Oracle) -> None:
     rounded = Image.fromarray(np.clip(np.asarray(on).astype(int) + 1, 0, 255).astype(np.uint8))
 
     def embed(pictures: list[bytes]) -> np.ndarray:
-        from harness.metrics.embed import open_picture
+        from harness.models.embeddings import open_picture
 
         return oracle.embed_images([open_picture(data) for data in pictures])
 
@@ -442,7 +444,7 @@ def test_evidence_tells_one_stranger_from_a_crowd(scorer: Scorer, oracle: Oracle
     stranger = scorer.evidence("lora", drawn(people(oracle, random_person(rng), 6, 99)))
     aldar = scorer.evidence("lora", drawn(people(oracle, ALDAR, 6, 98)))
 
-    from harness.judge import diagnose
+    from harness.judging.judge import diagnose
 
     assert diagnose(crowd) == diagnose(aldar) == ""
     assert diagnose(stranger).startswith("LoRA of another person")
@@ -459,9 +461,9 @@ CLIP = Path(__file__).parent.parent / "fixtures" / "models" / "clip"
 def test_the_embedded_clip_tells_aldar_from_others(store: Store) -> None:
     from types import SimpleNamespace
 
-    from harness.models import Models
-    from harness.profile import load_profile
-    from harness.values import Subject
+    from harness.config.profile import load_profile
+    from harness.core.values import Subject
+    from harness.models.loading import Models
 
     root = CLIP.parents[2]
     profile = load_profile("embedded", root)

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.errors import LoraError, ModelError
-from harness.lora import read_header
-from harness.models import choose_files, hash_model, library_class, locate_model, resolve_device, resolve_dtype
+from harness.core.errors import LoraError, ModelError
+from harness.models.identity import library_class
+from harness.models.loading import choose_files, hash_model, locate_model, resolve_device, resolve_dtype
+from harness.models.lora.header import read_header
 from tests.tiny import make_context, save_lora
 
 

@@ -16,18 +16,18 @@ import pytest
 from PIL import Image
 from vendi_score import vendi
 
-from harness.calibrate import Separation
-from harness.errors import SuiteError
-from harness.metrics import Scorer
-from harness.metrics.copying import ALIKE, LIKELY, Copies, Nearest, TrainSet, find_copies
-from harness.metrics.diversity import Diversity, measure_diversity, measure_spread, vendi_score
-from harness.metrics.drift import measure_drift, unrelated_prompts
-from harness.metrics.embed import normalize
-from harness.metrics.lines import Sketches, lines_of
-from harness.profile import load_profile
+from harness.config.profile import load_profile
+from harness.config.suite import lint_suite, load_suite
+from harness.core.errors import SuiteError
+from harness.core.stats.calibration import Separation
+from harness.core.values import hash_file
+from harness.models.embeddings import normalize
+from harness.scoring.metrics.copying import ALIKE, LIKELY, Copies, Nearest, TrainSet, find_copies
+from harness.scoring.metrics.diversity import Diversity, measure_diversity, measure_spread, vendi_score
+from harness.scoring.metrics.drift import measure_drift, unrelated_prompts
+from harness.scoring.metrics.lines import Sketches, lines_of
+from harness.scoring.metrics.scorer import Scorer
 from harness.store import Store
-from harness.suite import lint_suite, load_suite
-from harness.values import hash_file
 from harness.world.people import ALDAR, CATEGORIES, Scene, random_person, random_scene
 from harness.world.render import render
 from tests.oracle import Oracle, png, unit, world_profile, write_world
@@ -357,7 +357,7 @@ def test_a_changed_metric_is_another_identity(own: Callable[..., Scorer], tmp_pa
 def test_a_metric_that_fails_or_oversteps_is_a_missing_score_with_a_reason(
     own: Callable[..., Scorer], tmp_path: Path
 ) -> None:
-    code = "from harness.values import Score\n"
+    code = "from harness.core.values import Score\n"
     code += "def broken(picture, case, context): return 1 / 0\n"
     code += "def loud(picture, case, context): return Score('x', 7.0)\n"
     code += "def bare(picture, case, context): return 0.5\n"
@@ -477,7 +477,7 @@ def test_a_pack_of_ones_own_comes_first_and_a_misspelt_one_is_told(tmp_path: Pat
 
 
 def test_a_pack_is_not_taken_for_a_suite() -> None:
-    from harness.session import is_suite_file
+    from harness.config.suite import is_suite_file
 
     assert not is_suite_file(ROOT / "suites" / "packs" / "hard-prompts.yaml")
 

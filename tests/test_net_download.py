@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from harness.net.download import Downloader, closed_reason
-from harness.net.exchange import Deadline, Policy, Unanswered
-from harness.net.session import Key, Session
-from harness.net.transport import Clients, parse_origin, usual_context
-from harness.settings import Secret
-from harness.values import Outcome
+from harness.core.settings import Secret
+from harness.core.values import Outcome
+from harness.providers.http_client.download import Downloader, closed_reason
+from harness.providers.http_client.exchange import Deadline, Policy, Unanswered
+from harness.providers.http_client.session import Key, Session
+from harness.providers.http_client.transport import Clients, parse_origin, usual_context
 from tests.wire import Wire, cut, drip_body, drop, flood, hang, make_authority, reply, serve_tls
 
 KEY = "planted-key"

@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from harness.net.exchange import Deadline, Unanswered
-from harness.net.limits import Limiter, Slot, limiter_for
-from harness.net.waits import asked_wait, backoff, forbids_retry, parse_duration
-from harness.values import Outcome
+from harness.core.values import Outcome
+from harness.providers.http_client.exchange import Deadline, Unanswered
+from harness.providers.http_client.limits import Limiter, Slot, limiter_for
+from harness.providers.http_client.waits import asked_wait, backoff, forbids_retry, parse_duration
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 AMPLE = Deadline(100_000)

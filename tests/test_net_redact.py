@@ -10,7 +10,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from harness.net.redact import SHOWN, Redactor, quiet_logs
+from harness.providers.http_client.redact import SHOWN, Redactor, quiet_logs
 
 KEY = 'Pl4nted/key+with=signs & "quotes" ünd'
 

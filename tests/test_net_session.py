@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from harness.errors import ProviderError
-from harness.net.exchange import Call, Deadline, Policy, Unanswered
-from harness.net.limits import Limiter
-from harness.net.session import Key, Session, open_session
-from harness.providers.remote import RemoteOptions
-from harness.settings import Secret
-from harness.values import Outcome
+from harness.core.errors import ProviderError
+from harness.core.settings import Secret
+from harness.core.values import Outcome
+from harness.providers.http_client.exchange import Call, Deadline, Policy, Unanswered
+from harness.providers.http_client.limits import Limiter
+from harness.providers.http_client.options import RemoteOptions
+from harness.providers.http_client.session import Key, Session, open_session
 from tests.wire import (
     Wire,
     cut,

@@ -14,18 +14,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from harness.core.errors import EngineError
+from harness.core.values import Case, CaseResult, Job, Lora, Outcome, Sample, Score, Subject, Suite, Threshold
 from harness.engine.context import ImproveContext
-from harness.errors import EngineError
-from harness.metrics.copying import TrainSet
-from harness.references import load_references, set_hash
+from harness.models.lora.export import read_facts
+from harness.scoring.metrics.copying import TrainSet
+from harness.scoring.references import load_references, set_hash
 from harness.store import Store
 from harness.training.data import train_pictures
-from harness.training.exam import EXAM_OFFSET, EXAM_SAMPLES, Ground
-from harness.training.export import read_facts
-from harness.training.improve import improve
-from harness.training.mend import mended_subject
-from harness.training.own_best import A_CASE, SHARE, is_last_rung, most_own, own_best, rank_good
-from harness.values import Case, CaseResult, Job, Lora, Outcome, Sample, Score, Subject, Suite, Threshold
+from harness.training.improve.data_fixes import mended_subject
+from harness.training.improve.held_out_test import EXAM_OFFSET, EXAM_SAMPLES, Ground
+from harness.training.improve.loop import improve
+from harness.training.improve.self_training import A_CASE, SHARE, is_last_rung, most_own, own_best, rank_good
 from tests.test_improve import Studio, World
 from tests.tiny import make_context
 

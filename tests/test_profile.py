@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import SuiteError
-from harness.profile import data_root, extend_vocabulary, load_profile
-from harness.suite import load_suite
+from harness.config.profile import extend_vocabulary, load_profile
+from harness.config.suite import load_suite
+from harness.core.errors import SuiteError
+from harness.core.settings import data_root
 from tests.support import ROOT
 
 TEXT = """\
@@ -76,8 +77,8 @@ def test_the_shipped_profiles_differ_in_names_and_sizes_only() -> None:
 @pytest.mark.parametrize("service", ["freepik", "deepai", "gemini", "openai", "a1111"])
 def test_remote_services_are_emulated_in_the_embedded_profile_alone(service: str) -> None:
     found = {}
+    from harness.core.settings import Settings
     from harness.providers import Context, open_provider
-    from harness.settings import Settings
 
     for name in ("embedded", "sdxl"):
         profile = load_profile(name, ROOT)
@@ -114,7 +115,7 @@ def test_the_vocabulary_for_real_people_has_the_eight_categories() -> None:
 
 @pytest.mark.parametrize("name", ["embedded", "sdxl"])
 def test_the_training_blocks_are_training_configurations(name: str) -> None:
-    from harness.training.config import config_for
+    from harness.training.auto import config_for
 
     config = config_for(load_profile(name, ROOT).training, pictures=12)
 
@@ -123,8 +124,8 @@ def test_the_training_blocks_are_training_configurations(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["embedded", "sdxl"])
 def test_every_shipped_provider_can_be_set_up(name: str) -> None:
+    from harness.core.settings import Settings
     from harness.providers import Context, open_provider
-    from harness.settings import Settings
 
     profile = load_profile(name, ROOT)
 

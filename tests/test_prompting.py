@@ -14,16 +14,17 @@ from typing import Any
 
 import pytest
 
-from harness.errors import ModelError, SuiteError
-from harness.profile import Profile, load_profile
-from harness.prompting.command import lint_options, lint_suites
-from harness.prompting.lint import lint_prompts
-from harness.prompting.negatives import ready_negatives
-from harness.prompting.show import show_suite
-from harness.prompting.syntax import Part, lint_syntax, loose_brackets, parse_weights, plain_text
-from harness.prompting.tokens import Encoder, find_encoders, open_encoder, split_windows
-from harness.suite import lint_suite, load_suite
-from harness.values import Case, Subject, Suite
+from harness.commands.lint import lint_options, lint_suites
+from harness.commands.lint_tokens import show_suite
+from harness.config.profile import Profile, load_profile
+from harness.config.prompts.lint import lint_prompts
+from harness.config.prompts.negatives import ready_negatives
+from harness.config.prompts.syntax import Part, lint_syntax, loose_brackets, parse_weights, plain_text
+from harness.config.prompts.tokens import Encoder, split_windows
+from harness.config.suite import lint_suite, load_suite
+from harness.core.errors import ModelError, SuiteError
+from harness.core.values import Case, Subject, Suite
+from harness.models.encoders import find_encoders, open_encoder
 from tests.support import ROOT
 
 TOKENIZER = ROOT / "fixtures/models/sdxl/tokenizer"
@@ -275,7 +276,7 @@ cases: [{{id: one, prompt: "{{trigger}}, smiling"}}]
     program = """
 import sys
 from argparse import ArgumentParser
-from harness.prompting.command import lint_options, lint_suites
+from harness.commands.lint import lint_options, lint_suites
 parser = ArgumentParser()
 lint_options(parser)
 status = lint_suites(parser.parse_args(sys.argv[1:]))
@@ -294,7 +295,7 @@ sys.exit(status)
 
 def test_lint_says_when_it_cannot_count(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr("harness.models.locate_model", refuse)
+    monkeypatch.setattr("harness.models.loading.locate_model", refuse)
     parser = argparse.ArgumentParser()
     lint_options(parser)
 
@@ -377,16 +378,16 @@ def test_a_profile_names_one_too_and_how_prompts_are_read(tmp_path: Path) -> Non
 
 
 def make_provider(profile: Profile, name: str = "base") -> Any:
-    from harness.models import Models
+    from harness.core.settings import Settings
+    from harness.models.loading import Models
     from harness.providers import Context, open_provider
-    from harness.settings import Settings
 
     settings = Settings(ROOT)
     return open_provider(name, Context(profile, settings, Models(profile, settings)))
 
 
 def test_without_compel_the_extra_is_named(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.prompting.weighted.find_spec", lambda _: None)
+    monkeypatch.setattr("harness.models.weighted_prompts.find_spec", lambda _: None)
 
     with pytest.raises(ModelError, match=r'pip install "lora-harness\[prompts\]"'):
         make_provider(replace(profile, prompts="weighted"))

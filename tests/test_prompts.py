@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from harness.profile import ProviderConfig, Vocabulary
+from harness.config.profile import ProviderConfig, Vocabulary
+from harness.core.values import Trait
 from harness.providers import open_provider
 from harness.providers.prompts import describe_subject, join_nouns, written_traits
-from harness.values import Trait
 from harness.world.captions import phrase
 from harness.world.people import CATEGORIES
 from tests.tiny import make_context, make_suite

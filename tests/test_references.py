@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.errors import ReferencesError
-from harness.references import (
+from harness.core.errors import ReferencesError
+from harness.core.values import Subject, Trait
+from harness.scoring.references import (
     Reading,
     extract_traits,
     load_impostors,
@@ -19,7 +20,6 @@ from harness.references import (
     read_category,
     set_hash,
 )
-from harness.values import Subject, Trait
 
 REFERENCES = Path(__file__).parent.parent / "references"
 
@@ -108,7 +108,7 @@ def test_a_set_hash_knows_neither_names_nor_order(tmp_path: Path) -> None:
 
 
 def test_the_hash_is_of_the_sorted_hashes_of_the_files() -> None:
-    from harness.values import digest, hash_file
+    from harness.core.values import digest, hash_file
 
     pictures = load_references(subject(REFERENCES / "aldar_kose")).train
 

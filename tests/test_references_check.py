@@ -16,16 +16,16 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 from skimage import data
 
-from harness.errors import ReferencesError, UsageError
-from harness.profile import Profile, load_profile
-from harness.references import picture_files
-from harness.references.check import Audit, check_references
-from harness.references.commands import references, references_options
-from harness.references.duplicates import find_pairs, take_fingerprint
-from harness.references.gather import Gathered, gather_folder
-from harness.references.report import audit_page
-from harness.references.sight import Sight, open_sight
-from harness.settings import Settings
+from harness.commands.references import references, references_options
+from harness.config.profile import Profile, load_profile
+from harness.core.errors import ReferencesError, UsageError
+from harness.core.settings import Settings
+from harness.report.references_page import audit_page
+from harness.scoring.references import picture_files
+from harness.scoring.references.check import Audit, check_references
+from harness.scoring.references.duplicates import find_pairs, take_fingerprint
+from harness.scoring.references.gather import Gathered, gather_folder
+from harness.scoring.references.zero_shot import Sight, open_sight
 from harness.store import Store
 from harness.world.gallery import varied_scenes
 from harness.world.people import Scene, random_person

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageOps
 
-from harness.errors import UsageError
-from harness.references import picture_files
-from harness.references.analyse import training_prompt
-from harness.references.commands import references, references_options
-from harness.references.duplicates import take_fingerprint
-from harness.references.gather import gather_folder
-from harness.references.prepare import PrepareOptions, bucket_sizes, find_subject, prepare_references
-from harness.references.splitting import choose_held_out, split_pictures
-from harness.values import Trait, hash_file
+from harness.commands.references import references, references_options
+from harness.core.errors import UsageError
+from harness.core.values import Trait, hash_file
+from harness.scoring.references import picture_files
+from harness.scoring.references.analyse import training_prompt
+from harness.scoring.references.duplicates import take_fingerprint
+from harness.scoring.references.gather import gather_folder
+from harness.scoring.references.prepare import PrepareOptions, bucket_sizes, find_subject, prepare_references
+from harness.scoring.references.splitting import choose_held_out, split_pictures
 from harness.world.people import random_person
 from harness.world.render import render
 from tests.support import ROOT

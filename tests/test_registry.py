@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from harness.errors import LoraError
-from harness.training.config import TrainConfig
-from harness.training.export import read_tensors, write_tensors
-from harness.training.registry import HISTORY, pending, promote, read_champion, record_path, rescale, rollback
-from harness.values import hash_file
+from harness.core.errors import LoraError
+from harness.core.values import hash_file
+from harness.models.lora.export import read_tensors, write_tensors
+from harness.models.lora.registry import HISTORY, pending, promote, read_champion, record_path, rescale, rollback
+from harness.models.lora.train_config import TrainConfig
 
 
 def write_lora(path: Path, value: float) -> Path:

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from benchmarks.providers import AT_ONCE, PAGE, expected_cells, page
+from harness.config.profile import ProviderConfig
+from harness.core.values import Drawing, Outcome, Request
 from harness.emulator import Emulator, Fault
-from harness.profile import ProviderConfig
 from harness.providers import Context, open_provider
 from harness.providers.freepik import MODES, FreepikProvider
 from harness.providers.remote import RemoteProvider
-from harness.values import Drawing, Outcome, Request
 from tests import text_rows
 from tests.contract import KEY, PROMPT, QUICK, Cell, Row, Writing, all_cells, make_provider_context, table, try_cell
 from tests.contract_rows import ROWS

@@ -17,18 +17,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.cli import main
+from harness.commands.cli import main
+from harness.core.errors import UsageError
+from harness.core.pictures import THUMB, shrink
+from harness.core.values import Usage
 from harness.engine.record import check_record
-from harness.errors import UsageError
+from harness.judging.results import build_results, check_results
 from harness.report import rerender, summary_markdown, write_report
 from harness.report.board import tie_of
 from harness.report.history import curve
 from harness.report.measure import crowds_plot
-from harness.report.pictures import THUMB, Pictures, shrink
+from harness.report.pictures import Pictures
 from harness.report.words import band, text
-from harness.results import build_results, check_results
 from harness.store import Store
-from harness.values import Usage
 from harness.world.people import ALDAR
 from tests.example_run import RUN, SCENES, example_record, example_suite, png
 from tests.reporting import HOSTILE, full_record, poisoned

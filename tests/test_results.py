@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from harness.errors import UsageError
-from harness.results import (
+from harness.core.errors import UsageError
+from harness.core.values import Decision, Interval, Usage, Verdict, sample_from
+from harness.judging.results import (
     SCHEMA,
     baseline_scores,
     build_results,
@@ -22,7 +23,6 @@ from harness.results import (
     paired_scores,
 )
 from harness.store import Store
-from harness.values import Decision, Interval, Usage, Verdict, sample_from
 from tests.example_run import ROUND, RUN, example_record, example_run
 
 

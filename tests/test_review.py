@@ -18,15 +18,15 @@ from typing import Any
 import pytest
 import requests
 
-from harness.baseline import parse_baseline
-from harness.changes import compare_scores
-from harness.cli import main
-from harness.errors import LoraError
+from harness.commands.cli import main
+from harness.core.errors import LoraError
+from harness.judging.baseline import parse_baseline
+from harness.judging.changes import compare_scores
+from harness.models.lora import registry
+from harness.models.lora.registry import read_champion, read_history, record_path
 from harness.report import to_lines
-from harness.review.server import LARGEST_FORM, Server
-from harness.review.weighing import Trial
-from harness.training import registry
-from harness.training.registry import read_champion, read_history, record_path
+from harness.report.review.evidence import Trial
+from harness.report.review.server import LARGEST_FORM, Server
 from tests.reviewing import SUITE, Browser, Project, copy_project, make_project, serving
 from tests.support import ROOT
 
@@ -624,7 +624,7 @@ def hearing_ctrl_c() -> Iterator[None]:
 
 def start(project: Project) -> tuple[subprocess.Popen[str], str]:
     """`harness review` in a process of its own, and its address."""
-    code = "import sys; from harness.cli import main; sys.exit(main(sys.argv[1:]))"
+    code = "import sys; from harness.commands.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "review", "--no-browser", "--port", "0"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
     with hearing_ctrl_c():

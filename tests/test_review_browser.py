@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.training.registry import read_champion
+from harness.models.lora.registry import read_champion
 from tests.browsers import needs_browser, open_browser
 from tests.reviewing import Project, copy_project, make_project, serving
 

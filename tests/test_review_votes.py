@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import UsageError
-from harness.review.agreement import measure, measure_all, people_agree, proportion
-from harness.review.ledger import Ballot, Ledger, Side, read_file
-from harness.review.runs import Run, Shot
-from harness.review.votes import draw_order, make_pairs, show, standings
+from harness.core.errors import UsageError
+from harness.report.review.agreement import measure, measure_all, people_agree, proportion
+from harness.report.review.ledger import Ballot, Ledger, Side, read_file
+from harness.report.review.runs import Run, Shot
+from harness.report.review.votes import draw_order, make_pairs, show, standings
 
 SUITE = "toma"
 

@@ -12,21 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.engine.context import ImproveContext
-from harness.engine.engine import Run
-from harness.engine.setlevel import SEEDS
-from harness.errors import SuiteError
-from harness.judge import alarms, judge_case, judge_gate
-from harness.leaderboard import leaderboard
-from harness.metrics import Scorer
-from harness.profile import Profile, load_profile
-from harness.report import write_report
-from harness.settings import Settings
-from harness.store import Store
-from harness.suite import load_suite
-from harness.terminal import summary_text
-from harness.training.exam import EXAM_SAMPLES, Ground
-from harness.values import (
+from harness.config.profile import Profile, load_profile
+from harness.config.suite import load_suite
+from harness.core.errors import SuiteError
+from harness.core.settings import Settings
+from harness.core.values import (
     Case,
     CaseResult,
     Decision,
@@ -43,6 +33,16 @@ from harness.values import (
     digest,
     hash_file,
 )
+from harness.engine.context import ImproveContext
+from harness.engine.run import Run
+from harness.engine.set_metrics import SEEDS
+from harness.judging.judge import alarms, judge_case, judge_gate
+from harness.judging.leaderboard import leaderboard
+from harness.report import write_report
+from harness.report.terminal import summary_text
+from harness.scoring.metrics.scorer import Scorer
+from harness.store import Store
+from harness.training.improve.held_out_test import EXAM_SAMPLES, Ground
 from harness.world.people import ALDAR, Person, random_person, random_scene
 from tests.example_run import example_record, example_suite
 from tests.oracle import Hashes, Oracle, png, world_profile, write_world

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from harness.errors import UsageError
-from harness.settings import VARIABLES, Secret, Settings
-from harness.values import to_record
+from harness.core.errors import UsageError
+from harness.core.settings import VARIABLES, Secret, Settings
+from harness.core.values import to_record
 
 
 @pytest.fixture(autouse=True)

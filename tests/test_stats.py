@@ -13,8 +13,8 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import DescrStatsW
 
-from harness import stats
-from harness.values import Interval
+from harness.core import stats
+from harness.core.values import Interval
 
 
 def rng(seed: int = 0) -> np.random.Generator:

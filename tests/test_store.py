@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.errors import StoreError
+from harness.core.errors import StoreError
+from harness.core.values import Outcome, Request, Sample, Score
 from harness.store import Store, image_path
 from harness.store.schema import MIGRATIONS
-from harness.values import Outcome, Request, Sample, Score
 
 REQUEST = Request("local/1", "base", "a person", 0, 16, 16, extra={"tiles": [1, 2]})
 

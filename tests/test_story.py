@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.errors import HarnessError, ProviderError, UsageError
-from harness.net.exchange import Unanswered
-from harness.profile import load_profile
-from harness.suite import load_suite
-from harness.text.chat import Schema
-from harness.text.commands import story, story_options
-from harness.text.story import (
+from harness.commands.write import story, story_options
+from harness.config.profile import load_profile
+from harness.config.suite import load_suite
+from harness.core.errors import HarnessError, ProviderError, UsageError
+from harness.core.values import Outcome
+from harness.providers.http_client.exchange import Unanswered
+from harness.providers.text.chat import Schema
+from harness.providers.text.story import (
     ORDER,
     Scene,
     Story,
@@ -29,7 +30,6 @@ from harness.text.story import (
     suite_text,
     write_suite,
 )
-from harness.values import Outcome
 from tests.writing import ROOT, call, make_project
 
 Project = Callable[..., Path]

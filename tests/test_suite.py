@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import SuiteError
-from harness.profile import Profile, load_profile, profile_schema
-from harness.suite import lint_suite, load_suite, suite_schema, write_schemas
-from harness.values import Threshold
+from harness.config.profile import Profile, load_profile, profile_schema
+from harness.config.suite import lint_suite, load_suite, suite_schema, write_schemas
+from harness.core.errors import SuiteError
+from harness.core.values import Threshold
 from tests.support import ROOT
 
 HEAD = """\
@@ -326,7 +326,8 @@ def test_prompts_speak_the_captions_words_in_the_captions_order(profile: Profile
 
 def test_the_schemas_for_editors_are_current(tmp_path: Path) -> None:
     folder = ROOT / "suites" / "schema"
-    remedy = "python -c \"from pathlib import Path; from harness.suite import *; write_schemas(Path('suites/schema'))\""
+    call = "from pathlib import Path; from harness.config.suite import *; write_schemas(Path('suites/schema'))"
+    remedy = f'python -c "{call}"'
 
     write_schemas(tmp_path)
 
@@ -340,7 +341,7 @@ def test_the_schemas_for_editors_are_current(tmp_path: Path) -> None:
 def test_loading_never_imports_torch() -> None:
     code = (
         "import sys; from pathlib import Path;"
-        "from harness.suite import load_suite; from harness.profile import load_profile;"
+        "from harness.config.suite import load_suite; from harness.config.profile import load_profile;"
         "load_suite(Path('suites/aldar_kose.yaml'), load_profile('embedded', Path.cwd()));"
         "sys.exit(bool({'torch', 'diffusers', 'transformers', 'numpy'} & set(sys.modules)))"
     )

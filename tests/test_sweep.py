@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import UsageError
-from harness.sweep import cells_of, grid_lines, read_strengths, sweep
+from harness.core.errors import UsageError
+from harness.studies.sweep import cells_of, grid_lines, read_strengths, sweep
 from tests.painter import Studio
 from tests.test_compare import make_bench
 from tests.test_experiments import quick_profile
@@ -73,7 +73,7 @@ def test_what_cannot_be_combined_is_refused(studio: Studio) -> None:
 def test_the_command_prints_the_grid_and_writes_the_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from harness.cli import main
+    from harness.commands.cli import main
     from harness.engine.record import SWEEPS
     from harness.store import Store
     from tests.support import ROOT

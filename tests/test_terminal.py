@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from harness.engine.context import Progress
-from harness.results import SuiteRun, build_results
-from harness.standings import gap_lines, left_out_lines, legend_lines, rank_lines
-from harness.store import Store
-from harness.terminal import (
+from harness.core.values import CaseResult, Complaint, Decision, Job, Outcome, Progress, Sample, Usage, Verdict
+from harness.judging.results import SuiteRun, build_results
+from harness.report.leaderboard_table import gap_lines, left_out_lines, legend_lines, rank_lines
+from harness.report.terminal import (
     ProgressLine,
     cells,
     clean,
@@ -23,7 +22,7 @@ from harness.terminal import (
     progress_text,
     summary_text,
 )
-from harness.values import CaseResult, Complaint, Decision, Job, Outcome, Sample, Usage, Verdict
+from harness.store import Store
 from tests.example_run import ROUND, RUN, example_run
 
 

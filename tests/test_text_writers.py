@@ -21,20 +21,20 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from harness.config.profile import ProviderConfig, load_profile
+from harness.core.errors import MissingKey, ProviderError, SuiteError
+from harness.core.settings import Secret, Settings
+from harness.core.values import Outcome
 from harness.emulator import Emulator
-from harness.errors import MissingKey, ProviderError, SuiteError
-from harness.models import Models
-from harness.net.exchange import Unanswered
-from harness.profile import ProviderConfig, load_profile
+from harness.models.loading import Models
 from harness.providers import Context
-from harness.settings import Secret, Settings
-from harness.text import open_writer
-from harness.text.chat import Writer, example_of, with_schema
-from harness.text.formats import prepare
-from harness.text.gigachat import LIFE, GigaChatWriter, Token, read_token
-from harness.text.openai import strict_schema
-from harness.text.story import story_schema
-from harness.values import Outcome
+from harness.providers.http_client.exchange import Unanswered
+from harness.providers.text import open_writer
+from harness.providers.text.chat import Writer, example_of, with_schema
+from harness.providers.text.formats import prepare
+from harness.providers.text.gigachat import LIFE, GigaChatWriter, Token, read_token
+from harness.providers.text.openai import strict_schema
+from harness.providers.text.story import story_schema
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK: dict[str, Any] = {
@@ -82,7 +82,7 @@ def asked_of(emulator: Emulator, ending: str) -> list[Any]:
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_wrong_key_is_final(name: str, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.text.chat.EMULATED_KEY", "wrong-key")
+    monkeypatch.setattr("harness.providers.text.chat.EMULATED_KEY", "wrong-key")
 
     with pytest.raises(Unanswered) as caught:
         make_writer(name, emulator.url).write("system", "user")
@@ -289,7 +289,7 @@ def listed_files(emulator: Emulator) -> list[str]:
     """The ids of the uploads that the emulated service still keeps."""
     writer = make_writer("gigachat", emulator.url)
     assert isinstance(writer, GigaChatWriter)
-    from harness.net.exchange import Call, Deadline
+    from harness.providers.http_client.exchange import Call, Deadline
 
     reply = writer.send(Call("/files", "GET", paid=False), Deadline(2.0))
     return [entry["id"] for entry in json.loads(reply.body)["data"]]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from harness.training.config import TrainConfig
-from harness.training.texts import phrasings, with_trigger, without_trigger
+from harness.config.prompts.trigger import with_trigger
+from harness.models.lora.train_config import TrainConfig
+from harness.training.prompt_encoding import phrasings, without_trigger
 
 
 @pytest.mark.parametrize(

@@ -9,21 +9,23 @@ from typing import Any
 
 import pytest
 
-from harness.errors import EngineError, LoraError, UsageError
-from harness.feedback import Feedback, Shortfall
+from harness.config.prompts.trigger import with_trigger
+from harness.core.errors import EngineError, LoraError, UsageError
+from harness.core.values import Interval, Lora, Subject, Suite
+from harness.judging.feedback import Feedback, Shortfall
+from harness.models.lora.export import read_facts, read_tensors
+from harness.models.lora.train_config import TrainConfig, changes, config_from
 from harness.training.adapter import without_lora
-from harness.training.chance import draw, is_prior
-from harness.training.config import TrainConfig, changes, config_for, config_from
+from harness.training.auto import config_for
+from harness.training.batch_sampling import draw, is_prior
 from harness.training.data import Item, TrainingSet, View, train_pictures
-from harness.training.export import read_facts, read_tensors
+from harness.training.distributed import Team
+from harness.training.improve.plan import FROM_TOO_MUCH, Learner, plan_from_feedback
 from harness.training.loop import Loop, Setup, Trained, curve
 from harness.training.optimizers import learning_rate_at
-from harness.training.plan import FROM_TOO_MUCH, Learner, plan_from_feedback
+from harness.training.prompt_encoding import without_trigger
 from harness.training.state import STATE
-from harness.training.team import Team
-from harness.training.texts import with_trigger, without_trigger
 from harness.training.trainer import prepare, train, training_place
-from harness.values import Interval, Lora, Subject, Suite
 from tests.tiny import make_context, make_suite, save_subject
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -239,8 +241,8 @@ def test_curves_are_thinned_to_a_hundred_points() -> None:
 def test_a_short_real_training_brings_the_subject_nearer(tmp_path: Path) -> None:
     import torch
 
-    from harness.models import Models
-    from harness.profile import load_profile
+    from harness.config.profile import load_profile
+    from harness.models.loading import Models
 
     profile = load_profile("embedded", ROOT)
     models = Models(profile, SimpleNamespace(root=ROOT))
@@ -270,8 +272,8 @@ def test_a_base_of_one_file_is_learnt_on_with_the_settings_that_the_profile_name
 
     import torch
 
-    from harness.models import Models
-    from harness.profile import load_profile
+    from harness.config.profile import load_profile
+    from harness.models.loading import Models
     from tests.single_file import write_single_file
 
     folder = ROOT / "fixtures/models/sdxl"
@@ -309,7 +311,7 @@ def lack(metric: float = 0.0, *, trait: float | None = None, cases: tuple[str, .
 
 
 def facts(**metadata: str) -> Any:
-    from harness.training.export import LoraFacts
+    from harness.models.lora.export import LoraFacts
 
     known = {"harness.trigger": "aldar kose", "harness.base": "b", "harness.references": "r", "harness.steps": "200"}
     return LoraFacts(8, {**known, "harness.config": FULL.to_json(), **metadata})

@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from harness.errors import ReferencesError, UsageError
-from harness.profile import load_profile
-from harness.references.loading import picture_files
+from harness.commands.train import read_pairs
+from harness.config.profile import load_profile
+from harness.config.training import TrainingEntry
+from harness.core.errors import ReferencesError, UsageError
+from harness.core.values import Vocabulary
+from harness.models.lora.train_config import TrainConfig, config_from
+from harness.scoring.references.loading import picture_files
 from harness.training.auto import ASIDE, PRESETS, Circumstances, choose, combine, find_spread
+from harness.training.batch_sampling import draw, look
 from harness.training.buckets import choose_bucket, make_buckets, make_cuts, mirror
-from harness.training.chance import draw, look
-from harness.training.config import TrainConfig, config_from
 from harness.training.data import Item, TrainingSet, View
-from harness.training.entry import TrainingEntry
 from harness.training.losses import picture_error
-from harness.training.options import read_pairs
-from harness.training.texts import phrasings, prompts_about_others
-from harness.values import Vocabulary
+from harness.training.prompt_encoding import phrasings, prompts_about_others
 
 ROOT = Path(__file__).resolve().parent.parent
 PLAIN = TrainConfig(batch=8, prior_weight=0.0)
@@ -307,7 +307,7 @@ def test_spread_is_the_mean_distance_between_pictures() -> None:
     ],
 )
 def test_a_wrong_setting_is_told_with_file_line_and_key(wrong: str, message: str, tmp_path: Path) -> None:
-    from harness.errors import SuiteError
+    from harness.core.errors import SuiteError
 
     (tmp_path / "words.yaml").write_text('templates: ["{}"]\ncategories: {eyes: {values: [blue]}}\n', encoding="utf-8")
     text = "version: 1\nprofile: mine\nmodels: {base: a/b, clip: a/c}\nsize: [64, 64]\ntraits: words.yaml\n"

@@ -14,20 +14,20 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from harness.errors import UsageError
-from harness.localoptions import Scheduling
-from harness.loras.convert import Style, export_file
-from harness.loras.file import read_lora
-from harness.training.chance import draw
-from harness.training.config import TrainConfig
-from harness.training.export import read_facts, read_tensors
+from harness.config.local_options import Scheduling
+from harness.core.errors import UsageError
+from harness.core.values import Subject, Vocabulary
+from harness.models.lora.convert import Style, export_file
+from harness.models.lora.export import read_facts, read_tensors
+from harness.models.lora.file import read_lora
+from harness.models.lora.train_config import TrainConfig
+from harness.training.batch_sampling import draw
+from harness.training.distributed import Team
 from harness.training.loop import Loop, Setup, Trained
 from harness.training.losses import snr_weights
 from harness.training.optimizers import learning_rate_at, make_optimizer, set_rates
 from harness.training.state import STATE
-from harness.training.team import Team
 from harness.training.trainer import prepare, train, training_place
-from harness.values import Subject, Vocabulary
 from tests.tiny import make_context, save_subject
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -148,7 +148,7 @@ def test_two_processes_learn_what_one_learns_from_twice_the_batch(tiny: Path, su
     script = tmp_path / "both.py"
     script.write_text(
         "import sys\nfrom dataclasses import replace\nfrom pathlib import Path\n"
-        "from harness.values import Subject\nfrom tests.test_training_runs import SMALL, run\n"
+        "from harness.core.values import Subject\nfrom tests.test_training_runs import SMALL, run\n"
         f"subject = Subject('Aldar Kose', 'aldar kose', Path({str(subject.references)!r}))\n"
         f"run(Path({str(tiny)!r}), subject, Path({str(tmp_path / 'both.safetensors')!r}), replace(SMALL, batch=1))\n",
         encoding="utf-8",

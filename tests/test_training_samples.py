@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from harness.errors import EngineError, UsageError
-from harness.settings import Settings
-from harness.training.command import train_suite
-from harness.training.config import TrainConfig
-from harness.training.export import read_tensors
+from harness.core.errors import EngineError, UsageError
+from harness.core.settings import Settings
+from harness.core.values import Case, Lora, Score, Suite
+from harness.models.lora.export import read_tensors
+from harness.models.lora.train_config import TrainConfig
 from harness.training.loop import Trained
 from harness.training.sampling import NOTES, Samples, make_request
+from harness.training.suite_training import train_suite
 from harness.training.trainer import train
-from harness.values import Case, Lora, Score, Suite
 from tests.tiny import make_context, save_subject
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -148,8 +148,8 @@ def test_the_command_samples_beside_the_file_and_says_why_nothing_is_scored(
 @pytest.mark.real
 @pytest.mark.skipif(not (ROOT / "fixtures/models/sdxl/unet").is_dir(), reason="the embedded models are not there yet")
 def test_the_embedded_models_score_their_samples(tmp_path: Path) -> None:
-    from harness.profile import load_profile
-    from harness.suite import load_suite
+    from harness.config.profile import load_profile
+    from harness.config.suite import load_suite
 
     settings = Settings(ROOT, store=tmp_path / "store")
     profile = load_profile("embedded", ROOT)

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from harness.errors import LoraError, UsageError
-from harness.loras.file import read_lora
-from harness.training.config import TARGETS, TrainConfig
+from harness.core.errors import LoraError, UsageError
+from harness.core.values import Subject
+from harness.models.lora.export import read_tensors
+from harness.models.lora.file import read_lora
+from harness.models.lora.train_config import TARGETS, TrainConfig
 from harness.training.data import load_encoders
-from harness.training.export import read_tensors
+from harness.training.distributed import Team
 from harness.training.loop import Loop, Setup
-from harness.training.team import Team
 from harness.training.text_encoders import LiveTexts
 from harness.training.trainer import prepare, train, training_place
-from harness.values import Subject
 from tests.tiny import make_context, save_subject
 
 SMALL = TrainConfig(

@@ -32,7 +32,7 @@ def test_an_installed_wheel_needs_no_checkout(tmp_path: Path) -> None:
     where = run(sys.executable, "-I", "-c", start, cwd=work)
     assert where.startswith(str(tmp_path / "lib"))
 
-    run(sys.executable, "-I", "-c", f"{start}; from harness.cli import main; main(['init'])", cwd=work)
+    run(sys.executable, "-I", "-c", f"{start}; from harness.commands.cli import main; main(['init'])", cwd=work)
     arguments = ["suites/smoke.yaml", "-q", "--samples", "1", "--providers", "lora,base", "-p", "no:cacheprovider"]
     printed = run(
         sys.executable, "-I", "-c", f"{start}; import pytest; raise SystemExit(pytest.main({arguments!r}))", cwd=work

@@ -10,14 +10,7 @@ import pytest
 
 from harness.world.bank import cast_block, make_bank, open_bank
 from harness.world.captions import caption, describe, vocabulary
-from harness.world.card import (
-    embedder,
-    fresh_renders,
-    load_pictures,
-    measure_identity,
-    measure_vae,
-    random_wishes,
-)
+from harness.world.card import embedder, fresh_renders, load_pictures, measure_identity, measure_vae, random_wishes
 from harness.world.gallery import draw_references, varied_scenes
 from harness.world.newcomer import draw_newcomer
 from harness.world.people import (

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from harness.config.profile import ProviderConfig
+from harness.core.errors import SuiteError
+from harness.core.pictures import check_picture
+from harness.core.settings import Secret
+from harness.core.values import Drawing, Outcome, Provider
 from harness.emulator import Emulator
-from harness.engine.pictures import check_picture
-from harness.errors import SuiteError
-from harness.profile import ProviderConfig
 from harness.providers import open_provider
-from harness.settings import Secret
-from harness.values import Drawing, Outcome, Provider
 from tests.tiny import make_context, make_suite
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "providers" / "write-your-own.md"
@@ -134,7 +134,7 @@ def test_what_cannot_be_used_is_answered_while_collecting(project: Path, adapter
 
 
 CARELESS = '''
-from harness.net.exchange import Call
+from harness.providers.http_client.exchange import Call
 from harness.providers.remote import Found, Picture, RemoteProvider, read_base64, read_json
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from harness.errors import SuiteError
-from harness.profile import Profile, load_profile
-from harness.suite import load_suite
+from harness.config.profile import Profile, load_profile
+from harness.config.suite import load_suite
+from harness.core.errors import SuiteError
 from tests.support import ROOT, run_suites
 from tests.yaml_mutations import MUTATIONS, mutate
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.core.values import Outcome
 from harness.emulator.faults import FAULTS
 from harness.emulator.service import Service
 from harness.emulator.services.deepseek import DeepSeek
 from harness.emulator.services.gigachat import GigaChat
 from harness.emulator.services.openai_chat import OpenAiChat
-from harness.values import Outcome
 
 SERVICES: dict[str, type[Service]] = {"deepseek": DeepSeek, "gigachat": GigaChat, "openai": OpenAiChat}
 DOES: dict[str, tuple[str, ...]] = {"deepseek": ("write",), "gigachat": ("write", "see"), "openai": ("write", "see")}

@@ -9,12 +9,12 @@ from typing import Any
 
 from PIL import Image
 
-from harness.models import Models
-from harness.profile import Models as ModelNames
-from harness.profile import Profile
+from harness.config.profile import Models as ModelNames
+from harness.config.profile import Profile
+from harness.core.settings import Settings
+from harness.core.values import Case, Lora, Subject, Suite
+from harness.models.loading import Models
 from harness.providers import Context
-from harness.settings import Settings
-from harness.values import Case, Lora, Subject, Suite
 from harness.world.captions import vocabulary
 
 SIZE = 32

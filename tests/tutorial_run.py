@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from harness.cli import main
+from harness.commands.cli import main
 
 
 def run() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from harness.emulator.faults import FAULTS, Fault, applicable
+from harness.emulator.fault_plans import applicable
+from harness.emulator.faults import FAULTS, Fault
 from harness.emulator.ledger import Entry, Limits
 from harness.emulator.server import Emulator, serve
 from harness.emulator.services import SERVICES

@@ -12,23 +12,16 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from harness.core.errors import UsageError
 from harness.emulator.cdn import Cdn
-from harness.emulator.exchange import (
-    FAULT_HEADER,
-    SCALE_HEADER,
-    Answer,
-    Asked,
-    Problem,
-    Rejected,
-    answer_json,
-)
-from harness.emulator.faults import FAULTS, applicable, check_faults, known_fault
+from harness.emulator.exchange import FAULT_HEADER, SCALE_HEADER, Answer, Asked, Problem, Rejected, answer_json
+from harness.emulator.fault_injection import gateway_page, rate_headers, spoil, status_problem
+from harness.emulator.fault_plans import applicable, check_faults
+from harness.emulator.faults import FAULTS, known_fault
 from harness.emulator.ledger import Ledger, Limits, Visit, identify
-from harness.emulator.mishaps import gateway_page, rate_headers, spoil, status_problem
 from harness.emulator.parsing import read_request
 from harness.emulator.service import MARKER, Backstage, Route, Service
 from harness.emulator.services import SERVICES, parts_of
-from harness.errors import UsageError
 
 MAX_REQUEST = 32 * 1024 * 1024  # bytes of a request's body
 MAX_CALLS = 20_000  # that are remembered

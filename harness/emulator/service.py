@@ -218,7 +218,7 @@ class Service:
         self, asked: Asked, prompt: str, width: int, height: int, seed: int | None, count: int, mime: str
     ) -> list[Pic]:
         """`draw` without the delay."""
-        from harness.emulator.artist import paint
+        from harness.emulator.image_generator import paint
         from harness.emulator.pictures import encode_faulty
 
         if asked.fault == "no_pictures":

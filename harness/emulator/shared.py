@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from harness.core.errors import UsageError
 from harness.emulator.server import Emulator
-from harness.errors import UsageError
 
 SCALE = 1 / 8  # of the size asked for: nobody looks at an emulated picture closely
 

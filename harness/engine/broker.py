@@ -15,12 +15,12 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness import errors
-from harness.errors import EngineError, HarnessError
-from harness.values import CaseResult, Job, Usage, Verdict, case_result_from, to_record, verdict_from
+from harness.core import errors
+from harness.core.errors import EngineError, HarnessError
+from harness.core.values import CaseResult, Job, Usage, Verdict, case_result_from, to_record, verdict_from
 
 if TYPE_CHECKING:
-    from harness.engine.engine import Run
+    from harness.engine.run import Run
 
 LONGEST = 64 * 2**20  # bytes of one line
 HOST = "127.0.0.1"

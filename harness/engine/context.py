@@ -6,32 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from harness.errors import EngineError
-from harness.values import Case, CaseResult, Job, Lora, Score, Suite, Trait, Verdict
+from harness.core.errors import EngineError
+from harness.core.values import Case, CaseResult, Job, Listener, Lora, Score, Suite, Trait, Verdict
 
 if TYPE_CHECKING:
-    from harness.models import Models
-    from harness.profile import Profile
-    from harness.settings import Settings
+    from harness.config.profile import Profile
+    from harness.core.settings import Settings
+    from harness.models.loading import Models
     from harness.store import Store
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands."""
-
-    stage: str  # estimate (of what services will cost), load, draw, score, train, wait (for another run), done
-    done: int = 0  # pictures that are there, failed ones too
-    total: int = 0  # pictures of the plan
-    cached: int = 0  # of `done`, those that were in the store
-    cost_usd: float = 0.0  # spent by this run
-    eta_s: float | None = None  # seconds until the last picture; None: not known yet
-    provider: str = ""
-    suite: str = ""
-    message: str = ""  # for people, when there is more to say: the step of a training, say
-
-
-Listener = Callable[[Progress], None]
 
 
 class ScorerLike(Protocol):
@@ -49,17 +31,17 @@ class ScorerLike(Protocol):
         ...
 
     def calibration(self) -> Any:
-        """`harness.calibrate.Calibration`, or None when nothing may be said of it."""
+        """`harness.core.stats.calibration.Calibration`, or None when nothing may be said of it."""
         ...
 
     def applied(self, pairs: Sequence[tuple[bytes, bytes]], keys: int | None = None, lora: Lora | None = None) -> Any:
-        """`harness.metrics.Applied` from pictures of the same prompts and seeds, with the LoRA and without it."""
+        """Applied (`scoring.metrics`) from pictures of the same prompts and seeds, with the LoRA and without it."""
         ...
 
     def evidence(
         self, provider: str, results: Sequence[CaseResult], lora: Lora | None = None, applied: Any = None
     ) -> Any:
-        """`harness.metrics.Evidence`: the facts from which a cause is told."""
+        """`harness.scoring.metrics.Evidence`: the facts from which a cause is told."""
         ...
 
 
@@ -84,7 +66,7 @@ class Evaluate(Protocol):
 
 @dataclass(frozen=True)
 class ImproveContext:
-    """All that `harness.training.improve.improve` may know and use; built by the run when a gate provider fails."""
+    """All that an improve loop may know and use; built by the run when a gate provider fails."""
 
     suite: Suite
     provider: str  # the gate provider that fails
@@ -97,7 +79,7 @@ class ImproveContext:
     results: Mapping[str, Sequence[CaseResult]]  # by provider: every submitted case of the suite that is open
     verdicts: Mapping[Job, Verdict]  # of `provider`'s open cases; the failing ones are to be mended
     gate: Verdict
-    feedback: Any  # harness.feedback.Feedback of the suite
+    feedback: Any  # harness.judging.feedback.Feedback of the suite
     evaluate: Evaluate
     listener: Listener  # progress of the training, stage "train"
     cancelled: Callable[[], bool]  # True: stop as soon as possible, raise nothing

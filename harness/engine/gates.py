@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from harness.core.errors import LoraError
+from harness.core.values import CaseResult, Lora, SetScore, Suite, Verdict
 from harness.engine.plan import Step, plan_step
-from harness.engine.workshop import Workshop
-from harness.errors import LoraError
-from harness.values import CaseResult, Lora, SetScore, Suite, Verdict
+from harness.engine.resources import Workshop
 
 if TYPE_CHECKING:
-    from harness.metrics import Applied
+    from harness.scoring.metrics.applied import Applied
 
 CONTROLS = 2  # cases whose first seed is drawn with the LoRA off as well
 
@@ -64,7 +64,7 @@ def check_controls(
 
 def count_keys(lora: Lora) -> int | None:
     """How many weights the file brings; the provider refuses a file of which any has no place in the model."""
-    from harness.lora import read_header
+    from harness.models.lora.header import read_header
 
     try:
         return len(read_header(lora.path).keys)
@@ -82,7 +82,7 @@ def judge_provider(
     sets: Mapping[str, SetScore] | None = None,
 ) -> Verdict:
     """The gate's verdict from everything the run has."""
-    from harness.judge import judge_gate
+    from harness.judging.judge import judge_gate
 
     own = results.get(provider, ())
     scorer, calibration, evidence = workshop.scoring.scorer(suite), None, None

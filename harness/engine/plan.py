@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from harness.errors import HarnessError, MissingKey
-from harness.values import Case, CaseResult, Job, Outcome, Provider, Request, Sample, Suite
+from harness.core.errors import HarnessError, MissingKey
+from harness.core.values import Case, CaseResult, Job, Outcome, Provider, Request, Sample, Suite
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from harness import __version__
+from harness.core.errors import HarnessError
+from harness.core.values import CaseResult, Lora, Request, Suite, digest, to_record
 from harness.engine.context import ScorerLike
 from harness.engine.plan import Step
-from harness.errors import HarnessError
-from harness.metrics import Scorer
-from harness.models import hash_once
+from harness.models.identity import hash_once
+from harness.scoring.metrics.scorer import Scorer
 from harness.store import Store
-from harness.values import CaseResult, Lora, Request, Suite, digest, to_record
 
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "pytest")
 VERSION = 1  # of what is remembered of a set of references: raise it, and the set is looked at anew
@@ -84,7 +84,7 @@ def notes_of(suite: Suite, results: Mapping[str, Sequence[CaseResult]]) -> list[
 def about_suite(
     store: Store, suite: Suite, size: tuple[int, int], scorer: ScorerLike | None, tested: Mapping[str, Lora]
 ) -> dict[str, Any]:
-    """By names of `harness.results.ABOUT`; what cannot be had is left out, because a record must not fail for it.
+    """By names of `results.ABOUT`; what cannot be had is left out, because a record must not fail for it.
 
     Args:
         size: of the profile, width and height.
@@ -108,8 +108,8 @@ def lora_record(lora: Lora) -> dict[str, Any]:
 
 def check_record(store: Store, suite: Suite, size: tuple[int, int]) -> dict[str, Any]:
     """What `harness references check` says of a suite's references without CLIP, found once for each state of them."""
-    from harness.references.check import check_references
-    from harness.references.gather import gather_subject
+    from harness.scoring.references.check import check_references
+    from harness.scoring.references.gather import gather_subject
 
     try:
         gathered = gather_subject(suite.subject)
@@ -141,7 +141,7 @@ def check_record(store: Store, suite: Suite, size: tuple[int, int]) -> dict[str,
 
 def crowds_record(store: Store, scorer: Scorer) -> list[dict[str, Any]]:
     """Every gated score of the references and of the impostors: what the calibration was made from."""
-    from harness.calibration.populations import populations
+    from harness.scoring.calibration.populations import populations
 
     key = digest(["crowds", VERSION, scorer.identity])
     known: list[dict[str, Any]] | None = store.memo("crowds", key)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
+from harness.core.errors import EngineError
+from harness.core.values import Case, Score, Suite, digest
 from harness.engine.context import ScorerLike
-from harness.errors import EngineError
 from harness.store import Store
-from harness.values import Case, Score, Suite, digest
 
 AT_ONCE = 32  # pictures handed to a scorer together
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.budget import Budget
 from harness.engine.plan import Task
+from harness.providers.budget import Budget
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
-from harness.adapters import ADAPTERS, find_adapter, known_adapters
-from harness.budget import Budget
-from harness.errors import SuiteError, nearest
-from harness.values import Provider, Suite, Trait
+from harness.config.adapters import ADAPTERS, find_adapter, known_adapters
+from harness.core.errors import SuiteError, nearest
+from harness.core.values import Provider, Suite, Trait
+from harness.providers.budget import Budget
 
 if TYPE_CHECKING:
-    from harness.models import Models
-    from harness.profile import Profile, ProviderConfig
-    from harness.settings import Settings
+    from harness.config.profile import Profile, ProviderConfig
+    from harness.core.settings import Settings
+    from harness.models.loading import Models
 
 
 @dataclass(frozen=True)

@@ -24,17 +24,18 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError
 
-from harness.errors import MissingKey, SuiteError, nearest
-from harness.models import hash_once
-from harness.net.exchange import Unanswered
-from harness.net.redact import Redactor
-from harness.profile import extend_vocabulary
+from harness.config.profile import extend_vocabulary
+from harness.core.errors import MissingKey, SuiteError, nearest
+from harness.core.values import Case, Drawing, Outcome, Request, Suite
+from harness.models.identity import hash_once
+from harness.providers.http_client.exchange import Unanswered
+from harness.providers.http_client.options import Price, Strict
+from harness.providers.http_client.redact import Redactor
 from harness.providers.prompts import describe_subject, traits_of
-from harness.providers.remote import Price, Strict, group_requests, in_order
-from harness.values import Case, Drawing, Outcome, Request, Suite
+from harness.providers.remote import group_requests, in_order
 
 if TYPE_CHECKING:
-    from harness.profile import ProviderConfig
+    from harness.config.profile import ProviderConfig
     from harness.providers import Context
 
 ADAPTER = "command/1"

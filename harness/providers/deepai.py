@@ -14,10 +14,11 @@ from urllib.parse import urljoin
 
 from pydantic import model_validator
 
-from harness.net.exchange import Call, Reply, Unanswered
+from harness.core.values import Outcome, Request
+from harness.providers.http_client.exchange import Call, Reply, Unanswered
+from harness.providers.http_client.options import RemoteOptions
 from harness.providers.remote import (
     Found,
-    RemoteOptions,
     RemoteProvider,
     error_text,
     explain_status,
@@ -27,7 +28,6 @@ from harness.providers.remote import (
     read_json,
     refusal,
 )
-from harness.values import Outcome, Request
 
 STANDARD = ((512, 512), (1024, 576), (1024, 720), (768, 1024), (576, 1024))
 HIGH = ((1024, 1024), (1216, 832), (1152, 896), (896, 1152), (832, 1216))

@@ -20,12 +20,13 @@ from jmespath.exceptions import JMESPathError
 from jmespath.functions import Functions, signature
 from pydantic import AfterValidator, Field, model_validator
 
-from harness.errors import SuiteError, nearest
-from harness.net.exchange import Unanswered
-from harness.profile import data_root
-from harness.providers.remote import RemoteOptions, Strict, nearest_shape
-from harness.values import Outcome
-from harness.yamlfile import Document, read_yaml, validate
+from harness.core.errors import SuiteError, nearest
+from harness.core.settings import data_root
+from harness.core.values import Outcome
+from harness.core.yaml import Document, read_yaml, validate
+from harness.providers.http_client.exchange import Unanswered
+from harness.providers.http_client.options import RemoteOptions, Strict
+from harness.providers.remote import nearest_shape
 
 PLACEHOLDER = re.compile(r"\{\{([a-z]\w*)\}\}|\{([a-z]\w*)\}")  # {{word}} is the word in braces
 ALWAYS = ("aspect_ratio", "count", "height", "model", "negative", "prompt", "seed", "width", "workflow")

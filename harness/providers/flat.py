@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from harness.errors import SuiteError, nearest
-from harness.values import Case, Drawing, Outcome, Request, Suite, digest, hash_file
+from harness.core.errors import SuiteError, nearest
+from harness.core.values import Case, Drawing, Outcome, Request, Suite, digest, hash_file
 
 if TYPE_CHECKING:
-    from harness.profile import ProviderConfig
+    from harness.config.profile import ProviderConfig
     from harness.providers import Context
 
 ADAPTER = "flat/1"

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError
 
-from harness.errors import SuiteError, nearest
-from harness.models import hash_once
-from harness.providers.remote import Strict
-from harness.values import Case, Drawing, Outcome, Request, Suite, hash_file
+from harness.core.errors import SuiteError, nearest
+from harness.core.values import Case, Drawing, Outcome, Request, Suite, hash_file
+from harness.models.identity import hash_once
+from harness.providers.http_client.options import Strict
 
 if TYPE_CHECKING:
-    from harness.profile import ProviderConfig
+    from harness.config.profile import ProviderConfig
     from harness.providers import Context
 
 ADAPTER = "folder/1"

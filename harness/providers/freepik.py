@@ -16,12 +16,13 @@ from urllib.parse import quote
 
 from pydantic import Field
 
-from harness.net.exchange import Call, Reply, Unanswered
+from harness.core.values import Outcome, Request
+from harness.providers.http_client.exchange import Call, Reply, Unanswered
+from harness.providers.http_client.options import RemoteOptions
 from harness.providers.remote import (
     Found,
     Pending,
     Picture,
-    RemoteOptions,
     RemoteProvider,
     error_text,
     explain_status,
@@ -35,10 +36,9 @@ from harness.providers.remote import (
     refusal,
     wrap_seed,
 )
-from harness.values import Outcome, Request
 
 if TYPE_CHECKING:
-    from harness.profile import ProviderConfig
+    from harness.config.profile import ProviderConfig
     from harness.providers import Context
 
 SHAPES: dict[str, tuple[int, int]] = {

@@ -14,12 +14,13 @@ from textwrap import shorten
 from typing import Any, Literal
 from urllib.parse import quote
 
-from harness.net.exchange import Call, Reply, Unanswered
-from harness.providers.excuses import is_excuse
+from harness.core.values import Outcome, Request
+from harness.providers.http_client.exchange import Call, Reply, Unanswered
+from harness.providers.http_client.options import RemoteOptions
+from harness.providers.refusals import is_excuse
 from harness.providers.remote import (
     Found,
     Picture,
-    RemoteOptions,
     RemoteProvider,
     explain_status,
     inline_picture,
@@ -31,7 +32,6 @@ from harness.providers.remote import (
     refusal,
     wrap_seed,
 )
-from harness.values import Outcome, Request
 
 SHAPES: dict[str, tuple[int, int]] = {
     name: (int(name.partition(":")[0]), int(name.partition(":")[2]))

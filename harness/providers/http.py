@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from harness.errors import SuiteError, nearest
-from harness.models import hash_once
-from harness.net.exchange import Call, Reply, Unanswered
+from harness.core.errors import SuiteError, nearest
+from harness.core.values import Outcome, Request, digest
+from harness.core.yaml import Document, read_yaml, validate
+from harness.models.identity import hash_once
 from harness.providers.description import (
     Description,
     RuleEntry,
@@ -33,6 +34,7 @@ from harness.providers.description import (
     read_workflow,
     words_at,
 )
+from harness.providers.http_client.exchange import Call, Reply, Unanswered
 from harness.providers.remote import (
     MAYBE_BILLED,
     STATUS,
@@ -51,13 +53,11 @@ from harness.providers.remote import (
     refusal,
     wrap_seed,
 )
-from harness.values import Outcome, Request, digest
-from harness.yamlfile import Document, read_yaml, validate
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from harness.profile import ProviderConfig
+    from harness.config.profile import ProviderConfig
     from harness.providers import Context
 
 FETCHING = "done; its result is fetched"  # the state of a task whose result is a reply of its own

@@ -15,13 +15,14 @@ from urllib.parse import quote
 
 from pydantic import Field, model_validator
 
-from harness.net.exchange import Call, Reply, Unanswered
+from harness.core.values import Outcome, Request
 from harness.providers.gemini import SHAPES as ALL_SHAPES
 from harness.providers.gemini import explain_google, ignored_negative
+from harness.providers.http_client.exchange import Call, Reply, Unanswered
+from harness.providers.http_client.options import RemoteOptions
 from harness.providers.remote import (
     Found,
     Picture,
-    RemoteOptions,
     RemoteProvider,
     inline_picture,
     nearest_shape,
@@ -30,10 +31,9 @@ from harness.providers.remote import (
     refusal,
     wrap_seed,
 )
-from harness.values import Outcome, Request
 
 if TYPE_CHECKING:
-    from harness.profile import ProviderConfig
+    from harness.config.profile import ProviderConfig
     from harness.providers import Context
 
 SHAPES = {name: ALL_SHAPES[name] for name in ("1:1", "3:4", "4:3", "9:16", "16:9")}

@@ -9,20 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import LoraError
-from harness.localoptions import CLIP_SKIP, USES
-from harness.lora import read_header
-from harness.models import hash_once, library_class
-from harness.profile import extend_vocabulary, local_options
-from harness.prompting.weighted import require_weights
+from harness.config.local_options import CLIP_SKIP, USES
+from harness.config.profile import extend_vocabulary, local_options
+from harness.config.schedulers import config_of
+from harness.core.errors import LoraError
+from harness.core.values import Case, Drawing, Lora, Outcome, Request, Suite
+from harness.models.identity import hash_once, library_class
+from harness.models.lora.header import read_header
+from harness.models.weighted_prompts import require_weights
 from harness.providers.prompts import describe_subject, traits_of
-from harness.schedulers import config_of
-from harness.values import Case, Drawing, Lora, Outcome, Request, Suite
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from harness.profile import ProviderConfig
+    from harness.config.profile import ProviderConfig
     from harness.providers import Context
 
 __all__ = ["USES", "LocalProvider"]
@@ -31,7 +31,7 @@ ADAPTER = "local/1"
 
 
 class LocalProvider:
-    """One way to use the shared pipeline: `harness.localoptions` says which there are."""
+    """One way to use the shared pipeline: `harness.config.local_options` says which there are."""
 
     emulated = False
 

@@ -14,10 +14,11 @@ from urllib.parse import quote
 
 from pydantic import AfterValidator, Field, model_validator
 
-from harness.net.exchange import Call, Reply, Unanswered
+from harness.core.values import Outcome, Request
+from harness.providers.http_client.exchange import Call, Reply, Unanswered
+from harness.providers.http_client.options import RemoteOptions
 from harness.providers.remote import (
     Found,
-    RemoteOptions,
     RemoteProvider,
     explain_status,
     inline_picture,
@@ -27,7 +28,6 @@ from harness.providers.remote import (
     read_list,
     refusal,
 )
-from harness.values import Outcome, Request
 
 SHAPES = {"1024x1024": (1024, 1024), "1536x1024": (1536, 1024), "1024x1536": (1024, 1536)}
 LONGEST_PROMPT = 32_000

@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from harness.prompting.syntax import plain_text
-from harness.values import Case, Suite, Trait
+from harness.config.prompts.syntax import plain_text
+from harness.core.values import Case, Suite, Trait
 
 if TYPE_CHECKING:
-    from harness.profile import Vocabulary
+    from harness.config.profile import Vocabulary
     from harness.providers import Context
 
 OPENING = "a person"

@@ -11,73 +11,29 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, fields, replace
-from datetime import date
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from harness.errors import HarnessError, MissingKey, SuiteError, nearest
-from harness.net.exchange import Call, Deadline, Policy, Reply, Unanswered
-from harness.net.waits import forbids_retry
-from harness.profile import extend_vocabulary
-from harness.prompting.syntax import plain_text
+from harness.config.profile import extend_vocabulary
+from harness.config.prompts.syntax import plain_text
+from harness.core.errors import HarnessError, MissingKey, SuiteError, nearest
+from harness.core.values import Case, Drawing, Outcome, Request, Suite
+from harness.providers.http_client.exchange import Call, Deadline, Reply, Unanswered
+from harness.providers.http_client.options import RemoteOptions
+from harness.providers.http_client.waits import forbids_retry
 from harness.providers.prompts import describe_subject, traits_of
-from harness.values import Case, Drawing, Outcome, Request, Suite
 
 if TYPE_CHECKING:
+    from harness.config.profile import ProviderConfig
     from harness.emulator.shared import Shared
-    from harness.net.session import Session
-    from harness.profile import ProviderConfig
     from harness.providers import Context
+    from harness.providers.http_client.session import Session
 
 AHEAD = 3  # pictures under way or waiting to be handed over, for each call that may run at once
 EMULATED_KEY = "emulator-key-0"  # no word that messages use: keys are struck out of them
-
-
-class Strict(BaseModel):
-    """An unknown key is a typo, not an option."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Price(Strict):
-    """What one picture costs, and when somebody last looked."""
-
-    usd: float = Field(ge=0)
-    as_of: date
-    note: str = ""  # size, quality, source
-
-
-class RemoteOptions(Strict):
-    """What a profile may say of any service; an adapter adds its own and the defaults."""
-
-    url: str = ""  # scheme, host and, where the service has one, a path before its routes
-    model: str = ""
-    key: str = ""  # the environment variable that holds the key; "": none is needed
-    header: str = "Authorization"
-    prefix: str = "Bearer "  # before the key, in the header
-    ca_bundle: str = ""  # a file of authorities, from the profile's folder on; trusted for this service alone
-    concurrency: int = Field(4, ge=1, le=256)  # calls at once
-    per_minute: float | None = Field(None, gt=0)  # calls
-    per_call: int = Field(1, ge=1, le=10)  # pictures asked for in one call, where the service can
-    price: Price | None = None  # None: not known, and said so
-    describe: bool = True  # the subject's traits take the trigger's place, which no service knows
-    emulated: bool | None = None  # None: as the profile says
-    faults: tuple[str, ...] = ()  # of the emulator, one a request, then all is well
-    poll_every: float = Field(2.0, gt=0, le=60)  # seconds
-    attempts: int = Field(Policy.attempts, ge=1, le=20)
-    deadline: float = Field(Policy.deadline, gt=0)
-    connect: float = Field(Policy.connect, gt=0)
-    read: float = Field(Policy.read, gt=0)
-    backoff: float = Field(Policy.backoff, ge=0)
-    longest_wait: float = Field(Policy.longest_wait, ge=0)
-    max_bytes: int = Field(Policy.max_bytes, gt=0)
-
-    @property
-    def policy(self) -> Policy:
-        return Policy(**self.model_dump(include={field.name for field in fields(Policy)}))
 
 
 @dataclass(frozen=True)
@@ -252,14 +208,14 @@ class RemoteProvider:
     @property
     def session(self) -> Session:
         """The way to the service; in an emulated run to the emulator, started when first needed."""
-        from harness.net.session import open_session
+        from harness.providers.http_client.session import open_session
 
         with self._lock:
             if self._session is None:
                 url, key = self.options.url, self.context.settings.secret(self.options.key)
                 if self.emulated:
+                    from harness.core.settings import Secret
                     from harness.emulator import share
-                    from harness.settings import Secret
 
                     self._emulator = share(self.context.settings.emulator_address)
                     self._emulator.plan(self.service_name, self.options.faults)

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError
-from harness.feedback import feedback_file
+from harness.core.errors import UsageError
+from harness.judging.feedback import feedback_file
+from harness.judging.results import load_results
 from harness.report.pictures import ImageStore, Pictures, lost_words
 from harness.report.summary import summary_markdown
-from harness.results import load_results
 
 __all__ = ["rerender", "summary_markdown", "write_report"]
 
@@ -27,7 +27,7 @@ def write_report(
     """Write the whole report; returns the path of its page.
 
     Args:
-        results: of `harness.results.build_results` or `load_results`.
+        results: of `harness.judging.results.build_results` or `load_results`.
         store: where the pictures are; what it lacks is shown as missing.
         folder: made when it is not there; `images/` in it holds the originals of this run and of no other.
         beside: folders of originals from earlier reports, asked where the store has nothing.

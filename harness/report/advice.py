@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from harness.report.terminal import bounds_text
 from harness.report.words import (
     Frame,
     Record,
@@ -18,7 +19,6 @@ from harness.report.words import (
     text,
     two_places,
 )
-from harness.terminal import bounds_text
 
 SAID = ("images", "score", "target", "gap", "certain")  # evidence that the card shows elsewhere
 

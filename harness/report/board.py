@@ -5,18 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness.report.words import (
-    Record,
-    bar,
-    dollars,
-    interval,
-    mapped,
-    number,
-    plain_figure,
-    text,
-)
-from harness.terminal import added_metrics, bounds_text, duration
-from harness.values import METRICS
+from harness.core.values import METRICS
+from harness.report.terminal import added_metrics, bounds_text, duration
+from harness.report.words import Record, bar, dollars, interval, mapped, number, plain_figure, text
 
 
 def leaderboard_view(rows: Sequence[Record], thresholds: Record) -> dict[str, Any]:

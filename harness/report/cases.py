@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.leaderboard import BASE
+from harness.core.values import METRICS
+from harness.judging.leaderboard import BASE
 from harness.report.held import inline_webp
 from harness.report.matrix import WEAK
 from harness.report.words import (
@@ -26,7 +27,6 @@ from harness.report.words import (
     two_places,
     verdict_word,
 )
-from harness.values import METRICS
 
 SHOWN = 6  # references beside a case; all of them are in the chapter on measurement
 

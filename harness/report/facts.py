@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.report.terminal import duration
 from harness.report.words import Frame, Record, dollars, lines_of, listed, mapped, number, plain_words, text, texts
-from harness.terminal import duration
 
 APART = ("versions", "warnings", "git", "merged", "profile_sha256")  # shown in places of their own
 HASHED = {"identity": "scorer", "references_train": "references, train", "references_held_out": "references, held out"}

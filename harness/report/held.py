@@ -6,8 +6,8 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from harness.report.terminal import changed_cases
 from harness.report.words import Frame, Record, bar, listed, mapped, number, text, texts, two_places
-from harness.terminal import changed_cases
 
 CHANGES: Mapping[str, str] = {
     "regressed": "fail",

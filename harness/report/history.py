@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.report import plots
 from harness.report.advice import evidence_words
+from harness.report.terminal import duration
 from harness.report.words import (
     Frame,
     Record,
@@ -21,7 +22,6 @@ from harness.report.words import (
     texts,
     two_places,
 )
-from harness.terminal import duration
 
 if TYPE_CHECKING:
     from markupsafe import Markup

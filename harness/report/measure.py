@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.calibration.distributions import density
 from harness.report import plots
 from harness.report.matrix import spread_of
 from harness.report.pictures import is_hash
 from harness.report.words import Frame, Record, interval, listed, mapped, number, plain_figure, text, texts, two_places
+from harness.scoring.calibration.distributions import density
 
 if TYPE_CHECKING:
     from markupsafe import Markup

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import base64
-import io
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
+from harness.core.pictures import STEPS, Step, shrink
 
-THUMB = 256  # pixels of the longer side, at most
-TINY = 128  # up to this size a picture is doubled pixel by pixel, so that a browser does not blur it
-QUALITY = 80  # of WebP
 LEAST = 9_000_000  # characters that all pictures may take in a page, which for a thousand stays under 12 MB
 EACH = 2_400  # characters a picture, where there are so many that LEAST would leave nothing to see
 TRIED = 12  # pictures whose size tells which step fits
@@ -29,22 +26,6 @@ class ImageStore(Protocol):
     def image(self, sha: str) -> bytes: ...
 
     def derived(self, kind: str, suffix: str, sha: str, make: Callable[[bytes], bytes]) -> bytes: ...
-
-
-class Step(NamedTuple):
-    """How small and how plain thumbnails become."""
-
-    side: int  # pixels of the longer side, at most
-    quality: int
-
-    @property
-    def suffix(self) -> str:
-        """Of kept thumbnails: other sizes are other files."""
-        return f"{self.side}-{self.quality}.webp"
-
-
-STEPS = (Step(THUMB, QUALITY), *map(Step, (256, 224, 192, 160, 128, 96), (66, 66, 66, 62, 60, 55)))
-"""From the best to what ten thousand pictures can afford."""
 
 
 class Pictures:
@@ -157,17 +138,3 @@ def lost_words(lost: int, every: int) -> str:
 def is_hash(sha: object) -> bool:
     """Whether it names a picture: 64 hexadecimal digits."""
     return isinstance(sha, str) and SHA.fullmatch(sha) is not None
-
-
-def shrink(data: bytes, step: Step = STEPS[0]) -> bytes:
-    """An encoded picture as a small WebP; raises OSError or ValueError for no picture."""
-    from PIL import Image
-
-    with Image.open(io.BytesIO(data)) as opened:
-        picture = opened.convert("RGB")
-    if max(picture.size) <= TINY:
-        picture = picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST)
-    picture.thumbnail((step.side, step.side), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", quality=step.quality, method=2)
-    return buffer.getvalue()

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.errors import HarnessError
-from harness.results_merge import merge_numbers, merge_results
+from harness.core.errors import HarnessError
+from harness.engine.merge import merge_numbers, merge_results
 
 Record = Mapping[str, Any]
 WORST = ("error", "fail", "inconclusive", "pass")

@@ -6,10 +6,18 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harness.plain import clean
-from harness.standings import added_metrics, compared, gap_text, legend_lines, quality_text, ranks_text, tied
-from harness.terminal import baseline_lines, round_text, sets_lines
-from harness.values import METRICS
+from harness.core.text import clean
+from harness.core.values import METRICS
+from harness.report.leaderboard_table import (
+    added_metrics,
+    compared,
+    gap_text,
+    legend_lines,
+    quality_text,
+    ranks_text,
+    tied,
+)
+from harness.report.terminal import baseline_lines, round_text, sets_lines
 
 SIGNS: Mapping[str, str] = {"pass": "✅", "fail": "❌", "inconclusive": "❔", "error": "⚠️"}
 FAILURES = 50  # that many lines; a summary has a size limit where it is shown

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.report.pictures import SHA, Pictures
-from harness.terminal import bounds_text
+from harness.report.terminal import bounds_text
 
 Record = Mapping[str, Any]
 DIRECTION = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")

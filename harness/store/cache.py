@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import StoreError
+from harness.core.errors import StoreError
 from harness.store.users import FOLDER, alone
 
 KINDS = ("images", "thumbs", "arrays", "journal", "loras", "review")  # folders, in the order in which they are shown

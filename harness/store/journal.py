@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from harness.errors import StoreError
+from harness.core.errors import StoreError
 
 
 class Journal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from harness.errors import StoreError
+from harness.core.errors import StoreError
 
 MIGRATIONS: tuple[str, ...] = (
     """

@@ -17,11 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import StoreError
+from harness.core.errors import StoreError
+from harness.core.values import Outcome, Request, Sample, Score, canonical_json, sample_from, score_from, to_record
 from harness.store.journal import Journal
 from harness.store.schema import migrate
 from harness.store.users import join
-from harness.values import Outcome, Request, Sample, Score, canonical_json, sample_from, score_from, to_record
 
 if TYPE_CHECKING:
     import numpy as np

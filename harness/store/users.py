@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from harness.errors import StoreError
+from harness.core.errors import StoreError
 
 FOLDER, DOOR = "users", "door.lock"
 PATIENCE_S = 600.0  # for which whoever opens a store waits while it is cleared out

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness.errors import LoraError, UsageError, nearest
-from harness.training.config import TrainConfig
-from harness.values import digest
+from harness.core.errors import LoraError, UsageError, nearest
+from harness.core.values import digest
+from harness.models.lora.train_config import TrainConfig
 
 TEXT_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")  # attention, as every trainer of text encoders has it
 TEXT_PARTS: Mapping[str, tuple[str, ...]] = {
@@ -90,8 +90,8 @@ def load_weights(models: Models, path: Path, config: TrainConfig) -> None:
     """Put a LoRA into the adapters, to be continued. Raises LoraError when ranks, layers or parts differ."""
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
-    from harness.loras.convert import diffusers_tensors
-    from harness.loras.file import read_lora, with_alphas
+    from harness.models.lora.convert import diffusers_tensors
+    from harness.models.lora.file import read_lora, with_alphas
 
     lora = read_lora(path)
     scale = config.alpha * (config.rank**0.5 if config.rslora else 1.0)

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import HarnessError, UsageError, nearest
-from harness.training.config import TrainConfig, config_from
+from harness.core.errors import HarnessError, UsageError, nearest
+from harness.models.lora.train_config import TrainConfig, config_from
 
 if TYPE_CHECKING:
-    from harness.training.data import Picture
-    from harness.values import Subject
+    from harness.core.values import Subject
+    from harness.models.lora.training_pictures import Picture
 
 SAMPLES_PER_PICTURE = 80
 SAMPLES = (800, 3000)
@@ -69,7 +69,7 @@ def choose_settings(
     """What a training block leaves out follows from the pictures and the machine.
 
     Args:
-        models: `harness.models.Models`; CLIP looks at the pictures only where the block names no steps.
+        models: `harness.models.loading.Models`; CLIP looks at the pictures only where the block names no steps.
         keep: whether what is loaded stays in memory, because a run goes on to draw and to score with it.
     """
     width, height = profile.size
@@ -229,3 +229,14 @@ def device_memory(device: str) -> float | None:
     import torch
 
     return float(torch.cuda.get_device_properties(device).total_memory) / 2**30
+
+
+def config_for(training: Mapping[str, Any], pictures: int, kind: str = "character") -> TrainConfig:
+    """The configuration of a profile for a set of that many pictures; what the profile leaves out follows from the set.
+
+    Args:
+        training: the profile's `training` block.
+        pictures: how many pictures there are to learn from.
+        kind: of the subject; a style has no class word.
+    """
+    return choose(training, Circumstances(pictures, kind)).config

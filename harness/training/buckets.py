@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import ReferencesError
-from harness.training.config import TrainConfig
-from harness.values import digest
+from harness.core.errors import ReferencesError
+from harness.core.values import digest
+from harness.models.lora.train_config import TrainConfig
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -12,27 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import ModelError, ReferencesError
-from harness.models import load_options, locate_model, quiet_libraries, translated
-from harness.references import load_references
+from harness.config.prompts.trigger import with_trigger
+from harness.core.errors import ModelError, ReferencesError
+from harness.core.values import Subject
+from harness.models.identity import quiet_libraries
+from harness.models.loading import load_options, locate_model, translated
+from harness.models.lora.train_config import TrainConfig
+from harness.models.lora.training_pictures import Picture
+from harness.scoring.references import load_references
 from harness.training.buckets import Cut, Size, make_cuts
-from harness.training.config import TrainConfig
-from harness.training.texts import phrasings, with_trigger, without_trigger
-from harness.values import Subject
+from harness.training.prompt_encoding import phrasings, without_trigger
 
 if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
 __all__ = ["Item", "Picture", "TrainingSet", "View", "held_out_pictures", "train_pictures", "with_trigger"]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One picture to learn from and what it shows."""
-
-    path: Path
-    caption: str  # with the trigger in it
 
 
 @dataclass(frozen=True)
@@ -114,7 +109,7 @@ def captioned(paths: Iterable[Path], captions: Mapping[Path, str], trigger: str)
 
 def stranger_pictures(folder: Path, class_word: str) -> tuple[Picture, ...]:
     """The pictures of others in a folder, with the captions beside them. Raises ReferencesError for an empty one."""
-    from harness.references.loading import picture_files, read_captions
+    from harness.scoring.references.loading import picture_files, read_captions
 
     paths = picture_files(folder)
     if not paths:

@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import EngineError
+from harness.core.errors import EngineError
+from harness.models.lora.export import export_lora, read_tensors, write_tensors
+from harness.models.lora.train_config import TrainConfig
 from harness.training.adapter import all_trained, trained_weights, without_lora
-from harness.training.chance import Draw, draw, look
-from harness.training.config import TrainConfig
+from harness.training.batch_sampling import Draw, draw, look
 from harness.training.data import TrainingSet
+from harness.training.distributed import Team
 from harness.training.ema import Average
-from harness.training.export import export_lora, read_tensors, write_tensors
 from harness.training.losses import picture_error, snr_weights, true_target
 from harness.training.optimizers import make_optimizer, set_rates
+from harness.training.prompt_encoding import Texts
 from harness.training.sampling import Sampler
 from harness.training.state import Parts, load_state, save_state
-from harness.training.team import Team
-from harness.training.texts import Texts
 from harness.training.validation import held_out_loss
 
 if TYPE_CHECKING:

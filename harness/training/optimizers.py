@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import UsageError
-from harness.training.config import TrainConfig
+from harness.core.errors import UsageError
+from harness.models.lora.train_config import TrainConfig
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import EngineError
-from harness.models import quiet_libraries
+from harness.core.errors import EngineError
+from harness.core.values import digest
+from harness.models.identity import quiet_libraries
+from harness.models.lora.export import read_tensors, write_tensors
+from harness.models.lora.train_config import TrainConfig
 from harness.training.adapter import without_lora
-from harness.training.config import TrainConfig
 from harness.training.data import Item, TrainingSet, View
-from harness.training.export import read_tensors, write_tensors
-from harness.training.team import Team
-from harness.training.texts import Texts
-from harness.values import digest
+from harness.training.distributed import Team
+from harness.training.prompt_encoding import Texts
 
 if TYPE_CHECKING:
     from torch import Tensor

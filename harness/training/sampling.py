@@ -15,16 +15,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import EngineError, HarnessError, ModelError, UsageError
-from harness.localoptions import LocalOptions
-from harness.memory import memory_errors_translated, release_memory
-from harness.models import quiet_libraries
-from harness.pipeline import decode, denoise, hold_latents_in_float32, to_picture
-from harness.profile import local_options
-from harness.schedulers import config_of, make_scheduler
-from harness.sheet import MUTED, Cell, Line, draw_sheet
-from harness.training.texts import Texts
-from harness.values import Case, Request, Score, Suite
+from harness.config.local_options import LocalOptions
+from harness.config.profile import local_options
+from harness.config.schedulers import config_of, make_scheduler
+from harness.core.contact_sheet import MUTED, Cell, Line, draw_sheet
+from harness.core.errors import EngineError, HarnessError, ModelError, UsageError
+from harness.core.values import Case, Request, Score, Suite
+from harness.models.identity import quiet_libraries
+from harness.models.memory import memory_errors_translated, release_memory
+from harness.models.pipeline import decode, denoise, hold_latents_in_float32, to_picture
+from harness.training.prompt_encoding import Texts
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +36,7 @@ SHOWN = ("quality", "clip")  # of the metrics, in the line of progress
 NOTES = "samples.jsonl"
 
 Judge = Callable[[Sequence[tuple[Case, bytes]]], Sequence[Mapping[str, Score]]]
-"""Encoded pictures of cases to their scores, as `harness.metrics.Scorer.score` gives them."""
+"""Encoded pictures of cases to their scores, as `harness.scoring.metrics.Scorer.score` gives them."""
 
 Precision = Callable[[], AbstractContextManager[Any]]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.training.export import read_tensors, write_tensors
+from harness.models.lora.export import read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor

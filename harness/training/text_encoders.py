@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from harness.models.lora.train_config import TrainConfig
 from harness.training.adapter import TEXT_PARTS, add_lora
-from harness.training.config import TrainConfig
 
 if TYPE_CHECKING:
     import torch

@@ -7,15 +7,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import UsageError
-from harness.models import load_options, locate_model, quiet_libraries, translated
-from harness.references import set_hash
-from harness.schedulers import COMMON
+from harness.config.schedulers import COMMON
+from harness.core.errors import UsageError
+from harness.core.values import Subject, digest, hash_file
+from harness.models.identity import quiet_libraries
+from harness.models.loading import load_options, locate_model, translated
+from harness.models.lora.export import describe_lora
+from harness.models.lora.train_config import TrainConfig
+from harness.models.lora.training_pictures import Picture
+from harness.scoring.references import set_hash
 from harness.training.adapter import add_lora, load_weights, without_lora
 from harness.training.buckets import MASK
-from harness.training.config import TrainConfig
 from harness.training.data import (
-    Picture,
     TrainingSet,
     free_memory,
     held_out_pictures,
@@ -24,15 +27,13 @@ from harness.training.data import (
     stranger_pictures,
     train_pictures,
 )
-from harness.training.export import describe_lora
+from harness.training.distributed import Team, join_team
 from harness.training.loop import Loop, Say, Setup, Trained
 from harness.training.prior import draw_strangers
+from harness.training.prompt_encoding import Texts, know_texts, prompts_about_others
 from harness.training.sampling import Sampler, Samples
 from harness.training.state import STATE
-from harness.training.team import Team, join_team
 from harness.training.text_encoders import LiveTexts
-from harness.training.texts import Texts, know_texts, prompts_about_others
-from harness.values import Subject, digest, hash_file
 
 if TYPE_CHECKING:
     import torch

@@ -129,8 +129,8 @@ def train_aesthetics(
     """
     from safetensors.numpy import save_file
 
-    from harness.metrics.aesthetics import HEAD_FILE, read_head
-    from harness.metrics.hub import weights_hash
+    from harness.models.hub import weights_hash
+    from harness.scoring.metrics.aesthetics import HEAD_FILE, read_head
 
     learnt, held_out = draw_rated(count, seed), draw_rated(400, HELD_OUT + seed)
     head = fit_head(see_all(clip_dir, learnt.images), learnt.targets, seed, epochs)
@@ -148,7 +148,7 @@ def see_all(clip_dir: Path, images: npt.NDArray[np.uint8], batch: int = 32) -> n
     import torch
     from transformers import CLIPImageProcessorPil, CLIPModel
 
-    from harness.metrics.aesthetics import see_patches
+    from harness.scoring.metrics.aesthetics import see_patches
 
     model = CLIPModel.from_pretrained(clip_dir, dtype=torch.float32).eval()
     processor = CLIPImageProcessorPil.from_pretrained(clip_dir)
@@ -167,7 +167,7 @@ def fit_head(
     """Five layers by AdamW on squared error, as tensors of the published ReLU layout; scaling goes into the ends."""
     import torch
 
-    from harness.metrics.aesthetics import RELU
+    from harness.scoring.metrics.aesthetics import RELU
 
     mean, deviation = seen.mean(0), seen.std(0) + 1e-6
     torch.manual_seed(seed)

@@ -191,7 +191,7 @@ def measure_aesthetics(models: Path, count: int = 400, seed: int = 900_001) -> f
     """Rank correlation of the aesthetics head with known quality, on spoilt pictures of people nobody has seen."""
     from safetensors.numpy import load_file
 
-    from harness.metrics.aesthetics import HEAD_FILE, read_head
+    from harness.scoring.metrics.aesthetics import HEAD_FILE, read_head
     from harness.world.aesthetics import draw_rated, measure_head, see_all
 
     head, rated = load_file(models / "aesthetics" / HEAD_FILE), draw_rated(count, seed)

@@ -6,7 +6,7 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from harness.errors import UsageError, nearest
+from harness.core.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from harness.emulator.service import Service

@@ -6,15 +6,7 @@ import json
 from typing import Any
 
 from harness.emulator.exchange import Answer, Asked, Problem, Rejected, answer_json
-from harness.emulator.service import (
-    Route,
-    Service,
-    read_bool,
-    read_choice,
-    read_int,
-    read_number,
-    read_text,
-)
+from harness.emulator.service import Route, Service, read_bool, read_choice, read_int, read_number, read_text
 
 SAMPLERS = ("Euler", "Euler a", "DPM++ 2M", "DPM++ SDE", "Heun", "LMS", "DDIM", "UniPC")
 CHECKPOINT = "sd_xl_base_1.0.safetensors"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from harness.emulator.author import find_schema, write_text
 from harness.emulator.chat import ChatService, all_words, completion, faulty
 from harness.emulator.exchange import Answer, Asked, Problem, answer_json, invalid
 from harness.emulator.service import Route, read_bool, read_int, read_number, read_text
+from harness.emulator.text_generator import find_schema, write_text
 
 MODELS = ("deepseek-flash", "deepseek-v4-pro", "deepseek-v4-flash")
 LONGEST = 393_216  # tokens of an answer

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from harness.emulator.author import describe_picture, find_schema, write_text
 from harness.emulator.chat import ChatService, all_words, completion, faulty
 from harness.emulator.exchange import Answer, Asked, Problem, Rejected, answer_json, invalid
 from harness.emulator.faults import FAULTS
 from harness.emulator.service import WRONG_KEY, Route, read_int, read_number, read_text
+from harness.emulator.text_generator import describe_picture, find_schema, write_text
 
 MODELS = ("GigaChat",)  # how known ids begin
 SEEING = ("GigaChat-2-Pro", "GigaChat-2-Max")

@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from harness.emulator.author import describe_picture, write_text
 from harness.emulator.chat import ChatService, all_words, completion, faulty
 from harness.emulator.exchange import Answer, Asked, Problem, Rejected, answer_json, invalid
 from harness.emulator.service import Route, read_int, read_number, read_text
+from harness.emulator.text_generator import describe_picture, write_text
 
 MODELS = ("gpt-4", "gpt-5", "gpt-6", "o1", "o3", "o4")  # how known ids begin
 LONGEST = 128_000  # tokens of an answer

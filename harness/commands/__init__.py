@@ -1,0 +1,1 @@
+"""One file a subcommand: each translates between a person and the package."""

@@ -1,0 +1,218 @@
+"""What a pytest session holds of the harness: settings, suites, and the run that draws and judges for its items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness.config.profile import Profile, load_profile
+from harness.config.suite import load_suite
+from harness.core.errors import UsageError, nearest
+from harness.core.settings import Settings
+from harness.core.values import Case, Job, Suite
+
+if TYPE_CHECKING:
+    from harness.core.values import Listener
+    from harness.engine.broker import Broker, RemoteRun
+    from harness.engine.context import ImproveContext, ImproveResult
+    from harness.engine.run import Run
+    from harness.judging.baseline import Saved
+
+
+SESSION: pytest.StashKey[HarnessSession] = pytest.StashKey()
+"""Where a pytest session keeps its HarnessSession."""
+
+
+class HarnessSession:
+    """One pytest session, in the only process, in xdist's controller, or in one of its workers."""
+
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        root: Path,
+        broker: Mapping[str, Any] | None = None,
+        listener: Listener | None = None,
+    ) -> None:
+        self._options, self._root, self._address, self._listener = options, root, broker, listener
+        self._suites: dict[Path, Suite] = {}
+        self._run: Run | RemoteRun | None = None
+        self._broker: Broker | None = None
+        self.submitted = False
+        self.trouble = ""  # why there are no results
+        self.results: dict[str, Any] | None = None
+        self.problems: list[str] = []  # suites that could not be collected
+        self.saved: list[Saved] = []  # what came of --update-baseline
+
+    @cached_property
+    def settings(self) -> Settings:
+        return Settings.load(self._root, self._options)
+
+    @cached_property
+    def profile(self) -> Profile:
+        return load_profile(self.settings.profile, self._root)
+
+    @property
+    def demands_proof(self) -> bool:
+        """Whether a suite that was loaded does not accept an open verdict."""
+        return any(suite.on_inconclusive == "fail" for suite in self._suites.values())
+
+    @property
+    def is_worker(self) -> bool:
+        return self._address is not None
+
+    # --- suites and jobs ----------------------------------------------------------------------------------------
+
+    def load(self, path: Path) -> Suite:
+        """A suite, read once."""
+        path = path.resolve()
+        if path not in self._suites:
+            self._suites[path] = load_suite(path, self.profile)
+        return self._suites[path]
+
+    def cases(self, suite: Suite) -> tuple[Case, ...]:
+        """The open cases; the locked ones too when they were asked for; of a shard its own."""
+        shard = self.settings.shard
+        ours = shard.cases(suite) if shard else {case.id for case in suite.cases}
+        return tuple(case for case in suite.cases if case.id in ours and (self.settings.locked or case.split == "open"))
+
+    def providers(self, suite: Suite) -> tuple[str, ...]:
+        """The suite's providers that the options want, in the suite's order."""
+        wanted = self.settings.providers
+        for name in wanted:
+            if name not in self.profile.providers:
+                raise UsageError(f"--providers: no provider called {name!r}; {nearest(name, self.profile.providers)}")
+        return tuple(name for name in suite.providers if not wanted or name in wanted)
+
+    def job(self, suite: Suite, case: Case, provider: str) -> Job:
+        return Job(suite.path.as_posix(), case.id, provider)
+
+    def gate_jobs(self, suite: Suite, provider: str) -> list[Job]:
+        """What a gate needs: all cases of its provider and of those that it must beat."""
+        providers = self.providers(suite)
+        rivals = [name for name in providers if name in suite.beat]
+        if "best_competitor" in suite.beat:
+            rivals = [name for name in providers if name != provider]
+        return [self.job(suite, case, name) for name in (provider, *rivals) for case in self.cases(suite)]
+
+    # --- the run ------------------------------------------------------------------------------------------------
+
+    @property
+    def run(self) -> Run | RemoteRun:
+        """Whoever draws and judges: here, or in the controller when this is a worker."""
+        if self._run is None:
+            if self._address is not None:
+                from harness.engine.broker import RemoteRun
+
+                self._run = RemoteRun(**self._address)
+            else:
+                self._run = self._open()
+        return self._run
+
+    def _open(self) -> Run:
+        """The run of this process; opened late, so that a session without suites makes no store."""
+        from harness.engine.run import Run
+        from harness.store import Store
+
+        if not isinstance(self._run, Run):
+            store = Store(self.settings.store)
+            self._run = Run(
+                self.settings, self.profile, self.load, store, listener=self._listener, improve=self._improve
+            )
+        return self._run
+
+    @staticmethod
+    def _improve(context: ImproveContext) -> ImproveResult:
+        from harness.training.improve.loop import improve  # torch
+
+        return improve(context)
+
+    def serve(self) -> dict[str, Any]:
+        """Open this controller's run to workers; the address to be sent to them."""
+        if self._broker is None:
+            from harness.engine.broker import Broker
+
+            self._broker = Broker(self._open)
+        return dict(self._broker.address)
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        self.submitted = True
+        self.run.submit(jobs)
+
+    def image_path(self, sha: str) -> Path:
+        """Where a picture lies, for people."""
+        from harness.store import image_path
+
+        return image_path(self.settings.store, sha)
+
+    @property
+    def report_index(self) -> Path:
+        return self.settings.report_dir / "index.html"
+
+    def finish(self) -> dict[str, Any] | None:
+        """Write the report; None in a worker and where no suite was run."""
+        from harness.engine.run import Run
+
+        if not isinstance(self._run, Run) or not self._run.submitted:
+            return None
+        from harness.report import write_report
+        from harness.report.ci.outputs import write_sheet
+
+        self.results = self._run.finish()
+        write_report(self.results, self._run.store, self.settings.report_dir)
+        write_sheet(self.results, self._run.store.image, self.settings.report_dir)
+        return self.results
+
+    def update_baselines(self) -> bool:
+        """Write each suite's baseline where that was asked for. Whether one was refused."""
+        from harness.engine.run import Run
+
+        if self.settings.update_baseline and self.results and isinstance(self._run, Run):
+            from harness.judging.baseline import update_baseline
+            from harness.judging.results import relative
+
+            ran, anyway = {suite["path"] for suite in self.results["suites"]}, self.settings.update_baseline == "anyway"
+            suites = [suite for suite in self._suites.values() if relative(suite.path) in ran]
+            self.saved = [
+                update_baseline(self.results, suite, self._run.store.image, anyway=anyway) for suite in suites
+            ]
+        return any(saved.refused for saved in self.saved)
+
+    def publish(self, problems: list[str]) -> list[str]:
+        """Tell CI what came of the run, where one is at work; the lines that it reads from the log.
+
+        Args:
+            problems: suites that could not be collected, each beginning with file and line.
+        """
+        self.problems = problems
+        if self.is_worker or (self.results is None and not problems):
+            return []
+        from harness.report.ci.outputs import publish
+
+        return publish(self.results, problems, self.settings)
+
+    @property
+    def empty_shard(self) -> bool:
+        """Whether this is a shard to which no case of the suites fell: with so few there is nothing to complain of."""
+        return (
+            bool(self._suites) and self.settings.shard is not None and not any(map(self.cases, self._suites.values()))
+        )
+
+    def header(self) -> str | None:
+        """One line for pytest's header, only where suites are at hand."""
+        try:
+            if not (self._root / "suites").is_dir():
+                return None
+            under_test = f", lora {self.settings.lora.path.name}" if self.settings.lora else ""
+            return f"harness: profile {self.profile.name}{under_test}, store {self.settings.store}"
+        except Exception as error:  # a header must not hide what collection will say properly
+            return f"harness: {error}"
+
+    def close(self) -> None:
+        if self._broker is not None:
+            self._broker.close()
+        if self._run is not None:
+            self._run.close()

@@ -1,0 +1,120 @@
+"""The stages by which the embedded models are made, in their order; each is resumable and seeded. And a newcomer."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+MODELS, LORAS = Path("fixtures/models"), Path("fixtures/loras")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the recipe."""
+
+    run: Callable[[argparse.Namespace], None]
+    summary: str
+
+
+def bank(options: argparse.Namespace) -> None:
+    from harness.world.bank import make_bank
+
+    make_bank(options.work / "bank", options.count or 48_000)
+    make_bank(options.work / "everybody", options.count or 48_000, seed=1, everybody=True)
+
+
+def vae(options: argparse.Namespace) -> None:
+    from harness.world.vae import train_vae
+
+    train_vae(options.work / "bank", options.work / "vae", options.steps or 7_000)
+
+
+def base(options: argparse.Namespace) -> None:
+    from harness.world.base import train_base
+    from harness.world.latents import encode_latents
+
+    work: Path = options.work
+    encode_latents(work / "bank", work / "vae" / "vae", work / "latents")
+    train_base(work / "bank", work / "latents", work / "vae" / "vae", work / "base", options.steps or 2_800)
+    shutil.copytree(work / "base" / "pipeline", MODELS / "sdxl", dirs_exist_ok=True)
+
+
+def reader(options: argparse.Namespace) -> None:
+    from harness.world.reader import train_reader
+
+    trained = train_reader(options.work / "everybody", options.work / "reader", passes=(options.steps or 1_436) / 718)
+    shutil.copytree(trained, MODELS / "reader", dirs_exist_ok=True)
+
+
+def clip(options: argparse.Namespace) -> None:
+    from harness.world.clip import train_clip
+
+    trained = train_clip(options.work / "everybody", options.work / "clip", options.steps or 2_000, MODELS / "reader")
+    shutil.copytree(trained, MODELS / "clip", dirs_exist_ok=True)
+
+
+def aesthetics(options: argparse.Namespace) -> None:
+    from harness.world.aesthetics import train_aesthetics
+
+    train_aesthetics(MODELS / "clip", MODELS / "aesthetics")
+
+
+def references(options: argparse.Namespace) -> None:
+    from harness.world.gallery import draw_impostors, draw_references
+    from harness.world.people import ALDAR
+
+    draw_references(Path("references/aldar_kose"), ALDAR, "aldar kose", seed=1)
+    draw_impostors(Path("references/impostors"), seed=2)
+
+
+def planted(options: argparse.Namespace) -> None:
+    """Two bad LoRAs for the tests: one that learnt another person under Aldar's trigger, one that hardly learnt."""
+    import numpy as np
+
+    from harness.config.profile import load_profile
+    from harness.config.suite import load_suite
+    from harness.core.settings import Settings
+    from harness.training.suite_training import train_suite
+    from harness.world.gallery import draw_references
+    from harness.world.people import random_person
+
+    settings = Settings.load(Path.cwd(), {"store": str(options.work / "store")})
+    profile = load_profile("embedded", settings.root)
+    suite = load_suite(Path("suites/aldar_kose.yaml"), profile)
+    folder = (options.work / "stranger").resolve()
+    draw_references(folder, random_person(np.random.default_rng(7)), suite.subject.trigger, seed=7)
+    other = replace(suite, name="stranger", subject=replace(suite.subject, name="Stranger", references=folder))
+    LORAS.mkdir(parents=True, exist_ok=True)
+    train_suite(other, profile, settings, out=LORAS / "stranger.safetensors", changes={"steps": 160})
+    train_suite(suite, profile, settings, out=LORAS / "undertrained.safetensors", changes={"steps": 20})
+
+
+def card(options: argparse.Namespace) -> None:
+    from harness.world.card import write_card
+
+    print(write_card(MODELS))
+
+
+def newcomer(options: argparse.Namespace) -> None:
+    from harness.world.newcomer import PICTURES, SEED, draw_newcomer
+
+    count, seed = options.count or PICTURES, SEED if options.seed is None else options.seed
+    name = draw_newcomer(options.into, seed, count)
+    print(f"wrote {options.into.as_posix()}/ ({count} pictures of {name}, with captions)")
+
+
+STAGES: dict[str, Stage] = {
+    "bank": Stage(bank, "render the training pictures"),
+    "reader": Stage(reader, "train the attribute reader"),
+    "vae": Stage(vae, "train the autoencoder"),
+    "base": Stage(base, "train UNet and text encoders, write the pipeline"),
+    "clip": Stage(clip, "train the CLIP model"),
+    "aesthetics": Stage(aesthetics, "train the aesthetics head on the CLIP model"),
+    "references": Stage(references, "draw Aldar's reference pictures and the impostors"),
+    "planted": Stage(planted, "train the bad LoRAs that the tests plant"),
+    "card": Stage(card, "measure everything and write CARD.md"),
+    "newcomer": Stage(newcomer, "draw pictures of somebody whom no model knows, to try things with"),
+}

@@ -1,0 +1,1 @@
+"""What a person writes, read strictly: suites, profiles, options of drawing and training, and prompts."""

@@ -1,0 +1,1 @@
+"""The ground: values, errors, settings, YAML, text and pictures, and statistics; it knows nothing of the rest."""

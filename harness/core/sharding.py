@@ -1,0 +1,44 @@
+"""One suite on several machines: which cases a shard draws. A case stays whole, so that its providers stay paired."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass
+
+from harness.core.errors import UsageError
+from harness.core.values import Suite
+
+MOST = 1_000  # shards
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of several runs that draw a suite together; `harness merge` judges the suite over all of them."""
+
+    number: int  # from 1
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+    def cases(self, suite: Suite) -> frozenset[str]:
+        """The ids of its cases: every n-th of the file, whatever else is selected, the same on every machine.
+
+        Where the count begins depends on the suite's name, so that many small suites do not all fall to the first.
+        """
+        start = zlib.crc32(suite.name.encode())
+        return frozenset(case.id for place, case in enumerate(suite.cases, start) if place % self.of == self.number - 1)
+
+
+def read_shard(text: str) -> Shard:
+    """`I/N`, I from 1 to N.
+
+    Raises:
+        UsageError: anything else.
+    """
+    found = re.fullmatch(r"(\d{1,4})/(\d{1,4})", text.strip())
+    shard = Shard(int(found[1]), int(found[2])) if found else Shard(0, 0)
+    if not 1 <= shard.number <= shard.of <= MOST:
+        raise UsageError(f"--shard {text}: say I/N, the I-th of N shards: 1/3, 2/3 and 3/3 make a whole run")
+    return shard

@@ -1,0 +1,95 @@
+"""Intervals, comparisons, power and planned looks: pure functions, samples nested in clusters (seeds in prompts).
+
+intervals   means, paired differences, pooled spread
+comparing   t tests of a bound, sign flips, Holm, non-inferiority
+many        several means at once: simultaneous intervals (cluster bootstrap), the best of K, ties
+power       what can be proven before anything is drawn
+looking     two or three looks at growing data
+votes       Bradley-Terry for pairwise votes
+"""
+
+from harness.core.stats.comparing import (
+    FEW,
+    differs,
+    flips_agree,
+    flips_of_few,
+    holm,
+    p_above,
+    p_below,
+    rows_differ,
+    sign_flip,
+)
+from harness.core.stats.intervals import (
+    LEVEL,
+    Groups,
+    Pair,
+    Spread,
+    cluster_means,
+    clustered,
+    differences,
+    mean_interval,
+    paired,
+    pooled_interval,
+    pooled_sd,
+    quantile,
+    spread_of,
+)
+from harness.core.stats.looking import classic_bounds, crossing, levels, spending_bounds, spent
+from harness.core.stats.many import critical, distinct_pairs, max_of_k, rank_ranges, simultaneous, tie_letters
+from harness.core.stats.power import (
+    case_fails,
+    change_found,
+    clusters_needed,
+    detectable,
+    power_of,
+    smallest_change,
+    spurious_red,
+)
+from harness.core.stats.votes import Vote, bradley_terry, rate_votes, win_matrix
+
+__all__ = [
+    "FEW",
+    "LEVEL",
+    "Groups",
+    "Pair",
+    "Spread",
+    "Vote",
+    "bradley_terry",
+    "case_fails",
+    "change_found",
+    "classic_bounds",
+    "cluster_means",
+    "clustered",
+    "clusters_needed",
+    "critical",
+    "crossing",
+    "detectable",
+    "differences",
+    "differs",
+    "distinct_pairs",
+    "flips_agree",
+    "flips_of_few",
+    "holm",
+    "levels",
+    "max_of_k",
+    "mean_interval",
+    "p_above",
+    "p_below",
+    "paired",
+    "pooled_interval",
+    "pooled_sd",
+    "power_of",
+    "quantile",
+    "rank_ranges",
+    "rate_votes",
+    "rows_differ",
+    "sign_flip",
+    "simultaneous",
+    "smallest_change",
+    "spending_bounds",
+    "spent",
+    "spread_of",
+    "spurious_red",
+    "tie_letters",
+    "win_matrix",
+]

@@ -1,0 +1,103 @@
+"""What several shards found in their pictures together, as one run over all of them would have found it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from harness.core.values import CaseResult, SetScore
+
+Results = Mapping[str, Sequence[CaseResult]]
+Sets = Mapping[str, SetScore]
+SHOWN = 12  # copies side by side, as `harness.engine.set_metrics` keeps them
+BASE = "base"
+
+
+def merge_sets(parts: Sequence[Sets], provider: str, results: Results) -> dict[str, SetScore]:
+    """One provider's findings; what was measured a picture or a prompt at a time is added up, and judged anew.
+
+    Args:
+        parts: of each shard, by metric.
+        results: of the whole run, by provider.
+    """
+    found: dict[str, SetScore] = {}
+    for metric in dict.fromkeys(name for part in parts for name in part):
+        known = [part[metric] for part in parts if metric in part]
+        judged = [score for score in known if score.judged]
+        if metric == "aesthetics":
+            found[metric] = merge_gain(provider, results) or known[0]
+        elif not judged:
+            found[metric] = known[0]
+        else:
+            found[metric] = MERGERS.get(metric, first)(judged)
+    return found
+
+
+def first(judged: Sequence[SetScore]) -> SetScore:
+    """Every shard draws the same prompts about others with the same seeds, so each found the same."""
+    return next((score for score in judged if score.alarm), judged[0])
+
+
+def merge_spreads(judged: Sequence[SetScore]) -> SetScore:
+    """Diversity is measured prompt by prompt."""
+    from harness.scoring.metrics.diversity import Diversity, Spread
+
+    groups = [
+        {case: Spread(**spread) for score in judged for case, spread in score.details[name].items()}
+        for name in ("cases", "base")
+    ]
+    found = Diversity(*groups)
+    return SetScore("diversity", found.sentence, found.alarm, details=found.record)
+
+
+def merge_copies(judged: Sequence[SetScore]) -> SetScore:
+    """Copies are found picture by picture."""
+    from harness.scoring.metrics.copying import Copies, Nearest
+
+    details = [score.details for score in judged]
+    every = [pair for part in details for pair in part["pairs"]]
+    pairs = sorted(every, key=lambda pair: (-pair["lines"], -(pair["embedding"] or 0.0)))
+    copies, pictures, looked = (sum(part[name] for part in details) for name in ("copies", "pictures", "looked"))
+    names = {item.name for item in fields(Nearest)}
+    near = [
+        Nearest(**{name: value for name, value in {**pair, "sha": pair["training"]}.items() if name in names})
+        for pair in pairs
+    ]
+    copied = [nearest for nearest in near if nearest.copied]
+    found = Copies(
+        pictures,
+        tuple((place, copied[min(place, len(copied) - 1)]) for place in range(copies if copied else 0)),
+        near[0] if near else None,
+        details[0]["normal"],
+        looked if looked < pictures else None,
+        merge_counts([part["prompts"] for part in details]),
+    )
+    sources: Counter[str] = Counter()
+    for part in details:
+        sources.update(part["sources"])
+    shown = [pair for pair, nearest in zip(pairs, near, strict=True) if nearest.copied][:SHOWN] or pairs[:1]
+    record: dict[str, Any] = {
+        "pictures": pictures, "looked": looked, "copies": copies, "share": found.share, "prompts": found.prompts,
+        "normal": found.normal, "sources": dict(sources.most_common()), "pairs": shown,
+        "nearest": {image: item for part in details for image, item in part.get("nearest", {}).items()},
+    }  # fmt: skip
+    return SetScore("copy", found.sentence, found.alarm, details=record)
+
+
+def merge_counts(counts: Sequence[Sequence[int] | None]) -> tuple[int, int] | None:
+    """Prompts with a copy, and prompts in all."""
+    known = [count for count in counts if count]
+    return (sum(count[0] for count in known), sum(count[1] for count in known)) if known else None
+
+
+def merge_gain(provider: str, results: Results) -> SetScore | None:
+    """Aesthetics beside the base's, from the ratings themselves; None without pairs."""
+    from harness.scoring.metrics.aesthetics import compare_aesthetics
+
+    gain = compare_aesthetics(results.get(provider, ()), results.get(BASE, ()))
+    return SetScore("aesthetics", gain.sentence, details=gain.record) if gain else None
+
+
+MERGERS: Mapping[str, Callable[[Sequence[SetScore]], SetScore]] = {"diversity": merge_spreads, "copy": merge_copies}

@@ -1,0 +1,1 @@
+"""Scores to verdicts, ranks, comparisons, causes and the record of a run."""

@@ -1,0 +1,237 @@
+"""How many pictures a verdict needs: what a suite can prove before anything is drawn, and which pictures come next.
+
+With `samples: {min: 2, max: 12}` every case gets `min` seeds, and more only where the verdict is still open: a first
+look at 2, a second at 5, a last at 12. Looking three times would give three chances of a false alarm, so each look
+holds its scores against narrower odds (alpha spending, `stats.looking`): whatever is decided at any look, at
+most 2.5% of true passes fail and at most 2.5% of true fails pass, as with one look at a fixed number.
+
+Prompts come before seeds: a round goes once over all open cases before any of them gets the next seed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from harness.core import stats
+from harness.core.values import Case, Decision, Job, Suite, Verdict
+
+BEST = "best_competitor"
+TYPICAL = stats.Spread(between=0.05, within=0.06)
+"""How calibrated quality varies where nothing is known yet: measured on the embedded suite, a trained LoRA."""
+LIKELY_RED = 0.05  # a chance of a red run for nothing that is worth a warning
+
+
+# --- looks --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Looks:
+    """When a growing sample is judged, and at which level its intervals are drawn each time."""
+
+    seeds: tuple[int, ...]  # a case has at each look, rising
+    levels: tuple[float, ...]
+
+    def number(self, drawn: int) -> int:
+        """Which look a case with so many seeds has reached, from 0."""
+        return next((place for place, seeds in enumerate(self.seeds) if drawn <= seeds), len(self.seeds) - 1)
+
+    def after(self, drawn: int) -> int | None:
+        """The seeds of the next look; None after the last."""
+        return next((seeds for seeds in self.seeds if seeds > drawn), None)
+
+
+@lru_cache(maxsize=64)
+def plan_looks(least: int, most: int) -> Looks:
+    """Two or three looks, a constant factor apart; Pocock-type spending, because what counts is stopping early.
+
+    A case's information grows with its seeds. A gate's grows less (its prompts stay the same), for which these levels
+    are on the safe side.
+    """
+    seeds = tuple(sorted({least, round(math.sqrt(least * most)), most}))
+    if len(seeds) < 2:
+        return Looks((most,), (stats.LEVEL,))
+    shares = tuple(count / most for count in seeds)
+    return Looks(seeds, stats.levels(stats.spending_bounds(shares, (1 - stats.LEVEL) / 2, "pocock")))
+
+
+def looks_of(suite: Suite) -> Looks:
+    """One look, unless the suite says `samples: {min, max}`."""
+    if suite.min_samples is None or suite.min_samples >= suite.samples:
+        return Looks((suite.samples,), (stats.LEVEL,))
+    return plan_looks(suite.min_samples, suite.samples)
+
+
+def level_at(suite: Suite, drawn: int) -> float:
+    """The level of intervals for a case, or a gate whose fullest case, has so many seeds."""
+    looks = looks_of(suite)
+    return looks.levels[looks.number(drawn)]
+
+
+# --- what to draw next --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One more picture that a verdict waits for."""
+
+    job: Job
+    seed: int
+
+
+def next_draws(
+    suite: Suite, verdicts: Mapping[Job, Verdict], gates: Mapping[str, Verdict], drawn: Mapping[Job, int]
+) -> tuple[Draw, ...]:
+    """The pictures of the next look, prompts before seeds; nothing when every verdict is closed or `max` is reached.
+
+    A gate that is open takes all its cases with it, an open case only itself. Where `beat` is open, those who must be
+    beaten draw the same seeds. Competitors by themselves never get more than `min`: their verdicts only inform.
+
+    Args:
+        verdicts: of the gate providers' cases.
+        gates: by provider.
+        drawn: how many seeds each job has, the competitors' too.
+    """
+    looks, wanted = looks_of(suite), dict[Job, int]()
+    for provider, gate in gates.items():
+        own = [job for job in drawn if job.provider == provider]
+        every = is_open(gate)
+        for job in own:
+            if every or (job in verdicts and is_open(verdicts[job])):
+                wanted[job] = looks.after(drawn[job]) or drawn[job]
+        for rival in rivals_of(suite, gate, drawn):
+            goal = max((wanted.get(job, drawn[job]) for job in own if job.case == rival.case), default=0)
+            wanted[rival] = max(goal, drawn[rival])
+    places = {case.id: number for number, case in enumerate(suite.cases)}
+    draws = [Draw(job, suite.seed + number) for job, goal in wanted.items() for number in range(drawn[job], goal)]
+    return tuple(sorted(draws, key=lambda draw: (draw.seed, places[draw.job.case], draw.job.provider)))
+
+
+def is_open(verdict: Verdict) -> bool:
+    """Whether more pictures could settle it; what is missing, unmeasured or not calibrated they cannot mend."""
+    return verdict.decision is Decision.INCONCLUSIVE and bool(verdict.details.get("open"))
+
+
+def rivals_of(suite: Suite, gate: Verdict, jobs: Iterable[Job]) -> list[Job]:
+    """The jobs of those whom an open `beat` waits for."""
+    if not is_open(gate) or "beat" not in gate.details["open"]:
+        return []
+    everybody = BEST in suite.beat
+    return [job for job in jobs if job.provider not in suite.gate and (everybody or job.provider in suite.beat)]
+
+
+def saved_text(suite: Suite, drawn: Mapping[Job, int]) -> str:
+    """What stopping early spared, for people; "" where the number of samples is fixed."""
+    looks = looks_of(suite)
+    if len(looks.seeds) < 2 or not drawn:
+        return ""
+    spent, fixed = sum(drawn.values()), suite.samples * len(drawn)
+    early = sum(count < suite.samples for count in drawn.values())
+    return (
+        f"samples {suite.min_samples} to {suite.samples}: {spent} of {fixed} pictures were drawn "
+        f"({1 - spent / fixed:.0%} saved); {early} of {len(drawn)} cases x providers stopped before {suite.samples}"
+    )
+
+
+# --- before anything is drawn -------------------------------------------------------------------------------------
+
+
+def plan_notes(suite: Suite, spread: stats.Spread = TYPICAL) -> list[str]:
+    """What the suite can prove, in plain words with the assumptions: for `harness lint`.
+
+    Args:
+        spread: of calibrated quality; from a calibration or an earlier run where there is one.
+    """
+    cases = [case for case in suite.cases if case.split == "open"]
+    if not cases or not suite.gate:
+        return []
+    looks = looks_of(suite)
+    return [
+        f"assumed: prompts' true qualities vary by {spread.between:.2f} and seeds of one prompt by {spread.within:.2f} "
+        "(standard deviations of quality, as measured on the shipped suite; other metrics are taken to vary like it)",
+        *_power_notes(len(cases), looks, suite.margin, spread),
+        *_red_notes(suite, cases, looks, spread),
+        *_look_notes(suite),
+    ]
+
+
+def _power_notes(cases: int, looks: Looks, margin: float, spread: stats.Spread) -> list[str]:
+    """Against a baseline, by the judge's whole rule, and against a threshold; of the last look."""
+    if cases < 2:
+        return ["one open case: no interval over prompts exists, so no difference can ever be proven; add cases"]
+    seeds, level = looks.seeds[-1], looks.levels[-1]
+    sd = spread.of_difference(seeds)
+    smallest = stats.smallest_change(sd, cases, margin, level=level)
+    found = stats.change_found(spread.between, sd, cases, margin, level)
+    reach = stats.detectable(spread.of_mean(seeds), cases, level=level)
+    half = stats.quantile((1 - level) / 2, cases - 1) * sd / math.sqrt(cases)
+    notes = [
+        f"{cases} open cases x {seeds} samples fail a drop of {smallest:.3f} in quality against a baseline in 80% of "
+        f"runs (proven, and by the margin of {margin:g} or more), and one of {spread.between:.2f} (one standard "
+        f"deviation of prompts) in {found:.0%}",
+        f"against a threshold a mean must stand {reach:.3f} away from it to be decided in 80% of runs",
+    ]
+    if half > margin:
+        needed = stats.clusters_needed(margin, sd, 0.95, level)
+        notes.append(
+            f"an unchanged LoRA will often stay inconclusive against a baseline: the interval reaches {half:.3f} to "
+            f"either side, the margin is {margin:.3f}; {needed} cases would do, or a wider margin"
+        )
+    return notes
+
+
+def _red_notes(suite: Suite, cases: Sequence[Case], looks: Looks, spread: stats.Spread) -> list[str]:
+    """How often a good enough LoRA turns the run red: each bounded metric of each case, at every look."""
+    known = bounds_of(suite, cases)
+    if not known:
+        return []
+    centres = {metric: _centre(suite, metric, bounds) for metric, bounds in known.items()}
+    planned = list(zip(looks.seeds, looks.levels, strict=True))
+
+    def red(metric: str, typical: bool) -> float:
+        prior = (centres[metric], spread) if typical else None
+        return stats.spurious_red(known[metric], planned, prior, spread.within, len(cases))
+
+    likely, worst = ({metric: red(metric, typical) for metric in known} for typical in (True, False))
+    means = ", ".join(f"{metric} {centre:.2f}" for metric, centre in centres.items())
+    notes = [
+        f"a run turns red for nothing (a case fails {' or '.join(known)} though its true score reaches `fail`) in "
+        f"{any_of(likely):.1%} of runs when the LoRA's true mean is {means}, and in {any_of(worst):.0%} when every "
+        "case stands exactly on its bounds"
+    ]
+    if len(known) > 1:
+        each = ", ".join(f"{metric} {chance:.1%}" for metric, chance in likely.items())
+        notes.append(f"of that, {each}; together at most, because metrics that move together fail together")
+    if any_of(likely) > LIKELY_RED:
+        few = looks.seeds[-1] < 3
+        remedy = "raise `samples` to 3 or more" if few else "lower `fail`, bound fewer metrics, or draw more samples"
+        notes.append(f"that is more than one run in {round(1 / LIKELY_RED)}; {remedy}")
+    return notes
+
+
+def bounds_of(suite: Suite, cases: Sequence[Case]) -> dict[str, list[float]]:
+    """Metric to `fail` of each case that has one: what can turn a case red."""
+    names = dict.fromkeys(metric for case in cases for metric in suite.metrics(case))
+    found = {name: [suite.threshold(case, name).fail for case in cases] for name in names}
+    return {name: known for name, bounds in found.items() if (known := [b for b in bounds if b is not None])}
+
+
+def _centre(suite: Suite, metric: str, bounds: Sequence[float]) -> float:
+    """Where a good enough LoRA is taken to stand: on `warn`, or 0.1 above `fail`."""
+    warn = suite.threshold(None, metric).warn
+    return warn if warn is not None else min(1.0, max(bounds) + 0.1)
+
+
+def any_of(chances: Mapping[str, float]) -> float:
+    """That one of them happens, as if they were independent: at most that where they rise and fall together."""
+    return 1 - math.prod(1 - chance for chance in chances.values())
+
+
+def _look_notes(suite: Suite) -> list[str]:
+    looks = looks_of(suite)
+    if len(looks.seeds) < 2:
+        return []
+    odds = ", ".join(f"{seeds} ({level:.1%})" for seeds, level in zip(looks.seeds, looks.levels, strict=True))
+    return [f"judged at {odds} samples and level; a case stops when its verdict is closed"]

@@ -1,0 +1,415 @@
+"""What fails, how far, and what to do about it: the record that a person reads and that a train plan is made from.
+
+Only open cases are read: what a locked case shows must never reach a training.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from harness.core.stats import Pair
+from harness.core.text import bounds_text
+from harness.core.values import CaseResult, Decision, Interval, Job, Outcome, SetScore, Suite, Trait, Verdict, to_record
+from harness.judging.advice import Facts, Recommendation, find_problems
+from harness.judging.diagnosis import HEALTHY, LIKELY, REMEDIES, WORDS, Cause, Symptoms, strength_of
+from harness.judging.judge import area_of
+from harness.judging.leaderboard import BASE, Results, gap_to_best, interval_of, scores_of, values_of
+
+if TYPE_CHECKING:
+    from harness.scoring.references import Reading
+
+GOOD = 0.6  # the band "good" begins here; what a trait is held against when the suite sets no bound for features
+PRIORITIES = ("high", "medium", "low")
+PROOFS = 3  # pictures that show a shortfall, the worst first
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """One metric, trait or case that is below its bound."""
+
+    kind: str  # "metric", "trait" or "case"
+    name: str  # the metric; "facial_hair: thin mustache"; the case's id
+    score: Interval | None  # calibrated; None when nothing could be measured
+    target: float | None  # what it should reach
+    certain: bool  # the whole interval lies below the target
+    category: str = ""  # of a trait
+    value: str = ""  # of a trait
+    cases: tuple[str, ...] = ()  # where it shows, the worst first
+    images: tuple[str, ...] = ()  # SHA-256 of the pictures that prove it, the worst first
+    bound: str = "fail"  # which of the two the target is; "warn": no reason to fail anything
+
+    @property
+    def gap(self) -> float | None:
+        """How far below its target, above 0."""
+        return None if self.score is None or self.target is None else self.target - self.score.mean
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """How a suite's gate provider stands, and what would mend it."""
+
+    suite: str
+    provider: str
+    lora_score: float | None  # calibrated quality, mean over the open cases
+    best_competitor: str | None
+    competitor_score: float | None
+    score_gap: Interval | None  # quality minus the best of the others', paired, corrected for their number
+    needs_improvement: bool
+    metrics: tuple[Shortfall, ...] = ()
+    traits: tuple[Shortfall, ...] = ()
+    cases: tuple[Shortfall, ...] = ()
+    recommendations: tuple[Recommendation, ...] = ()
+    cause: str = ""  # a diagnosed fault; mend it before training anything
+    warned: tuple[Shortfall, ...] = ()  # metrics between `fail` and `warn`: they fail nothing
+    intervals: Mapping[str, Interval | None] = field(default_factory=dict)  # of the three scores above, by their names
+
+    def to_record(self) -> dict[str, Any]:
+        """Plain JSON, with each shortfall's gap written out."""
+        record: dict[str, Any] = to_record(self)
+        for kind in ("metrics", "traits", "cases", "warned"):
+            for shortfall, item in zip(record[kind], getattr(self, kind), strict=True):
+                shortfall["gap"] = item.gap
+        return record
+
+
+def feedback(
+    suite: Suite,
+    verdicts: Mapping[Job, Verdict],
+    results: Results,
+    traits: Sequence[Trait] = (),
+    *,
+    gate: Verdict | None = None,
+    provider: str | None = None,
+    sets: Mapping[str, SetScore] | None = None,
+    readings: Sequence[Reading] = (),
+    causes: Sequence[Cause] = (),
+) -> Feedback:
+    """The feedback of one gate provider.
+
+    Args:
+        suite: with its thresholds.
+        verdicts: of the provider's cases; others' are ignored.
+        results: of every provider, by its name.
+        traits: the subject's, to name what a lagging category should show.
+        gate: the suite's verdict on the provider, when there is one.
+        provider: which; the suite's first gate provider that has results.
+        sets: what its pictures of open cases say together, by metric.
+        readings: every category of the vocabulary as the training pictures show it.
+        causes: what a retraining found to be wrong with the LoRA and what it learnt from.
+    """
+    open_cases = {case.id for case in suite.cases if case.split == "open"}
+    results = {name: [item for item in items if item.job.case in open_cases] for name, items in results.items()}
+    name = provider or next((name for name in suite.gate if results.get(name)), suite.gate[0] if suite.gate else "")
+    own = results.get(name, ())
+    judged = {job: item for job, item in verdicts.items() if job.provider == name and job.case in open_cases}
+    every_quality = {other: values_of(items, "quality") for other, items in {name: own, **results}.items()}
+    rival, gap = gap_to_best(every_quality, name, suite.gate)
+    quality = interval_of(every_quality[name])
+    rival_quality = interval_of(every_quality[rival]) if rival else None
+    low = low_metrics(suite, own)
+    failing, warned = (tuple(item for item in low if item.bound == bound) for bound in ("fail", "warn"))
+    short = (failing, lagging_traits(suite, own, traits), failing_cases(suite, own, judged))
+    every = [gate, *judged.values()] if gate else list(judged.values())
+    bad = any(item.decision in (Decision.FAIL, Decision.ERROR) for item in every)
+    cause = next((item.cause for item in every if item.cause), "")
+    base = next((results[other] for other in BASE if results.get(other)), ())
+    facts = facts_of(short, own, base, gate, sets or {}, readings)
+    if cause:  # a LoRA of somebody else has every problem at once, and no training mends one of them
+        advice = about_fault(cause, facts)
+    else:
+        diagnosed = about_causes(causes, facts) if bad else []
+        advice = recommend(*short, facts, rival, gap, every, [*diagnosed, *map(_about_metric, warned)])
+    return Feedback(
+        suite=suite.name,
+        provider=name,
+        lora_score=quality.mean if quality else None,
+        best_competitor=rival,
+        competitor_score=rival_quality.mean if rival_quality else None,
+        score_gap=gap,
+        needs_improvement=bad,
+        metrics=short[0],
+        traits=short[1],
+        cases=short[2],
+        warned=warned,
+        recommendations=advice,
+        cause=cause,
+        intervals={"lora_score": quality, "competitor_score": rival_quality, "score_gap": gap},
+    )
+
+
+def facts_of(
+    short: Sequence[Sequence[Shortfall]],
+    own: Sequence[CaseResult],
+    base: Sequence[CaseResult],
+    gate: Verdict | None,
+    sets: Mapping[str, SetScore],
+    readings: Sequence[Reading],
+) -> Facts:
+    """What the problems of LoRA practice are told from; only what is sure counts as low.
+
+    Args:
+        short: metrics and traits below their bounds.
+    """
+    low, lagging = ([item for item in group if item.certain] for group in short[:2])
+    return Facts(
+        own,
+        base,
+        low={item.name: item.score for item in low if item.score},
+        lagging={item.category: item.score for item in lagging if item.score},
+        sets=sets,
+        readings={reading.category: reading for reading in readings},
+        applied=gate.details.get("applied", {}) if gate else {},
+    )
+
+
+NOTHING: Mapping[str, Any] = {
+    "lora_score": None,
+    "best_competitor": None,
+    "competitor_score": None,
+    "score_gap": None,
+    "needs_improvement": False,
+    "recommendations": [],
+    "intervals": {},
+}
+
+
+def feedback_file(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The content of `feedback.json`: the provider most in need, its scores plain numbers; the rest under `others`.
+
+    Args:
+        records: `Feedback.to_record()` of each gate provider.
+    """
+    gaps = [record.get("score_gap") for record in records]
+    means = [gap.get("mean") if isinstance(gap, Mapping) else gap for gap in gaps]
+    plain = [{**record, "score_gap": mean} for record, mean in zip(records, means, strict=True)]
+    first, *others = sorted(plain, key=lambda record: not record.get("needs_improvement")) or [dict(NOTHING)]
+    return {**first, "others": others}
+
+
+# --- shortfalls ---------------------------------------------------------------------------------------------------
+
+
+def low_metrics(suite: Suite, results: Sequence[CaseResult]) -> tuple[Shortfall, ...]:
+    """Metrics whose mean is under `fail`, or else under `warn`, the furthest first.
+
+    Held against the suite's bounds over all open cases; a metric that single cases bound, over those cases.
+    """
+    found = []
+    open_cases = [case for case in suite.cases if case.split == "open"]
+    for metric in dict.fromkeys(name for case in open_cases for name in (*suite.thresholds, *case.thresholds)):
+        held = {case.id: suite.thresholds.get(metric) or case.thresholds.get(metric) for case in open_cases}
+        for bound in ("fail", "warn"):
+            limits = {case: limit for case, each in held.items() if (limit := getattr(each, bound, None)) is not None}
+            values = {pair: value for pair, value in values_of(results, metric).items() if pair[0] in limits}
+            target = sum(limits.values()) / len(limits) if limits else None
+            if shortfall := _shortfall("metric", metric, values, target, results, bound=bound):
+                found.append(shortfall)
+                break
+    return _furthest_first(found)
+
+
+def lagging_traits(suite: Suite, results: Sequence[CaseResult], traits: Sequence[Trait]) -> tuple[Shortfall, ...]:
+    """Traits that the pictures show too rarely, the furthest first."""
+    bound = suite.threshold(None, "features")
+    target = next((value for value in (bound.fail, bound.warn) if value is not None), GOOD)
+    known = {trait.category: trait.value for trait in traits}
+    by_trait: dict[str, dict[Pair, float]] = defaultdict(dict)
+    for pair, score in scores_of(results, "features").items():
+        for category, reached in trait_values(score.details).items():
+            by_trait[category][pair] = reached
+    found = []
+    for category, values in by_trait.items():
+        value = known.get(category, "")
+        name = f"{category}: {value}" if value else category
+        shortfall = _shortfall("trait", name, values, target, results, category, value)
+        if shortfall:
+            found.append(shortfall)
+    return _furthest_first(found)
+
+
+def trait_values(details: Mapping[str, Any]) -> dict[str, float]:
+    """Calibrated score by category from the details of a `features` score; what is not measurable is left out."""
+    items = {str(category): item for category, item in details.items() if isinstance(item, Mapping)}
+    return {category: float(item["score"]) for category, item in items.items() if item.get("score") is not None}
+
+
+def failing_cases(
+    suite: Suite, results: Sequence[CaseResult], verdicts: Mapping[Job, Verdict]
+) -> tuple[Shortfall, ...]:
+    """Open cases whose verdict is fail or error, the furthest first; each by the metric that fails it most."""
+    found = []
+    for result in results:
+        verdict = verdicts.get(result.job)
+        if verdict is None or verdict.decision not in (Decision.FAIL, Decision.ERROR):
+            continue
+        case = suite.case(result.job.case)
+        bounds = {metric: suite.threshold(case, metric).fail for metric in verdict.scores}
+        gaps = {metric: bound - verdict.scores[metric].mean for metric, bound in bounds.items() if bound is not None}
+        worst = max(gaps, key=lambda metric: gaps[metric]) if gaps else "quality"
+        images = _worst_images([result], values_of([result], worst))
+        certain = verdict.decision is Decision.FAIL
+        score, target = verdict.scores.get(worst), bounds.get(worst)
+        found.append(Shortfall("case", case.id, score, target, certain, cases=(case.id,), images=images))
+    return _furthest_first(found)
+
+
+def _shortfall(
+    kind: str,
+    name: str,
+    values: Mapping[Pair, float],
+    target: float | None,
+    results: Sequence[CaseResult],
+    category: str = "",
+    value: str = "",
+    bound: str = "fail",
+) -> Shortfall | None:
+    """None when there is nothing to say: no bound, nothing measured, or the mean is not below the bound."""
+    score = interval_of(values)
+    if score is None or target is None or score.mean >= target:
+        return None
+    worst = sorted(values, key=lambda pair: values[pair])
+    cases = tuple(dict.fromkeys(str(case) for case, _ in worst if values[case, _] < target))
+    certain = score.high is not None and score.high < target
+    images = _worst_images(results, values)
+    return Shortfall(kind, name, score, target, certain, category, value, cases, images, bound)
+
+
+def _worst_images(results: Sequence[CaseResult], values: Mapping[Pair, float]) -> tuple[str, ...]:
+    images: dict[Pair, str | None] = {
+        (result.job.case, sample.seed): sample.image for result in results for sample in result.scored
+    }
+    worst = sorted(values, key=lambda pair: values[pair])
+    return tuple(image for pair in worst if (image := images.get(pair)))[:PROOFS]
+
+
+def _furthest_first(found: Iterable[Shortfall]) -> tuple[Shortfall, ...]:
+    return tuple(sorted(found, key=lambda item: -(item.gap if item.gap is not None else 1.0)))
+
+
+# --- recommendations ----------------------------------------------------------------------------------------------
+
+ADVICE: Mapping[str, tuple[str, str]] = {
+    "quality": ("training", "train longer or from more varied pictures of the subject"),
+    "clip": ("training", "the pictures are not the subject: train longer, or raise the LoRA's strength"),
+    "features": (
+        "data",
+        "traits are missing: give the pictures that show them more weight, and name them in the captions",
+    ),
+    "ssim": (
+        "rendering",
+        "sharpness or contrast is unlike the references: lower the strength, or check for blur and noise",
+    ),
+    "prompt": ("data", "pictures do not show what prompts ask for: lower the strength, or vary pictures and captions"),
+    "technical": ("rendering", "pictures have technical faults, named beside them: check size, steps and dtype"),
+    "aesthetics": ("rendering", "less pleasing than the references: look for blur and compression in the training set"),
+    "dino": ("training", "the pictures are not the subject: train longer, or raise the LoRA's strength"),
+}
+
+
+def advice_for(metric: str) -> tuple[str, str]:
+    """Area and remedy of a metric that falls short."""
+    return ADVICE.get(metric, ("training", "look at the worst pictures"))
+
+
+def describe(score: Interval | None, signed: bool = False) -> str:
+    """`0.52 [0.45, 0.59]`; a difference with its sign."""
+    return "not measured" if score is None else bounds_text(to_record(score), signed)
+
+
+def about_fault(cause: str, facts: Facts) -> tuple[Recommendation, ...]:
+    """What to mend before anything else, and nothing besides: figures of a run with such a fault advise wrongly."""
+    first = Recommendation(area_of(cause), f"mend this first, training cannot: {cause}", "high", {"cause": cause})
+    return first, *_about_outcomes(facts.own)
+
+
+def recommend(
+    metrics: Sequence[Shortfall],
+    traits: Sequence[Shortfall],
+    cases: Sequence[Shortfall],
+    facts: Facts,
+    rival: str | None,
+    gap: Interval | None,
+    verdicts: Sequence[Verdict],
+    told: Sequence[Recommendation] = (),
+) -> tuple[Recommendation, ...]:
+    """What to do, the most urgent first; `told`: what was found besides."""
+    advice = [*told, *_about_outcomes(facts.own), *find_problems(facts)]
+    advice += [_about_metric(item) for item in metrics]
+    for item in traits:
+        message = (
+            f"{item.name} scores {describe(item.score)}, wanted {item.target:.2f}; "
+            "weight the training pictures that show it, and say it in their captions"
+        )
+        advice.append(Recommendation("data", message, "high" if item.certain else "medium", evidence_of(item)))
+    if cases and not metrics:
+        names = ", ".join(item.name for item in cases[:5]) + (" ..." if len(cases) > 5 else "")
+        message = f"the LoRA is good on average but fails on single prompts ({names}): add pictures of such scenes"
+        advice.append(Recommendation("data", message, "medium", {"cases": [item.name for item in cases]}))
+    if any(item.decision is Decision.INCONCLUSIVE for item in verdicts):
+        message = "some verdicts stay open; more seeds decide them: --samples with twice the number"
+        advice.append(Recommendation("evaluation", message, "low"))
+    if rival and gap and gap.mean < 0:
+        behind = gap.high is not None and gap.high < 0
+        better, shown = "better" if behind else "about as well", describe(gap, signed=True)
+        evidence = {"competitor": rival, "score_gap": to_record(gap)}
+        message = f"{rival} draws the subject {better}: {shown} between them"
+        advice.append(Recommendation("competition", message, "medium" if behind else "low", evidence))
+    return tuple(sorted(advice, key=lambda item: PRIORITIES.index(item.priority)))
+
+
+def _about_metric(item: Shortfall) -> Recommendation:
+    """What mends a metric; between `fail` and `warn` nothing fails, and the advice can wait."""
+    area, remedy = advice_for(item.name)
+    short = f"{item.name} is {describe(item.score)}"
+    if item.bound == "warn":
+        message = f"{short}, below the warning level {item.target:.2f}, and not failing; {remedy}"
+        return Recommendation(area, message, "low", evidence_of(item))
+    message = f"{short}, wanted {item.target:.2f}; {remedy}"
+    return Recommendation(area, message, "high" if item.certain else "medium", evidence_of(item))
+
+
+def about_causes(causes: Sequence[Cause], facts: Facts) -> list[Recommendation]:
+    """What a diagnosis says, each cause with its evidence; of a run that was not retrained at least the strength."""
+    strength = facts.applied.get("strength")
+    known = causes or tuple(strength_of(Symptoms(strength=strength)))
+    return [
+        Recommendation(
+            REMEDIES[cause.name][0],
+            f"{WORDS[cause.name]}: {'; '.join(cause.evidence)}; {REMEDIES[cause.name][1]}",
+            "high" if cause.confidence >= LIKELY else "medium",
+            {"cause": cause.name, "confidence": cause.confidence},
+        )
+        for cause in known
+        if cause.name != HEALTHY
+    ]
+
+
+def evidence_of(item: Shortfall) -> dict[str, Any]:
+    """How far and how sure, and where to look."""
+    return {
+        "score": to_record(item.score),
+        "target": item.target,
+        "bound": item.bound,
+        "gap": item.gap,
+        "certain": item.certain,
+        "cases": list(item.cases),
+        "images": list(item.images),
+    }
+
+
+def _about_outcomes(own: Sequence[CaseResult]) -> list[Recommendation]:
+    """A gate provider whose pictures did not come."""
+    lost: dict[Outcome, str] = {}
+    for result in own:
+        for sample in result.samples:
+            if sample.outcome is not Outcome.OK:
+                lost.setdefault(sample.outcome, sample.message)
+    return [
+        Recommendation(
+            "provider", f"pictures are missing ({outcome.value}): {message or 'no reason was given'}", "high"
+        )
+        for outcome, message in lost.items()
+    ]

@@ -1,0 +1,82 @@
+"""Money and calls of one run: asked before each paid call, settled after it; the limit stops the run cleanly."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.core.values import Drawing, Outcome
+from harness.providers.http_client.exchange import Unanswered
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What one call may cost until it is settled."""
+
+    provider: str
+    price_usd: float | None  # of one picture; None: not known
+    pictures: int
+
+    @property
+    def usd(self) -> float:
+        return (self.price_usd or 0.0) * self.pictures
+
+
+class Budget:
+    """What a run has spent and may spend; threads share it. Without limits it only counts."""
+
+    def __init__(self, usd: float | None = None, calls: int | None = None) -> None:
+        self.usd, self.max_calls = usd, calls
+        self.spent = 0.0  # US dollars, for pictures that came
+        self.possible = 0.0  # US dollars, for calls that broke off and may be billed
+        self.calls = 0  # paid calls that were made
+        self.unpriced = 0  # of them, those whose price the profile does not say
+        self.held_back = 0  # pictures that were not asked for because a limit was reached
+        self._reserved = 0.0
+        self._lock = threading.Lock()
+
+    def take(self, provider: str, price_usd: float | None, pictures: int) -> Taken:
+        """Reserve one call for `pictures` pictures.
+
+        Raises:
+            Unanswered: quota; the run's own limit would be passed.
+        """
+        taken = Taken(provider, price_usd, pictures)
+        with self._lock:
+            why = self._passed(taken)
+            if why:
+                self.held_back += pictures
+                raise Unanswered(Outcome.QUOTA, f"not asked: {why}")
+            self.calls += 1
+            self.unpriced += price_usd is None
+            self._reserved += taken.usd
+        return taken
+
+    def settle(self, taken: Taken, drawings: Sequence[Drawing]) -> None:
+        """What became of a call; `drawings` is empty when it was never known."""
+        came = sum(drawing.cost_usd for drawing in drawings)
+        maybe = sum(bool(drawing.meta.get("possibly_billed")) for drawing in drawings)
+        with self._lock:
+            self._reserved -= taken.usd
+            self.spent += came
+            self.possible += maybe * (taken.price_usd or 0.0)
+
+    @property
+    def reached(self) -> str:
+        """Which limit stopped something, in words; "" when none did."""
+        if not self.held_back:
+            return ""
+        limits = [f"--budget {self.usd:g} USD"] if self.usd is not None else []
+        limits += [f"--max-calls {self.max_calls}"] if self.max_calls is not None else []
+        return f"{' / '.join(limits)} reached: {self.held_back} pictures were not asked for"
+
+    def _passed(self, taken: Taken) -> str:
+        if self.usd is not None and taken.price_usd is None:
+            return "its price is not known, so the budget cannot hold; set `price` in the profile"
+        if self.max_calls is not None and self.calls >= self.max_calls:
+            return f"the run's {self.max_calls} paid calls are made; raise --max-calls"
+        wanted = self.spent + self.possible + self._reserved + taken.usd
+        if self.usd is not None and wanted > self.usd + 1e-9:
+            return f"the run's budget of {self.usd:g} USD is spent or promised; raise --budget"
+        return ""

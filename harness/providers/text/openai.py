@@ -1,0 +1,112 @@
+"""OpenAI's chat: answers held to a JSON schema, refusals in a field of their own, pictures inside the request."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+from urllib.parse import quote
+
+from pydantic import Field
+
+from harness.core.values import Outcome
+from harness.providers.http_client.exchange import Call, Deadline, Reply, Unanswered
+from harness.providers.remote import error_text, explain_status
+from harness.providers.text.chat import ChatWriter, Message, Schema, WriterOptions
+from harness.providers.text.formats import prepare
+
+MAX_PICTURE = 10_000_000  # bytes, before base64
+UNKNOWN_WORDS = (
+    "title",
+    "default",
+    "examples",
+    "minLength",
+    "maxLength",
+)  # of a schema: strict mode takes none of them
+
+
+class OpenAiOptions(WriterOptions):
+    """Addresses and models as of November 2026; any service with the same interface has another `url`."""
+
+    url: str = "https://api.openai.com"
+    model: str = "gpt-5.4-mini-2026-03-17"
+    key: str = "OPENAI_API_KEY"
+    temperature: float | None = Field(None, ge=0, le=2)  # reasoning models refuse it
+    detail: Literal["auto", "low", "high"] = "auto"  # of a picture: what it costs
+
+
+class OpenAiWriter(ChatWriter):
+    """`adapter: openai`."""
+
+    adapter: ClassVar[str] = "openai/1"
+    service: ClassVar[str] = "openai"
+    Options: ClassVar[type[WriterOptions]] = OpenAiOptions
+    sees = True
+    path: ClassVar[str] = "/v1/chat/completions"
+
+    def probe(self) -> Call:
+        return Call(f"/v1/models/{quote(self.options.model, safe='')}", "GET", paid=False)
+
+    def body(self, messages: Sequence[Message], schema: Schema | None) -> dict[str, Any]:
+        options = self.options
+        body: dict[str, Any] = {
+            "model": options.model,
+            "messages": list(messages),
+            "max_completion_tokens": options.max_tokens,
+        }
+        if options.temperature is not None:
+            body["temperature"] = options.temperature
+        if schema is not None:
+            name = str(schema.get("title") or "answer").lower()
+            strict = {"name": name, "strict": True, "schema": strict_schema(schema)}
+            body["response_format"] = {"type": "json_schema", "json_schema": strict}
+        return body
+
+    def look(self, picture: bytes, question: str, deadline: Deadline) -> str:
+        shown = prepare(picture, MAX_PICTURE)
+        address = f"data:{shown.mime};base64,{base64.b64encode(shown.data).decode()}"
+        content = [
+            {"type": "text", "text": question},
+            {"type": "image_url", "image_url": {"url": address, "detail": self.options.detail}},
+        ]
+        return self.answer(self.body([{"role": "user", "content": content}], None), deadline)
+
+    def problem(self, reply: Reply) -> Unanswered:
+        """A 429 may be an empty account, a 400 a refusal."""
+        code = error_code(reply.body)
+        said = error_text(reply.body)
+        if code in ("insufficient_quota", "billing_hard_limit_reached"):
+            return Unanswered(Outcome.QUOTA, f"the account is out of credit; top it up ({said})", final=True)
+        if code in ("model_not_found", "model_deprecated"):
+            message = f"no model {self.options.model!r}; name another under `writers` in the profile ({said})"
+            return Unanswered(Outcome.MODEL_RETIRED, message, final=True)
+        if code in ("content_policy_violation", "content_filter", "moderation_blocked"):
+            return Unanswered(Outcome.REFUSED, f"the service refused ({said}); change the text or the picture")
+        return explain_status(reply)
+
+
+def error_code(body: bytes) -> str:
+    """The machine's word for an error: `{"error": {"code": ...}}`; "" without one."""
+    try:
+        found = json.loads(body)["error"]["code"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return ""
+    return str(found or "")
+
+
+def strict_schema(schema: Any) -> Any:
+    """A JSON schema as strict mode wants it: every property required, none besides, no word that it does not know."""
+    if isinstance(schema, list):
+        return [strict_schema(part) for part in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    kept: dict[str, Any] = {}
+    for word, value in schema.items():
+        if word in ("properties", "$defs"):  # names here, not words
+            kept[word] = {name: strict_schema(part) for name, part in value.items()}
+        elif word not in UNKNOWN_WORDS:
+            kept[word] = strict_schema(value)
+    if kept.get("type") == "object":
+        kept |= {"required": list(kept.get("properties", {})), "additionalProperties": False}
+    return kept

@@ -1,0 +1,145 @@
+"""A calibration for terminals and browsers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any
+
+from harness import __version__
+from harness.core.values import Interval
+from harness.report.svg import BOTTOM, HEIGHT, LEFT, RIGHT, ROC_SIDE, TOP, WIDTH, draw_finding
+from harness.scoring.calibration.distributions import Suggested
+from harness.scoring.calibration.populations import Report
+
+METHOD = "95% intervals: d-prime by bootstrap; counts exact (Clopper-Pearson), and from both counts' bounds the EER"
+MANY = 99.0  # a d' beyond it says no more
+
+
+def report_text(report: Report) -> str:
+    """A calibration for the terminal."""
+    return "\n".join(report_lines(report))
+
+
+def report_lines(report: Report) -> Iterator[str]:
+    known = report.calibration
+    genuine, impostors = known.clip.n_genuine, known.clip.n_impostor
+    yield f"{report.suite}: {report.subject}, {genuine} held-out references against {impostors} impostors"
+    yield ""
+    yield f"{'score':10}{'genuine':>15}{'impostors':>15}  {'d-prime':18}{'EER':18}{'AUC':>6}{'fail':>7}{'warn':>7}"
+    for finding in report.findings:
+        yield finding_line(finding)
+    yield METHOD
+    for finding in report.findings:
+        if finding.suggested:
+            yield f"{finding.metric}: {cost_of(finding.suggested)}"
+    yield from notes(report)
+    yield ""
+    yield f"{'trait':14}{'value':18}{'weight':>7}{'right':>7}{'reach':>7}"
+    for trait in known.measures:
+        yield f"{trait.category:14}{trait.value:18}{trait.weight:7.2f}{trait.accuracy:7.0%}{trait.reach:7.2f}" + (
+            f"  {trait.reason}" if trait.reason else ""
+        )
+    yield ""
+    yield verdict(report)
+
+
+def finding_line(finding: Any) -> str:
+    found, wanted = finding.separation, finding.suggested
+    genuine = f"{found.genuine:.2f} ± {found.genuine_sd:.2f}"
+    impostor = f"{found.impostor:.2f} ± {found.impostor_sd:.2f}"
+    bounds = f"{wanted.fail:7.2f}{wanted.warn:7.2f}" if wanted else f"{'-':>7}{'-':>7}"
+    d_prime, eer = spread(finding.d_prime, "{:.1f}"), spread(finding.eer, "{:.0%}")
+    return f"{finding.metric:10}{genuine:>15}{impostor:>15}  {d_prime:18}{eer:18}{finding.auc:6.3f}{bounds}"
+
+
+def cost_of(wanted: Suggested) -> str:
+    """What both thresholds refuse and let through, by count, with exact bounds."""
+    sides = (
+        ("fail", wanted.fail, wanted.false_alarm, wanted.refused, wanted.passed),
+        ("warn", wanted.warn, wanted.false_alarm_warn, wanted.refused_warn, wanted.passed_warn),
+    )
+    return "; ".join(
+        f"{name} {bound:.2f} refuses {expected:.1%} of genuine as predicted, {counted(refused)} as counted, and lets "
+        f"{counted(passed)} impostors through"
+        for name, bound, expected, refused, passed in sides
+    )
+
+
+def counted(share: Interval) -> str:
+    """A share as a count with its interval: 0 of 8 (0% to 37%)."""
+    return f"{round(share.mean * share.n)} of {share.n} ({share.low or 0:.0%} to {share.high or 0:.0%})"
+
+
+def notes(report: Report) -> Iterator[str]:
+    """What the table leaves out."""
+    for side in report.sides:
+        if side.reason:
+            yield f"{side.metric}: {side.reason}"
+    for finding in report.findings:
+        if finding.reason:
+            yield f"{finding.metric}: {finding.reason}; no threshold follows from the references"
+        elif finding.suggested and not finding.suggested.apart:
+            share = finding.suggested.passed.mean
+            told = (
+                f"{finding.metric}: the crowds overlap; at {finding.suggested.fail:.2f} {share:.0%} of impostors pass"
+            )
+            yield told if finding.metric in report.suggested else f"{told}, so it is no gate by itself"
+
+
+def spread(interval: Interval, form: str) -> str:
+    """A figure with its interval."""
+    low, high = interval.low or 0.0, interval.high or 0.0
+    value, low, high = (min(MANY, number) for number in (interval.mean, low, high))
+    return f"{form.format(value)} ({form.format(low)} to {form.format(high)})"
+
+
+def verdict(report: Report) -> str:
+    """One sentence."""
+    if report.refusal:
+        return f"refuses to gate: {report.refusal}"
+    kept = f"{report.false_alarm:.0%} of genuine pictures"
+    return f"can gate; warn refuses {kept} (Student's t), fail lies half-way from there to what impostors reach"
+
+
+def report_page(report: Report) -> str:
+    """A calibration as one HTML file: no network, no script, every string escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+    environment = Environment(
+        loader=PackageLoader("harness.report", "templates/calibration"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = read_style()
+    sides = {side.metric: side for side in report.sides}
+    drawn = [(finding, draw_finding(sides[finding.metric], finding)) for finding in report.findings]
+    return environment.get_template("page.html").render(
+        report=report,
+        drawn=drawn,
+        notes=list(notes(report)),
+        says=verdict(report),
+        spread=spread,
+        cost_of=cost_of,
+        method=METHOD,
+        box={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM},
+        side=ROC_SIDE,
+        style=style,
+        policy=style_policy(style),
+        version=__version__,
+    )
+
+
+def read_style() -> str:
+    """The style sheet of pages with plots; \\r would change its hash between systems."""
+    sheet = files("harness.report") / "templates/calibration" / "style.css"
+    return sheet.read_text(encoding="utf-8").replace("\r\n", "\n")
+
+
+def style_policy(style: str) -> str:
+    """The content security policy: this style sheet and nothing else."""
+    from harness.core.html import content_hash
+
+    return f"default-src 'none'; style-src 'sha256-{content_hash(style)}'; base-uri 'none'; form-action 'none'"

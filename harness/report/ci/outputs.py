@@ -1,0 +1,135 @@
+"""Where a run leaves what a CI shows: the step summary, the annotations, the contact sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.report.ci.annotations import annotate, commands, of_problem
+from harness.report.ci.sheet import NAME, contact_sheet
+from harness.report.summary import escape, summary_markdown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from harness.core.settings import Settings
+
+Record = Mapping[str, Any]
+LARGEST = 900_000  # bytes; GitHub refuses a step summary of more than 1 MiB, all steps' appendices together
+PROBLEMS = 20  # collection errors in a summary
+EXIT_BROKEN, EXIT_OPEN = 10, 11
+
+
+def exit_code(results: Record) -> int:
+    """What pytest would exit with, were there nothing but these suites: 0, 1, 10 or 11."""
+    verdict = results["gate"]["verdict"]
+    if verdict == "error":
+        return EXIT_BROKEN
+    if verdict == "fail":
+        return 1
+    demands = any(suite.get("definition", {}).get("on_inconclusive") == "fail" for suite in results["suites"])
+    return EXIT_OPEN if verdict == "inconclusive" and demands and not results["run"].get("shard") else 0
+
+
+def publish(results: Record | None, problems: Sequence[str], settings: Settings) -> list[str]:
+    """Append the step summary where GitHub says so; returns the annotations' lines for the log, if any are wanted.
+
+    Args:
+        results: of the run; None when there are none.
+        problems: collection errors, each beginning with file and line.
+    """
+    summary = settings.secret("GITHUB_STEP_SUMMARY")
+    if summary and (results is not None or problems):
+        append_summary(Path(summary.reveal()), summary_of(results, problems))
+    wanted = settings.secret("GITHUB_ACTIONS")
+    if wanted is None or wanted.reveal() != "true":
+        return []
+    named = settings.secret("GITHUB_WORKSPACE")
+    workspace = Path(named.reveal()) if named else Path.cwd()
+    found = [of_problem(text, workspace) for text in problems]
+    return list(commands([*found, *(annotate(results, workspace) if results else ())]))
+
+
+def summary_of(results: Record | None, problems: Sequence[str]) -> str:
+    """The run in Markdown, or why there is none."""
+    lines = [f"- {escape(text)}" for text in problems[:PROBLEMS]]
+    lines += [f"- and {len(problems) - PROBLEMS} more"] if len(problems) > PROBLEMS else []
+    told = ["⚠️ **ERROR** suites could not be read", "", *lines, ""] if problems else []
+    return "\n".join(told) + (summary_markdown(results) if results else "")
+
+
+def append_summary(path: Path, text: str) -> None:
+    """Add to the step's summary what still fits; a summary that cannot be written costs no verdict."""
+    try:
+        room = LARGEST - (path.stat().st_size if path.exists() else 0)
+        data = (text if text.endswith("\n") else text + "\n").encode("utf-8", "replace")
+        if len(data) > room:
+            data = data[: max(0, room)].rpartition(b"\n")[0] + b"\n\nand more, in the report\n"
+        with path.open("ab") as stream:
+            stream.write(data)
+    except OSError:
+        return
+
+
+def write_sheet(results: Record, read: Callable[[str], bytes], folder: Path) -> Path | None:
+    """The contact sheet beside the report; None when nothing was drawn."""
+    data = contact_sheet(results, read)
+    path = folder / NAME
+    if data is None:
+        path.unlink(missing_ok=True)  # an earlier run's would be a lie
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def final_record(results: Record | None, status: int, folder: Path, problems: Sequence[str] = ()) -> dict[str, Any]:
+    """What one last line of JSON says: everything that a pipeline may want to decide on."""
+    if results is None:
+        why = list(problems) or ["no suite was run"]
+        return {"verdict": "error" if status else "none", "exit_code": status, "reasons": why, "gates": []}
+    gate, engine = results["gate"], results["engine"]
+    shard = results["run"].get("shard")
+    return {
+        "verdict": "shard" if shard and gate["verdict"] != "error" else gate["verdict"],
+        "exit_code": status,
+        **({"shard": shard} if shard else {}),
+        "reasons": gate["reasons"],
+        "gates": [] if shard else [gate_line(item) for item in gate["items"]],
+        "regressions": [] if shard else regressions(results),
+        "images": {"drawn": engine["images_generated"], "cached": engine["images_cached"]},
+        "cost_usd": round(engine.get("cost_usd") or 0.0, 4),
+        "report": (folder / "index.html").as_posix(),
+        "results": (folder / "results.json").as_posix(),
+    }
+
+
+def gate_line(item: Record) -> dict[str, Any]:
+    """One gate provider's verdict, and its quality with its interval."""
+    quality = item.get("scores", {}).get("quality") or {}
+    numbers = {name: rounded(quality.get(key)) for name, key in (("quality", "mean"), ("low", "low"), ("high", "high"))}
+    return {"suite": item["suite"], "provider": item["provider"], "verdict": item["verdict"], **numbers}
+
+
+def regressions(results: Record) -> list[dict[str, Any]]:
+    """What the baseline says of each gate provider, and the cases that became worse."""
+    found = []
+    for suite in results["suites"]:
+        for provider, held in ((suite.get("baseline") or {}).get("providers") or {}).items():
+            quality = held.get("quality") or {}
+            worse = [case["case"] for case in held.get("cases", ()) if case.get("verdict") == "regressed"]
+            found.append(
+                {
+                    "suite": suite["name"],
+                    "provider": provider,
+                    "verdict": held["verdict"],
+                    **{name: rounded(quality.get(name)) for name in ("diff", "low", "high")},
+                    "cases": worse,
+                }
+            )
+    return found
+
+
+def rounded(value: Any) -> float | None:
+    return round(float(value), 4) if isinstance(value, int | float) else None

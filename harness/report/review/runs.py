@@ -1,0 +1,264 @@
+"""The runs that lie in a reports folder: what of each is shown in lists, and all of one when it is asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.core.errors import UsageError
+from harness.core.values import CaseResult, Interval, Job, Outcome, Sample, Score
+from harness.judging.results import load_results
+from harness.report.words import listed, mapped, number
+
+DEPTH, MOST = 4, 500  # folders below the reports folder, runs
+KEPT = 3  # whole records in memory
+SHORT = 8  # hexadecimal digits of a LoRA's hash in a name
+MARGIN = 0.02  # where a record names none: as a suite's default
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One picture of a run, as far as a vote needs it."""
+
+    suite: str
+    case: str
+    prompt: str
+    seed: int
+    provider: str
+    player: str  # who is compared: the provider, with its LoRA
+    image: str  # SHA-256
+    emulated: bool = False
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A challenger that a round of retraining made."""
+
+    sha256: str
+    file: str  # in the store's loras/
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """One suite of a run."""
+
+    name: str
+    path: str  # of the YAML file, as the run says it
+    subject: str
+    providers: tuple[str, ...]
+    gate: tuple[str, ...]
+    margin: float
+    loras: Mapping[str, str]  # provider to the SHA-256 of its LoRA
+    players: Mapping[str, str]  # provider to the name under which it is voted on
+    quality: Mapping[str, Interval]  # by provider, calibrated
+    references: tuple[str, ...]  # SHA-256 of held-out pictures
+    attempts: tuple[Attempt, ...] = ()
+
+    @property
+    def main(self) -> str:
+        """The provider that the run is about."""
+        return next(iter([*self.gate, *self.providers]), "")
+
+    @property
+    def lora(self) -> str:
+        """The LoRA under test, "" without one."""
+        return next((self.loras[name] for name in self.gate if self.loras.get(name)), "")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What lists show of a run."""
+
+    id: str  # of its place, for addresses
+    path: Path
+    name: str  # its folder under the reports folder
+    started: str = ""
+    profile: str = ""
+    verdict: str = "error"
+    reasons: tuple[str, ...] = ()
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    shots: tuple[Shot, ...] = ()
+    problem: str = ""  # why it cannot be read
+
+
+class Runs:
+    """Finds the runs of a folder and reads each once for as long as its file does not change."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = threading.RLock()
+        self._known: dict[Path, tuple[tuple[int, int], Run]] = {}
+        self._records: OrderedDict[tuple[Path, int, int], dict[str, Any]] = OrderedDict()
+
+    def all(self) -> list[Run]:
+        """Every run, the newest first; one that cannot be read says why."""
+        with self._lock:
+            found = [run for path in self._paths() if (run := self._read(path))]
+        return sorted(found, key=lambda run: (run.started, run.name), reverse=True)
+
+    def get(self, run_id: str) -> Run | None:
+        """A readable run by its id."""
+        return next((run for run in self.all() if run.id == run_id and not run.problem), None)
+
+    def record(self, run: Run) -> dict[str, Any]:
+        """Everything that a run wrote down.
+
+        Raises:
+            UsageError: the file is gone or was damaged since.
+        """
+        with self._lock:
+            try:
+                key = (run.path, *stamp(run.path))
+            except OSError as error:
+                raise UsageError(f"{run.path}: cannot be read ({error.strerror})") from error
+            if key not in self._records:
+                self._records[key] = load_results(run.path)
+                while len(self._records) > KEPT:
+                    self._records.popitem(last=False)
+            self._records.move_to_end(key)
+            return self._records[key]
+
+    def _paths(self) -> Iterator[Path]:
+        """Every results.json of the folder, not too deep and not too many."""
+        found = 0
+        for place, folders, files in os.walk(self.folder):
+            depth = len(Path(place).relative_to(self.folder).parts)
+            folders[:] = sorted(folders) if depth < DEPTH else []
+            if "results.json" in files and found < MOST:
+                found += 1
+                yield Path(place) / "results.json"
+
+    def _read(self, path: Path) -> Run | None:
+        try:
+            mark = stamp(path)
+        except OSError:
+            return None  # removed in this moment
+        known = self._known.get(path)
+        if known is None or known[0] != mark:
+            known = mark, read_run(path, self.folder)
+            self._known[path] = known
+        return known[1]
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """What changes when a file does. Raises OSError."""
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
+
+
+def read_run(path: Path, folder: Path) -> Run:
+    """A run as lists show it."""
+    name = path.parent.relative_to(folder).as_posix()
+    run_id = hashlib.sha256(name.encode()).hexdigest()[:12]
+    try:
+        record = load_results(path)
+    except UsageError as error:
+        return Run(run_id, path, name, problem=str(error))
+    run, gate = record["run"], record["gate"]
+    parts = {part.name: part for about in listed(record, "suites") if (part := read_part(record, about))}
+    shots = tuple(shot for case in record["cases"] for shot in read_shots(case, parts))
+    verdict, reasons = gate["verdict"], tuple(map(str, gate["reasons"]))
+    return Run(run_id, path, name, run["started"], run["profile"], verdict, reasons, parts, shots)
+
+
+def read_part(record: Mapping[str, Any], about: Mapping[str, Any]) -> Part | None:
+    """One suite of a run; None for one without a name."""
+    name = about.get("name")
+    if not isinstance(name, str) or not name:
+        return None
+    rows = [row for row in record["leaderboard"] if row["suite"] == name]
+    recipes, references = mapped(about, "recipe"), mapped(about, "references").get("held_out")
+    loras = {provider: lora for provider in recipes if (lora := str(mapped(recipes, provider).get("lora") or ""))}
+    margin, subject = number(about.get("margin")), mapped(about, "subject")
+    providers = tuple(dict.fromkeys(str(row["provider"]) for row in rows))
+    return Part(
+        name=name,
+        path=str(about.get("path") or ""),
+        subject=str(subject.get("name") or name),
+        providers=providers,
+        gate=tuple(str(row["provider"]) for row in rows if row["gate"]),
+        margin=MARGIN if margin is None else margin,
+        loras=loras,
+        players={provider: player_name(provider, mapped(recipes, provider)) for provider in providers},
+        quality={row["provider"]: found for row in rows if (found := read_interval(row.get("quality")))},
+        references=tuple(sha for sha in references if isinstance(sha, str)) if isinstance(references, list) else (),
+        attempts=tuple(read_attempts(record, name)),
+    )
+
+
+def player_name(provider: str, recipe: Mapping[str, Any]) -> str:
+    """Who is voted on: `lora 38f2332b`, `lora 38f2332b@0.8`, `base`."""
+    lora, strength = str(recipe.get("lora") or ""), number(recipe.get("strength"))
+    if not lora:
+        return provider
+    return f"{provider} {lora[:SHORT]}" + ("" if strength in (None, 1.0) else f"@{strength:g}")
+
+
+def read_attempts(record: Mapping[str, Any], suite: str) -> Iterator[Attempt]:
+    """What rounds of retraining left in the store."""
+    for item in record["rounds"]:
+        made, place = mapped(item, "challenger"), str(item.get("place") or "")
+        folder, _, file = place.partition("/")
+        if item.get("suite") == suite and folder == "loras" and file and Path(file).name == file:
+            yield Attempt(
+                str(made.get("sha256") or ""), file, str(item.get("verdict") or ""), str(item.get("reason") or "")
+            )
+
+
+def read_shots(case: Mapping[str, Any], parts: Mapping[str, Part]) -> Iterator[Shot]:
+    """The pictures of one case by one provider."""
+    part = parts.get(case["suite"])
+    for sample in case["samples"] if part else ():
+        image = sample["image"]
+        if part and isinstance(image, str):
+            values = {name: number(score.get("value")) for name, score in sample["scores"].items()}
+            yield Shot(
+                suite=part.name,
+                case=case["case"],
+                prompt=str(case.get("prompt") or ""),
+                seed=sample["seed"],
+                provider=case["provider"],
+                player=part.players.get(case["provider"], case["provider"]),
+                image=image,
+                emulated=bool(sample.get("emulated")),
+                scores={name: value for name, value in values.items() if value is not None},
+            )
+
+
+def case_results(record: Mapping[str, Any], suite: str, provider: str) -> list[CaseResult]:
+    """One provider's scored pictures, as `harness.judging.changes.compare_results` takes them."""
+    found = []
+    for case in record["cases"]:
+        if (case["suite"], case["provider"]) == (suite, provider):
+            samples = tuple(
+                Sample("", sample["seed"], Outcome.OK, image=sample["image"], scores=read_scores(sample))
+                for sample in case["samples"]
+                if sample["image"]
+            )
+            found.append(CaseResult(Job(suite, case["case"], provider), samples))
+    return found
+
+
+def read_scores(sample: Mapping[str, Any]) -> dict[str, Score]:
+    return {
+        name: Score(name, number(score.get("value")), details=mapped(score, "details"))
+        for name, score in sample["scores"].items()
+    }
+
+
+def read_interval(record: Any) -> Interval | None:
+    """Mean and bounds of a record; None without a mean."""
+    mean = number(record.get("mean")) if isinstance(record, Mapping) else None
+    if mean is None:
+        return None
+    count = record.get("n")
+    return Interval(mean, number(record.get("low")), number(record.get("high")), count if isinstance(count, int) else 0)

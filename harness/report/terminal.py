@@ -1,0 +1,408 @@
+"""What a person reads in the terminal: pure functions from results and verdicts to text, and the live line.
+
+With `markup` verdicts have a colour and the gate is bold; without, there is no escape sequence in any text.
+
+`harness.judging.feedback` is imported where it is used: it brings scipy, and pytest loads this module at every start.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.core.text import STYLES, bounds_text, cells, clean, clip_cells, paint, styled, table, wrap
+from harness.core.values import METRICS, Case, CaseResult, Decision, Interval, Outcome, Suite, Verdict
+from harness.report.leaderboard_table import (
+    added_metrics,
+    gap_lines,
+    leaderboard_table,
+    left_out_lines,
+    legend_lines,
+    rank_lines,
+)
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from harness.core.values import Progress
+
+__all__ = [  # the words of other modules too: a terminal's text is imported from here
+    "OUTCOME_ADVICE",
+    "ProgressLine",
+    "added_metrics",
+    "baseline_lines",
+    "bounds_text",
+    "cells",
+    "changed_cases",
+    "clean",
+    "duration",
+    "failure_text",
+    "leaderboard_table",
+    "metrics_table",
+    "progress_text",
+    "round_text",
+    "sets_lines",
+    "summary_text",
+    "table",
+]
+
+OUTCOME_ADVICE: Mapping[str, str] = {
+    "refused": "the service's moderation refused the prompt: change the prompt or leave the provider out",
+    "quota": "the service's quota or budget is used up: wait, raise it, or leave the provider out",
+    "auth": "the key was not accepted: check it with `harness doctor`",
+    "model_retired": "the model is gone: name another one in the profile",
+    "timeout": "the service did not answer in time: run again, what was drawn is kept",
+    "provider_error": "the provider broke: its message says how; run again, what was drawn is kept",
+    "bad_image": "what came is not a usable picture: its message says why",
+}
+REASONS = 6  # of a verdict, a line each; the report has them all
+
+
+# --- the end of a run ---------------------------------------------------------------------------------------------
+
+
+def summary_text(
+    results: Mapping[str, Any],
+    width: int = 100,
+    report: Path | None = None,
+    verbosity: int = 0,
+    markup: bool = False,
+) -> str:
+    """The end of a run: each suite's leaderboard, the rounds of retraining, the verdict, and where the report lies.
+
+    Args:
+        verbosity: pytest's. 1 adds the ranks by metric and trait; -1 keeps tables, alarms and the verdict; -2 and less
+            the verdict alone.
+    """
+    lines: list[str] = []
+    suites = dict.fromkeys(row["suite"] for row in results["leaderboard"])
+    for suite in suites if verbosity > -2 else ():
+        lines += [*suite_lines(results, suite, width, verbosity, markup), ""]
+    if verbosity > -2:
+        for number, item in enumerate(results.get("rounds", ()), 1):
+            lines += wrap(round_text(number, item), width, "", "  ")
+    engine = results.get("engine", {})
+    facts = f"{engine.get('images_generated', 0)} drawn, {engine.get('images_cached', 0)} from the store"
+    if verbosity >= 0 or cost_text(engine):
+        lines += wrap(f"pictures: {facts}{cost_text(engine)}", width, "", "  ")
+    lines += verdict_lines(results["gate"], width, verbosity, markup)
+    if report is not None:
+        lines.append(f"report:  {report}")
+    return "\n".join(lines)
+
+
+def verdict_lines(gate: Mapping[str, Any], width: int, verbosity: int = 0, markup: bool = False) -> list[str]:
+    """The run's verdict and its reasons, the first beside it."""
+    reasons = [clean(reason) for reason in gate["reasons"]]
+    word = styled("").append(gate["verdict"].upper(), STYLES.get(gate["verdict"]))
+    below = " " * len("verdict: ")
+    lines = wrap(word.append(f"  {reasons[0]}" if reasons else ""), width, "verdict: ", below, markup)
+    most = len(reasons) if verbosity > 0 else REASONS
+    for reason in reasons[1:most]:
+        lines += wrap(reason, width, below, f"{below}  ")
+    left = len(reasons) - most
+    return [*lines, f"{below}and {left} more, in the report"] if left > 0 else lines
+
+
+def suite_lines(results: Mapping[str, Any], suite: str, width: int, verbosity: int, markup: bool = False) -> list[str]:
+    """What a run says of one suite: who is ahead, what it means, what all pictures say together, the baseline."""
+    rows = [row for row in results["leaderboard"] if row["suite"] == suite]
+    notes = [line for line in sets_lines(results, suite) if verbosity >= 0 or line.startswith("! ")]
+    more = rank_lines(rows, width) if verbosity > 0 else []
+    return [
+        paint(clean(suite), "bold", markup),
+        leaderboard_table(rows, width, markup),
+        *((*left_out_lines(rows, width), *legend_lines(rows, width)) if verbosity >= 0 else ()),
+        *gap_lines(rows, width),
+        *(["", *more, ""] if more else ()),
+        *(line for note in notes for line in wrap(note, width, "  ", "    ")),
+        *(line for told in baseline_lines(results, suite) for line in wrap(told, width, "", "    ")),
+    ]
+
+
+def sets_lines(results: Mapping[str, Any], suite: str) -> list[str]:
+    """What each gate provider's pictures of a suite say together, an alarm marked; nothing of what was not judged."""
+    suites = results.get("suites")
+    known = [item for item in suites if isinstance(item, Mapping)] if isinstance(suites, list) else []
+    sets = next((item.get("sets") for item in known if item.get("name") == suite), None)
+    return [
+        f"{'! ' if found.get('alarm') else ''}{clean(provider, 40)}, {clean(name, 24)}: {clean(str(found['sentence']))}"
+        for provider, group in (sets.items() if isinstance(sets, Mapping) else ())
+        for name, found in (group.items() if isinstance(group, Mapping) else ())
+        if isinstance(found, Mapping) and "sentence" in found and (found.get("judged") or name == "drift")
+    ]
+
+
+WORST = 3  # cases that changed most, a line each
+
+
+def baseline_lines(results: Mapping[str, Any], suite: str) -> list[str]:
+    """A suite's verdicts against its baseline: a line a provider, and the cases that lost most."""
+    about = next((item.get("baseline") for item in results.get("suites", ()) if item["name"] == suite), None) or {}
+    if not about:
+        return []
+    lines = [f"baseline: {clean(about['problem'])}"] if about.get("problem") else []
+    for provider, held in about.get("providers", {}).items():
+        told = "" if about.get("binding", True) else "; only told of, because this run is to replace it"
+        source = f"{clean(about['source'])}{made_text(about)}{told}"
+        lines.append(f"baseline: {clean(provider, 40)} {baseline_text(held)} ({source})")
+        lines += [f"  {case_text(case)}" for case in changed_cases(held)[:WORST]]
+    return lines
+
+
+def baseline_text(held: Mapping[str, Any]) -> str:
+    """`regressed, quality -0.05 [-0.08, -0.02] over 12 cases, 36 pictures`, or why it was refused."""
+    if held["verdict"] == "refused":
+        return f"is not comparable: {clean('; '.join(held.get('refused', ())))}"
+    quality = held.get("quality")
+    if quality is None:
+        return "inconclusive, no case and seed in common"
+    gap = bounds_text({**quality, "mean": quality["diff"]}, signed=True)
+    same = ", the very same" if held.get("same_pictures") == held.get("pairs") else ""
+    words = f"{held['verdict']}, quality {gap} over {quality['n']} cases, {held.get('pairs')} pictures{same}"
+    reworded = held.get("left_out")
+    return f"{words}, without {clean(', '.join(reworded))}, whose prompt has changed" if reworded else words
+
+
+def made_text(about: Mapping[str, Any]) -> str:
+    """When a baseline was made, and at which commit."""
+    made = about.get("made") or {}
+    date, commit = str(made.get("date") or "")[:10], str(made.get("commit") or "")[:10]
+    return "".join([f", {clean(date)}" if date else "", f", {clean(commit)}" if commit else ""])
+
+
+def changed_cases(held: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Cases that are proven to have changed, the worst first; where the suite regressed, all that lost something."""
+    regressed = held.get("verdict") == "regressed"
+    return [
+        case
+        for case in held.get("cases", ())
+        if case.get("verdict") in ("regressed", "improved") or (regressed and case.get("diff", 0) < 0)
+    ]
+
+
+def case_text(case: Mapping[str, Any]) -> str:
+    gap = bounds_text({**case, "mean": case["diff"]}, signed=True)
+    return f"{clean(case['case'], 60)} {case['verdict']}, {case['before']:.2f} to {case['after']:.2f}, {gap}"
+
+
+def cost_text(engine: Mapping[str, Any]) -> str:
+    """What a run cost, behind a comma; "" when it cost nothing."""
+    cost, emulated = engine.get("cost_usd") or 0.0, engine.get("emulated_usd") or 0.0
+    possible = engine.get("possibly_billed_usd") or 0.0
+    words = [f"${cost:.2f}"] if cost else []
+    words += [f"possibly ${possible:.2f} more for calls that broke off"] if possible and not emulated else []
+    words += [f"{engine['unpriced_calls']} calls of unknown price"] if engine.get("unpriced_calls") else []
+    words += [f"${emulated:.2f} emulated, nothing billed"] if emulated else []
+    return "".join(f", {word}" for word in words)
+
+
+def round_text(number: int, record: Mapping[str, Any]) -> str:
+    """One round of retraining in a line."""
+    end = "promoted" if record.get("promoted") else str(record.get("verdict") or "refused")
+    gap, why = record.get("gap"), record.get("reason")
+    shown = f", challenger {bounds_text(gap, signed=True)} over champion" if gap else ""
+    shown = (f", cause {str(record['cause']).replace('_', ' ')}" if record.get("cause") else "") + shown
+    return clean(f"round {record.get('round', number)}: {end}{shown}" + (f"; {why}" if why else ""))
+
+
+# --- a failing item -----------------------------------------------------------------------------------------------
+
+
+def failure_text(
+    suite: Suite,
+    case: Case | None,
+    provider: str,
+    verdict: Verdict,
+    result: CaseResult | None,
+    image_path: Callable[[str], Path],
+    markup: bool = False,
+) -> str:
+    """What a failing test prints: metrics beside thresholds, missing traits, the worst sample's path, what to do.
+
+    Args:
+        suite: for its thresholds.
+        case: None for the gate's item.
+        provider: whose pictures they are.
+        verdict: the judge's.
+        result: the samples; None for the gate's item.
+        image_path: where a stored picture lies, by its SHA-256.
+    """
+    word = verdict.decision.value
+    shown = paint(word.upper(), STYLES.get(word, ""), markup)
+    lines = [f"{suite.name}::{case.id if case else 'gate'}::{provider}  {shown}"]
+    if case:
+        lines.append(f"  prompt: {clean(case.prompt)}")
+    if verdict.cause:
+        lines.append(f"  cause: {clean(verdict.cause)}")
+    lines += metrics_table(suite, case, verdict.scores, result, markup)
+    lines += [f"  {item.severity}: {clean(item.message)}" for item in verdict.complaints]
+    if result:
+        lines += _missing_traits(result) + _lost_samples(result) + _worst_sample(result, image_path)
+    lines += [f"  do: {advice}" for advice in what_to_do(suite, case, verdict, result)]
+    return "\n".join(lines)
+
+
+def metrics_table(
+    suite: Suite,
+    case: Case | None,
+    scores: Mapping[str, Interval],
+    result: CaseResult | None,
+    markup: bool = False,
+) -> list[str]:
+    """A line a metric: the score with its interval, the bound, and what that means."""
+    known = [*METRICS, *(name for name in scores if name not in METRICS)]
+    rows = [_metric_row(suite, case, name, scores[name], result) for name in known if name in scores]
+    heads = [styled(name, "dim") for name in ("metric", "score", "needed", "", "raw")]
+    looks = ({"": "", "ok": "green", "below": "bold red"}.get(row[3], "yellow") for row in rows)
+    shown: list[list[str | Text]] = [
+        [*row[:3], styled(row[3], look), row[4]] for row, look in zip(rows, looks, strict=True)
+    ]
+    return table([[*heads], *shown], markup=markup) if rows else []
+
+
+def _metric_row(
+    suite: Suite, case: Case | None, name: str, score: Interval, result: CaseResult | None
+) -> tuple[str, ...]:
+    from harness.judging.feedback import describe
+    from harness.judging.leaderboard import scores_of
+
+    bound = suite.threshold(case, name)
+    if bound.fail is not None and score.mean < bound.fail:
+        sure = score.high is None or score.high < bound.fail
+        word = "below" if sure else "below, but not surely"
+    elif bound.warn is not None and score.mean < bound.warn:
+        word = "worth a look"
+    else:
+        word = "" if bound.fail is None and bound.warn is None else "ok"
+    needed = "" if bound.fail is None else f">= {bound.fail:.2f}"
+    raw = [score.raw for score in scores_of([result], name).values() if score.raw is not None] if result else []
+    return name, describe(score), needed, word, f"{sum(raw) / len(raw):.3f}" if raw else ""
+
+
+def _missing_traits(result: CaseResult) -> list[str]:
+    """The traits that these pictures show too rarely."""
+    from harness.judging.feedback import GOOD, trait_values
+
+    seen: dict[str, list[float]] = {}
+    for score in (sample.scores["features"] for sample in result.scored if "features" in sample.scores):
+        for category, value in trait_values(score.details).items():
+            seen.setdefault(trait_name(category, score.details), []).append(value)
+    means = {name: sum(values) / len(values) for name, values in seen.items()}
+    low = sorted((mean, name) for name, mean in means.items() if mean < GOOD)
+    return ["  missing traits: " + ", ".join(f"{clean(name, 60)} {mean:.2f}" for mean, name in low)] if low else []
+
+
+def trait_name(category: str, details: Mapping[str, Any]) -> str:
+    """`facial_hair: thin mustache` where the details say what is wanted, else the category."""
+    wanted = details.get(category, {}).get("value")
+    return f"{category}: {wanted}" if wanted else category
+
+
+def _lost_samples(result: CaseResult) -> list[str]:
+    lost = [sample for sample in result.samples if sample.outcome is not Outcome.OK]
+    return [f"  seed {sample.seed}: {sample.outcome.value} {clean(sample.message)}".rstrip() for sample in lost]
+
+
+def _worst_sample(result: CaseResult, image_path: Callable[[str], Path]) -> list[str]:
+    scored = [sample for sample in result.scored if sample.image and sample.scores.get("quality")]
+    known = [(score.value, sample) for sample in scored if (score := sample.scores["quality"]).value is not None]
+    if not known:
+        return []
+    value, worst = min(known, key=lambda pair: pair[0])
+    return [f"  worst sample: seed {worst.seed}, quality {value:.2f}: {image_path(worst.image or '')}"]
+
+
+def what_to_do(suite: Suite, case: Case | None, verdict: Verdict, result: CaseResult | None) -> list[str]:
+    """Advice in words, for errors by outcome and for failures by metric."""
+    from harness.judging.feedback import advice_for
+
+    if result and result.outcome is not Outcome.OK:
+        return [OUTCOME_ADVICE[result.outcome.value]]
+    if verdict.cause:
+        return ["mend the cause above first; training longer cannot"]
+    if verdict.decision is Decision.INCONCLUSIVE:
+        return ["more seeds decide it: --samples with twice the number"]
+    short = []
+    for name in suite.metrics(case):
+        bound = suite.threshold(case, name).fail
+        if bound is not None and name in verdict.scores and verdict.scores[name].mean < bound:
+            short.append(name)
+    advice = [advice_for(name)[1] for name in short if name != "quality" or len(short) == 1]
+    hint = f"or let `--retrain 2` try it{', unless the gate names a cause to mend first' if case else ''}"
+    return [*advice, hint] if short and verdict.decision is Decision.FAIL else advice
+
+
+# --- the live line ------------------------------------------------------------------------------------------------
+
+STAGES: Mapping[str, str] = {
+    "estimate": "estimate",
+    "load": "loading the model",
+    "draw": "drawing",
+    "score": "scoring",
+    "train": "training",
+    "wait": "waiting for another run",
+}
+
+
+def progress_text(progress: Progress, width: int = 80) -> str:
+    """Where a run stands, in one line of at most `width` columns."""
+    parts = [STAGES.get(progress.stage, progress.stage)]
+    if progress.provider:
+        parts[0] += f" {clean(progress.provider, 30)}"
+    if progress.total:
+        stored = f" ({progress.cached} from the store)" if progress.cached else ""
+        parts.append(f"{progress.done}/{progress.total} pictures{stored}")
+    if progress.cost_usd:
+        parts.append(f"${progress.cost_usd:.2f}")
+    if progress.eta_s is not None and progress.stage != "done":
+        parts.append(f"{duration(progress.eta_s)} left")
+    if progress.message:
+        parts.append(clean(progress.message))
+    return clip_cells(", ".join(parts), width)
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3 min 05 s`, `2 h 10 min`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+class ProgressLine:
+    """Listens to a run and keeps one line current; where lines cannot be overwritten, it says each new stage once."""
+
+    def __init__(self, write: Callable[[str], object], live: bool) -> None:
+        self._write, self._live, self._stage, self._open = write, live, ("", ""), False
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.stage == "estimate":
+            self.clear()
+            self._write(f"{'' if self._live else chr(10)}{clean(progress.message)}\n")
+            return
+        if self._live:
+            self._show(progress)
+            return
+        stage = (progress.stage, progress.provider)
+        if stage != self._stage and progress.stage in ("train", "wait"):
+            self._write(f"\n{progress_text(progress)}\n")
+        self._stage = stage
+
+    def _show(self, progress: Progress) -> None:
+        if progress.stage == "done":
+            self.clear()
+            return
+        width = shutil.get_terminal_size().columns - 1
+        text = progress_text(progress, width)
+        self._write(f"\r{text}{' ' * (width - cells(text))}")
+        self._open = True
+
+    def clear(self) -> None:
+        """Take the line away, so that what is printed next starts in the first column."""
+        if self._open:
+            self._write("\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r")
+            self._open = False

@@ -1,0 +1,1 @@
+"""What a picture is worth: reference sets, metrics, and their calibration."""

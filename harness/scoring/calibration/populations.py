@@ -1,0 +1,143 @@
+"""The suite's references and impostors, scored as pictures of a run would be, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.core.errors import ModelError
+from harness.core.stats.calibration import LEAST_D, Calibration, band_of
+from harness.core.values import METRICS, Floats, Score, to_record
+from harness.models.embeddings import open_file
+from harness.scoring.calibration.distributions import FALSE_ALARM, Finding, Sides, examine
+from harness.scoring.metrics.features import features_score, measure_trait
+from harness.scoring.metrics.quality import quality_score
+from harness.scoring.metrics.ssim import edges, grey_square, plate_of, similarity, typicality
+
+if TYPE_CHECKING:
+    from harness.config.profile import Profile
+    from harness.core.values import Suite
+    from harness.models.loading import Models
+    from harness.scoring.metrics.scorer import Scorer
+    from harness.scoring.metrics.table import Ground
+    from harness.store import Store
+
+PRIMARY = METRICS[0]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What calibration found out about one suite."""
+
+    suite: str
+    subject: str
+    calibration: Calibration
+    clip_hash: str  # of the model that looked
+    sides: tuple[Sides, ...]
+    findings: tuple[Finding, ...]
+    false_alarm: float
+
+    @property
+    def refusal(self) -> str:
+        """Why the suite must not gate, or ""."""
+        return self.calibration.reason
+
+    @property
+    def suggested(self) -> dict[str, tuple[float, float]]:
+        """Metric to (fail, warn) as they are written; empty where the suite must not gate.
+
+        A score whose crowds overlap is no gate by itself: its threshold would refuse much before it caught anything.
+        `quality` must have one, whatever it is worth.
+        """
+        kept = [] if self.refusal else [f for f in self.findings if f.suggested]
+        found = {f.metric: f.suggested for f in kept if f.suggested and (f.suggested.apart or f.metric == PRIMARY)}
+        return {metric: (bounds.fail, bounds.warn) for metric, bounds in found.items()}
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """As plain JSON data."""
+        bounds = {metric: {"fail": fail, "warn": warn} for metric, (fail, warn) in self.suggested.items()}
+        own = {"can_gate": not self.refusal, "reason": self.refusal, "thresholds": bounds}
+        return {"version": 1, **own, **to_record(self)}
+
+
+def calibrate_suite(scorer: Scorer, false_alarm: float = FALSE_ALARM) -> Report:
+    """Both populations through every gated score."""
+    calibration = scorer.calibration()
+    sides = populations(scorer, scorer.ground)
+    findings = tuple(examine(side, false_alarm) for side in sides if not side.reason)
+    suite = scorer.suite
+    clip_hash = scorer.models.model_hash(scorer.profile.models.clip)
+    return Report(suite.name, suite.subject.name, calibration, clip_hash, sides, findings, false_alarm)
+
+
+def populations(scorer: Scorer, ground: Ground) -> tuple[Sides, ...]:
+    """Every gated metric's genuine and impostor scores; a reference is held against the others only."""
+    impostors = [plate_of(grey_square(open_file(path))) for path in scorer.impostors]
+    table = np.array([[similarity(a, b) for b in ground.plates] for a in ground.plates])
+    crossed = np.array([[similarity(a, b) for b in ground.plates] for a in impostors])
+    strong = np.array([edges(plate) for plate in ground.plates])
+    n = len(ground.plates)
+    genuine = []
+    for row in range(n):
+        others = [place for place in range(n) if place != row]
+        genuine.append(
+            _rate(ground, others, ground.gallery[row], table[row, others], float(strong[row]), table, strong)
+        )
+    everybody = list(range(n))
+    strangers = [
+        _rate(ground, everybody, vector, crossed[row], edges(impostors[row]), table, strong)
+        for row, vector in enumerate(ground.impostors)
+    ]
+    return tuple(_side(metric, genuine, strangers) for metric in METRICS)
+
+
+def _rate(
+    ground: Ground, kept: Sequence[int], vector: Floats, likeness: Floats, fine: float, table: Floats, strong: Floats
+) -> dict[str, Score]:
+    """One picture's gated scores when only the references in `kept` are known."""
+    gallery, known = ground.gallery[list(kept)], table[np.ix_(kept, kept)]
+    value = ground.calibration.clip.scale(float((gallery @ vector).mean()))
+    clip = Score("clip", None if np.isnan(value) else value)
+    measures = [
+        measure_trait(ground.questions[trait.category], trait.value, gallery, ground.scale)
+        for trait in ground.calibration.measures
+    ]
+    features = features_score(vector, measures, ground.questions, ground.scale)
+    band = band_of((known.sum(1) - 1) / (len(kept) - 1)) if len(kept) > 2 else ground.calibration.ssim
+    ssim = typicality(float(np.mean(likeness)), fine, band, band_of(strong[list(kept)]))
+    capped = Score("clip", None if clip.value is None else min(1.0, max(0.0, clip.value)), 0.0)
+    quality = quality_score({"clip": capped, "features": features, "ssim": ssim}, ground.weights)
+    return {"clip": clip, "features": features, "ssim": ssim, "quality": quality}
+
+
+def _side(metric: str, genuine: Sequence[Mapping[str, Score]], strangers: Sequence[Mapping[str, Score]]) -> Sides:
+    """One metric's two lists; the reason when a picture could not be scored."""
+    lists = [[scores[metric].value for scores in group] for group in (genuine, strangers)]
+    known = [tuple(value for value in values if value is not None) for values in lists]
+    if len(known[0]) < 2 or len(known[1]) < 2:
+        return Sides(metric, (), (), next(s[metric].reason for s in genuine) or "could not be measured")
+    return Sides(metric, known[0], known[1])
+
+
+# --- for lint ---------------------------------------------------------------------------------------------------------
+
+
+def gate_notes(suite: Suite, profile: Profile, models: Models, store: Store) -> list[str]:
+    """What an earlier calibration says of a suite's right to gate; no model is loaded, so [] where there was none."""
+    from harness.scoring.metrics.scorer import Scorer
+
+    def absent() -> Any:
+        raise ModelError("nothing is loaded here")
+
+    try:
+        calibration = Scorer(suite, profile, models, store, load=absent).calibration()
+    except ModelError:
+        return []
+    if calibration.can_gate or not suite.gate:
+        return []
+    remedy = f"`harness calibrate {suite.path.name}` shows both crowds"
+    return [f"refuses to gate: {calibration.reason} ({remedy}; d' of {LEAST_D:g} and more can gate)"]

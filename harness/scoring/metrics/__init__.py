@@ -1,0 +1,1 @@
+"""What a picture is worth: one file a metric family, one line of `table.METRICS` each."""

@@ -1,0 +1,189 @@
+"""Is a picture a training picture drawn again? Memorisation passes every likeness test, so it is looked for by itself.
+
+Two tests, against the `train` references only. The pixels: the lines of both pictures (recolouring does not help),
+mirrored or not, at every shift and at several scales of a crop. And the CLIP embeddings: a picture much nearer to one
+training picture than the held-out pictures are to any counts as a copy at a lower likeness of the lines. Measured on
+the world: copies that were shifted by 4 px, mirrored or recoloured reach 0.95 and more, crops to 80% and JPEG at
+quality 50 reach 0.90; of 650 other pictures of seven people one was called a copy (0.94), the next reached 0.894.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.core.values import Floats, hash_file, to_record
+from harness.models.embeddings import open_file, open_picture
+from harness.scoring.metrics.lines import REACH, SIDE, Sketches, lines_of
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SCALES = tuple(1 - 0.025 * step for step in range(13))  # how much of the training picture a crop shows, its side
+ALIKE = 0.9  # correlation of lines from which two pictures are one
+LIKELY = 0.87  # correlation of lines that an embedding can confirm; at 0.8 a new picture of the same scene is "a copy"
+AS_NEAR = 0.5  # of the way from the likest held-out picture (0) to an equal one (1): what an embedding must go
+FALSE = 0.01  # alarms a picture that copies nothing; so many prove nothing
+DESCRIBED = 0.1  # prompts that describe a training picture, so that an honest LoRA draws its like: 5 of 42 measured
+MOST = 0.5  # share of copies that no description excuses
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The training picture that one picture is nearest to."""
+
+    name: str  # its file
+    sha: str  # SHA-256 of its bytes
+    lines: float  # correlation of the lines, -1 to 1, at the best shift, scale and side
+    embedding: float | None  # cosine to the same picture; None: there was no embedding
+    how: str  # what was done to it: "mirrored, moved by 4%, cropped to 88%"; "" when nothing
+    copied: bool
+
+
+@dataclass(frozen=True)
+class Copies:
+    """What a set of pictures copied."""
+
+    pictures: int
+    found: tuple[tuple[int, Nearest], ...]  # (place in the pictures looked at, what it copies), the likest first
+    nearest: Nearest | None  # of all pictures, copied or not
+    normal: float | None  # the likest held-out picture's correlation; None: not looked at
+    looked: int | None = None  # at so many of the pictures, those nearest to the training set; None: at all
+    prompts: tuple[int, int] | None = None  # with a copy, and in all; None: every picture stands for itself
+
+    @property
+    def share(self) -> float:
+        """Of the pictures that are copies, 0 to 1."""
+        return len(self.found) / self.pictures if self.pictures else 0.0
+
+    @property
+    def alarm(self) -> bool:
+        """More copies than chance explains (one-sided binomial, 5%); by prompts where known, as their seeds agree."""
+        from scipy.stats import binom
+
+        if self.prompts is None:
+            return self.pictures > 0 and len(self.found) > int(binom.ppf(0.95, self.pictures, FALSE))
+        return self.prompts[0] > int(binom.ppf(0.95, self.prompts[1], DESCRIBED)) or self.share > MOST
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """As plain JSON data."""
+        return {**to_record(self), "share": self.share, "alarm": self.alarm, "sentence": self.sentence}
+
+    @property
+    def sentence(self) -> str:
+        """For people: what was found, and what to do."""
+        if self.nearest is None:
+            return "no picture was held against the training pictures"
+        if not self.found:
+            told = f"none of {self.pictures} pictures copies a training picture (likest: {self.nearest.lines:.2f})"
+            return told + self._part
+        worst = self.found[0][1]
+        how = f" ({worst.how})" if worst.how else ""
+        remedy = "the LoRA has memorised its set: fewer steps, a lower rank or more pictures" if self.alarm else ""
+        where = f" ({self.prompts[0]} of {self.prompts[1]} prompts)" if self.prompts else ""
+        told = f"{len(self.found)} of {self.pictures} pictures{where} copy a training picture, {worst.name}{how} most"
+        few = "so few can be chance, or a prompt that describes it" if self.prompts else "so few can be chance"
+        return f"{told} of all{self._part}; {remedy or f'look at them: {few}'}"
+
+    @property
+    def _part(self) -> str:
+        """Whether only some of the pictures were looked at, in words."""
+        return "" if self.looked is None else f", {self.looked} of them looked at, those nearest to the training set"
+
+
+class TrainSet:
+    """The training pictures of one subject, ready to be compared with."""
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        vectors: Floats | None = None,
+        held_out: Sequence[Path] = (),
+        kept: Floats | None = None,
+    ) -> None:
+        """Reads the training pictures at once.
+
+        Args:
+            vectors: CLIP unit vectors (n, d) of `paths`; without them lines alone decide.
+            held_out: pictures of the subject that nobody trained on: what likeness is normal.
+            kept: CLIP unit vectors of `held_out`; without them an embedding confirms nothing.
+        """
+        self.paths, self.vectors, self.held_out, self.kept = tuple(paths), vectors, tuple(held_out), kept
+        self._sketches = Sketches([lines_of(open_file(path)) for path in paths])
+
+    @cached_property
+    def shas(self) -> tuple[str, ...]:
+        return tuple(map(hash_file, self.paths))
+
+    @cached_property
+    def normal(self) -> float | None:
+        """The highest correlation that a held-out picture reaches; None without any."""
+        return max((self._search(open_file(path))[0] for path in self.held_out), default=None)
+
+    @cached_property
+    def _near(self) -> float | None:
+        """The cosine from which an embedding is nearer than a picture of the same subject should be."""
+        if self.vectors is None or self.kept is None or not len(self.kept):
+            return None
+        usual = float((self.kept @ self.vectors.T).max())
+        return usual + AS_NEAR * (1 - usual)
+
+    def nearest(self, picture: Image.Image, vector: Floats | None = None) -> Nearest:
+        """The training picture whose lines are likest to those of `picture`; `vector`: its CLIP unit vector (d,)."""
+        lines, row, how = self._search(picture)
+        cosine = float(self.vectors[row] @ vector) if self.vectors is not None and vector is not None else None
+        confirmed = cosine is not None and self._near is not None and cosine >= self._near and lines >= LIKELY
+        return Nearest(self.paths[row].name, self.shas[row], lines, cosine, how, lines >= ALIKE or confirmed)
+
+    def _search(self, picture: Image.Image) -> tuple[float, int, str]:
+        """The best correlation, the training picture it is with, and what was done to that picture."""
+        best, row, how = -2.0, 0, ""
+        for scale in SCALES:
+            query = lines_of(picture, round(SIDE * scale))
+            for mirrored in (False, True):
+                table = self._sketches.correlate(query[:, ::-1] if mirrored else query)
+                if (top := float(table.max())) > best:
+                    best = top
+                    row, *shift = map(int, np.unravel_index(int(table.argmax()), table.shape))
+                    how = describe(scale, mirrored, shift)
+        return best, row, how
+
+
+def describe(scale: float, mirrored: bool, shift: Sequence[int]) -> str:
+    """What was done to a training picture, in words; where a crop lies is no news."""
+    moved = max(abs(step - REACH) for step in shift) / SIDE if scale == 1 else 0.0
+    parts = ["mirrored" if mirrored else "", f"moved by {moved:.0%}" if moved else ""]
+    return ", ".join(filter(None, [*parts, f"cropped to {scale:.0%}" if scale < 1 else ""]))
+
+
+def find_copies(pictures: Sequence[bytes], train: TrainSet, vectors: Floats | None = None) -> Copies:
+    """Holds every picture against the training pictures.
+
+    Args:
+        pictures: encoded.
+        vectors: their CLIP unit vectors (n, d), where there are any.
+    """
+    rows = list(vectors) if vectors is not None else [None] * len(pictures)
+    each = [train.nearest(open_picture(data), vector) for data, vector in zip(pictures, rows, strict=True)]
+    return gather_copies(dict(enumerate(each)), len(each), train.normal)
+
+
+def gather_copies(
+    each: Mapping[int, Nearest], pictures: int, normal: float | None, prompts: Sequence[str] = ()
+) -> Copies:
+    """A set of `pictures` from what is known of some, by their places; the others count as no copies.
+
+    Args:
+        prompts: of all pictures, an id each.
+    """
+    ranked = sorted(each.items(), key=lambda item: -item[1].lines)
+    found = tuple((place, nearest) for place, nearest in ranked if nearest.copied)
+    looked = len(each) if len(each) < pictures else None
+    counts = (len({prompts[place] for place, _ in found}), len(set(prompts))) if prompts else None
+    return Copies(pictures, found, ranked[0][1] if ranked else None, normal, looked, counts)

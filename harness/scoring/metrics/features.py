@@ -1,0 +1,102 @@
+"""Does the picture show the subject's traits, and what the case expects: CLIP zero-shot over alternatives.
+
+A raw text-image cosine cannot be held against a threshold (good and bad captions differ by 0.06), so each trait is a
+softmax over its alternatives, relative to what the references themselves reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.core.stats.calibration import Measure, measure
+from harness.core.values import Floats, Score
+from harness.models.embeddings import softmax
+
+NONE = "none of these"  # the alternative that lets a free description be wrong
+
+
+@dataclass(frozen=True)
+class Question:
+    """One category as the model is asked about it: alternatives, how a prompt says each, and their vectors."""
+
+    category: str
+    phrases: Mapping[str, str]  # alternative to phrase
+    vectors: Floats  # (alternatives, d), in the order of `phrases`
+    identity: bool
+
+    def cosines(self, pictures: Floats) -> Floats:
+        """(n, alternatives)"""
+        return np.asarray(pictures @ self.vectors.T)
+
+    def probabilities(self, pictures: Floats, scale: float) -> Floats:
+        """(n, alternatives), each row summing to 1."""
+        return softmax(self.cosines(pictures), scale)
+
+    def column(self, value: str) -> int:
+        return list(self.phrases).index(value)
+
+
+def measure_trait(question: Question, value: str, gallery: Floats, scale: float) -> Measure:
+    """How surely the references show one trait."""
+    return measure(
+        question.category,
+        value,
+        question.phrases[value],
+        question.probabilities(gallery, scale),
+        question.column(value),
+    )
+
+
+def features_score(
+    vector: Floats, measures: Sequence[Measure], questions: Mapping[str, Question], scale: float
+) -> Score:
+    """Reliability-weighted mean over the measurable traits of probability relative to the references', at most 1."""
+    found: dict[str, dict[str, Any]] = {}
+    raws = []
+    for trait in measures:
+        question = questions[trait.category]
+        column = question.column(trait.value)
+        cosines = question.cosines(vector[None])[0]
+        chances = softmax(cosines, scale)
+        raws.append(float(cosines[column]))
+        found[trait.category] = {
+            "value": trait.value,
+            "score": min(1.0, float(chances[column]) / trait.reach) if trait.weight > 0 else None,
+            "probability": float(chances[column]),
+            "seen": list(question.phrases)[int(chances.argmax())],
+            "weight": trait.weight,
+            "cosine": float(cosines[column]),
+            "reason": trait.reason,
+        }
+    raw = float(np.mean(raws)) if raws else None
+    weight = sum(trait.weight for trait in measures)
+    if weight == 0:
+        reason = "no trait of the subject can be measured: " + (
+            "; ".join(f"{trait.category}: {trait.reason}" for trait in measures)
+            or "the references show none; name some under `traits`"
+        )
+        return Score("features", None, raw, reason, found)
+    total = sum(trait.weight * float(found[trait.category]["score"] or 0.0) for trait in measures)
+    return Score("features", total / weight, raw, details=found)
+
+
+def prompt_score(vector: Floats, expect: Mapping[str, str], questions: Mapping[str, Question], scale: float) -> Score:
+    """The mean probability of what the case expects; it says nothing about who the picture shows."""
+    found: dict[str, dict[str, Any]] = {}
+    for category, value in expect.items():
+        question = questions[category]
+        cosines = question.cosines(vector[None])[0]
+        chances, column = softmax(cosines, scale), question.column(value)
+        found[category] = {
+            "value": value,
+            "score": float(chances[column]),
+            "seen": list(question.phrases)[int(chances.argmax())],
+            "cosine": float(cosines[column]),
+        }
+    scores = [float(item["score"]) for item in found.values()]
+    raws = [float(item["cosine"]) for item in found.values()]
+    return Score("prompt", float(np.mean(scores)), float(np.mean(raws)), details=found)

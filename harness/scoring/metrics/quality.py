@@ -1,0 +1,39 @@
+"""The one number that decides: the suite's weights over calibrated scores, and the plain formula over raw ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.core.values import Score
+
+RAW_WEIGHTS: Mapping[str, float] = {"clip": 0.4, "features": 0.4, "ssim": 0.2}
+"""`quality_raw` is always these, whatever the suite weighs."""
+BANDS: tuple[tuple[float, str], ...] = ((0.8, "excellent"), (0.6, "good"), (0.4, "fair"), (0.0, "poor"))
+
+
+def band_name(quality: float) -> str:
+    """excellent, good, fair or poor."""
+    return next(name for least, name in BANDS if quality >= least or least == 0)
+
+
+def quality_score(scores: Mapping[str, Score], weights: Mapping[str, float]) -> Score:
+    """The weighted mean; a metric that could not be measured is left out, and the reason says so.
+
+    Leaving it out re-weights the rest: a zero in its place would be a lie, and no score at all would hide the others.
+    """
+    weights = dict(weights) or dict(RAW_WEIGHTS)
+    known = {name: weight for name, weight in weights.items() if weight > 0 and scores[name].value is not None}
+    left_out = [name for name, weight in weights.items() if weight > 0 and name not in known]
+    reason = f"without {', '.join(left_out)}, which could not be measured" if left_out else ""
+    raw = _raw(scores)
+    if not known:
+        return Score("quality", None, raw, "none of its metrics could be measured")
+    value = sum(weight * (scores[name].value or 0.0) for name, weight in known.items()) / sum(known.values())
+    return Score("quality", value, raw, reason, {"band": band_name(value)})
+
+
+def _raw(scores: Mapping[str, Score]) -> float | None:
+    raws = {name: scores[name].raw for name in RAW_WEIGHTS}
+    if any(raw is None for raw in raws.values()):
+        return None
+    return sum(weight * (raws[name] or 0.0) for name, weight in RAW_WEIGHTS.items())

@@ -1,0 +1,308 @@
+"""Scores the pictures of one suite: what the references say is computed once, what a picture says once a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.config.profile import merge_vocabulary
+from harness.core.errors import ReferencesError
+from harness.core.stats.calibration import Calibration, calibration_from
+from harness.core.values import Case, CaseResult, Floats, Lora, Score, Suite, Trait, digest, to_record
+from harness.models.embeddings import Embedder, Embeddings, open_file, open_picture
+from harness.scoring.metrics.applied import Applied, check_applied
+from harness.scoring.metrics.clip import clip_separation, crowd_similarity, self_similarity
+from harness.scoring.metrics.copying import TrainSet
+from harness.scoring.metrics.drift import Drift, measure_drift
+from harness.scoring.metrics.evidence import Evidence, gather_evidence
+from harness.scoring.metrics.extras import make_extras
+from harness.scoring.metrics.features import NONE, Question, measure_trait
+from harness.scoring.metrics.protocol import Bench, Extra
+from harness.scoring.metrics.ssim import edges_band, grey_square, plate_of, reference_band, sharpness
+from harness.scoring.metrics.table import METRICS, Ground, Look
+from harness.scoring.metrics.technical import contrast
+from harness.scoring.references import (
+    Reading,
+    References,
+    extract_traits,
+    load_impostors,
+    load_references,
+    read_category,
+    set_hash,
+)
+
+if TYPE_CHECKING:
+    from harness.config.profile import Profile
+    from harness.models.loading import Models
+    from harness.store import Store
+
+VERSION = 2  # of every formula in this package and in calibrate.py: raise it, and stored scores are computed anew
+EMBEDDING = 1  # of how pictures and words are laid before CLIP: no formula's new version embeds anything again
+LIBRARIES = ("transformers", "pillow", "scipy")  # the preprocessing is part of the measurement
+DTYPE = "float32"  # in which `harness.models.loading` loads CLIP, whatever the profile draws in
+
+
+class Scorer:
+    """The metrics of one suite. Construction, `identity` and everything found before need no torch."""
+
+    def __init__(
+        self, suite: Suite, profile: Profile, models: Models, store: Store, load: Callable[[], Embedder] | None = None
+    ) -> None:
+        """`load` brings another embedder than the profile's CLIP."""
+        self.suite, self.profile, self.models, self.store = suite, profile, models, store
+        self.vocabulary = merge_vocabulary(profile.vocabulary, suite.vocabulary)
+        clip = models.model_hash(profile.models.clip)
+        self._clip = clip
+        self._embeddings = Embeddings(load or models.clip, store, digest([EMBEDDING, clip, self._libraries]))
+        self._questions: dict[tuple[str, str], Question] = {}
+
+    # --- what decides a score -----------------------------------------------------------------------------------------
+
+    @cached_property
+    def identity(self) -> str:
+        """A hash of everything that decides a score but the picture and the case's `expect`."""
+        added = {extra.name: extra.identity for extra in self.extras}
+        return digest([self._ground_identity, dict(self.suite.weights), *([added] if added else [])])
+
+    @cached_property
+    def parts(self) -> dict[str, Any]:
+        """What `identity` is made of, by name, so that a baseline is refused by the name of what differs."""
+        traits = self.suite.subject.traits
+        return {
+            "version": VERSION,
+            "clip": self._clip,
+            "dtype": DTYPE,
+            "libraries": self._libraries,
+            "references_train": set_hash(self.references.train),
+            "references_held_out": set_hash(self.references.held_out),
+            "impostors": set_hash(self.impostors),
+            "vocabulary": digest(to_record(self.vocabulary)),
+            "traits": "auto" if traits is None else digest(dict(traits)),
+            "size": list(self.profile.size),
+            "weights": dict(self.suite.weights),
+            **{f"metrics.{extra.name}": extra.identity for extra in self.extras},
+        }
+
+    @cached_property
+    def _ground_identity(self) -> str:
+        """What decides traits and calibration: weights of `quality` do not."""
+        return digest(
+            {
+                "version": VERSION,
+                "clip": self._clip,
+                "libraries": self._libraries,
+                "references": [set_hash(self.references.train), set_hash(self.references.held_out)],
+                "impostors": set_hash(self.impostors),
+                "vocabulary": to_record(self.vocabulary),
+                "traits": dict(self.suite.subject.traits) if self.suite.subject.traits is not None else None,
+                "size": list(self.profile.size),
+                **({"kind": self.suite.subject.kind} if self.suite.subject.kind != "character" else {}),
+            }
+        )
+
+    @cached_property
+    def _libraries(self) -> str:
+        from harness.models.identity import library_class
+
+        return library_class(*LIBRARIES)
+
+    @cached_property
+    def references(self) -> References:
+        return load_references(self.suite.subject)
+
+    @cached_property
+    def impostors(self) -> tuple[Path, ...]:
+        folder = self.suite.subject.impostors or self.profile.impostors
+        if folder is None:
+            raise ReferencesError(f"{self.suite.path}: no impostors; name a folder with pictures of other subjects")
+        return load_impostors(folder)
+
+    @cached_property
+    def extras(self) -> tuple[Extra, ...]:
+        """The metrics that the profile adds to those of every suite."""
+        bench = Bench(self.suite, self.profile, self.models, self.store, self._embeddings, lambda: self.references)
+        return make_extras(bench, lambda: self.impostors)
+
+    # --- what the references say --------------------------------------------------------------------------------------
+
+    @cached_property
+    def readings(self) -> tuple[Reading, ...]:
+        """Every category of the vocabulary as the train pictures show it, for the report."""
+        known = self.store.memo("readings", self._ground_identity)
+        if known is None:
+            known = to_record([self._read(category) for category in self.vocabulary])
+            self.store.put_memo("readings", self._ground_identity, known)
+        return tuple(Reading(**record) for record in known)
+
+    def traits(self) -> tuple[Trait, ...]:
+        """The subject's traits: the suite's own, else those of its kind that the train pictures agree on."""
+        given = self.suite.subject.traits
+        if given is None:
+            return extract_traits(self.readings, self.suite.subject.kind)
+        return tuple(Trait(category, value, self._phrases(category, value)[value]) for category, value in given.items())
+
+    def calibration(self) -> Calibration:
+        """What raw numbers mean for this subject; computed once a store."""
+        return self._calibration
+
+    @cached_property
+    def _calibration(self) -> Calibration:
+        known = self.store.memo("calibration", self._ground_identity)
+        if known is None:
+            known = to_record(self._calibrate())
+            self.store.put_memo("calibration", self._ground_identity, known)
+        return calibration_from(known)
+
+    def _calibrate(self) -> Calibration:
+        references = self.references
+        gallery, impostors = self._vectors(references.gallery), self._vectors(self.impostors)
+        if len(gallery) < 2:
+            raise ReferencesError(f"{self.suite.subject.references}: one picture has no other to be compared with")
+        clip, scale = clip_separation(gallery, impostors), self._embeddings.logit_scale
+        greys = [grey_square(open_file(path)) for path in references.gallery]
+        plates = [plate_of(grey) for grey in greys]
+        apart = not references.leave_one_out and len(references.train)
+        agreement = clip.scale(float((self._vectors(references.train) @ gallery.T).mean())) if apart else 1.0
+        return Calibration(
+            clip=clip,
+            ssim=reference_band(plates),
+            edges=edges_band(plates),
+            measures=tuple(
+                measure_trait(self._question(trait.category, trait.value), trait.value, gallery, scale)
+                for trait in self.traits()
+            ),
+            sharpness=min(map(sharpness, greys)),
+            contrast=min(map(contrast, greys)),
+            agreement=agreement if agreement == agreement else 0.0,  # NaN: no scale to stand on
+            crowd=crowd_similarity(impostors),
+            references=len(references.all),
+            leave_one_out=references.leave_one_out,
+            names=tuple(path.name for path in self.impostors),
+        )
+
+    @cached_property
+    def ground(self) -> Ground:
+        """All that pictures are held against; found once."""
+        calibration, references = self.calibration(), self.references
+        return Ground(
+            calibration=calibration,
+            gallery=self._vectors(references.gallery),
+            train=self._vectors(references.train) if references.train else self._vectors(references.gallery),
+            impostors=self._vectors(self.impostors),
+            plates=tuple(plate_of(grey_square(open_file(path))) for path in references.gallery),
+            questions={trait.category: self._question(trait.category, trait.value) for trait in calibration.measures},
+            scale=self._embeddings.logit_scale,
+            size=self.profile.size,
+            weights=self.suite.weights,
+        )
+
+    # --- what a picture says ------------------------------------------------------------------------------------------
+
+    def score(self, items: Sequence[tuple[Case, bytes]]) -> list[Mapping[str, Score]]:
+        """Metric to score, one mapping a picture, in order. Pictures are encoded bytes, embedded in batches."""
+        if not items:
+            return []
+        vectors = self.embed([data for _, data in items])
+        found = [self._score(case, data, vector) for (case, data), vector in zip(items, vectors, strict=True)]
+        for extra in self.extras:
+            for scores, score in zip(found, extra.score(items, vectors, found), strict=True):
+                if score is not None:
+                    scores[extra.name] = score
+        return list(found)
+
+    def embed(self, pictures: Sequence[bytes]) -> Floats:
+        """CLIP unit vectors (n, d) of encoded pictures."""
+        return self._embeddings.images(pictures)
+
+    def applied(
+        self, pairs: Sequence[tuple[bytes, bytes]], keys: int | None = None, lora: Lora | None = None
+    ) -> Applied:
+        """Whether the LoRA was applied, from pictures of the same prompts and seeds (with it, without it)."""
+        name = lora.path.name if lora else "the LoRA"
+        return check_applied(pairs, self.embed, keys=keys, strength=lora.strength if lora else None, lora=name)
+
+    def evidence(
+        self, provider: str, results: Sequence[CaseResult], lora: Lora | None = None, applied: Applied | None = None
+    ) -> Evidence:
+        """Everything that tells why a gate is red; cheap when the pictures were scored before."""
+        from harness.core.errors import LoraError
+        from harness.models.lora.header import read_header
+
+        found = gather_evidence(provider, results, applied, self.calibration())
+        images = [sample.image for result in results for sample in result.scored if sample.image]
+        alike = (
+            self_similarity(self.embed([self.store.image(image) for image in images]), self.calibration())
+            if images
+            else None
+        )
+        try:
+            metadata = read_header(lora.path).metadata if lora else {}
+        except LoraError:  # whoever loads the file says what is wrong with it
+            metadata = {}
+        return replace(
+            found,
+            subject=self.suite.subject.name,
+            trigger=self.suite.subject.trigger,
+            alike=alike,
+            lora=lora.path.name if lora else "",
+            metadata=metadata,
+            references=set_hash(self.references.train),
+        )
+
+    def train_set(self) -> TrainSet | None:
+        """The pictures that must not be drawn again, ready to be compared with; None where none is for training."""
+        return self._train_set
+
+    @cached_property
+    def _train_set(self) -> TrainSet | None:
+        train, held_out = self.references.train, self.references.held_out
+        if not train:
+            return None
+        return TrainSet(train, self._vectors(train), held_out, self._vectors(held_out) if held_out else None)
+
+    def drift(self, pairs: Mapping[str, tuple[Sequence[bytes], Sequence[bytes]]]) -> Drift | None:
+        """What the LoRA does to others: prompt to its pictures with it and without it, encoded, seed by seed."""
+        vectors = {prompt: (self.embed(on), self.embed(off)) for prompt, (on, off) in pairs.items() if on}
+        return measure_drift(vectors, self._vectors(self.references.gallery), self.calibration().clip)
+
+    def _score(self, case: Case, data: bytes, vector: Floats) -> dict[str, Score]:
+        picture = open_picture(data)
+        expected = {category: self._question(category, value) for category, value in case.expect.items()}
+        look = Look(case, picture, vector, plate_of(grey_square(picture)), expected)
+        found: dict[str, Score] = {}
+        for name, metric in METRICS.items():
+            if (score := metric(look, self.ground, found)) is not None:
+                found[name] = score
+        return found
+
+    # --- questions ----------------------------------------------------------------------------------------------------
+
+    def _vectors(self, paths: Sequence[Path]) -> Floats:
+        return self._embeddings.files(paths)
+
+    def _read(self, category: str) -> Reading:
+        vocabulary = self.vocabulary[category]
+        question = self._question(category, next(iter(vocabulary.alternatives)))
+        pictures = self._vectors(self.references.train or self.references.gallery)
+        probabilities = question.probabilities(pictures, self._embeddings.logit_scale)
+        return read_category(category, question.phrases, probabilities, vocabulary.identity)
+
+    def _phrases(self, category: str, value: str) -> dict[str, str]:
+        """The alternatives of a category with their phrases; a value the vocabulary lacks joins them."""
+        vocabulary = self.vocabulary.get(category)
+        phrases = {item: vocabulary.phrase(item) for item in vocabulary.alternatives} if vocabulary else {}
+        if value not in phrases:
+            phrases[value] = value
+        return phrases if len(phrases) > 1 else {**phrases, NONE: "a person"}
+
+    def _question(self, category: str, value: str) -> Question:
+        if (category, value) not in self._questions:
+            phrases = self._phrases(category, value)
+            vocabulary = self.vocabulary.get(category)
+            vectors = self._embeddings.phrases(list(phrases.values()), self.profile.templates)
+            identity = vocabulary.identity if vocabulary else True
+            self._questions[category, value] = Question(category, phrases, vectors, identity)
+        return self._questions[category, value]

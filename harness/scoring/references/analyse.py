@@ -1,0 +1,140 @@
+"""`harness references analyse`: what the pictures say of the subject, and a training prompt from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.core.values import Trait
+from harness.scoring.references.gather import Gathered
+from harness.scoring.references.traits import RENDERING, extract_traits
+from harness.scoring.references.zero_shot import CategorySeen, Sight
+
+PROMPT_ORDER: tuple[str, ...] = (
+    "subject", "view", "shot", "pose", "hair", "face", "action", "clothes", "scene", "time", "weather", "objects",
+)  # fmt: skip
+"""The standard order of a training prompt."""
+
+PLACE_OF: dict[str, str] = {
+    "angle": "view",
+    "framing": "shot",
+    "hair": "hair",
+    "hair_color": "hair",
+    "face_shape": "face",
+    "eyes": "face",
+    "facial_hair": "face",
+    "expression": "face",
+    "clothing": "clothes",
+    "pattern": "clothes",
+    "outfit": "clothes",
+    "hat": "clothes",
+    "background": "scene",
+    "place": "scene",
+    "accessory": "objects",
+    "props": "objects",
+}
+"""Category of the vocabulary to its place in the prompt; a category named like a place goes there."""
+
+
+@dataclass(frozen=True)
+class TraitRow:
+    """One category over all pictures."""
+
+    category: str
+    value: str
+    phrase: str
+    share: float  # of the pictures that agree, [0, 1]
+    confidence: float  # mean probability of the value over all pictures, [0, 1]
+    legibility: float  # how surely CLIP reads this category in single pictures, [0, 1]
+    identity: bool  # belongs to a person
+    trait: bool  # one that extraction keeps
+    reason: str = ""  # why it is none, or why it is not judged
+
+
+@dataclass(frozen=True)
+class PictureRow:
+    """One picture's own readings."""
+
+    picture: str
+    values: dict[str, str]  # category to value, legible categories only
+    confidence: dict[str, float]  # category to probability, [0, 1]
+    prompt: str
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """All that was read."""
+
+    name: str
+    trigger: str
+    kind: str
+    traits: tuple[TraitRow, ...]
+    pictures: tuple[PictureRow, ...]
+    prompt: str  # of the whole: the trigger and a character's traits; a style is left to its trigger
+    caption: str  # what captions should say: what changes, not what the trigger must learn (of a style: the content)
+    unread: tuple[str, ...]  # places of the prompt that no category of the vocabulary fills
+
+
+def analyse(gathered: Gathered, sight: Sight) -> Analysis:
+    """Read every category in every picture; `sight` looks at exactly the gathered pictures."""
+    seen = sight.seen
+    rows = tuple(trait_row(item, gathered.kind) for item in seen)
+    told = [Trait(row.category, row.value, row.phrase) for row in rows if row.trait and gathered.kind == "character"]
+    legible = [item for item in seen if not item.reason]
+    filled = {place_of(item.category) for item in legible}
+    said = [item for item in legible if gathered.kind == "character" or item.category not in RENDERING]
+    changing = [item.category for item in said if gathered.kind == "style" or not item.reading.identity]
+    return Analysis(
+        name=gathered.name,
+        trigger=gathered.trigger,
+        kind=gathered.kind,
+        traits=rows,
+        pictures=tuple(picture_row(gathered, sight, said, place) for place in range(len(sight.paths))),
+        prompt=training_prompt(gathered.trigger, told),
+        caption=", ".join([gathered.trigger, *(f"<{category}>" for category in changing)]),
+        unread=tuple(place for place in PROMPT_ORDER[1:] if place not in filled),
+    )
+
+
+def trait_row(item: CategorySeen, kind: str) -> TraitRow:
+    """One category in figures; reasons of extraction and of legibility alike."""
+    reading = item.reading
+    return TraitRow(
+        category=item.category,
+        value=reading.value,
+        phrase=reading.phrase,
+        share=reading.share,
+        confidence=reading.probability,
+        legibility=item.legibility,
+        identity=reading.identity,
+        trait=bool(extract_traits([reading], kind)) and not item.reason,
+        reason=item.reason or reading.reason,
+    )
+
+
+def picture_row(gathered: Gathered, sight: Sight, seen: Sequence[CategorySeen], place: int) -> PictureRow:
+    """One picture's readings and its own prompt."""
+    said = []
+    for item in seen:
+        value = item.values[place]
+        said.append(Trait(item.category, value, sight.vocabulary[item.category].phrase(value)))
+    return PictureRow(
+        picture=gathered.label(sight.paths[place]),
+        values={trait.category: trait.value for trait in said},
+        confidence={item.category: item.probabilities[place] for item in seen},
+        prompt=training_prompt(gathered.trigger, said),
+    )
+
+
+def place_of(category: str) -> str:
+    """Where a category stands in the prompt; "" for one without a place, which comes last (style, say)."""
+    return category if category in PROMPT_ORDER else PLACE_OF.get(category, "")
+
+
+def training_prompt(trigger: str, traits: Sequence[Trait]) -> str:
+    """The trigger and the phrases in the standard order; categories without a place close it."""
+    parts: dict[str, list[str]] = {place: [] for place in (*PROMPT_ORDER, "")}
+    parts["subject"].append(trigger)
+    for trait in traits:
+        parts[place_of(trait.category)].append(trait.phrase)
+    return ", ".join(dict.fromkeys(phrase for phrases in parts.values() for phrase in phrases))

@@ -1,0 +1,1 @@
+"""What drives the engine many times: comparisons, sweeps, experiments, the metric card."""

@@ -1,0 +1,439 @@
+"""`harness compare`: one LoRA against another on a suite's prompts with the same seeds, or against itself with others.
+
+harness compare NEW.safetensors OLD.safetensors suites/toma.yaml    is the new one better than the one we ship?
+harness compare --aa LORA.safetensors suites/toma.yaml              what does chance alone make of one LoRA?
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.config.profile import Profile
+    from harness.core.settings import Settings
+    from harness.core.values import Case, CaseResult, Interval, Lora, Suite
+    from harness.engine.run import Run
+    from harness.judging.changes import Change, Changes
+
+WORSE, BROKEN, OPEN = 1, 10, 11  # exit codes beside 0; the last two as pytest's
+SPLITS = 1_000  # of one LoRA's pictures into two halves
+SHOWN = 3  # best and worst cases
+VERDICTS: Mapping[str, str] = {
+    "improved": "is better than",
+    "regressed": "is worse than",
+    "higher": "is better than",
+    "lower": "is worse than",
+    "unchanged": "is no different from",
+    "inconclusive": "cannot be told from",
+}
+WORDS: Mapping[str, str] = {
+    "improved": "better",
+    "regressed": "worse",
+    "higher": "better, by little",
+    "lower": "worse, by little",
+    "unchanged": "no different",
+    "inconclusive": "open",
+}
+DECISIONS: Mapping[str, str] = {"improved": "pass", "higher": "pass", "unchanged": "pass", "regressed": "fail"}
+OpenRun = Callable[..., "Run"]
+"""As `harness.engine.run.Run`."""
+
+
+# --- the command --------------------------------------------------------------------------------------------------
+
+
+def compare_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("files", nargs="+", metavar="NEW OLD SUITE", help="two LoRAs (FILE[@STRENGTH][+...]) and a suite")
+    sub.add_argument("--aa", action="store_true", help="LORA SUITE: one LoRA against itself, with other seeds")
+    sub.add_argument("--samples", type=int, metavar="N", help="seeds per prompt (default: the suite's)")
+    sub.add_argument("--locked", action="store_true", help="also the cases that are kept for promotions")
+    sub.add_argument("--provider", help="who draws (default: the suite's first gate provider)")
+    sub.add_argument("--prove", action="store_true", help="an open verdict is exit code 11, not 0")
+    sub.add_argument("--profile", help="default: embedded, or HARNESS_PROFILE")
+    sub.add_argument("--store", metavar="DIR", help="default: .harness")
+    sub.add_argument("--report-dir", default="reports/compare", metavar="DIR", help="default: reports/compare")
+
+
+def compare(options: argparse.Namespace) -> int:
+    """The exit status: 0 better or unchanged, 1 worse, 10 a picture is missing, 11 open, with --prove."""
+    from harness.config.profile import load_profile
+    from harness.config.suite import load_suite
+    from harness.core.settings import Settings, parse_mix
+    from harness.report import write_report
+    from harness.store import Store
+
+    *loras, suite_file = options.files
+    if len(loras) != (1 if options.aa else 2):
+        raise UsageError("compare: `harness compare NEW OLD SUITE`, or `harness compare --aa LORA SUITE`")
+    given = {name: getattr(options, name) for name in ("samples", "locked", "profile", "store", "report_dir")}
+    settings = Settings.load(Path.cwd(), given)
+    parsed = [parse_mix(text, settings.root, "") for text in loras]
+    profile = load_profile(settings.profile, settings.root)
+    suite = load_suite(Path(suite_file).resolve(), profile)
+    bench = Bench(suite, profile, settings, options.provider or suite.gate[0])
+    found = check_itself(bench, *parsed) if options.aa else compare_loras(bench, *parsed)
+    with Store(settings.store) as store:
+        page = write_report(found.results, store, settings.report_dir)
+    print(f"{found.text}\n\nreport: {page}")
+    return found.status(options.prove)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where and with what LoRAs are compared."""
+
+    suite: Suite
+    profile: Profile
+    settings: Settings
+    provider: str  # who draws
+    open_run: OpenRun | None = None  # None: the engine's
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        return tuple(case for case in self.suite.cases if self.settings.locked or case.split == "open")
+
+    @property
+    def samples(self) -> int:
+        return self.settings.samples or self.suite.samples
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a run made of some LoRAs, by the names under which they are told."""
+
+    sides: Mapping[str, Sequence[CaseResult]]
+    results: dict[str, Any]  # of `harness.judging.results.build_results`
+    problem: str = ""  # why nothing can be concluded
+    cause: str = ""  # what the gate found besides: the LoRA without effect, say
+
+
+def draw(bench: Bench, loras: Mapping[str, Lora], samples: int) -> Drawn:
+    """Every LoRA on every case with the same seeds, in one run of the engine; the first is the one under test."""
+    from harness.core.values import Decision, Job
+    from harness.engine.run import Run
+    from harness.store import Store
+
+    first, *others = loras
+    suite = plain_suite(bench.suite, tuple(loras), samples)
+    settings = replace(
+        bench.settings, lora=loras[first], samples=samples, baseline=None, baseline_from="off", retrain=0, providers=()
+    )
+    run = (bench.open_run or Run)(
+        settings,
+        plain_profile(bench.profile, bench.provider, tuple(loras)),
+        [suite],
+        Store(settings.store),
+        listener=progress_line(),
+        loras={name: loras[name] for name in others},
+    )
+    path = suite.path.as_posix()
+    jobs = {name: [Job(path, case.id, name) for case in bench.cases] for name in loras}
+    try:
+        run.submit([job for own in jobs.values() for job in own])
+        sides = {name: [run.result(job) for job in own] for name, own in jobs.items()}
+        gate = run.gate(path, first)
+        problem = missing_words(sides)
+        if gate.decision is Decision.ERROR and not problem:
+            problem = "; ".join(complaint.message for complaint in gate.complaints)
+        return Drawn(sides, run.finish(), problem, gate.cause)
+    finally:
+        run.close()
+
+
+def plain_suite(suite: Suite, names: tuple[str, ...], samples: int) -> Suite:
+    """The suite with LoRAs for providers, and no thresholds: these are held against each other."""
+    cases = tuple(replace(case, thresholds={}) for case in suite.cases)
+    changes: dict[str, Any] = {"samples": samples, "min_samples": None, "beat": (), "thresholds": {}, "cases": cases}
+    return replace(suite, providers=names, gate=names[:1], **changes)
+
+
+def plain_profile(profile: Profile, provider: str, names: tuple[str, ...]) -> Profile:
+    """The profile with the provider under each LoRA's name.
+
+    Raises:
+        UsageError: the profile does not know it.
+    """
+    from harness.core.errors import nearest
+
+    config = profile.providers.get(provider)
+    if config is None:
+        raise UsageError(f"--provider: no provider called {provider!r}; {nearest(provider, profile.providers)}")
+    if config.adapter == "local":  # which takes its use from its name
+        config = replace(config, options={"use": provider, **config.options})
+        if config.options["use"] != "lora":
+            raise UsageError(f"--provider: {provider!r} draws without a LoRA; name one that uses it")
+    return replace(profile, providers={**profile.providers, **dict.fromkeys(names, config)})
+
+
+def progress_line() -> Any:
+    from harness.report.terminal import ProgressLine
+
+    return ProgressLine(lambda text: print(text, end="", file=sys.stderr, flush=True), sys.stderr.isatty())
+
+
+def missing_words(sides: Mapping[str, Sequence[CaseResult]]) -> str:
+    """What is missing on either side; no missing picture is ever a difference."""
+    from harness.judging.judge import missing_pictures
+
+    found = {name: missing_pictures(results) for name, results in sides.items()}
+    return "; ".join(f"{name}: {finding.complaint.message}" for name, finding in found.items() if finding)
+
+
+# --- one against another ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Whether a new LoRA is better than an old one."""
+
+    new: str
+    old: str
+    changes: Changes
+    results: dict[str, Any]
+    text: str
+    problem: str = ""
+
+    def status(self, prove: bool = False) -> int:
+        if self.problem:
+            return BROKEN
+        if self.changes.word == "regressed":
+            return WORSE
+        return OPEN if prove and self.changes.word in ("inconclusive", "lower") else 0
+
+
+def compare_loras(bench: Bench, new: Lora, old: Lora) -> Comparison:
+    """Both on the same cases and seeds, paired and clustered by case.
+
+    Raises:
+        UsageError: they are the same, or the provider uses no LoRA.
+        EngineError: drawing or scoring broke down.
+    """
+    from harness.core.values import hash_file
+    from harness.judging.changes import compare_results
+
+    contents = [sorted((hash_file(part.path), part.strength) for part in lora.parts) for lora in (new, old)]
+    if contents[0] == contents[1]:
+        raise UsageError("compare: these are the same LoRA at the same strength; --aa compares one with itself")
+    names = name_loras(new, old)
+    drawn = draw(bench, dict(zip(names, (new, old), strict=True)), bench.samples)
+    recipes = drawn.results["suites"][0]["recipe"]
+    if all(recipe.get("lora", "") == "" for recipe in recipes.values()) and new.strength and old.strength:
+        raise UsageError(f"compare: provider {bench.provider!r} uses no LoRA; name one that does with --provider")
+    changes = compare_results(drawn.sides[names[0]], drawn.sides[names[1]], bench.suite.margin)
+    problem = drawn.problem or ("" if changes.quality else "no case and seed has a score on both sides")
+    verdict = problem or verdict_words(*names, changes)
+    said = [verdict, *no_worse_words(*names, changes), *cause_lines(drawn)]
+    lines = [headline(bench, changes, names), *said, *detail_lines(*names, changes)]
+    decision = "error" if problem else DECISIONS.get(changes.word, "inconclusive")
+    results = {
+        **drawn.results,
+        "gate": {"verdict": decision, "reasons": said, "items": []},
+        "comparison": {"new": names[0], "old": names[1], **changes.to_record()},
+    }
+    return Comparison(*names, changes, results, "\n".join(lines), problem)
+
+
+def name_loras(new: Lora, old: Lora) -> tuple[str, str]:
+    """Short names that differ: the files', with strength or folder where those are equal."""
+    sides = (new, old)
+    for name in (
+        lambda lora: lora.path.stem,
+        lambda lora: f"{lora.path.stem}@{lora.strength:g}",
+        lambda lora: "+".join(f"{part.path.stem}@{part.strength:g}" for part in (lora, *lora.beside)),
+        lambda lora: f"{lora.path.parent.name}/{lora.path.stem}",
+    ):
+        first, second = (name(lora) for lora in sides)
+        if first != second:
+            return first, second
+    return f"new {new.path.stem}", f"old {old.path.stem}"
+
+
+def headline(bench: Bench, changes: Changes, names: Sequence[str]) -> str:
+    return (
+        f"{' against '.join(names)}, suite {bench.suite.name}: {len(bench.cases)} cases x {bench.samples} seeds, "
+        f"{changes.pairs} pairs"
+    )
+
+
+def verdict_words(new: str, old: str, changes: Changes) -> str:
+    """The answer in a sentence: `a is better than b: quality 0.83 against 0.41, +0.42 [+0.35, +0.49]`."""
+    from harness.judging.changes import flips_text
+
+    quality = changes.quality
+    if quality is None:
+        return f"{new} and {old} have no picture in common"
+    sentence = (
+        f"{new} {VERDICTS[quality.word]} {old}: quality {quality.after:.2f} against {quality.before:.2f}, "
+        f"{gap_text(quality.gap)}"
+    )
+    few = flips_text(quality.gap, quality.flips)
+    if quality.word == "unchanged":
+        return f"{sentence}, within the margin of {changes.margin:g}"
+    if quality.word in ("higher", "lower"):
+        return f"{sentence}: proven, and by less than the margin of {changes.margin:g}{few}"
+    if quality.word == "inconclusive":
+        better = quality.gap.high
+        side = "; not better by more than the margin" if better is not None and better <= changes.margin else ""
+        return f"{sentence}{few}{side}; more cases or --samples would tell"
+    return f"{sentence}{few}"
+
+
+def no_worse_words(new: str, old: str, changes: Changes) -> list[str]:
+    """Non-inferiority in a line of its own."""
+    if changes.quality is None or changes.quality.gap.low is None:
+        return []
+    word = "proven" if changes.no_worse else "not proven"
+    return [f"{new} is no worse than {old} by more than the margin of {changes.margin:g}: {word} ({p_text(changes)})"]
+
+
+def p_text(changes: Changes) -> str:
+    return f"p {changes.worse_p:.2g}" if changes.worse_p >= 1e-4 else "p below 0.0001"
+
+
+def gap_text(gap: Interval) -> str:
+    from harness.report.terminal import bounds_text
+
+    return bounds_text({"mean": gap.mean, "low": gap.low, "high": gap.high}, signed=True)
+
+
+def cause_lines(drawn: Drawn) -> list[str]:
+    return [f"mind: {drawn.cause}"] if drawn.cause else []
+
+
+def detail_lines(new: str, old: str, changes: Changes) -> list[str]:
+    """Metrics, traits and cases."""
+    from harness.report.terminal import table
+
+    if changes.quality is None:
+        return []
+    rows: list[tuple[str, ...]] = [("metric", new, old, "difference", "")]
+    rows += [change_row(name, change) for name, change in {"quality": changes.quality, **changes.metrics}.items()]
+    lines = ["", *table(rows)]
+    for title, word in (("gains", "improved"), ("losses", "regressed")):
+        traits = [f"{name} {gap_text(item.gap)}" for name, item in changes.traits.items() if item.word == word]
+        lines += [f"  traits, {title}: {', '.join(traits)}"] if traits else []
+    cases = [change_row(name, change) for name, change in changes.cases.items()]
+    parts = {"cases, the best first": cases[::-1]}
+    if len(cases) > 2 * SHOWN:
+        parts = {"best cases": cases[-SHOWN:][::-1], "worst cases": cases[:SHOWN]}
+    for title, some in parts.items():
+        lines += ["", f"  {title}", *table(some, "    ")]
+    return lines
+
+
+def change_row(name: str, change: Change) -> tuple[str, ...]:
+    return name, f"{change.after:.2f}", f"{change.before:.2f}", gap_text(change.gap), WORDS[change.word]
+
+
+# --- one against itself -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SelfCheck:
+    """What chance alone makes of one LoRA."""
+
+    changes: Changes
+    noise: float  # standard deviation of the difference that other seeds alone make
+    detectable: float  # the smallest true difference called better or worse in 80% of comparisons
+    alarms: float  # share of random halves whose interval leaves out 0
+    wrong: float  # share of random halves called better or worse
+    results: dict[str, Any]
+    text: str
+    problem: str = ""
+
+    @property
+    def covers(self) -> bool:
+        """Whether the interval holds 0, as it should."""
+        gap = self.changes.quality.gap if self.changes.quality else None
+        return gap is not None and gap.low is not None and gap.high is not None and gap.low <= 0 <= gap.high
+
+    def status(self, prove: bool = False) -> int:
+        if self.problem:
+            return BROKEN
+        return WORSE if self.changes.word in ("improved", "regressed") else 0
+
+
+def check_itself(bench: Bench, lora: Lora) -> SelfCheck:
+    """One LoRA with twice the seeds, one half held against the other as if they were two LoRAs.
+
+    Raises:
+        EngineError: drawing or scoring broke down.
+    """
+    from harness.core import stats
+    from harness.judging.changes import compare_scores
+    from harness.judging.leaderboard import by_case, values_by_metric
+
+    name, seeds = lora.path.stem, bench.samples
+    drawn = draw(bench, {name: lora}, 2 * seeds)
+    values = values_by_metric(drawn.sides[name])
+    first = bench.suite.seed
+    new = {metric: half(found, first, seeds) for metric, found in values.items()}
+    old = {metric: half(found, first + seeds, seeds) for metric, found in values.items()}
+    changes = compare_scores(new, old, bench.suite.margin)
+    problem = drawn.problem or ("" if changes.quality else "no case and seed has a score")
+    groups = list(by_case(values.get("quality", {})).values())
+    complete = [group for group in groups if len(group) == 2 * seeds]
+    sd = stats.spread_of(groups).of_difference(seeds) if groups else 0.0
+    alarms, wrong = split_alarms(complete, bench.suite.margin)
+    noise, smallest = sd / math.sqrt(max(1, len(groups))), stats.smallest_change(sd, len(groups), bench.suite.margin)
+    check = SelfCheck(changes, noise, smallest, alarms, wrong, {}, "", problem)
+    lines = [problem] if problem else self_lines(bench, name, check)
+    decision = "error" if problem else "fail" if check.status() else "pass"
+    results = {
+        **drawn.results,
+        "gate": {"verdict": decision, "reasons": [*lines[:2], *cause_lines(drawn)], "items": []},
+        "self_check": {"noise": check.noise, "alarms": alarms, "wrong": wrong, **changes.to_record()},
+    }
+    return replace(check, results=results, text="\n".join([*lines, *cause_lines(drawn)]))
+
+
+def half(values: Mapping[Any, float], first: int, seeds: int) -> dict[Any, float]:
+    """The values of some seeds, numbered from 0, so that the n-th of one half meets the n-th of the other."""
+    return {(case, seed - first): value for (case, seed), value in values.items() if first <= seed < first + seeds}
+
+
+def split_alarms(groups: Sequence[Sequence[float]], margin: float) -> tuple[float, float]:
+    """How often random halves of the same pictures look different: the interval leaves out 0 (and the signs of few
+    cases agree); called better or worse.
+
+    Args:
+        groups: the values of each case, equally many and evenly many.
+    """
+    import numpy as np
+
+    from harness.core import stats
+
+    if len(groups) < 2:
+        return 0.0, 0.0
+    values = np.array(groups)
+    seeds, random = values.shape[1] // 2, np.random.default_rng(0)
+    mixed = random.permuted(np.broadcast_to(values, (SPLITS, *values.shape)), axis=2)
+    gaps = mixed[..., :seeds].mean(2) - mixed[..., seeds:].mean(2)
+    proven = stats.rows_differ(gaps)
+    return float(proven.mean()), float((proven & (np.abs(gaps.mean(1)) >= margin)).mean())
+
+
+def self_lines(bench: Bench, name: str, check: SelfCheck) -> list[str]:
+    """The verdict first, then what it is to be held against."""
+    quality = check.changes.quality
+    if quality is None:
+        return []
+    wrongly = {"improved": "called better than itself", "regressed": "called worse than itself"}.get(quality.word)
+    covers = "holds 0, as it should" if check.covers else "leaves out 0, which chance does in 5% of comparisons"
+    detectable = f"{check.detectable:.3f}" if math.isfinite(check.detectable) else "no difference at all"
+    return [
+        f"{name} against itself with other seeds, suite {bench.suite.name}: "
+        f"{wrongly or quality.word}, {gap_text(quality.gap)}; the interval {covers}",
+        f"expected noise: +-{check.noise:.3f} (one standard deviation) with {quality.gap.n} cases x {bench.samples} "
+        f"seeds; the smallest difference called better or worse in 80% of comparisons is {detectable}",
+        f"of {SPLITS:,} random halves of these pictures {check.alarms:.1%} leave out 0 and {check.wrong:.1%} would be "
+        f"called better or worse (margin {check.changes.margin:g})",
+    ]

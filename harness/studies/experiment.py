@@ -1,0 +1,350 @@
+"""`harness experiment`: a matrix of training settings is trained, evaluated on open cases, and its factors compared.
+
+harness experiment suites/toma.yaml --matrix rank=4,16 --matrix steps=200,400 --repeats 2
+
+Every trained combination is a record of its own beside its LoRA, found again by what decides it: a stopped experiment
+goes on, and a larger matrix trains only what is new. Pictures are the engine's, drawn once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from harness.core.errors import UsageError, nearest
+from harness.core.values import Lora, Subject, digest, hash_file, to_record
+from harness.models.lora.train_config import TrainConfig, read_setting
+from harness.studies.compare import Bench, draw
+from harness.training.auto import config_for
+
+if TYPE_CHECKING:
+    from harness.models.loading import Models
+    from harness.studies.effects import Effect, Trial
+
+MOST = 64  # trainings
+REFERENCES = "references"  # the factor that is a data set: folders in place of the suite's
+REPEAT = "seed"  # of the training; the factor that --repeats adds
+RECORD = "trial.json"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination: what is set, and the LoRA that came of it."""
+
+    name: str
+    settings: Mapping[str, Any]
+    lora: Path
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What came of a matrix."""
+
+    factors: Mapping[str, tuple[Any, ...]]
+    cells: tuple[Cell, ...]
+    trials: tuple[Trial, ...]  # in the order of the cells
+    effects: tuple[Effect, ...]
+    problem: str = ""  # pictures that are missing
+
+    def to_record(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        cells = [
+            {"name": cell.name, "quality": None if math.isnan(trial.mean) else trial.mean, **cell.record}
+            for cell, trial in zip(self.cells, self.trials, strict=True)
+        ]
+        return {
+            "factors": to_record(self.factors),
+            "cells": cells,
+            "effects": to_record(self.effects),
+            "problem": self.problem,
+        }
+
+
+# --- the matrix -----------------------------------------------------------------------------------------------------
+
+
+def read_matrix(texts: Sequence[str], repeats: int = 1) -> dict[str, tuple[Any, ...]]:
+    """`rank=4,16` and `references=a,b`: factor to levels, the first of which the others are held against.
+
+    Raises:
+        UsageError: an unknown setting or an impossible value, a factor or level twice, or too many combinations.
+    """
+    matrix: dict[str, tuple[Any, ...]] = {}
+    known = (*TrainConfig.__dataclass_fields__, REFERENCES)
+    for text in texts:
+        name, equals, levels = text.partition("=")
+        if not equals or not levels:
+            raise UsageError(f"--matrix {text}: NAME=VALUE,VALUE, rank=4,16 say")
+        if name not in known:
+            raise UsageError(f"--matrix {text}: no setting called {name!r}; {nearest(name, known)}")
+        if name in matrix:
+            raise UsageError(f"--matrix {text}: {name} stands there twice; write all its values behind one")
+        matrix[name] = tuple(read_level(name, level.strip()) for level in levels.split(","))
+        if len(set(matrix[name])) < len(matrix[name]):
+            raise UsageError(f"--matrix {text}: a value stands there twice")
+    if repeats > 1:
+        if REPEAT in matrix:
+            raise UsageError("--repeats: the matrix names training seeds itself; leave one of the two out")
+        matrix[REPEAT] = tuple(range(repeats))
+    count = math.prod(len(levels) for levels in matrix.values())
+    if count < 2 or count > MOST:
+        raise UsageError(f"--matrix: {count} combinations; 2 to {MOST} make an experiment")
+    return matrix
+
+
+def read_level(name: str, text: str) -> Any:
+    """One value, as YAML and then its setting reads it. Raises UsageError."""
+    if name == REFERENCES:
+        folder = Path(text).resolve()
+        if not folder.is_dir():
+            raise UsageError(f"--matrix {REFERENCES}: there is no folder {folder}")
+        return folder.as_posix()
+    try:
+        value = read_setting(name, yaml.safe_load(text))
+        config_for({name: value}, pictures=1)
+    except (ValueError, TypeError, yaml.YAMLError) as error:
+        raise UsageError(f"--matrix {name}={text}: {error}") from error
+    return value
+
+
+def cell_name(settings: Mapping[str, Any]) -> str:
+    """`rank 4, steps 200`."""
+    shown = {name: Path(str(value)).name if name == REFERENCES else value for name, value in settings.items()}
+    return ", ".join(
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in shown.items()
+    )
+
+
+# --- training and drawing -------------------------------------------------------------------------------------------
+
+
+def experiment(
+    bench: Bench,
+    matrix: Mapping[str, tuple[Any, ...]],
+    models: Models,
+    *,
+    base: Mapping[str, Any] | None = None,
+    progress: Callable[[str], None] = print,
+) -> Experiment:
+    """Train what is not trained yet, draw the open cases with every LoRA, and compare the factors.
+
+    Args:
+        bench: `harness.studies.compare.Bench`: suite, profile, settings, and who draws.
+        base: settings of every combination, over the profile's.
+
+    Raises:
+        HarnessError: as training and drawing raise.
+    """
+    from harness.judging.leaderboard import values_by_metric
+    from harness.studies.effects import Trial, main_effects
+
+    combinations = [dict(zip(matrix, chosen, strict=True)) for chosen in itertools.product(*matrix.values())]
+    cells = []
+    for number, settings in enumerate(combinations, 1):
+        say = prefixed(f"[{number}/{len(combinations)}] {cell_name(settings)}: ", progress)
+        cells.append(train_cell(bench, settings, models, {**(base or {}), **settings}, say))
+    models.close()  # before the run's own come
+    bench = replace(bench, settings=replace(bench.settings, locked=False))
+    drawn = draw(bench, {cell.name: Lora(cell.lora) for cell in cells}, bench.samples)
+    trials = tuple(
+        Trial(cell.settings, values_by_metric(results).get("quality", {}))
+        for cell, results in zip(cells, drawn.sides.values(), strict=True)
+    )
+    effects = tuple(main_effects([trial for trial in trials if trial.values], bench.suite.margin))
+    return Experiment(matrix, tuple(cells), trials, effects, drawn.problem)
+
+
+def prefixed(head: str, say: Callable[[str], None]) -> Callable[[str], None]:
+    return lambda line: say(f"{head}{line}")
+
+
+def train_cell(
+    bench: Bench, settings: Mapping[str, Any], models: Models, given: Mapping[str, Any], say: Callable[[str], None]
+) -> Cell:
+    """One combination's LoRA: found where it was trained before, else trained now, resuming what was begun."""
+    from harness.scoring.references import set_hash
+    from harness.training.auto import combine
+    from harness.training.data import train_pictures
+    from harness.training.suite_training import choose_settings
+    from harness.training.trainer import run_record, train
+
+    subject = with_references(bench.suite.subject, given.get(REFERENCES))
+    pictures = train_pictures(subject)
+    changes = {name: value for name, value in given.items() if name != REFERENCES}
+    training = combine(bench.profile.training, changes)
+    config = choose_settings(training, subject, pictures, bench.profile, models).config
+    sha = set_hash(picture.path for picture in pictures)
+    matter = [bench.suite.name, run_record(config, subject, bench.profile, models)]
+    folder = Path(bench.settings.store) / "experiments" / digest(matter)[:16]
+    out, note = folder / "lora.safetensors", folder / RECORD
+    if found := finished(note, out):
+        say(f"trained before, {found['steps']} steps")
+        return Cell(cell_name(settings), settings, out, {**found, "settings": to_record(settings)})
+    folder.mkdir(parents=True, exist_ok=True)
+    made = train(config, subject, bench.profile, models, out, work=folder / "work", progress=say)
+    record = {
+        "settings": to_record(settings),
+        "config": config.to_record(),
+        "steps": made.steps,
+        "seconds": round(made.seconds, 2),
+        "loss": made.losses[-1][1] if made.losses else None,
+        "lora": {"file": out.as_posix(), "sha256": hash_file(out)},
+        "references": sha,
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    write_whole(note, record)
+    say(f"{made.steps} steps in {made.seconds:.0f} s")
+    return Cell(cell_name(settings), settings, out, record)
+
+
+def with_references(subject: Subject, folder: str | None) -> Subject:
+    """The subject learnt from another folder of pictures; scores still hold it against the suite's own."""
+    if folder is None:
+        return subject
+    split = "folders" if (Path(folder) / "train").is_dir() else "auto"
+    return replace(subject, references=Path(folder), split=split)
+
+
+def finished(note: Path, lora: Path) -> dict[str, Any] | None:
+    """A combination's record, when its LoRA is still the one that it tells of."""
+    try:
+        record: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
+        return record if record["lora"]["sha256"] == hash_file(lora) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_whole(path: Path, record: Mapping[str, Any]) -> None:
+    """A file that is there whole or not at all."""
+    work = path.with_suffix(".part")
+    work.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8", newline="\n")
+    work.replace(path)
+
+
+# --- the command ----------------------------------------------------------------------------------------------------
+
+
+def experiment_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("suite", type=Path)
+    sub.add_argument(
+        "--matrix",
+        action="append",
+        default=[],
+        metavar="NAME=A,B",
+        help="a training setting and its values (again for another one); references=DIR,DIR are data sets",
+    )
+    sub.add_argument("--repeats", type=int, default=1, metavar="N", help="trainings of each combination, other seeds")
+    sub.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of all combinations")
+    sub.add_argument("--samples", type=int, metavar="N", help="seeds per prompt (default: the suite's)")
+    sub.add_argument("--provider", help="who draws (default: the suite's first gate provider)")
+    sub.add_argument("--profile", help="default: embedded, or HARNESS_PROFILE")
+    sub.add_argument("--store", metavar="DIR", help="where LoRAs, records and pictures are kept (default: .harness)")
+    sub.add_argument("--json", type=Path, metavar="FILE", help="also write the result")
+
+
+def experiment_command(options: argparse.Namespace) -> int:
+    """Print the table; 10 when a picture is missing."""
+    from harness.config.profile import load_profile
+    from harness.config.suite import load_suite
+    from harness.core.settings import Settings
+    from harness.models.loading import Models
+
+    if options.repeats < 1:
+        raise UsageError(f"--repeats {options.repeats}: 1 or more")
+    matrix = read_matrix(options.matrix, options.repeats)
+    base = {name: value for name, (value, *_) in read_base(options.set, matrix).items()}
+    settings = Settings.load(Path.cwd(), {name: getattr(options, name) for name in ("samples", "profile", "store")})
+    profile = load_profile(settings.profile, settings.root)
+    suite = load_suite(options.suite.resolve(), profile)
+    bench = Bench(suite, profile, settings, options.provider or (suite.gate or suite.providers)[0])
+    say = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
+    found = experiment(bench, matrix, Models(profile, settings), base=base, progress=say)
+    print("\n".join(lines_of(found)))
+    if options.json:
+        write_whole(options.json, found.to_record())
+        print(f"wrote {options.json}")
+    return 10 if found.problem else 0
+
+
+def read_base(texts: Sequence[str], matrix: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """What `--set` gives. Raises UsageError for what the matrix varies, or is unknown."""
+    found: dict[str, tuple[Any, ...]] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or name not in TrainConfig.__dataclass_fields__:
+            raise UsageError(f"--set {text}: NAME=VALUE; {nearest(name, TrainConfig.__dataclass_fields__)}")
+        if name in matrix:
+            raise UsageError(f"--set {text}: the matrix varies {name}; leave one of the two out")
+        found[name] = (read_level(name, value),)
+    return found
+
+
+WORDS: Mapping[str, str] = {
+    "improved": "better",
+    "regressed": "worse",
+    "higher": "slightly better",
+    "lower": "slightly worse",
+    "unchanged": "does not matter",
+    "inconclusive": "open",
+}
+
+
+def lines_of(found: Experiment) -> list[str]:
+    """Combinations by quality, then what each factor did, then what this cannot tell."""
+    from harness.report.terminal import table
+
+    ranked = sorted(
+        zip(found.cells, found.trials, strict=True), key=lambda pair: (math.isnan(pair[1].mean), -pair[1].mean)
+    )
+    rows: list[tuple[str, ...]] = [("combination", "quality", "steps", "seconds")]
+    rows += [
+        (
+            cell.name,
+            "-" if math.isnan(trial.mean) else f"{trial.mean:.3f}",
+            str(cell.record["steps"]),
+            f"{cell.record['seconds']:.0f}",
+        )
+        for cell, trial in ranked
+    ]
+    effects: list[tuple[str, ...]] = [("factor", "level", "against", "quality", "over trainings", "")]
+    effects += [effect_row(effect) for effect in found.effects]
+    return [*table(rows), "", *table(effects), "", *notes(found)]
+
+
+def effect_row(effect: Effect) -> tuple[str, ...]:
+    from harness.report.terminal import bounds_text
+
+    over = {"mean": effect.gap.mean, "low": effect.gap.low, "high": effect.gap.high}
+    runs = {"mean": effect.runs.mean, "low": effect.runs.low, "high": effect.runs.high}
+    levels = (
+        Path(str(value)).name if effect.factor == REFERENCES else f"{value}" for value in (effect.level, effect.against)
+    )
+    return (effect.factor, *levels, bounds_text(over, signed=True), bounds_text(runs, signed=True), WORDS[effect.word])
+
+
+def notes(found: Experiment) -> list[str]:
+    """What a reader must know."""
+    from harness.studies.effects import ENOUGH_RUNS
+
+    lines = ["quality: level minus the one it is held against, all else the same, with the interval over open cases"]
+    least = min((effect.runs.n for effect in found.effects), default=0)
+    if least < ENOUGH_RUNS:
+        lines.append(
+            f"mind: {least} trained pair{'s' if least != 1 else ''} a comparison, so that a difference may be the luck "
+            f"of one training; --repeats {math.ceil(ENOUGH_RUNS / max(1, least))} would tell"
+        )
+    if found.problem:
+        lines.append(f"missing: {found.problem}")
+    lines.append("the best of many looks better than it is: prove it with `harness compare --locked`")
+    return lines

@@ -1,0 +1,172 @@
+"""Where a challenger practises and where it is examined: the wall between open and locked cases.
+
+Choosing draws open cases with practice seeds; the decision draws locked cases with seeds that nobody has drawn before.
+Each exam is sat once, by one file that was named before its first picture was drawn. A challenger must also not have
+memorised its training pictures, draw one picture for every seed, or change pictures of others: such a LoRA can score
+better than an honest one. Nor may it have learnt from other pictures than the train pictures, by its own record, or
+gain on the locked cases what it does not gain on open ones: it would have learnt the exam.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from harness.core.errors import EngineError, HarnessError
+from harness.core.stats import paired
+from harness.core.values import ALARMS, Case, CaseResult, Interval, Lora, SetScore, hash_file
+from harness.engine.context import ImproveContext
+from harness.engine.set_metrics import (
+    SEEDS,
+    Sets,
+    SetScorer,
+    Table,
+    find_diversity,
+    find_drift,
+    find_set_copies,
+    stranger_cases,
+)
+from harness.models.lora.export import read_facts
+from harness.training.improve.promotion import Beside, Ruling, decide, values_of
+
+PRACTICE_OFFSET = 1_000  # of practice seeds, per attempt; below the exams', above the suite's own
+OWN_OFFSET, OWN_SAMPLES = 500, 4  # beside a practice seed: of pictures that a LoRA learns from, which none is chosen by
+EXAM_OFFSET = 10_000  # of exam seeds, per attempt
+EXAM_SAMPLES = 4  # seeds a locked case, the fewest that show a collapse: 8 cases x 4 x 2 LoRAs are 64 pictures
+OPEN_CASES = 8  # that are drawn beside the locked ones, one seed each
+RIVAL_OFFSET = 9_500  # of the seeds of competitors: the same in every exam, so that no service is paid twice
+NO_RIVALS = ("base", "prompt_only")  # they are what a LoRA is made on, and competitors to nobody
+
+
+class Ground:
+    """The only way to pictures that an improve loop has."""
+
+    def __init__(self, context: ImproveContext, attempt: int) -> None:
+        suite = context.suite
+        self._context = context
+        self._locked = tuple(case for case in suite.cases if case.split == "locked")
+        self._exam_seeds = suite.seeds(EXAM_SAMPLES, EXAM_OFFSET * attempt)
+        self._practice_seed = suite.seeds(1, PRACTICE_OFFSET * (1 + (attempt - 1) % 8))
+        self.own_seeds = suite.seeds(OWN_SAMPLES, PRACTICE_OFFSET * (1 + (attempt - 1) % 8) + OWN_OFFSET)
+        self._candidate = ""
+        self._origins: frozenset[str] | None = None
+        self.pictures = 0
+
+    @property
+    def has_exam(self) -> bool:
+        return bool(self._locked)
+
+    def practise(
+        self, lora: Lora | None, cases: Sequence[Case], seeds: Sequence[int] | None = None
+    ) -> list[CaseResult]:
+        """Draw and score open cases. Raises EngineError for a locked case or an exam's seed."""
+        seeds = tuple(seeds or self._practice_seed)
+        closed = [case.id for case in cases if case.split != "open"]
+        if closed:
+            raise EngineError(f"locked cases {closed} must not be seen while a LoRA is trained or chosen")
+        if set(seeds) & set(self._exam_seeds):
+            raise EngineError("an exam's seeds must not be seen while a LoRA is trained or chosen")
+        return self._draw(lora, cases, seeds)
+
+    def enter(self, challenger: Lora, origins: Collection[str] | None = None) -> None:
+        """Name the one file that sits this exam. Raises EngineError when another was named before.
+
+        Args:
+            origins: hashes of the sets of pictures that it may have learnt from; None: any.
+        """
+        self._origins = None if origins is None else frozenset(origins)
+        candidate = hash_file(challenger.path)
+        if self._candidate and self._candidate != candidate:
+            raise EngineError("an exam is sat by one challenger: a second try on the same locked pictures is a leak")
+        self._candidate = candidate
+
+    def examine(self, challenger: Lora, champion: Lora | None, look: int = 1, goal: str = "quality") -> Ruling:
+        """Draw the locked cases for both, for the base and the competitors, and decide.
+
+        Args:
+            look: how many challengers this champion has had, this one included.
+            goal: the metric that has to be better, named by what fails on the open cases.
+
+        Raises:
+            EngineError: the challenger was not entered, or a picture to compare it with could not be had.
+        """
+        if not self._candidate or hash_file(challenger.path) != self._candidate:
+            raise EngineError("the challenger was not entered before the exam, or its file has changed since")
+        before = complete(self._draw(champion, self._locked, self._exam_seeds), "champion")
+        after = self._draw(challenger, self._locked, self._exam_seeds)
+        calibration = self._context.scorer.calibration()
+        doubt = "" if calibration is None or calibration.can_gate else str(calibration.reason)
+        metrics, sets = self._context.suite.metrics(), self._together(challenger, after, tuple(ALARMS))
+        alarms = [name for name, found in sets.items() if found.alarm]
+        usual = self._together(champion, before, alarms) if champion else {}
+        base = complete(self._draw(None, self._locked, self._exam_seeds[:1]), "base") if champion else before
+        values = values_of(after, metrics), values_of(before, metrics)
+        rivals = {name: values_of(found)["quality"] for name, found in self._competitors().items()}
+        beside = Beside(
+            values_of(base)["quality"], rivals, self._gain_on_open(challenger, champion), self._strange(challenger)
+        )
+        return decide(self._context.suite, *values, doubt, sets, usual, beside, look, goal)
+
+    def _gain_on_open(self, challenger: Lora, champion: Lora | None) -> Interval | None:
+        """What the challenger gains in quality on open cases, drawn with the exam's first seed."""
+        cases = [case for case in self._context.suite.cases if case.split == "open"][:OPEN_CASES]
+        new, old = (values_of(self._draw(lora, cases, self._exam_seeds[:1])) for lora in (challenger, champion))
+        return paired(new["quality"], old["quality"])
+
+    def _strange(self, challenger: Lora) -> str:
+        """Why the challenger's own record says that it learnt from other pictures than it may; "" when it does not."""
+        if self._origins is None:
+            return ""
+        learnt = read_facts(challenger.path).metadata.get("harness.references", "")
+        if not learnt or learnt in self._origins:
+            return ""
+        return "it learnt from other pictures than the suite's train pictures, by its own record"
+
+    def _competitors(self) -> dict[str, list[CaseResult]]:
+        """Locked cases by those that have drawn open ones in this run; one picture a case, the same in every exam."""
+        context = self._context
+        here = [name for name, results in context.results.items() if any(result.scored for result in results)]
+        names = [name for name in here if name not in (*context.suite.gate, *NO_RIVALS, context.provider)]
+        found = {}
+        for name in names:
+            seeds = context.suite.seeds(1, RIVAL_OFFSET)
+            self.pictures += len(self._locked)
+            try:
+                found[name] = context.evaluate(None, name, self._locked, seeds)
+            except EngineError:
+                raise
+            except HarnessError:  # a competitor only informs; without it the exam goes on
+                continue
+        return found
+
+    def _together(self, lora: Lora, results: Sequence[CaseResult], names: Sequence[str]) -> Sets:
+        """What a LoRA's exam pictures say together; what the suite turned off by name is not asked."""
+        suite, scorer = self._context.suite, self._context.scorer
+        if not isinstance(scorer, SetScorer):
+            return {}
+        table = Table(self._context.store, scorer)
+        ways = {
+            "copy": lambda: find_set_copies(table, results),
+            "diversity": lambda: find_diversity(table, results),
+            "drift": lambda: self._drift(table, lora),
+        }
+        return {name: ways[name]() for name in names if suite.alarms.get(name) != "off"}
+
+    def _drift(self, table: Table, lora: Lora) -> SetScore:
+        """Prompts about others with the LoRA and without it, at seeds nobody has drawn."""
+        context, seeds = self._context, self._exam_seeds[:SEEDS]
+        cases = stranger_cases(context.suite, context.profile, context.scorer.traits())
+        on, off = (self._draw(each, cases, seeds) for each in (lora, None))
+        return find_drift(table, {case.id: case.prompt for case in cases}, on, off)
+
+    def _draw(self, lora: Lora | None, cases: Sequence[Case], seeds: Sequence[int]) -> list[CaseResult]:
+        self.pictures += len(cases) * len(seeds)
+        return self._context.evaluate(lora, self._context.provider, cases, seeds)
+
+
+def complete(results: list[CaseResult], whose: str) -> list[CaseResult]:
+    """The results, if no picture is missing. Raises EngineError: without them nobody could say who is better."""
+    missing = [sample for result in results for sample in result.samples if sample not in result.scored]
+    if missing:
+        about = ": ".join(filter(None, (missing[0].outcome.value, missing[0].message)))
+        raise EngineError(f"exam: {len(missing)} pictures of the {whose} are missing on the locked cases ({about})")
+    return results

@@ -1,0 +1,55 @@
+"""How a LoRA does on the open cases: what a round starts from, and what tells whether another one is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.core.values import Case, CaseResult, Decision, Job, Lora, Verdict
+from harness.engine.context import ImproveContext
+from harness.judging.feedback import Feedback, feedback
+from harness.judging.judge import judge_case, judge_gate, pooled_sds
+from harness.training.improve.held_out_test import Ground
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the LoRA under test does on the open cases."""
+
+    told: Feedback
+    results: Sequence[CaseResult]
+    verdicts: Mapping[Job, Verdict]
+
+    @property
+    def failing(self) -> list[str]:
+        """The ids of the open cases that fail."""
+        return [job.case for job, verdict in self.verdicts.items() if verdict.decision is Decision.FAIL]
+
+    @property
+    def has_nothing_to_train(self) -> bool:
+        """Green, or red by a fault alone that people mend and no training does: references of two persons, say."""
+        return not self.told.needs_improvement or bool(self.told.cause and not self.failing and not self.told.metrics)
+
+
+def review(context: ImproveContext, lora: Lora, ground: Ground) -> Standing:
+    """How a new champion does on the open cases.
+
+    The run draws the very same pictures when it judges again, so they cost nothing twice.
+    """
+    suite, provider, cases = context.suite, context.provider, open_cases(context)
+    results = ground.practise(lora, cases, suite.seeds(context.settings.samples))
+    everybody = {**context.results, provider: results}
+    pooled, calibration = pooled_sds(results), context.scorer.calibration()
+    verdicts: dict[Job, Verdict] = {
+        result.job: judge_case(suite, case, result, pooled, calibration=calibration)
+        for case, result in zip(cases, results, strict=True)
+    }
+    gate = judge_gate(suite, provider, results, others=everybody, calibration=calibration)
+    told = feedback(suite, verdicts, everybody, context.scorer.traits(), gate=gate, provider=provider)
+    return Standing(told, results, verdicts)
+
+
+def open_cases(context: ImproveContext) -> tuple[Case, ...]:
+    """The open cases that were submitted for the gate provider."""
+    asked = {result.job.case for result in context.results[context.provider]}
+    return tuple(case for case in context.suite.cases if case.id in asked and case.split == "open")

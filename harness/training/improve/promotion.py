@@ -1,0 +1,247 @@
+"""Promote or refuse: the decision over an exam's scores, and its reasons in words. Pure.
+
+Every look at one champion is paid for: the k-th challenger of the same champion is held against ALPHA / 2**k, so that
+all of them together, however many come, promote one that is no better with a probability of ALPHA at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+
+from harness.core.stats import LEVEL, Pair, clustered, differs, flips_of_few, max_of_k, paired
+from harness.core.stats import differences as gaps_of
+from harness.core.values import METRICS, CaseResult, Interval, SetScore, Suite
+from harness.judging.changes import flips_text
+from harness.judging.leaderboard import by_case
+
+WORSE = 0.05  # how far a challenger may stand behind a champion that raises the same alarm
+ALPHA = 0.05  # of promoting a challenger that is no better than one champion, over all who ever challenge it
+
+Values = Mapping[str, Mapping[Pair, float]]
+"""Metric to calibrated scores by (case, seed)."""
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """How an exam ended."""
+
+    promoted: bool
+    reasons: tuple[str, ...]
+    differences: Mapping[str, Interval]  # challenger minus champion, by metric
+    before: Mapping[str, Interval]  # the champion's scores on the locked cases
+    after: Mapping[str, Interval]  # the challenger's
+    sets: Mapping[str, SetScore] = field(default_factory=dict)  # what the challenger's pictures say together
+    base: Interval | None = None  # the challenger's quality minus that of the base without a LoRA
+    rival: str = ""  # the competitor that is nearest or ahead
+    rival_gap: Interval | None = None  # quality minus the best competitor's, corrected for the choice of the best
+    look: int = 1  # how many challengers this champion has had, this one included
+    level: float = LEVEL  # of the interval that had to lie above 0
+
+
+def values_of(results: Sequence[CaseResult], metrics: Sequence[str] = METRICS) -> dict[str, dict[Pair, float]]:
+    """Calibrated scores by metric and (case, seed); what has no value is left out."""
+    found: dict[str, dict[Pair, float]] = {metric: {} for metric in metrics}
+    for result in results:
+        for sample in result.scored:
+            for metric in metrics:
+                score = sample.scores.get(metric)
+                if score is not None and score.value is not None:
+                    found[metric][result.job.case, sample.seed] = score.value
+    return found
+
+
+def intervals(values: Values) -> dict[str, Interval]:
+    """Each metric's mean, clustered by case."""
+    return {metric: clustered(by_case(scores)) for metric, scores in values.items() if scores}
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Quality of the others on the locked cases."""
+
+    base: Mapping[Pair, float] = field(default_factory=dict)  # without a LoRA, the same cases and seeds
+    rivals: Mapping[str, Mapping[Pair, float]] = field(default_factory=dict)  # competitors, each with its own seeds
+    gain_on_open: Interval | None = None  # the challenger's over the champion, on open cases with fresh seeds
+    strange: str = ""  # why its origin alone refuses the challenger
+
+
+def level_of(look: int) -> float:
+    """The level of the two-sided interval that the k-th challenger of one champion must have above 0.
+
+    One-sided, ALPHA / 2**k is spent at look k: 2.5%, 1.25%, 0.63%, ... which add up to ALPHA (Bonferroni over a
+    geometric series, the simplest alpha spending that needs no end). Interval levels are 1 - 2 * ALPHA / 2**k.
+    """
+    return 1 - 2 * ALPHA / 2 ** max(1, look)
+
+
+def decide(
+    suite: Suite,
+    challenger: Values,
+    champion: Values,
+    doubt: str = "",
+    sets: Mapping[str, SetScore] | None = None,
+    usual: Mapping[str, SetScore] | None = None,
+    beside: Beside | None = None,
+    look: int = 1,
+    goal: str = "quality",
+) -> Ruling:
+    """Promote what is proven better in one metric, no worse than base, nowhere proven worse, above all bounds. Pure.
+
+    "Better" is an interval above 0 around a gain of the suite's margin at least, "worse" a whole interval below
+    -margin: with many pictures any nothing becomes significant.
+
+    Args:
+        doubt: why the scores themselves cannot be trusted, which refuses everything; "" when they can.
+        sets: what the challenger's pictures say together.
+        usual: the same of the champion's; needed only where the challenger raises an alarm.
+        beside: the base and the competitors; competitors are told of and refuse nobody.
+        look: how many challengers this champion has had, this one included; each raises the proof that is asked for.
+        goal: the one metric that has to be better, quality but for a suite in which something else fails.
+    """
+    beside, level, after = beside or Beside(), level_of(look), intervals(challenger)
+    differences = compare(challenger, champion, goal, level)
+    flips = flips_of_few(gaps_of(challenger[goal], champion[goal]))
+    over_base = paired(challenger["quality"], beside.base)
+    against = [
+        *([f"the scores cannot decide: {doubt}"] if doubt else []),
+        *undrawn(challenger, champion, goal),
+        *([beside.strange] if beside.strange else []),
+        *unproven(goal, differences.get(goal), flips, look, suite.margin),
+        *(behind_base(over_base, suite.margin) if beside.base else []),
+        *proven_worse(differences, goal, suite.margin),
+        *under_bounds(suite, after),
+        *alarms_against(sets or {}, usual or {}),
+        *learnt_exam(differences.get("quality"), beside.gain_on_open, suite.margin),
+    ]
+    better = f"{goal}: better on the locked cases, {spell(differences.get(goal))}{spell_look(look)}"
+    before, rival = intervals(champion), best_rival(challenger["quality"], beside.rivals)
+    reasons = tuple(against or [better])
+    return Ruling(not against, reasons, differences, before, after, sets or {}, over_base, *rival, look, level)
+
+
+def compare(challenger: Values, champion: Values, goal: str, level: float) -> dict[str, Interval]:
+    """Challenger minus champion by metric, the goal's interval at the level of this look."""
+    found = {
+        metric: paired(challenger[metric], champion[metric], level if metric == goal else LEVEL)
+        for metric in challenger
+    }
+    return {metric: interval for metric, interval in found.items() if interval is not None}
+
+
+# --- what speaks against a challenger -----------------------------------------------------------------------------
+
+
+def unproven(goal: str, gain: Interval | None, flips: float | None, look: int, margin: float) -> list[str]:
+    """The gain in the goal does not lie wholly above 0, or is too small to be worth a change.
+
+    With few locked cases an exact sign-flip test must agree, as it must for a baseline.
+    Two trainings by one recipe differ by a little, and enough locked cases prove any little; a regression asks for the
+    margin as well.
+    """
+    if gain is None or gain.low is None:
+        return [f"{goal}: too few pictures in common on the locked cases to prove anything"]
+    if gain.mean <= 0 or not differs(gain, flips, level_of(look)):
+        few = flips_text(gain, flips, level_of(look)) if gain.low > 0 else ""
+        return [f"{goal}: not proven better on the locked cases, {spell(gain)}{few}{spell_look(look)}"]
+    if gain.mean < margin:
+        return [f"{goal}: better on the locked cases by less than the margin of {margin:g}, {spell(gain)}"]
+    return []
+
+
+def undrawn(challenger: Values, champion: Values, goal: str) -> list[str]:
+    """Pictures that the champion has and the challenger lacks: the hard prompts may be the ones that broke."""
+    asked = [(name, pair) for name in dict.fromkeys(("quality", goal)) for pair in champion[name]]
+    missing = {pair for name, pair in asked if pair not in challenger[name]}
+    return [f"{len(missing)} of its pictures of the locked cases could not be drawn"] if missing else []
+
+
+def behind_base(over_base: Interval | None, margin: float) -> list[str]:
+    """It may be worse than the base without a LoRA."""
+    if over_base is not None and over_base.low is not None and over_base.low >= -margin:
+        return []
+    return [f"quality: not proven as good as the base without a LoRA, {spell(over_base)}"]
+
+
+def proven_worse(differences: Mapping[str, Interval], goal: str, margin: float) -> list[str]:
+    """Another metric lies wholly below the champion's."""
+    worse = {
+        metric: found
+        for metric, found in differences.items()
+        if metric != goal and found.high is not None and found.high < -margin
+    }
+    return [f"{metric}: worse on the locked cases, {spell(found)}" for metric, found in worse.items()]
+
+
+def under_bounds(suite: Suite, after: Mapping[str, Interval]) -> list[str]:
+    """A mean is under the suite's own bound."""
+    bounds = {metric: suite.threshold(None, metric).fail for metric in after}
+    return [
+        f"{metric}: {after[metric].mean:.2f} on the locked cases, under the suite's {bound:.2f}"
+        for metric, bound in bounds.items()
+        if bound is not None and after[metric].mean < bound
+    ]
+
+
+def learnt_exam(locked: Interval | None, open_: Interval | None, margin: float) -> list[str]:
+    """A gain on the locked cases that lies wholly above that on the open ones: nobody learns what he has not seen."""
+    if locked is None or open_ is None or locked.low is None or open_.high is None:
+        return []
+    if locked.low <= open_.high + margin:
+        return []
+    return [f"quality: gains {spell(locked)} on the locked cases and {spell(open_)} on open ones: it knows the exam"]
+
+
+def best_rival(own: Mapping[Pair, float], rivals: Mapping[str, Mapping[Pair, float]]) -> tuple[str, Interval | None]:
+    """The competitor that is nearest or ahead, and the gap to the best of all, corrected for taking the maximum.
+
+    Seeds of a service mean nothing here, so means of cases are compared, not single pictures.
+    """
+    ours = {case: fmean(values) for case, values in by_case(own).items()}
+    gaps: dict[str, dict[Hashable, list[float]]] = {
+        name: {case: [ours[case] - fmean(values)] for case, values in by_case(theirs).items() if case in ours}
+        for name, theirs in rivals.items()
+    }
+    gaps = {name: groups for name, groups in gaps.items() if groups}
+    if not gaps:
+        return "", None
+    return min(gaps, key=lambda name: clustered(gaps[name]).mean), max_of_k(gaps)
+
+
+def spell_look(look: int) -> str:
+    """Which challenger of this champion it is, and what was asked of it; "" of the first."""
+    return f" at {level_of(look):.2%}, challenger {look} of this champion" if look > 1 else ""
+
+
+def alarms_against(sets: Mapping[str, SetScore], usual: Mapping[str, SetScore]) -> list[str]:
+    """Why the pictures together refuse a challenger.
+
+    Copies always do: likeness that was copied proves nothing. The others do where the champion is better.
+    """
+    against = []
+    for name, found in sets.items():
+        if not found.alarm:
+            continue
+        before = usual.get(name)
+        if name == "copy" or before is None or not before.alarm:
+            against.append(f"{name}: on the locked cases {found.sentence}")
+        elif shortcoming(found) > shortcoming(before) + WORSE:
+            against.append(f"{name}: worse than the champion's, {found.sentence}")
+    return against
+
+
+def shortcoming(found: SetScore) -> float:
+    """How bad an alarm is, [0, 1]: the share of seeds that repeat a picture, of the way that others come nearer."""
+    if found.metric == "diversity":
+        return 1 - float(found.details["share"])
+    return max(float(found.details["leak"]["mean"]), float(found.details["taken"]))
+
+
+def spell(interval: Interval | None) -> str:
+    """`+0.21 [+0.15, +0.27]`."""
+    if interval is None:
+        return "not measured"
+    if interval.low is None or interval.high is None:
+        return f"{interval.mean:+.2f}"
+    return f"{interval.mean:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
