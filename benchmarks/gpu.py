@@ -176,7 +176,7 @@ class Bench:
     def make_loop(self, folder: Path) -> Any:
         from diffusers import DDPMScheduler
 
-        from harness.training.distributed import Team
+        from harness.training.distributed import ProcessGroup
         from harness.training.loop import Loop, Setup
         from harness.world.base import build_scheduler
 
@@ -188,8 +188,8 @@ class Bench:
         add_lora(unet, config)
         data, texts = self.make_data()
         schedule = DDPMScheduler.from_config(build_scheduler().config)
-        team = Team(device=self.device)
-        return Loop(Setup(config, data, texts, {"unet": unet}, schedule, self.dtype, folder, "", {}, team))
+        processes = ProcessGroup(device=self.device)
+        return Loop(Setup(config, data, texts, {"unet": unet}, schedule, self.dtype, folder, "", {}, processes))
 
     def make_data(self) -> tuple[Any, Any]:
         """Eight random pictures, as if they were encoded."""

@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from harness import plugin
 from harness.commands.cli import build_parser
 from harness.config.profile import ProfileFile, TraitsFile
-from harness.config.suite import SuiteFile
+from harness.config.suite import SuiteSchema
 from harness.core.settings import DEFAULTS, VARIABLES
 
 DOCS = Path(__file__).resolve().parent
@@ -116,7 +116,7 @@ def one_line(text: str) -> str:
 def suite_page() -> str:
     return (
         "# Keys of a suite\n\nA file in `suites/`; editors complete it by `suites/schema/suite.json`, which is made "
-        "from the same models. An unknown key is an error with its line.\n\n" + model_tables(SuiteFile, "suite")
+        "from the same models. An unknown key is an error with its line.\n\n" + model_tables(SuiteSchema, "suite")
     )
 
 

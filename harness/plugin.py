@@ -51,9 +51,9 @@ class Told(str):
     @classmethod
     def make(cls, write: Callable[[bool], str]) -> Told:
         """`write` takes whether there are colours."""
-        told = cls(write(False))
-        told.coloured = write(True)
-        return told
+        message = cls(write(False))
+        message.coloured = write(True)
+        return message
 
     def toterminal(self, writer: Any) -> None:
         writer.line(self.coloured if writer.hasmarkup else str(self))
@@ -292,8 +292,8 @@ class HarnessItem(pytest.Item):
                 warnings.warn(QualityWarning(f"{self.name}: {complaint.message}"), stacklevel=2)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        told = (QualityFailure, HarnessError, pytest.xfail.Exception)  # their text says it all; tracebacks are slow
-        if isinstance(excinfo.value, told):
+        messages = (QualityFailure, HarnessError, pytest.xfail.Exception)  # their text says it all; tracebacks are slow
+        if isinstance(excinfo.value, messages):
             words = excinfo.value.args[0] if excinfo.value.args else ""
             return words if isinstance(words, Told) else str(excinfo.value)
         return super().repr_failure(excinfo, style)
@@ -458,10 +458,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if harness.update_baselines() and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.USAGE_ERROR  # a baseline was asked for, and there is none
     if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        found = results["gate"]["verdict"] if results else ""
-        if harness.trouble or found == "error":
+        result = results["gate"]["verdict"] if results else ""
+        if harness.trouble or result == "error":
             session.exitstatus = EXIT_BROKEN
-        elif found == "inconclusive" and harness.demands_proof and not harness.settings.shard:
+        elif result == "inconclusive" and harness.demands_proof and not harness.settings.shard:
             session.exitstatus = EXIT_OPEN
 
 
@@ -478,6 +478,6 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         for saved in harness.saved:
             terminalreporter.write_line(f"baseline: {saved.text}", red=saved.refused)
     broken = [report for report in terminalreporter.stats.get("error", ()) if isinstance(report, pytest.CollectReport)]
-    told = [str(report.longrepr) for report in broken if report.nodeid.endswith((".yaml", ".yml"))]
-    for line in harness.publish(list(dict.fromkeys(told))):
+    messages = [str(report.longrepr) for report in broken if report.nodeid.endswith((".yaml", ".yml"))]
+    for line in harness.publish(list(dict.fromkeys(messages))):
         terminalreporter.write_line(line)

@@ -18,13 +18,13 @@ from PIL import Image
 from harness.config.profile import ProviderConfig
 from harness.core.pictures import BadPicture, check_picture
 from harness.core.settings import Secret
-from harness.core.values import Drawing, Outcome, Request
+from harness.core.values import Generation, Outcome, Request
 from harness.emulator import Emulator
 from harness.emulator.faults import FAULTS, Fault
 from harness.emulator.ledger import Entry
 from harness.emulator.pictures import encode_faulty
 from harness.emulator.services import parts_of
-from harness.providers import Context, open_provider
+from harness.providers import ProviderContext, open_provider
 from harness.providers.http_client.exchange import Unanswered
 from harness.providers.text import open_writer
 from harness.providers.text.chat import Writer
@@ -169,13 +169,13 @@ class Remote:
         return Ending(worst.outcome, worst.message, tuple(complaints))
 
 
-def make_provider_context(name: str, config: ProviderConfig, **changes: Any) -> Context:
+def make_provider_context(name: str, config: ProviderConfig, **changes: Any) -> ProviderContext:
     """A profile with one provider, its key, and the small pictures of the drawn world."""
     secrets = {VARIABLE: Secret(KEY)}
     return make_context(Path(), providers={name: config}, size=(96, 96), secrets=secrets, **changes)
 
 
-def judge(drawing: Drawing, request: Request) -> Ending:
+def judge(drawing: Generation, request: Request) -> Ending:
     """A drawing as the engine takes it: what is no picture is a bad one."""
     if drawing.outcome is not Outcome.OK:
         complaints = complain(drawing.message)
@@ -198,7 +198,7 @@ def complain(message: str) -> list[str]:
     return found if "\n" not in message else [*found, "the message has several lines"]
 
 
-def audit(fault: Fault, entry: Entry, drawings: Sequence[Drawing]) -> list[str]:
+def audit(fault: Fault, entry: Entry, drawings: Sequence[Generation]) -> list[str]:
     """What the service's own account says against the client."""
     found = [] if not entry.resubmitted else ["an accepted request was sent again"]
     if entry.accepted > 1:

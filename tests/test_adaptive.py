@@ -28,7 +28,7 @@ from harness.core.values import (
     Verdict,
 )
 from harness.engine.run import Run
-from harness.judging.adaptive import Draw, level_at, looks_of, next_draws, plan_looks, plan_notes, saved_text
+from harness.judging.adaptive import NextSample, level_at, looks_of, next_draws, plan_looks, plan_notes, saved_text
 from harness.judging.judge import judge_case, judge_gate, pooled_sds
 from tests.painter import Studio
 
@@ -103,7 +103,7 @@ def test_an_open_case_goes_on_and_a_closed_one_stays() -> None:
 
     draws = next_draws(suite(), verdicts, {"lora": PASSED}, drawn)
 
-    assert draws == tuple(Draw(job(1), seed) for seed in (2, 3, 4))
+    assert draws == tuple(NextSample(job(1), seed) for seed in (2, 3, 4))
 
 
 def test_an_open_gate_takes_all_its_cases_prompts_before_seeds() -> None:
@@ -248,7 +248,7 @@ def test_a_number_on_the_command_line_is_meant(opened: Callable[..., tuple[Studi
 # --- before anything is drawn -----------------------------------------------------------------------------------------
 
 
-SPREAD = stats.Spread(0.05, 0.06)
+SPREAD = stats.StandardDeviations(0.05, 0.06)
 
 
 def told(pattern: str, made: Suite) -> float:

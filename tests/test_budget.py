@@ -6,15 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness.core.values import Drawing, Outcome, Request
+from harness.core.values import Generation, Outcome, Request
 from harness.engine.plan import Task
 from harness.engine.spending import estimate, estimate_text
 from harness.providers.budget import Budget
 from harness.providers.http_client.exchange import Unanswered
 
-OK = Drawing(Outcome.OK, b"picture", cost_usd=0.04)
-BROKEN = Drawing(Outcome.TIMEOUT, meta={"possibly_billed": True})
-REFUSED = Drawing(Outcome.REFUSED)
+OK = Generation(Outcome.OK, b"picture", cost_usd=0.04)
+BROKEN = Generation(Outcome.TIMEOUT, meta={"possibly_billed": True})
+REFUSED = Generation(Outcome.REFUSED)
 
 
 def test_only_pictures_that_came_are_spent_and_what_broke_off_is_possible() -> None:
@@ -64,7 +64,7 @@ def test_threads_never_pass_the_limit_together() -> None:
 
     def buy(_: int) -> bool:
         try:
-            budget.settle(budget.take("studio", 0.1, 1), [Drawing(Outcome.OK, b"", cost_usd=0.1)])
+            budget.settle(budget.take("studio", 0.1, 1), [Generation(Outcome.OK, b"", cost_usd=0.1)])
         except Unanswered:
             return False
         return True

@@ -42,7 +42,16 @@ from harness.studies.metric_card.protocol import (
     traits_of,
     turnable,
 )
-from harness.studies.metric_card.sheets import KEPT, NUISANCES, SEEDS, STRENGTHS, Copied, Kept, Sheet, Shot
+from harness.studies.metric_card.sheets import (
+    KEPT,
+    NUISANCES,
+    SEEDS,
+    STRENGTHS,
+    Copied,
+    DiversityPoint,
+    IdentityScores,
+    PictureScores,
+)
 from harness.world.people import IDENTITY, Scene, random_scene
 from harness.world.render import render
 from tests.oracle import Hashes, world_profile
@@ -166,18 +175,18 @@ def test_copies_and_pictures_of_nothing() -> None:
 # --- what is asked ----------------------------------------------------------------------------------------------------
 
 
-def shot(quality: float, **traits: float) -> Shot:
-    return Shot({"quality": quality, "clip": quality, "features": quality, "ssim": quality}, traits, quality)
+def shot(quality: float, **traits: float) -> PictureScores:
+    return PictureScores({"quality": quality, "clip": quality, "features": quality, "ssim": quality}, traits, quality)
 
 
 def fine(category: str = "") -> dict[str, float]:
     return {name: 0.2 if name == category else 1.0 for name in IDENTITY}
 
 
-def sheet(number: int = 0, *, walk: tuple[float, ...] = (0.9, 0.8, 0.7, 0.6, 0.5), dev: bool = False) -> Sheet:
+def sheet(number: int = 0, *, walk: tuple[float, ...] = (0.9, 0.8, 0.7, 0.6, 0.5), dev: bool = False) -> IdentityScores:
     """An identity whose scores are as they should be; `walk`: quality at each strength of blur, JPEG and noise."""
     good = 1.0 - 0.001 * number
-    shots: dict[tuple[str, str], tuple[Shot, ...]] = {
+    shots: dict[tuple[str, str], tuple[PictureScores, ...]] = {
         ("genuine", ""): (shot(good, **fine()), shot(good - 0.01, **fine())),
         ("far", ""): (shot(0.1), shot(0.2)),
         ("near", "siblings"): (shot(0.8), shot(0.7)),
@@ -194,11 +203,11 @@ def sheet(number: int = 0, *, walk: tuple[float, ...] = (0.9, 0.8, 0.7, 0.6, 0.5
     shots |= {("degenerate", kind): (shot(0.1),) for kind in ("black", "noise")}
     shots |= {("strength", str(s)): (shot(1 - 0.3 * abs(s - 1)),) for s in STRENGTHS}
     copies = tuple(Copied(kind, 0.99, True) for kind in COPIES) + (Copied("fresh", 0.5, False),) * 3
-    kept = tuple(Kept(count, float(count), count <= SEEDS / 4) for count in KEPT)
-    return Sheet(number, dev, "", shots, "clothing", copies, kept)
+    kept = tuple(DiversityPoint(count, float(count), count <= SEEDS / 4) for count in KEPT)
+    return IdentityScores(number, dev, "", shots, "clothing", copies, kept)
 
 
-def judged(sheets: list[Sheet]) -> dict[str, Any]:
+def judged(sheets: list[IdentityScores]) -> dict[str, Any]:
     return {axis.name: axis for axis in judge_axes(sheets, freeze_thresholds(sheets))}
 
 
@@ -263,7 +272,7 @@ def test_alarms_that_miss_or_cry_wolf_are_seen() -> None:
         replace(
             sheet(number),
             copies=(Copied("fresh", 0.95, True),) * 4 + sheet().copies,
-            kept=tuple(Kept(count, 8.0, False) for count in KEPT),
+            kept=tuple(DiversityPoint(count, 8.0, False) for count in KEPT),
         )
         for number in range(3)
     ]

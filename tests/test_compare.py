@@ -13,12 +13,12 @@ import pytest
 from harness.commands.cli import main
 from harness.config.profile import ProviderConfig
 from harness.core.errors import UsageError
-from harness.core.values import Drawing, Interval, Lora, Outcome
+from harness.core.values import Generation, Interval, Lora, Outcome
 from harness.engine.run import Run
 from harness.judging.changes import Changes, compare_cases, compare_scores, flips_text, judge_change
 from harness.report import write_report
 from harness.studies.compare import (
-    Bench,
+    ComparisonSetup,
     check_itself,
     compare_loras,
     name_loras,
@@ -139,7 +139,7 @@ def test_twenty_equal_metrics_raise_no_alarm() -> None:
 # --- one against another ------------------------------------------------------------------------------------------
 
 
-def make_bench(studio: Studio, **keys: Any) -> Bench:
+def make_bench(studio: Studio, **keys: Any) -> ComparisonSetup:
     """A bench over painters: whoever is not known yet draws with the LoRA that it is given."""
 
     def open_run(settings: Any, profile: Any, suites: Any, store: Any, **given: Any) -> Run:
@@ -149,7 +149,7 @@ def make_bench(studio: Studio, **keys: Any) -> Bench:
         return Run(settings, profile, suites, store, **scorers, **given)
 
     profile = replace(make_profile(), providers={"lora": ProviderConfig("painter")})
-    return Bench(studio.suite, profile, studio.settings(**keys), "lora", open_run)
+    return ComparisonSetup(studio.suite, profile, studio.settings(**keys), "lora", open_run)
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ def test_one_case_proves_nothing(studio: Studio) -> None:
 
 
 def test_a_missing_picture_is_no_verdict(studio: Studio) -> None:
-    lost = Drawing(Outcome.PROVIDER_ERROR, message="out of paper")
+    lost = Generation(Outcome.PROVIDER_ERROR, message="out of paper")
     studio.painters["old"] = {"use": "lora", "trouble": lambda requests: lost}
 
     found = compare_loras(make_bench(studio), lora(studio, "new", 0.9), lora(studio, "old", 0.7))
@@ -290,7 +290,7 @@ def test_a_margin_narrower_than_the_noise_shows(studio: Studio) -> None:
 
 
 def test_pictures_that_are_missing_end_the_check(studio: Studio) -> None:
-    studio.painters["one"] = {"use": "lora", "trouble": lambda r: Drawing(Outcome.TIMEOUT, message="too slow")}
+    studio.painters["one"] = {"use": "lora", "trouble": lambda r: Generation(Outcome.TIMEOUT, message="too slow")}
 
     assert check_itself(make_bench(studio), lora(studio, "one", 0.8)).status() == 10
 

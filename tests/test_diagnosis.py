@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from harness.core.values import Interval, SetScore, Subject, Vocabulary
-from harness.judging.diagnosis import Cause, Making, Study, Symptoms, diagnose_lora
+from harness.judging.diagnosis import Cause, DiagnosticInputs, Making, Study, diagnose_lora
 from harness.models.lora.train_config import TrainConfig
 from harness.scoring.references import load_references
 from harness.training.improve.candidates import Candidate, halve, rung_steps, variants
-from harness.training.improve.data_fixes import mend_pictures, mended_subject
+from harness.training.improve.data_fixes import fix_pictures, mended_subject
 from harness.training.improve.remedies import other_strengths
 from harness.training.improve.symptoms import Readings, find_groups
 
@@ -39,45 +39,47 @@ def study(**changes: Any) -> Study:
 @pytest.mark.parametrize(
     ("seen", "named"),
     [
-        (Symptoms(strength=1.0, making=USUAL, study=SOUND), "healthy"),
-        (Symptoms(strength=2.0, making=USUAL, study=SOUND), "high_strength"),
-        (Symptoms(strength=0.2, making=USUAL, study=SOUND), "low_strength"),
-        (Symptoms(strength=1.0, making=Making(0.1, 1.0), study=SOUND), "under_trained"),
-        (Symptoms(strength=1.0, making=Making(3.0, 1.0), study=SOUND), "over_trained"),
-        (Symptoms(strength=1.0, making=Making(1.0, 10.0), study=SOUND), "high_rate"),
-        (Symptoms(strength=1.0, making=Making(1.0, 0.02), study=SOUND), "low_rate"),
-        (Symptoms(strength=1.0, making=USUAL, study=study(likeness={**LIKE, "03.png": 0.2})), "wrong_person"),
-        (Symptoms(strength=1.0, making=USUAL, study=study(groups=[list(LIKE)[:5]])), "duplicates"),
+        (DiagnosticInputs(strength=1.0, making=USUAL, study=SOUND), "healthy"),
+        (DiagnosticInputs(strength=2.0, making=USUAL, study=SOUND), "high_strength"),
+        (DiagnosticInputs(strength=0.2, making=USUAL, study=SOUND), "low_strength"),
+        (DiagnosticInputs(strength=1.0, making=Making(0.1, 1.0), study=SOUND), "under_trained"),
+        (DiagnosticInputs(strength=1.0, making=Making(3.0, 1.0), study=SOUND), "over_trained"),
+        (DiagnosticInputs(strength=1.0, making=Making(1.0, 10.0), study=SOUND), "high_rate"),
+        (DiagnosticInputs(strength=1.0, making=Making(1.0, 0.02), study=SOUND), "low_rate"),
+        (DiagnosticInputs(strength=1.0, making=USUAL, study=study(likeness={**LIKE, "03.png": 0.2})), "wrong_person"),
+        (DiagnosticInputs(strength=1.0, making=USUAL, study=study(groups=[list(LIKE)[:5]])), "duplicates"),
         (
-            Symptoms(making=USUAL, study=study(shares={"expression": ("sad", 0.9)}, silent={"expression": 1.0})),
+            DiagnosticInputs(
+                making=USUAL, study=study(shares={"expression": ("sad", 0.9)}, silent={"expression": 1.0})
+            ),
             "one_value",
         ),
-        (Symptoms(making=USUAL, study=study(silent={"expression": 0.8})), "missing_captions"),
-        (Symptoms(sets=COPIES), "over_trained"),
-        (Symptoms(loss=[(step, 0.05 + 0.01 * step) for step in range(20)]), "high_rate"),
+        (DiagnosticInputs(making=USUAL, study=study(silent={"expression": 0.8})), "missing_captions"),
+        (DiagnosticInputs(sets=COPIES), "over_trained"),
+        (DiagnosticInputs(loss=[(step, 0.05 + 0.01 * step) for step in range(20)]), "high_rate"),
     ],
 )
-def test_a_cause_is_named_from_what_shows_it(seen: Symptoms, named: str) -> None:
+def test_a_cause_is_named_from_what_shows_it(seen: DiagnosticInputs, named: str) -> None:
     first = diagnose_lora(seen)[0]
 
     assert first.name == named and first.evidence and 0 < first.confidence <= 1
 
 
 def test_a_stranger_among_the_pictures_is_said_with_its_file_before_the_recipe() -> None:
-    causes = diagnose_lora(Symptoms(making=Making(3.0, 1.0), study=study(likeness={**LIKE, "03.png": 0.2})))
+    causes = diagnose_lora(DiagnosticInputs(making=Making(3.0, 1.0), study=study(likeness={**LIKE, "03.png": 0.2})))
 
     assert [cause.name for cause in causes] == ["wrong_person", "over_trained"]
     assert "03.png" in causes[0].evidence[0]
 
 
 def test_when_most_pictures_are_strange_the_held_out_ones_may_be_the_wrong_ones() -> None:
-    assert diagnose_lora(Symptoms(study=study(likeness=dict.fromkeys(LIKE, 0.1))))[0].name == "healthy"
+    assert diagnose_lora(DiagnosticInputs(study=study(likeness=dict.fromkeys(LIKE, 0.1))))[0].name == "healthy"
 
 
 def test_likeness_alone_only_hints_at_too_little_training() -> None:
     low, none = Interval(0.3, 0.2, 0.4, 12), Interval(0.1, 0.0, 0.2, 12)
 
-    (cause,) = diagnose_lora(Symptoms(clip=low, over_base=none, bounds={"clip": 0.5}))
+    (cause,) = diagnose_lora(DiagnosticInputs(clip=low, over_base=none, bounds={"clip": 0.5}))
 
     assert cause.name == "under_trained" and cause.confidence <= 0.5
 
@@ -152,7 +154,7 @@ def test_repeated_and_strange_pictures_are_left_out_of_a_copy_and_no_file_is_tou
     before = sorted((path.name, path.read_bytes()) for path in subject.references.rglob("*") if path.is_file())
     found = readings(subject, likeness={"5.png": 0.1})
 
-    mending = mend_pictures([cause("duplicates"), cause("wrong_person")], found, subject, WORDS)
+    mending = fix_pictures([cause("duplicates"), cause("wrong_person")], found, subject, WORDS)
     other = mended_subject(subject, mending, subject.references.parent / "store")
 
     assert set(mending.dropped) == {"5.png", "again.png"} and len(mending.reasons) == 2
@@ -162,7 +164,7 @@ def test_repeated_and_strange_pictures_are_left_out_of_a_copy_and_no_file_is_tou
 
 
 def test_captions_come_to_say_what_they_are_silent_about(subject: Subject) -> None:
-    mending = mend_pictures([cause("missing_captions")], readings(subject), subject, WORDS)
+    mending = fix_pictures([cause("missing_captions")], readings(subject), subject, WORDS)
     other = mended_subject(subject, mending, subject.references.parent / "store")
 
     assert not mending.dropped and "expression" in mending.reasons[0]
@@ -170,4 +172,4 @@ def test_captions_come_to_say_what_they_are_silent_about(subject: Subject) -> No
 
 
 def test_what_is_no_fault_of_the_pictures_mends_nothing(subject: Subject) -> None:
-    assert not mend_pictures([cause("high_rate")], readings(subject), subject, WORDS)
+    assert not fix_pictures([cause("high_rate")], readings(subject), subject, WORDS)

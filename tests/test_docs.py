@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from harness.commands.cli import main
 from harness.config.profile import ProfileFile, ProviderConfig, TraitsFile
-from harness.config.suite import SuiteFile
+from harness.config.suite import SuiteSchema
 from harness.core.settings import VARIABLES
 from harness.core.values import Outcome
 from harness.emulator import FAULTS, applicable
@@ -273,7 +273,7 @@ def test_reference_pages_are_what_the_code_says(name: str) -> None:
     assert read(DOCS / "reference" / name) == GENERATED[name], "run `python docs/generate.py`"
 
 
-@pytest.mark.parametrize("model", [SuiteFile, ProfileFile, TraitsFile])
+@pytest.mark.parametrize("model", [SuiteSchema, ProfileFile, TraitsFile])
 def test_every_key_has_a_description(model: type[BaseModel]) -> None:
     """Editors show it while people write."""
     places: dict[type[BaseModel], list[str]] = {}

@@ -16,7 +16,7 @@ from PIL import Image
 
 from harness.core.errors import EngineError, HarnessError, LoraError, StoreError
 from harness.core.pictures import BadPicture, check_picture
-from harness.core.values import Case, Decision, Drawing, Job, Lora, Outcome, Progress, Request, Score, Threshold
+from harness.core.values import Case, Decision, Generation, Job, Lora, Outcome, Progress, Request, Score, Threshold
 from harness.engine.context import ImproveContext, ImproveResult
 from harness.engine.plan import build_plan, chunks, lanes, tasks_of
 from harness.engine.run import Run
@@ -241,7 +241,7 @@ def test_a_poisoned_picture_is_drawn_again_and_told_of(studio: Studio, opened: O
 
 @pytest.mark.parametrize("outcome", ["refused", "quota", "timeout"])
 def test_failures_are_asked_for_again_in_the_next_run(studio: Studio, opened: Opener, outcome: str) -> None:
-    no = Drawing(Outcome(outcome), message="not today")
+    no = Generation(Outcome(outcome), message="not today")
     studio.painters["base"]["trouble"] = lambda requests: no if requests[0].seed == 1 else None
     run = submitted(opened(), studio.jobs())
 
@@ -259,7 +259,7 @@ def test_failures_are_asked_for_again_in_the_next_run(studio: Studio, opened: Op
 
 
 def test_a_competitors_failure_never_becomes_a_score(studio: Studio, opened: Opener) -> None:
-    no = Drawing(Outcome.QUOTA, message="out of credit")
+    no = Generation(Outcome.QUOTA, message="out of credit")
     studio.painters["base"]["trouble"] = lambda requests: no
     run = submitted(opened(), studio.jobs())
     run.wait()
@@ -274,7 +274,7 @@ def test_a_competitors_failure_never_becomes_a_score(studio: Studio, opened: Ope
 
 
 def test_bad_bytes_from_a_service_are_bad_image(studio: Studio, opened: Opener) -> None:
-    studio.painters["cloud"] = {"adapter": "http/1", "batch": 1, "trouble": lambda _: Drawing(Outcome.OK, b"<html>")}
+    studio.painters["cloud"] = {"adapter": "http/1", "batch": 1, "trouble": lambda _: Generation(Outcome.OK, b"<html>")}
     run = submitted(opened(), studio.jobs())
 
     sample = run.result(studio.jobs("cloud")[0]).samples[0]
@@ -284,7 +284,7 @@ def test_bad_bytes_from_a_service_are_bad_image(studio: Studio, opened: Opener) 
 
 
 def test_a_gate_provider_that_breaks_is_an_error_not_a_failure(studio: Studio, opened: Opener) -> None:
-    def broken(requests: Sequence[Request]) -> Drawing | None:
+    def broken(requests: Sequence[Request]) -> Generation | None:
         raise LoraError("x.safetensors: 3 keys have no place in the model")
 
     studio.painters["lora"]["trouble"] = broken
@@ -314,7 +314,7 @@ def test_an_unknown_provider_is_an_error_of_its_own_jobs(studio: Studio, opened:
         return studio.open_provider(name, settings)
 
     run = opened()
-    run._workshop._open_provider = open_one
+    run._resources._open_provider = open_one
     submitted(run, studio.jobs())
 
     assert run.result(studio.jobs("base")[0]).samples[0].outcome is Outcome.PROVIDER_ERROR

@@ -21,10 +21,10 @@ from harness.core.values import (
     Threshold,
     Verdict,
 )
-from harness.judging.advice import Facts, Recommendation, find_problems
+from harness.judging.advice import ProviderFacts, Recommendation, find_problems
 from harness.judging.feedback import Feedback, feedback, feedback_file
 from harness.judging.results import SuiteRun
-from harness.scoring.references import Reading
+from harness.scoring.references import TraitReading
 from harness.store import Store
 from tests.example_run import TRAITS, draw, example_run, verdict_of
 
@@ -223,8 +223,8 @@ def copies(sources: dict[str, int], pictures: int = 12) -> dict[str, SetScore]:
     return {"copy": SetScore("copy", "copies", alarm=True, details=details)}
 
 
-def read(category: str, value: str, share: float) -> dict[str, Reading]:
-    return {category: Reading(category, value, value, share, share, True)}
+def read(category: str, value: str, share: float) -> dict[str, TraitReading]:
+    return {category: TraitReading(category, value, value, share, share, True)}
 
 
 SURE = Interval(0.2, 0.15, 0.25, 6)
@@ -237,51 +237,51 @@ SOBER = [shown(0.9, "sad", "sad", "one"), shown(0.9, "angry", "angry", "two")]
 FACE = {"eyes": SURE, "clothing": SURE}
 ON = {"ok": True, "difference": 0.31}
 
-PROBLEMS: dict[str, tuple[Facts, str, str]] = {
+PROBLEMS: dict[str, tuple[ProviderFacts, str, str]] = {
     # what is measured: the facts, the area, words of the message
     "copies of many pictures": (
-        Facts(SOBER, sets=copies({"01.png": 3, "02.png": 3, "03.png": 3})),
+        ProviderFacts(SOBER, sets=copies({"01.png": 3, "02.png": 3, "03.png": 3})),
         "training",
         "9 of 12 pictures copy training pictures: over-trained",
     ),
     "copies of one picture": (
-        Facts(SOBER, sets=copies({"04.png": 7, "02.png": 1})),
+        ProviderFacts(SOBER, sets=copies({"04.png": 7, "02.png": 1})),
         "data",
         "7 of them 04.png: remove what repeats it",
     ),
     "one picture for every seed": (
-        Facts(SOBER, sets={"diversity": SetScore("diversity", "", alarm=True, details={"share": 0.25})}),
+        ProviderFacts(SOBER, sets={"diversity": SetScore("diversity", "", alarm=True, details={"share": 0.25})}),
         "training",
         "only 25% differ from the others of their prompt",
     ),
     "always smiling, like the training pictures": (
-        Facts(SMILING, base=SOBER, readings=read("expression", "smiling", 0.83)),
+        ProviderFacts(SMILING, base=SOBER, readings=read("expression", "smiling", 0.83)),
         "data",
         "'smiling' is drawn in 100% [100%, 100%] of the pictures that ask for something else, and 83% of the training",
     ),
     "always smiling, unlike the training pictures": (
-        Facts(SMILING, base=SOBER, readings=read("expression", "smiling", 0.4)),
+        ProviderFacts(SMILING, base=SOBER, readings=read("expression", "smiling", 0.4)),
         "training",
         "the training pictures do not explain it",
     ),
-    "always smiling, like the base": (Facts(SMILING, base=SMILING), "prompt", "the base does so too"),
+    "always smiling, like the base": (ProviderFacts(SMILING, base=SMILING), "prompt", "the base does so too"),
     "a face that was not learnt": (
-        Facts([shown(0.4)], low={"clip": SURE}, lagging=FACE, readings=read("eyes", "narrow", 0.9)),
+        ProviderFacts([shown(0.4)], low={"clip": SURE}, lagging=FACE, readings=read("eyes", "narrow", 0.9)),
         "training",
         "the face is lost: clip 0.20 with eyes 0.20; the training pictures show it (in 90% of them at least)",
     ),
     "a face that the training pictures hardly show": (
-        Facts([shown(0.4)], low={"clip": SURE}, lagging=FACE, readings=read("eyes", "narrow", 0.4)),
+        ProviderFacts([shown(0.4)], low={"clip": SURE}, lagging=FACE, readings=read("eyes", "narrow", 0.4)),
         "data",
         "eyes in 40%): add frontal portraits",
     ),
     "a trigger that calls nothing": (
-        Facts([shown(0.05)], base=[shown(0.03)], applied=ON),
+        ProviderFacts([shown(0.05)], base=[shown(0.03)], applied=ON),
         "training",
         "control pictures differ by 0.31) and the subject does not come: clip 5%",
     ),
     "others that change": (
-        Facts(SOBER, sets={"drift": SetScore("drift", "the subject leaks", alarm=True)}),
+        ProviderFacts(SOBER, sets={"drift": SetScore("drift", "the subject leaks", alarm=True)}),
         "training",
         "the subject leaks",
     ),
@@ -298,13 +298,19 @@ def test_a_problem_is_told_with_its_figures(name: str) -> None:
     assert found.evidence
 
 
-SILENT: dict[str, Facts] = {
-    "pictures as they should be": Facts(SOBER, base=SOBER, readings=read("expression", "smiling", 0.9)),
-    "misses that go every way": Facts([shown(0.9, "sad", "angry", "one"), shown(0.9, "angry", "surprised", "two")]),
-    "a mean that is low and a face that is there": Facts([shown(0.4)], low={"clip": SURE}, lagging={"clothing": SURE}),
-    "a LoRA that was not applied": Facts([shown(0.0)], base=[shown(0.0)], applied={"ok": False, "difference": 0.0}),
-    "far from the subject and far from the base": Facts([shown(0.25)], base=[shown(0.0)], applied=ON),
-    "too few seeds": Facts(SOBER, sets={"diversity": SetScore("diversity", "not judged", judged=False)}),
+SILENT: dict[str, ProviderFacts] = {
+    "pictures as they should be": ProviderFacts(SOBER, base=SOBER, readings=read("expression", "smiling", 0.9)),
+    "misses that go every way": ProviderFacts(
+        [shown(0.9, "sad", "angry", "one"), shown(0.9, "angry", "surprised", "two")]
+    ),
+    "a mean that is low and a face that is there": ProviderFacts(
+        [shown(0.4)], low={"clip": SURE}, lagging={"clothing": SURE}
+    ),
+    "a LoRA that was not applied": ProviderFacts(
+        [shown(0.0)], base=[shown(0.0)], applied={"ok": False, "difference": 0.0}
+    ),
+    "far from the subject and far from the base": ProviderFacts([shown(0.25)], base=[shown(0.0)], applied=ON),
+    "too few seeds": ProviderFacts(SOBER, sets={"diversity": SetScore("diversity", "not judged", judged=False)}),
 }
 
 

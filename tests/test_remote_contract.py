@@ -12,9 +12,9 @@ import pytest
 
 from benchmarks.providers import AT_ONCE, PAGE, expected_cells, page
 from harness.config.profile import ProviderConfig
-from harness.core.values import Drawing, Outcome, Request
+from harness.core.values import Generation, Outcome, Request
 from harness.emulator import Emulator, Fault
-from harness.providers import Context, open_provider
+from harness.providers import ProviderContext, open_provider
 from harness.providers.freepik import MODES, FreepikProvider
 from harness.providers.remote import RemoteProvider
 from tests import text_rows
@@ -80,13 +80,15 @@ def emulator() -> Iterator[Emulator]:
         yield running
 
 
-def aim(emulator: Emulator, adapter: str, **options: Any) -> Context:
+def aim(emulator: Emulator, adapter: str, **options: Any) -> ProviderContext:
     """A profile with one provider that really asks, at the emulator's address."""
     given = {**QUICK, "url": f"{emulator.url}/{adapter}", **options}
     return make_provider_context(adapter, ProviderConfig(adapter, given))
 
 
-def draw(context: Context, seeds: Sequence[int] = (3,), prompt: str = PROMPT) -> tuple[list[Request], list[Drawing]]:
+def draw(
+    context: ProviderContext, seeds: Sequence[int] = (3,), prompt: str = PROMPT
+) -> tuple[list[Request], list[Generation]]:
     (name,) = context.profile.providers
     provider, suite = open_provider(name, context), make_suite(prompt, traits={})
     requests = provider.requests(suite, suite.cases[0], seeds)

@@ -26,7 +26,7 @@ from harness.judging.results import build_results, check_results
 from harness.report import rerender, summary_markdown, write_report
 from harness.report.board import tie_of
 from harness.report.history import curve
-from harness.report.measure import crowds_plot
+from harness.report.measure import populations_plot
 from harness.report.pictures import Pictures
 from harness.report.words import band, text
 from harness.store import Store
@@ -407,4 +407,4 @@ def test_a_tie_is_a_difference_that_pairs_do_not_prove() -> None:
 def test_curves_need_two_points_and_a_spread() -> None:
     assert curve([[0, 1.0]]) is None and curve("x") is None and curve([[0, None], [1, 2.0]]) is None
     assert "from 1 to 0.5 in 1 steps" in str(curve([1.0, 0.5]))
-    assert crowds_plot([{"metric": "clip", "genuine": [0.9], "impostor": []}], {}, []) is None
+    assert populations_plot([{"metric": "clip", "genuine": [0.9], "impostor": []}], {}, []) is None

@@ -20,7 +20,7 @@ from harness.core.values import (
     Case,
     CaseResult,
     Decision,
-    Drawing,
+    Generation,
     Job,
     Lora,
     Outcome,
@@ -42,7 +42,7 @@ from harness.report import write_report
 from harness.report.terminal import summary_text
 from harness.scoring.metrics.scorer import Scorer
 from harness.store import Store
-from harness.training.improve.held_out_test import EXAM_SAMPLES, Ground
+from harness.training.improve.held_out_test import HELD_OUT_SAMPLES, HeldOutTest
 from harness.world.people import ALDAR, Person, random_person, random_scene
 from tests.example_run import example_record, example_suite
 from tests.oracle import Hashes, Oracle, png, world_profile, write_world
@@ -76,9 +76,9 @@ class Atelier(Studio):
     world: Any = None  # the suite of the references
 
     def open_provider(self, name: str, settings: Settings) -> Painter:
-        def answer(requests: Sequence[Request]) -> Drawing:
+        def answer(requests: Sequence[Request]) -> Generation:
             draw = self.draw_lora if requests[0].lora else self.draw_base
-            return Drawing(Outcome.OK, draw(requests[0]))
+            return Generation(Outcome.OK, draw(requests[0]))
 
         return Artist(name, settings, self.log, **{**self.painters[name], "trouble": answer})
 
@@ -460,7 +460,7 @@ class Exam:
         known: dict[str, Any] = dict.fromkeys(ImproveContext.__dataclass_fields__)
         known |= {"suite": atelier.suite, "provider": "lora", "store": self.store, "scorer": scorer}
         known |= {"profile": world_profile(), "evaluate": self.evaluate, "results": {}}
-        ground = Ground(SimpleNamespace(**known), attempt=1)  # type: ignore[arg-type]
+        ground = HeldOutTest(SimpleNamespace(**known), attempt=1)  # type: ignore[arg-type]
         ground.enter(loras["challenger"])
         return ground.examine(loras["challenger"], loras["champion"])
 
@@ -480,7 +480,7 @@ def test_an_honest_challenger_is_promoted(atelier: Atelier, sit: Callable[..., A
     ruling = sit(atelier.honest)
 
     assert ruling.promoted, ruling.reasons
-    assert ruling.sets["diversity"].judged, f"{EXAM_SAMPLES} seeds a locked case are enough"
+    assert ruling.sets["diversity"].judged, f"{HELD_OUT_SAMPLES} seeds a locked case are enough"
     assert set(ruling.sets) == {"copy", "diversity", "drift"}
 
 

@@ -409,7 +409,7 @@ def test_cases_on_their_threshold_are_red_as_often_as_simulated() -> None:
 
 
 def test_red_for_nothing_grows_with_fewer_seeds_and_falls_with_distance() -> None:
-    spread = stats.Spread(0.05, 0.06)
+    spread = stats.StandardDeviations(0.05, 0.06)
     rates = [stats.spurious_red([0.6] * 12, [(seeds, 0.95)], (0.7, spread), 0.06) for seeds in (1, 3, 12)]
 
     assert rates[0] > 0.5 > rates[1] > rates[2]

@@ -22,7 +22,7 @@ from harness.models.lora.export import read_facts, read_tensors
 from harness.models.lora.file import read_lora
 from harness.models.lora.train_config import TrainConfig
 from harness.training.batch_sampling import draw
-from harness.training.distributed import Team
+from harness.training.distributed import ProcessGroup
 from harness.training.loop import Loop, Setup, Trained
 from harness.training.losses import snr_weights
 from harness.training.optimizers import learning_rate_at, make_optimizer, set_rates
@@ -51,7 +51,7 @@ def make_loop(
 ) -> Loop:
     context = make_context(tiny, vocabulary=WORDS, scheduling=scheduling)
     _, dtype = training_place(config, context.models)
-    ready = prepare(config, subject, context.profile, context.models, dtype, Team(), work)
+    ready = prepare(config, subject, context.profile, context.models, dtype, ProcessGroup(), work)
     setup = Setup(config, ready.data, ready.texts, ready.models, ready.schedule, dtype, work, "", {})
     return Loop(replace(setup, **changes))
 

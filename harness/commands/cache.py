@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from harness.core.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
-    from harness.store.cache import Plan
+    from harness.store.cache import RemovalPlan
 
 DAY_S = 86_400.0
 SHOWN = 10  # files of a sort that are listed
@@ -56,18 +56,18 @@ def cache(options: argparse.Namespace) -> int:
 def ls(options: argparse.Namespace, store: Path, root: Path) -> int:
     from harness.store.cache import kinds, pictures, pins, size_text
 
-    found, pinned = kinds(store), pins(root, store, options.pin)
+    result, pinned = kinds(store), pins(root, store, options.pin)
     here = [picture for picture in pictures(store) if picture.sha in pinned]
-    total, held = sum(kind.bytes for kind in found), sum(picture.bytes for picture in here)
+    total, held = sum(kind.bytes for kind in result), sum(picture.bytes for picture in here)
     if options.json:
         named: dict[str, int] = {}
         for picture in here:
             named[pinned[picture.sha]] = named.get(pinned[picture.sha], 0) + 1
         about = {"pictures": len(here), "bytes": held, "by": named}
-        show({"store": store.as_posix(), "bytes": total, "kinds": [asdict(kind) for kind in found], "pinned": about})
+        show({"store": store.as_posix(), "bytes": total, "kinds": [asdict(kind) for kind in result], "pinned": about})
         return 0
     print(f"{store}: {size_text(total)}")
-    for kind in found:
+    for kind in result:
         print(
             f"  {kind.name:<8} {kind.files:>7} files {size_text(kind.bytes):>10}   {age_text(kind.oldest, kind.newest)}"
         )
@@ -133,7 +133,7 @@ def gc(options: argparse.Namespace, store: Path, root: Path) -> int:
     return 0
 
 
-def gc_record(plan: Plan, store: Path, dry: bool) -> dict[str, Any]:
+def gc_record(plan: RemovalPlan, store: Path, dry: bool) -> dict[str, Any]:
     return {
         "store": store.as_posix(),
         "dry_run": dry,

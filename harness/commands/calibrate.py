@@ -12,7 +12,7 @@ from harness.core.errors import UsageError
 from harness.scoring.calibration.distributions import FALSE_ALARM
 
 if TYPE_CHECKING:
-    from harness.scoring.calibration.populations import Report
+    from harness.scoring.calibration.populations import CalibrationReport
 
 
 def calibrate_options(sub: argparse.ArgumentParser) -> None:
@@ -53,7 +53,7 @@ def calibrate(options: argparse.Namespace) -> int:
     return 1 if report.refusal else 0
 
 
-def examine_suite(options: argparse.Namespace) -> Report:
+def examine_suite(options: argparse.Namespace) -> CalibrationReport:
     """Load what is needed and look."""
     from harness.config.profile import load_profile
     from harness.config.suite import load_suite
@@ -70,7 +70,7 @@ def examine_suite(options: argparse.Namespace) -> Report:
         return calibrate_suite(Scorer(suite, profile, Models(profile, settings), store), options.false_alarm)
 
 
-def write_into(path: Path, report: Report) -> str:
+def write_into(path: Path, report: CalibrationReport) -> str:
     """Write the suggestions; what was done, in words.
 
     Raises:
@@ -84,7 +84,7 @@ def write_into(path: Path, report: Report) -> str:
     return f"wrote {', '.join(report.suggested)} into {path.as_posix()}"
 
 
-def provenance(report: Report) -> str:
+def provenance(report: CalibrationReport) -> str:
     """Where thresholds come from, for comments: when, with what, how well it tells apart, and what each bound costs.
 
     The first line is of the whole, then one of each metric that is written, then what of the lines is not calibrated.

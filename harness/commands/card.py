@@ -41,17 +41,17 @@ def card(options: argparse.Namespace) -> int:
     from harness.report import write_text
     from harness.studies.metric_card.page import brief_record, card_page, card_record, card_text
 
-    found = measure_card(effort_of(options), options.profile, options.store, progress=sys.stderr.isatty())
-    print(card_text(found))
+    result = measure_card(effort_of(options), options.profile, options.store, progress=sys.stderr.isatty())
+    print(card_text(result))
     for path in filter(None, (options.out, options.html, options.brief)):
         path.parent.mkdir(parents=True, exist_ok=True)
     if options.out:
-        write_text(options.out, json.dumps(card_record(found), indent=1, ensure_ascii=False) + "\n")
+        write_text(options.out, json.dumps(card_record(result), indent=1, ensure_ascii=False) + "\n")
     if options.brief:
-        write_text(options.brief, json.dumps(brief_record(found), indent=1, ensure_ascii=False) + "\n")
+        write_text(options.brief, json.dumps(brief_record(result), indent=1, ensure_ascii=False) + "\n")
     if options.html:
-        write_text(options.html, card_page(found))
-    return 0 if found.passed == len(found.axes) else 1
+        write_text(options.html, card_page(result))
+    return 0 if result.passed == len(result.axes) else 1
 
 
 def effort_of(options: argparse.Namespace) -> Effort:
@@ -87,10 +87,10 @@ def measure_card(
             print(f"\rcard: {text}", end="", file=sys.stderr, flush=True)
 
     with open_store(store) as opened:
-        found = make_card(known, Models(known, settings), opened, effort, say)
+        result = make_card(known, Models(known, settings), opened, effort, say)
     if progress:
         print(file=sys.stderr)
-    return found
+    return result
 
 
 @contextmanager

@@ -127,14 +127,14 @@ def merge(options: argparse.Namespace) -> int:
     from harness.engine.merge import merge_results
     from harness.judging.results import load_results
     from harness.report import write_report
-    from harness.report.ci.outputs import exit_code, final_record, publish, write_sheet
+    from harness.report.ci.outputs import exit_code, final_record, publish, write_contact_sheet
     from harness.report.terminal import summary_text
 
     files = [path / "results.json" if path.is_dir() else path for path in options.results]
     results = merge_results([load_results(path) for path in files])
     pictures = Folders([path.parent / "images" for path in files])
     page = write_report(results, pictures, options.report_dir)
-    write_sheet(results, pictures.image, options.report_dir)
+    write_contact_sheet(results, pictures.image, options.report_dir)
     print(summary_text(results, width(), page, markup=sys.stdout.isatty() and not os.environ.get("NO_COLOR")))
     for line in publish(results, [], Settings.load(Path.cwd())):
         print(line)

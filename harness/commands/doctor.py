@@ -105,10 +105,10 @@ def check_models(profile: Profile, root: Path) -> Iterator[Check]:
 def check_keys(profile: Profile, settings: Settings) -> Iterator[Check]:
     """The remote providers' keys; without one a provider is skipped, so that is no failure."""
     from harness.models.loading import Models
-    from harness.providers import Context, open_provider
+    from harness.providers import ProviderContext, open_provider
     from harness.providers.remote import RemoteProvider
 
-    context = Context(profile, settings, Models(profile, settings))
+    context = ProviderContext(profile, settings, Models(profile, settings))
     for name in profile.providers:
         try:
             provider = open_provider(name, context)
@@ -133,12 +133,12 @@ def check_keys(profile: Profile, settings: Settings) -> Iterator[Check]:
 
 def check_services(profile: Profile, settings: Settings, paid: bool) -> Iterator[Check]:
     """The same, by asking them."""
-    from harness.commands.provider_check import knock_all
+    from harness.commands.provider_check import check_providers
     from harness.core.values import Outcome
 
-    for found in knock_all(profile, settings, paid):
-        state = "ok" if found.outcome is Outcome.OK else "warn" if found.outcome is None else "fail"
-        yield Check(f"provider {found.provider}", state, found.found, found.remedy)
+    for result in check_providers(profile, settings, paid):
+        state = "ok" if result.outcome is Outcome.OK else "warn" if result.outcome is None else "fail"
+        yield Check(f"provider {result.provider}", state, result.found, result.remedy)
 
 
 def check_suites(root: Path, profile: Profile) -> Iterator[Check]:
@@ -157,11 +157,11 @@ def check_suites(root: Path, profile: Profile) -> Iterator[Check]:
             continue
         lora = suite.subject.lora
         absent = lora is not None and not lora.path.exists()
-        found = f"{len(suite.cases)} cases, {len(pictures.train)} + {len(pictures.held_out)} references"
+        text = f"{len(suite.cases)} cases, {len(pictures.train)} + {len(pictures.held_out)} references"
         yield Check(
             f"suite {path.name}",
             "warn" if absent else "ok",
-            found + (", no LoRA yet" if absent else ""),
+            text + (", no LoRA yet" if absent else ""),
             f"harness train {path.relative_to(root).as_posix()}" if absent else "",
         )
 

@@ -41,15 +41,15 @@ def write_subject(into: Path, pictures: Path, name: str, trigger: str, kind: str
     Raises:
         UsageError: the folder is missing, holds too few pictures, or the suite exists already.
     """
-    found = sorted(path for path in pictures.glob("*") if path.suffix.lower() in PICTURES) if pictures.is_dir() else []
-    if len(found) < LEAST:
-        raise UsageError(f"{pictures}: {len(found)} pictures; {LEAST} are needed at least, 10 to 30 are good")
+    result = sorted(path for path in pictures.glob("*") if path.suffix.lower() in PICTURES) if pictures.is_dir() else []
+    if len(result) < LEAST:
+        raise UsageError(f"{pictures}: {len(result)} pictures; {LEAST} are needed at least, 10 to 30 are good")
     slug = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
     suite = into / "suites" / f"{slug}.yaml"
     if suite.exists():
         raise UsageError(f"{suite} exists already; choose another --name or remove it")
     folder = into / "references" / slug
-    written = [*copy_split(found, folder), suite]
+    written = [*copy_split(result, folder), suite]
     suite.parent.mkdir(parents=True, exist_ok=True)
     suite.write_text(suite_text(slug, name, trigger, kind), encoding="utf-8")
     for name in ("suites/schema/suite.json", "conftest.py"):  # the schema is what the suite's first line names

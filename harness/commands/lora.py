@@ -108,18 +108,18 @@ def lora(options: argparse.Namespace) -> int:
 def inspect(options: argparse.Namespace) -> int:
     from harness.models.lora.inspection import inspect_lora
 
-    found = inspect_lora(options.file)
+    result = inspect_lora(options.file)
     print(
-        json.dumps(found.to_record(), indent=2, sort_keys=True) if options.json else "\n".join(show_inspection(found))
+        json.dumps(result.to_record(), indent=2, sort_keys=True) if options.json else "\n".join(show_inspection(result))
     )
-    return 1 if found.problems else 0
+    return 1 if result.problems else 0
 
 
 def show_inspection(found: Inspection) -> list[str]:
     """What a file holds, for people. Its own words are a stranger's: no control characters get through."""
     from harness.report.terminal import clean, table
 
-    told = {
+    details = {
         "kind": " ".join(
             filter(None, (found.kind, found.style and f"({found.style} keys)", found.base and f"for {found.base}"))
         ),
@@ -130,7 +130,7 @@ def show_inspection(found: Inspection) -> list[str]:
         "trigger": clean(found.trigger),
         **{clean(name): clean(value, 100) for name, value in found.training.items()},
     }
-    lines = [found.path.name, *table([(name, value) for name, value in told.items() if value])]
+    lines = [found.path.name, *table([(name, value) for name, value in details.items() if value])]
     blocks = [(name, f"{block.modules}", f"{block.norm:.3g}") for name, block in found.blocks.items()]
     lines += ["", *table([("block", "modules", "norm of the change"), *blocks])] if blocks else []
     lines += [f"wrong: {clean(problem, 1000)}" for problem in found.problems]
@@ -155,9 +155,9 @@ def export(options: argparse.Namespace) -> int:
     source = read_lora(options.file)
     alphas = "keep" if options.keep_alpha else "fold" if options.fold_alpha else "auto"
     style = Style(options.style, dtype_of(options), options.blocks, alphas)
-    said = {name: getattr(options, name) for name in DESCRIBED if getattr(options, name, None)}
+    fields = {name: getattr(options, name) for name in DESCRIBED if getattr(options, name, None)}
     out = options.out or beside(options.file, options.style)
-    written = export_file(source, out, style, said)
+    written = export_file(source, out, style, fields)
     print_written(out)
     if options.card:
         card = out.with_suffix(".md")
@@ -217,15 +217,15 @@ def compare_pictures(options: argparse.Namespace, out: Path) -> int:
     from dataclasses import replace
 
     from harness.core.settings import parse_lora
-    from harness.studies.compare import Bench, compare_loras
+    from harness.studies.compare import ComparisonSetup, compare_loras
 
     suite, profile, settings = load(options)
     settings = replace(settings, samples=options.samples or settings.samples)
-    bench = Bench(suite, profile, settings, suite.gate[0])
+    bench = ComparisonSetup(suite, profile, settings, suite.gate[0])
     new, old = (parse_lora(str(path.resolve()), settings.root, "") for path in (out, options.file))
-    found = compare_loras(bench, new, old)
-    print(f"\n{found.text}")
-    return found.status()
+    result = compare_loras(bench, new, old)
+    print(f"\n{result.text}")
+    return result.status()
 
 
 def merge(options: argparse.Namespace) -> int:
@@ -236,8 +236,8 @@ def merge(options: argparse.Namespace) -> int:
     from harness.models.lora.merge import Ingredient, concatenate
     from harness.models.lora.resize import resize as shrink
 
-    found = [parse_lora(text, Path.cwd(), "") for text in options.loras]
-    items = [Ingredient(item.path, hash_file(item.path), read_lora(item.path), item.strength) for item in found]
+    results = [parse_lora(text, Path.cwd(), "") for text in options.loras]
+    items = [Ingredient(item.path, hash_file(item.path), read_lora(item.path), item.strength) for item in results]
     mixture = concatenate(items, dtype_of(options))
     notes = mixture.notes
     if options.rank is not None or options.energy is not None:
@@ -297,11 +297,11 @@ def find_candidate(text: str, weights: Path) -> Path:
 
     if Path(text).is_file():
         return Path(text)
-    found = sorted((weights.parent / CHALLENGERS).glob(f"*{weights.suffix}")) if text else []
-    found = [path for path in found if path.stem.startswith(text[:SHORT].lower())]
-    if len(found) != 1:
-        raise UsageError(f"{text}: {'no file and no challenger' if not found else 'several challengers'} of this name")
-    return found[0]
+    result = sorted((weights.parent / CHALLENGERS).glob(f"*{weights.suffix}")) if text else []
+    result = [path for path in result if path.stem.startswith(text[:SHORT].lower())]
+    if len(result) != 1:
+        raise UsageError(f"{text}: {'no file and no challenger' if not result else 'several challengers'} of this name")
+    return result[0]
 
 
 def rollback(options: argparse.Namespace) -> int:

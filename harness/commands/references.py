@@ -15,7 +15,7 @@ from harness.scoring.references.gather import Gathered, gather_folder, gather_su
 if TYPE_CHECKING:
     from harness.config.profile import Profile
     from harness.core.settings import Settings
-    from harness.scoring.references.zero_shot import Sight
+    from harness.scoring.references.zero_shot import ZeroShotTagger
 
 SUITES = (".yaml", ".yml")
 MOST_HELD_OUT = 0.8  # share of the pictures
@@ -107,9 +107,9 @@ def open_work(options: argparse.Namespace) -> Work:
     return Work(gather_subject(suite.subject), profile, settings, extend_vocabulary(profile, suite).vocabulary)
 
 
-def with_sight(work: Work, options: argparse.Namespace, use: Callable[[Sight | None, str], Any]) -> Any:
+def with_tagger(work: Work, options: argparse.Namespace, use: Callable[[ZeroShotTagger | None, str], Any]) -> Any:
     """What `use` makes of CLIP's view of the readable pictures, or of the reason why there is none."""
-    from harness.scoring.references.zero_shot import open_sight
+    from harness.scoring.references.zero_shot import open_tagger
     from harness.store import Store
 
     if options.no_clip:
@@ -119,11 +119,11 @@ def with_sight(work: Work, options: argparse.Namespace, use: Callable[[Sight | N
         return use(None, "no picture could be read")
     with Store(work.settings.store) as store:
         try:
-            sight = open_sight(work.profile, work.settings, store, work.vocabulary, paths, work.gathered.captions)
-            len(sight.vectors)  # loads the model now, where its absence can still be told
+            tagger = open_tagger(work.profile, work.settings, store, work.vocabulary, paths, work.gathered.captions)
+            len(tagger.vectors)  # loads the model now, where its absence can still be told
         except ModelError as error:
             return use(None, str(error))
-        return use(sight, "")
+        return use(tagger, "")
 
 
 def is_readable(path: Path) -> bool:
@@ -145,8 +145,8 @@ def check(options: argparse.Namespace) -> int:
     from harness.scoring.references.check import Audit, check_references
 
     work = open_work(options)
-    audit: Audit = with_sight(
-        work, options, lambda sight, why: check_references(work.gathered, work.profile.size, sight, why)
+    audit: Audit = with_tagger(
+        work, options, lambda tagger, why: check_references(work.gathered, work.profile.size, tagger, why)
     )
     print(json.dumps(audit_record(audit), indent=2, ensure_ascii=False) if options.json else audit_text(audit))
     if options.html:
@@ -166,8 +166,8 @@ def prepare(options: argparse.Namespace) -> int:
     work = open_work(options)
     chosen = PrepareOptions(options.crop, options.size or work.profile.size, options.buckets, options.padding)
     done = list(prepare_references(work.gathered, options.into, chosen))
-    told = json.dumps(to_record(done), indent=2, ensure_ascii=False)
-    print(told if options.json else prepared_text(done, options.into.as_posix()))
+    message = json.dumps(to_record(done), indent=2, ensure_ascii=False)
+    print(message if options.json else prepared_text(done, options.into.as_posix()))
     return 1 if any(item.state == "failed" for item in done) else 0
 
 
@@ -184,7 +184,7 @@ def split(options: argparse.Namespace) -> int:
         raise ReferencesError(f"{work.gathered.folder}: one picture cannot be split; add others of the same subject")
     if unreadable := [path for path in pictures if not is_readable(path)]:
         raise ReferencesError(f"{unreadable[0]}: cannot be read as a picture; save it again or remove it")
-    held = with_sight(work, options, lambda sight, why: held_out(pictures, sight, options.share))
+    held = with_tagger(work, options, lambda tagger, why: held_out(pictures, tagger, options.share))
     moves = plan_moves(pictures, held, target)
     if not options.dry_run:
         carry_out(moves, options.in_place)
@@ -220,18 +220,18 @@ def target_folder(options: argparse.Namespace, gathered: Gathered) -> Path:
     return Path(options.into)
 
 
-def held_out(pictures: list[Path], sight: Sight | None, share: float) -> list[int]:
+def held_out(pictures: list[Path], tagger: ZeroShotTagger | None, share: float) -> list[int]:
     """Places of the held-out pictures: balanced by what CLIP reads where it can be believed."""
     from harness.scoring.references.duplicates import take_fingerprint
     from harness.scoring.references.splitting import choose_held_out
 
     prints = [take_fingerprint(path) for path in pictures]
-    if sight is None:
+    if tagger is None:
         return choose_held_out(prints, share=share)
-    scene = [item for item in sight.seen if not item.reason and not item.reading.identity]
+    scene = [item for item in tagger.seen if not item.reason and not item.reading.identity]
     labels = [{item.category: item.values[place] for item in scene} for place in range(len(pictures))]
-    alike = [(a, b) for a, b, _ in (*sight.alike_pairs()[0], *sight.standing_out()[0])]
-    return choose_held_out(prints, labels if scene else None, alike, share, sight.vectors)
+    alike = [(a, b) for a, b, _ in (*tagger.alike_pairs()[0], *tagger.standing_out()[0])]
+    return choose_held_out(prints, labels if scene else None, alike, share, tagger.vectors)
 
 
 def analyse(options: argparse.Namespace) -> int:
@@ -243,14 +243,14 @@ def analyse(options: argparse.Namespace) -> int:
 
     work = open_work(options)
 
-    def use(sight: Sight | None, why: str) -> Analysis:
-        if sight is None:
+    def use(tagger: ZeroShotTagger | None, why: str) -> Analysis:
+        if tagger is None:
             raise HarnessError(f"traits are read by CLIP: {why}")
         return read(
-            replace(work.gathered, pictures={path: work.gathered.pictures[path] for path in sight.paths}), sight
+            replace(work.gathered, pictures={path: work.gathered.pictures[path] for path in tagger.paths}), tagger
         )
 
-    analysis: Analysis = with_sight(work, options, use)
+    analysis: Analysis = with_tagger(work, options, use)
     text = json.dumps(to_record(analysis), indent=2, ensure_ascii=False) if options.json else analysis_text(analysis)
     print(text)
     return 0

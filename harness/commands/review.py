@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from harness.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from harness.report.review.server import Server
+    from harness.report.review.server import ReviewServer
 
 PORT = 8780
 
@@ -25,13 +25,15 @@ def review_options(sub: argparse.ArgumentParser) -> None:
 def review(options: argparse.Namespace) -> int:
     """Serve until Ctrl-C."""
     from harness.core.settings import Settings
-    from harness.report.review.app_state import Desk
-    from harness.report.review.server import Server
+    from harness.report.review.app_state import AppState
+    from harness.report.review.server import ReviewServer
     from harness.store import Store
 
     settings = Settings.load(Path.cwd(), {"store": options.store, "report_dir": options.reports})
     with Store(settings.store) as store:
-        server = Server(Desk(settings.root, settings.report_dir, store, git_name(settings.root)), options.port)
+        server = ReviewServer(
+            AppState(settings.root, settings.report_dir, store, git_name(settings.root)), options.port
+        )
         print(f"review: {server.address}\nrefuses everybody else; Ctrl-C ends it", flush=True)
         if not options.no_browser:
             threading.Thread(target=open_browser, args=(server.address,), daemon=True).start()
@@ -39,7 +41,7 @@ def review(options: argparse.Namespace) -> int:
     return 0
 
 
-def serve(server: Server) -> None:
+def serve(server: ReviewServer) -> None:
     """Answer until Ctrl-C, then let go of the port."""
     try:
         server.serve_forever(poll_interval=0.2)

@@ -23,6 +23,6 @@ def score(options: argparse.Namespace) -> int:
 
     settings = Settings.load(Path.cwd(), {"profile": options.profile})
     models = Models(load_profile(settings.profile, settings.root), settings)
-    found = score_folder(options.folder, models, options.reference)
-    print(json.dumps(found.record, indent=2) if options.json else show(found))
-    return 0 if found.pictures else 1
+    result = score_folder(options.folder, models, options.reference)
+    print(json.dumps(result.record, indent=2) if options.json else show(result))
+    return 0 if result.pictures else 1

@@ -159,11 +159,11 @@ class HarnessSession:
         if not isinstance(self._run, Run) or not self._run.submitted:
             return None
         from harness.report import write_report
-        from harness.report.ci.outputs import write_sheet
+        from harness.report.ci.outputs import write_contact_sheet
 
         self.results = self._run.finish()
         write_report(self.results, self._run.store, self.settings.report_dir)
-        write_sheet(self.results, self._run.store.image, self.settings.report_dir)
+        write_contact_sheet(self.results, self._run.store.image, self.settings.report_dir)
         return self.results
 
     def update_baselines(self) -> bool:

@@ -65,7 +65,7 @@ def train(options: argparse.Namespace) -> int:
     from harness.config.profile import load_profile
     from harness.config.suite import load_suite
     from harness.core.settings import Settings
-    from harness.training.distributed import join_team
+    from harness.training.distributed import join_processes
     from harness.training.suite_training import train_suite
 
     settings = Settings.load(Path.cwd(), {"profile": options.profile, "store": options.store})
@@ -73,7 +73,7 @@ def train(options: argparse.Namespace) -> int:
     suite = load_suite(options.suite.resolve(), profile)
     command = " ".join(["harness", *sys.argv[1:]])
     path = train_suite(suite, profile, settings, out=options.out, changes=asked(options), command=command)
-    if join_team("cpu").leads:
+    if join_processes("cpu").leads:
         print(f"wrote {path}")
     return 0
 
@@ -81,11 +81,11 @@ def train(options: argparse.Namespace) -> int:
 def asked(options: argparse.Namespace) -> dict[str, Any]:
     """The settings that the command line gives. Raises UsageError for a wrong `--set`."""
     names = ("preset", *NUMBERS, *CHOICES, *SWITCHES)
-    found = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    results = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.target_modules:
         layers = [part.strip() for part in options.target_modules.split(",")]
-        found["target_modules"] = layers if len(layers) > 1 or layers[0] in LAYERS else layers[0]
-    return {**found, **read_pairs(options.set)}
+        results["target_modules"] = layers if len(layers) > 1 or layers[0] in LAYERS else layers[0]
+    return {**results, **read_pairs(options.set)}
 
 
 def read_pairs(pairs: Sequence[str]) -> dict[str, Any]:
@@ -94,13 +94,13 @@ def read_pairs(pairs: Sequence[str]) -> dict[str, Any]:
 
     from harness.models.lora.train_config import read_setting
 
-    found = {}
+    results = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or name not in TrainingEntry.model_fields:
             raise UsageError(f"--set {pair}: no such setting; {nearest(name, TrainingEntry.model_fields)}")
         try:
-            found[name] = read_setting(name, yaml.safe_load(text))
+            results[name] = read_setting(name, yaml.safe_load(text))
         except yaml.YAMLError as error:
             raise UsageError(f"--set {pair}: {text!r} cannot be read as a value") from error
-    return found
+    return results

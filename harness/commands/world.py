@@ -12,7 +12,7 @@ MODELS, LORAS = Path("fixtures/models"), Path("fixtures/loras")
 
 
 @dataclass(frozen=True)
-class Stage:
+class TrainingStage:
     """One step of the recipe."""
 
     run: Callable[[argparse.Namespace], None]
@@ -106,15 +106,15 @@ def newcomer(options: argparse.Namespace) -> None:
     print(f"wrote {options.into.as_posix()}/ ({count} pictures of {name}, with captions)")
 
 
-STAGES: dict[str, Stage] = {
-    "bank": Stage(bank, "render the training pictures"),
-    "reader": Stage(reader, "train the attribute reader"),
-    "vae": Stage(vae, "train the autoencoder"),
-    "base": Stage(base, "train UNet and text encoders, write the pipeline"),
-    "clip": Stage(clip, "train the CLIP model"),
-    "aesthetics": Stage(aesthetics, "train the aesthetics head on the CLIP model"),
-    "references": Stage(references, "draw Aldar's reference pictures and the impostors"),
-    "planted": Stage(planted, "train the bad LoRAs that the tests plant"),
-    "card": Stage(card, "measure everything and write CARD.md"),
-    "newcomer": Stage(newcomer, "draw pictures of somebody whom no model knows, to try things with"),
+STAGES: dict[str, TrainingStage] = {
+    "bank": TrainingStage(bank, "render the training pictures"),
+    "reader": TrainingStage(reader, "train the attribute reader"),
+    "vae": TrainingStage(vae, "train the autoencoder"),
+    "base": TrainingStage(base, "train UNet and text encoders, write the pipeline"),
+    "clip": TrainingStage(clip, "train the CLIP model"),
+    "aesthetics": TrainingStage(aesthetics, "train the aesthetics head on the CLIP model"),
+    "references": TrainingStage(references, "draw Aldar's reference pictures and the impostors"),
+    "planted": TrainingStage(planted, "train the bad LoRAs that the tests plant"),
+    "card": TrainingStage(card, "measure everything and write CARD.md"),
+    "newcomer": TrainingStage(newcomer, "draw pictures of somebody whom no model knows, to try things with"),
 }

@@ -10,26 +10,26 @@ from typing import TYPE_CHECKING
 from harness.core.errors import MissingKey, UsageError
 
 if TYPE_CHECKING:
-    from harness.providers import Context
+    from harness.providers import ProviderContext
     from harness.providers.text.chat import Writer
 
 
 EMULATED = "the emulator wrote this, nothing to train on: HARNESS_EMULATOR=off asks the real service"
 
 
-def open_context(profile: str | None) -> Context:
+def open_context(profile: str | None) -> ProviderContext:
     """What a writer may use: the profile and the environment."""
     from harness.config.profile import load_profile
     from harness.core.settings import Settings
     from harness.models.loading import Models
-    from harness.providers import Context
+    from harness.providers import ProviderContext
 
     settings = Settings.load(Path.cwd(), {"profile": profile})
     chosen = load_profile(settings.profile, settings.root)
-    return Context(chosen, settings, Models(chosen, settings))
+    return ProviderContext(chosen, settings, Models(chosen, settings))
 
 
-def choose(name: str | None, preferred: str, context: Context) -> Writer:
+def choose(name: str | None, preferred: str, context: ProviderContext) -> Writer:
     """The writer, with its key at hand.
 
     Raises:
@@ -90,16 +90,16 @@ def story(options: argparse.Namespace) -> int:
     writer = choose(options.writer, "deepseek", context)
     print(f"asking {title_of(writer)} for a story with {wish.cases} scenes", flush=True)
     try:
-        told = ask_story(writer, wish, profile.vocabulary)
+        message = ask_story(writer, wish, profile.vocabulary)
     finally:
         writer.close()
-    out = (options.out or free_file(root / "suites", told.title)).resolve()
-    cases = compose_cases(told, wish, profile.vocabulary)
-    text = suite_text(told, cases, subject, out, profile, origin_of(writer, wish, date.today()))
+    out = (options.out or free_file(root / "suites", message.title)).resolve()
+    cases = compose_cases(message, wish, profile.vocabulary)
+    text = suite_text(message, cases, subject, out, profile, origin_of(writer, wish, date.today()))
     write_suite(text, out, profile, options.force)
     for note in long_prompts(cases, wish.trigger, profile, root):
         print(f"note: {note}")
-    print(f"wrote {out}: {told.title}, {len(cases)} cases; `harness lint` says more about them")
+    print(f"wrote {out}: {message.title}, {len(cases)} cases; `harness lint` says more about them")
     return 0
 
 
@@ -161,7 +161,7 @@ def caption(options: argparse.Namespace) -> int:
     return 1 if report.failures or report.left else 0
 
 
-def seeing(context: Context) -> str:
+def seeing(context: ProviderContext) -> str:
     """Which of the profile's writers can be shown pictures."""
     from harness.providers.text import open_writer, writer_configs
 

@@ -25,7 +25,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Line:
+class SheetRow:
     """One row; a cell may be missing."""
 
     title: str
@@ -33,7 +33,7 @@ class Line:
     cells: Sequence[Cell | None]
 
 
-def draw_sheet(columns: Sequence[str], lines: Sequence[Line], thumb: int, last: str = "") -> Image:
+def draw_contact_sheet(columns: Sequence[str], lines: Sequence[SheetRow], thumb: int, last: str = "") -> Image:
     """The sheet in pixels.
 
     Args:

@@ -126,8 +126,8 @@ class Settings:
 
     def secret(self, name: str) -> Secret | None:
         """A variable's value, or None when it is unset or empty."""
-        found = self.environment.get(name)
-        return found if found is not None and found.reveal() else None
+        result = self.environment.get(name)
+        return result if result is not None and result.reveal() else None
 
 
 def read_baseline(text: str, root: Path) -> tuple[Path | None, str]:

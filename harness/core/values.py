@@ -217,7 +217,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Drawing:
+class Generation:
     """A provider's answer to one request: encoded bytes (PNG, JPEG or WebP), or why there are none."""
 
     outcome: Outcome
@@ -316,7 +316,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Row:
+class LeaderboardRow:
     """One line of the leaderboard."""
 
     suite: str
@@ -353,7 +353,7 @@ class Provider(Protocol):
         """One request a seed."""
         ...
 
-    def draw(self, requests: Sequence[Request]) -> Iterator[Drawing]:
+    def draw(self, requests: Sequence[Request]) -> Iterator[Generation]:
         """One drawing a request, in order; never raises for a single picture's failure."""
         ...
 

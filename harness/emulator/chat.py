@@ -44,12 +44,12 @@ def all_words(body: Mapping[str, Any]) -> str:
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise invalid("messages", "messages must be a non-empty list")
-    said: list[str] = []
+    texts: list[str] = []
     for message in messages:
         if not isinstance(message, Mapping) or message.get("role") not in ("system", "user", "assistant", "developer"):
             raise invalid("messages", "each message needs a role")
-        said += parts_of_content(message.get("content"))
-    return plain_prompt("\n".join(said))
+        texts += parts_of_content(message.get("content"))
+    return plain_prompt("\n".join(texts))
 
 
 def parts_of_content(content: Any) -> list[str]:

@@ -36,12 +36,12 @@ FORMS: dict[str, str] = {
 @cache
 def patterns() -> tuple[tuple[str, str, re.Pattern[str]], ...]:
     """Category, value and the pattern that finds it in a prompt."""
-    found = []
+    results = []
     for category, values in CATEGORIES.items():
         for value in values:
-            said = "empty hands" if value == "nothing" else value
-            found.append((category, value, re.compile(rf"\b{FORMS[category].format(re.escape(said))}\b")))
-    return tuple(found)
+            text = "empty hands" if value == "nothing" else value
+            results.append((category, value, re.compile(rf"\b{FORMS[category].format(re.escape(text))}\b")))
+    return tuple(results)
 
 
 def read_prompt(prompt: str) -> dict[str, str]:
@@ -185,10 +185,10 @@ def paint(service: str, prompt: str, seed: int, width: int, height: int) -> Imag
     habit = HABITS.get(service, PLAIN)
     chance = zlib.crc32(f"{service}\n{prompt}".encode())  # another prompt is answered with another person
     rng = np.random.default_rng([abs(seed), chance])
-    said = {name: value for name, value in read_prompt(prompt).items() if not misses(habit, name, rng)}
-    person = replace(random_person(rng), **pick(said, IDENTITY))
+    fields = {name: value for name, value in read_prompt(prompt).items() if not misses(habit, name, rng)}
+    person = replace(random_person(rng), **pick(fields, IDENTITY))
     own = {name: str(rng.choice(values)) for name, values in habit.favours.items()}
-    scene: Scene = replace(random_scene(rng), **{**own, **pick(said, SCENE)})
+    scene: Scene = replace(random_scene(rng), **{**own, **pick(fields, SCENE)})
     drawn = habit.finish(render(person, scene, int(rng.integers(2**31)), SIZE), rng)
     return ImageOps.fit(drawn, (width, height), Image.Resampling.BICUBIC)
 

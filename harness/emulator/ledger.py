@@ -57,7 +57,7 @@ class Account:
     accepted: set[str] = field(default_factory=set)
 
 
-class Ledger:
+class RequestLedger:
     """All services' accounts; every number is exact at any moment, whatever the threads do."""
 
     def __init__(self, limits: Mapping[str, Limits] | None = None) -> None:

@@ -97,7 +97,7 @@ class Pic:
 
 
 @dataclass
-class Task:
+class EmulatedTask:
     """One submitted job. `draw` is called when it is done, once."""
 
     id: str
@@ -112,7 +112,7 @@ class Task:
 
 
 @dataclass
-class Backstage:
+class GenerationContext:
     """What the server lends to its services."""
 
     url: str  # of the emulator: http://127.0.0.1:PORT
@@ -132,10 +132,10 @@ class Service:
     lacks: ClassVar[frozenset[str]] = frozenset()  # faults that would apply, but that this service cannot show
     retired: ClassVar[frozenset[str]] = frozenset()  # model ids that were shut down
 
-    def __init__(self, name: str, stage: Backstage) -> None:
+    def __init__(self, name: str, stage: GenerationContext) -> None:
         self.name, self.stage = name, stage
         self.lock = threading.Lock()
-        self._tasks: OrderedDict[str, Task] = OrderedDict()
+        self._tasks: OrderedDict[str, EmulatedTask] = OrderedDict()
         self._counter = counter(1)
 
     # --- what a service says ----------------------------------------------------------------------------------------
@@ -242,21 +242,21 @@ class Service:
         number = next(self._counter)
         return str(UUID(int=(zlib.crc32(self.name.encode()) << 96) | number, version=4))
 
-    def start(self, asked: Asked, draw: Callable[[], list[Pic]], **extra: Any) -> Task:
+    def start(self, asked: Asked, draw: Callable[[], list[Pic]], **extra: Any) -> EmulatedTask:
         """Accept a task: done after one or two polls, and not before the emulator's delay.
 
         `draw` draws with `paint` (the delay is the task's). Keep in `extra` what the poll's reply needs.
         """
         number = self.new_id()
         polls = 2 if FAULTS[asked.fault].kind == "task" else 1 + zlib.crc32(number.encode()) % 2
-        task = Task(number, asked, draw, polls, time.monotonic() + self.stage.delay, extra=extra)
+        task = EmulatedTask(number, asked, draw, polls, time.monotonic() + self.stage.delay, extra=extra)
         with self.lock:
             self._tasks[task.id] = task
             while len(self._tasks) > MAX_TASKS:
                 self._tasks.popitem(last=False)
         return task
 
-    def look(self, task_id: str) -> tuple[str, Task]:
+    def look(self, task_id: str) -> tuple[str, EmulatedTask]:
         """One poll: the task's state in plain words, for the service to say in its own.
 
         waiting, running   not done
@@ -287,7 +287,7 @@ class Service:
                 task.pictures = [] if fault == "task_no_picture" else task.draw()
             return "done", task
 
-    def find(self, task_id: str) -> Task:
+    def find(self, task_id: str) -> EmulatedTask:
         """A task that was started, without counting a poll.
 
         Raises:

@@ -95,13 +95,13 @@ class Elsewhere:
             body = json.dumps({"service": service, "faults": list(faults)})
             connection.request("POST", "/_control/faults", body, {"Content-Type": "application/json"})
             reply = connection.getresponse()
-            said = reply.read(10_000).decode(errors="replace")
+            text = reply.read(10_000).decode(errors="replace")
         except (OSError, http.client.HTTPException) as error:
             raise UsageError(f"no emulator at {self.url}: {error}; start one with `harness emulator`") from error
         finally:
             connection.close()
         if reply.status != 200:
-            raise UsageError(f"the emulator at {self.url} says: {said}")
+            raise UsageError(f"the emulator at {self.url} says: {text}")
 
     def release(self) -> None:
         """It belongs to another process."""

@@ -58,11 +58,11 @@ def find_schema(words: str) -> Mapping[str, Any] | None:
     decoder = json.JSONDecoder()
     for start in (match.start() for match in re.finditer(r"\{", words)):
         try:
-            found, _ = decoder.raw_decode(words, start)
+            result, _ = decoder.raw_decode(words, start)
         except ValueError:
             continue
-        if isinstance(found, dict) and isinstance(found.get("properties"), dict):
-            return found
+        if isinstance(result, dict) and isinstance(result.get("properties"), dict):
+            return result
     return None
 
 
@@ -70,8 +70,8 @@ def count_of(words: str, part: Mapping[str, Any]) -> int:
     """How many entries a list is to have: as the schema says, else as the words do."""
     if isinstance(part.get("minItems"), int) and part["minItems"] > 1:
         return int(part["minItems"])
-    said = re.search(r"\b(?:exactly )?(\d{1,3}) (?:scenes|cases|prompts|pictures)\b", words)
-    return int(said.group(1)) if said else max(1, int(part.get("minItems") or 3))
+    text = re.search(r"\b(?:exactly )?(\d{1,3}) (?:scenes|cases|prompts|pictures)\b", words)
+    return int(text.group(1)) if text else max(1, int(part.get("minItems") or 3))
 
 
 def fill(part: Mapping[str, Any], whole: Mapping[str, Any], words: str, chance: random.Random, name: str = "") -> Any:
@@ -97,8 +97,8 @@ def fill(part: Mapping[str, Any], whole: Mapping[str, Any], words: str, chance: 
 def resolve(part: Mapping[str, Any], whole: Mapping[str, Any]) -> Mapping[str, Any]:
     """A part of a schema, its $ref followed."""
     reference = part.get("$ref")
-    found = whole.get("$defs", {}).get(str(reference).rpartition("/")[2], {}) if reference else part
-    return found if isinstance(found, Mapping) else {}
+    result = whole.get("$defs", {}).get(str(reference).rpartition("/")[2], {}) if reference else part
+    return result if isinstance(result, Mapping) else {}
 
 
 def fill_word(
@@ -150,8 +150,8 @@ def scene_record(entry: Mapping[str, Any], scene: Mapping[str, str], number: int
 
 def idea_of(words: str) -> str:
     """What the story is to be about."""
-    said = re.search(r"idea:\s*(.+)", words, re.IGNORECASE)
-    return (said.group(1) if said else words.strip().splitlines()[-1] if words.strip() else "a journey").strip(" .")[
+    text = re.search(r"idea:\s*(.+)", words, re.IGNORECASE)
+    return (text.group(1) if text else words.strip().splitlines()[-1] if words.strip() else "a journey").strip(" .")[
         :200
     ]
 
@@ -160,8 +160,8 @@ def tell(idea: str, scenes: Sequence[Mapping[str, Any]], chance: random.Random) 
     """A short story that goes through the scenes in their order."""
     sentences = [f"This is a story about {idea}."]
     for scene in scenes:
-        said = [str(value) for key, value in scene.items() if value and key not in ("title", "name", "id")]
-        sentences.append(f"Then {chance.choice(EVENTS)}, and this was to be seen: {', '.join(said)}.")
+        texts = [str(value) for key, value in scene.items() if value and key not in ("title", "name", "id")]
+        sentences.append(f"Then {chance.choice(EVENTS)}, and this was to be seen: {', '.join(texts)}.")
     sentences.append("And so it ended, as such stories do.")
     return " ".join(sentences)
 

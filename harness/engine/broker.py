@@ -50,7 +50,7 @@ class Broker:
         self._run, self._token = run, secrets.token_hex(32)
         self._opening = threading.Lock()
         self._links: set[socket.socket] = set()
-        self._server = Server((HOST, 0), Handler)
+        self._server = BrokerServer((HOST, 0), BrokerHandler)
         self._server.broker = self
         self._thread = threading.Thread(target=self._server.serve_forever, name="harness-broker", daemon=True)
         self._thread.start()
@@ -92,7 +92,7 @@ class Broker:
             return {"error": kind, "message": text}
 
 
-class Server(socketserver.ThreadingTCPServer):
+class BrokerServer(socketserver.ThreadingTCPServer):
     allow_reuse_address = False
     daemon_threads = True
     block_on_close = False  # a thread may wait for a picture; its link is cut instead
@@ -102,10 +102,10 @@ class Server(socketserver.ThreadingTCPServer):
         """A worker that went away is no news: pytest-xdist reports it."""
 
 
-class Handler(socketserver.StreamRequestHandler):
+class BrokerHandler(socketserver.StreamRequestHandler):
     """One worker's questions, one after the other."""
 
-    server: Server
+    server: BrokerServer
 
     def handle(self) -> None:
         broker = self.server.broker

@@ -20,14 +20,14 @@ from harness.judging.results import ABOUT, SuiteRun, build_results, check_result
 
 if TYPE_CHECKING:
     from harness.core.stats.calibration import Calibration
-    from harness.judging.baseline import Found
+    from harness.judging.baseline import BaselineLookup
 
 Record = Mapping[str, Any]
 SAME = ("profile", "size", "models", "versions", "locked")  # of a run's record: other ones are other pictures
 
 
 @dataclass(frozen=True)
-class Part:
+class PartialRun:
     """What one run found out about one suite."""
 
     record: Record  # of the suite
@@ -98,7 +98,7 @@ def check_shards(records: Sequence[Record]) -> None:
                 raise UsageError(f"shard {shard} is missing, and with it {len(own)} cases of {suite.name}; run it too")
 
 
-def check_parts(name: str, parts: Sequence[Part]) -> None:
+def check_parts(name: str, parts: Sequence[PartialRun]) -> None:
     """One definition, one scorer, one LoRA, no case twice."""
     for key in ("definition", "samples", "lora"):
         if any(part.record.get(key) != parts[0].record.get(key) for part in parts):
@@ -117,13 +117,13 @@ def check_parts(name: str, parts: Sequence[Part]) -> None:
 # --- one suite ----------------------------------------------------------------------------------------------------
 
 
-def parts_of(name: str, records: Sequence[Record]) -> Iterator[Part]:
+def parts_of(name: str, records: Sequence[Record]) -> Iterator[PartialRun]:
     """What each run says of a suite."""
     for record in records:
         for suite in record["suites"]:
             if suite["name"] == name:
                 rows = [row for row in record["leaderboard"] if row["suite"] == name]
-                yield Part(
+                yield PartialRun(
                     suite,
                     [case for case in record["cases"] if case["suite"] == name],
                     [item for item in record["gate"].get("items", ()) if item["suite"] == name],
@@ -131,7 +131,7 @@ def parts_of(name: str, records: Sequence[Record]) -> Iterator[Part]:
                 )
 
 
-def merge_suite(name: str, parts: Sequence[Part]) -> SuiteRun:
+def merge_suite(name: str, parts: Sequence[PartialRun]) -> SuiteRun:
     """All runs of one suite, judged as one."""
     from harness.engine.merge_sets import merge_sets
     from harness.engine.record import notes_of
@@ -179,19 +179,19 @@ def suite_of(record: Record) -> Suite:
         raise UsageError(f"suite {record['name']}: its definition is damaged at {where}: {first['msg']}") from error
 
 
-def merge_cases(suite: Suite, parts: Sequence[Part]) -> dict[str, list[CaseResult]]:
+def merge_cases(suite: Suite, parts: Sequence[PartialRun]) -> dict[str, list[CaseResult]]:
     """By provider, both in the suite's order."""
     order = {case.id: place for place, case in enumerate(suite.cases)}
     providers = {provider: place for place, provider in enumerate(suite.providers)}
-    found: dict[str, list[CaseResult]] = {}
+    results: dict[str, list[CaseResult]] = {}
     records = [case for part in parts for case in part.cases]
     for case in sorted(records, key=lambda case: (providers.get(case["provider"], 0), order.get(case["case"], 0))):
         job = Job(suite.path.as_posix(), case["case"], case["provider"])
         if job.case not in order:
             raise UsageError(f"suite {suite.name} has no case {job.case!r}; the record was changed, make it again")
         samples = tuple(sample_from(sample) for sample in case["samples"])
-        found.setdefault(job.provider, []).append(CaseResult(job, samples, case.get("skipped", "")))
-    return found
+        results.setdefault(job.provider, []).append(CaseResult(job, samples, case.get("skipped", "")))
+    return results
 
 
 def judge_cases(
@@ -200,34 +200,34 @@ def judge_cases(
     """As `harness.engine` does: seeds are judged with the variance of all cases of their provider."""
     from harness.judging.judge import judge_case, pooled_sds
 
-    found: dict[Job, Verdict] = {}
+    findings: dict[Job, Verdict] = {}
     for group in results.values():
         pooled = pooled_sds(group)
         scored = any(result.scored for result in group)
         for result in group:
             case = suite.case(result.job.case)
-            found[result.job] = judge_case(suite, case, result, pooled, calibration=calibration if scored else None)
-    return found
+            findings[result.job] = judge_case(suite, case, result, pooled, calibration=calibration if scored else None)
+    return findings
 
 
-def judge_gates(run: SuiteRun, parts: Sequence[Part], calibration: Calibration | None) -> SuiteRun:
+def judge_gates(run: SuiteRun, parts: Sequence[PartialRun], calibration: Calibration | None) -> SuiteRun:
     """The gates that the runs looked at, judged over all cases, and the baseline, held against all cases."""
 
     from harness.judging.baseline import hold_record, hold_verdict
 
-    found, record = found_of(parts), suite_record(run)
+    result, record = found_of(parts), suite_record(run)
     gates: dict[str, Verdict] = {}
     for provider in run.suite.gate:
         items = [item for part in parts for item in part.gates if item["provider"] == provider]
         if items and run.results.get(provider):
-            gate = judge_gate_again(run, provider, items, found, calibration)
-            gates[provider] = hold_verdict(found, record, provider, gate) if found else gate
-    held = hold_record(found, run.suite, record, run.results) if found else None
+            gate = judge_gate_again(run, provider, items, result, calibration)
+            gates[provider] = hold_verdict(result, record, provider, gate) if result else gate
+    held = hold_record(result, run.suite, record, run.results) if result else None
     return replace(run, gates=gates, baseline=held)
 
 
 def judge_gate_again(
-    run: SuiteRun, provider: str, items: Sequence[Record], found: Found | None, calibration: Calibration | None
+    run: SuiteRun, provider: str, items: Sequence[Record], found: BaselineLookup | None, calibration: Calibration | None
 ) -> Verdict:
 
     from harness.judging.judge import judge_gate
@@ -248,31 +248,31 @@ def judge_gate_again(
         sets=run.sets.get(provider),
     )
     if verdict.decision in (Decision.FAIL, Decision.ERROR) and not verdict.cause:
-        told = next((item["cause"] for item in items if item.get("cause")), "")  # it took the LoRA file to see it
-        return replace(verdict, cause=told)
+        message = next((item["cause"] for item in items if item.get("cause")), "")  # it took the LoRA file to see it
+        return replace(verdict, cause=message)
     return verdict
 
 
 # --- the parts ----------------------------------------------------------------------------------------------------
 
 
-def first_of(parts: Iterable[Part], key: str) -> Any:
+def first_of(parts: Iterable[PartialRun], key: str) -> Any:
     """What the first run knows that knows it at all."""
     return next((part.record[key] for part in parts if part.record.get(key)), None)
 
 
-def calibration_of(parts: Iterable[Part]) -> Calibration | None:
+def calibration_of(parts: Iterable[PartialRun]) -> Calibration | None:
     from harness.core.stats.calibration import calibration_from
 
     kept = first_of(parts, "calibration")
     return calibration_from({name: value for name, value in kept.items() if name != "reason"}) if kept else None
 
 
-def sets_of(part: Part, provider: str) -> dict[str, SetScore]:
-    return {name: SetScore(**found) for name, found in part.record["sets"][provider].items()}
+def sets_of(part: PartialRun, provider: str) -> dict[str, SetScore]:
+    return {name: SetScore(**result) for name, result in part.record["sets"][provider].items()}
 
 
-def found_of(parts: Sequence[Part]) -> Found | None:
+def found_of(parts: Sequence[PartialRun]) -> BaselineLookup | None:
     """The baseline that the runs were held against.
 
     Raises:

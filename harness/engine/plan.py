@@ -129,7 +129,7 @@ def on_this_machine(task: Task) -> bool:
 
 def lanes(tasks: Sequence[Task]) -> list[list[Task]]:
     """What may go on at the same time: this machine's models one after the other, each service beside them."""
-    found: dict[str, list[Task]] = {}
+    results: dict[str, list[Task]] = {}
     for task in tasks:
-        found.setdefault("" if on_this_machine(task) else task.provider.name, []).append(task)
-    return list(found.values())
+        results.setdefault("" if on_this_machine(task) else task.provider.name, []).append(task)
+    return list(results.values())

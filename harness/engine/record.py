@@ -27,13 +27,13 @@ BLIND = "a run looks without CLIP: `harness references check` asks it too"
 
 def versions() -> dict[str, str]:
     """What made the results."""
-    found = {"harness": __version__, "python": platform.python_version()}
+    results = {"harness": __version__, "python": platform.python_version()}
     for name in LIBRARIES:
         try:
-            found[name] = metadata.version(name)
+            results[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return results
 
 
 def shared_recipe(requests: Sequence[Request]) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def about_suite(
     return {
         "under_test": {name: lora_record(lora) for name, lora in tested.items()},
         "references_check": check_record(store, suite, size),
-        "crowds": crowds_record(store, scorer) if isinstance(scorer, Scorer) else [],
+        "crowds": populations_record(store, scorer) if isinstance(scorer, Scorer) else [],
         "sweep": store.memo(SWEEPS, suite.path.as_posix()),
     }
 
@@ -139,7 +139,7 @@ def check_record(store: Store, suite: Suite, size: tuple[int, int]) -> dict[str,
     return known
 
 
-def crowds_record(store: Store, scorer: Scorer) -> list[dict[str, Any]]:
+def populations_record(store: Store, scorer: Scorer) -> list[dict[str, Any]]:
     """Every gated score of the references and of the impostors: what the calibration was made from."""
     from harness.scoring.calibration.populations import populations
 

@@ -30,8 +30,8 @@ from harness.engine.context import ImproveContext, ImproveResult, ScorerLike, is
 from harness.engine.gates import check_controls, judge_provider, lora_of
 from harness.engine.plan import Step, build_plan, plan_step
 from harness.engine.record import about_suite, keep_references, notes_of, recipes, scorer_record, versions
-from harness.engine.resources import OpenProvider, Workshop
-from harness.engine.set_metrics import Beside, Sets, measure_sets, plan_beside
+from harness.engine.resources import OpenProvider, Resources
+from harness.engine.set_metrics import ExtraSamples, Sets, measure_sets, plan_beside
 from harness.engine.spending import spending_record
 from harness.judging.adaptive import next_draws, saved_text
 from harness.judging.baseline import found_record, hold_record, hold_verdict
@@ -84,7 +84,7 @@ class Run:
         self._suites: dict[str, Suite] = {}
         self._stop = threading.Event()
         self._listener, self._improve = listener or (lambda progress: None), improve
-        self._workshop = Workshop(
+        self._resources = Resources(
             settings, profile, store, self._journal, listener=self._tell, cancelled=self._stop.is_set,
             models=models, providers=providers, scorers=scorers, loras=loras,
         )  # fmt: skip
@@ -95,7 +95,7 @@ class Run:
         self._queue: list[Job] = []
         self._steps: dict[Job, Step] = {}
         self._results: dict[Job, CaseResult | HarnessError] = {}
-        self._beside: dict[Group, Beside] = {}
+        self._beside: dict[Group, ExtraSamples] = {}
         self._making: set[str] = set()  # suites whose pictures are being drawn
         self._sets: dict[Group, Sets] = {}
         self._verdicts: dict[Group, dict[Job, Verdict]] = {}
@@ -170,10 +170,10 @@ class Run:
         with self._judging:
             if group not in self._gates:
                 verdict = self._judge_gate(group)
-                if found := self._workshop.baselines.of(self._suites[path]):
+                if result := self._resources.baselines.of(self._suites[path]):
                     from harness.judging.results import suite_record
 
-                    verdict = hold_verdict(found, suite_record(self._suite_run(path, {})), provider, verdict)
+                    verdict = hold_verdict(result, suite_record(self._suite_run(path, {})), provider, verdict)
                 self._gates[group] = verdict
                 self._journal.append({"event": "gate", "suite": path, "provider": provider, **to_record(verdict)})
             return self._gates[group]
@@ -187,7 +187,7 @@ class Run:
 
     @property
     def usage(self) -> Usage:
-        return self._workshop.usage
+        return self._resources.usage
 
     # --- the end ----------------------------------------------------------------------------------------------------
 
@@ -210,7 +210,7 @@ class Run:
             paths = list(dict.fromkeys(job.path for job in self._jobs))
             suites = [self._with_baseline(self._suite_run(path, self._verdicts_of(path))) for path in paths]
             broken = [str(error) for error in self._results.values() if isinstance(error, HarnessError)]
-            budget = self._workshop.budget
+            budget = self._resources.budget
             trouble = str(self._dead) if self._dead else broken[0] if broken else budget.reached
             record = build_results(
                 self._about(trouble), suites, self.usage, self._rounds, trouble, spending_record(budget)
@@ -234,7 +234,7 @@ class Run:
     def close(self) -> None:
         """Stop and let go of models, providers and the store; closing twice is fine."""
         self._leave()
-        self._workshop.close()
+        self._resources.close()
         self.store.close()
 
     def _leave(self) -> None:
@@ -269,17 +269,17 @@ class Run:
         """Plan, draw and score jobs."""
         with self._changed:
             suites = {path: self._suites[path] for path in sorted({job.path for job in jobs})}
-        steps = build_plan(jobs, suites, self._workshop.provider, self.settings.samples)
+        steps = build_plan(jobs, suites, self._resources.provider, self.settings.samples)
         self._steps.update({step.job: step for step in steps})
         keys = [request.key for step in steps for request in step.requests]
         self._making = {job.path for job in jobs}
         self._journal.append({"event": "plan", "profile": self.profile.name, "started": self.started, "requests": keys})
         beside: list[Step] = []
         for group in self._gate_groups(jobs):
-            self._beside[group] = plan_beside(self._workshop, self._group_steps(group))
+            self._beside[group] = plan_beside(self._resources, self._group_steps(group))
             beside += self._beside[group].steps
         try:
-            self._workshop.make(steps, self._done, beside)
+            self._resources.make(steps, self._done, beside)
         finally:
             self._making.clear()
 
@@ -302,7 +302,7 @@ class Run:
                 self._steps.update({step.job: step for step in steps})
                 keys = [request.key for step in steps for request in step.requests]
                 self._journal.append({"event": "look", "suite": path, "requests": keys})
-                self._workshop.make(steps, self._done)
+                self._resources.make(steps, self._done)
                 with self._judging:
                     for step in steps:
                         self._verdicts.pop((path, step.job.provider), None)
@@ -360,17 +360,17 @@ class Run:
             return
         self._tell(Progress("train", provider=group[1], suite=self._suites[group[0]].name))
         try:
-            with self._workshop.timed("train"):
-                found = improve(self._context(group, lora, verdicts, gate, feedback))
+            with self._resources.timed("train"):
+                result = improve(self._context(group, lora, verdicts, gate, feedback))
         except Exception as error:  # a run that cannot retrain still has its verdict
             reason = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
             suite = self._suites[group[0]].name
-            found = ImproveResult([{"suite": suite, "provider": group[1], "promoted": False, "reason": reason}])
-        self._rounds += found.rounds
-        for record in found.rounds:
+            result = ImproveResult([{"suite": suite, "provider": group[1], "promoted": False, "reason": reason}])
+        self._rounds += result.rounds
+        for record in result.rounds:
             self._journal.append({"event": "round", **to_record(dict(record))})
-        if found.promoted and not self._stop.is_set():
-            self._redraw(group, found.promoted, everything)
+        if result.promoted and not self._stop.is_set():
+            self._redraw(group, result.promoted, everything)
 
     def _redraw(self, group: Group, promoted: Lora, before: Mapping[Job, Verdict]) -> None:
         """All of the provider's jobs with the promoted LoRA: a leaderboard must not mix two of them.
@@ -381,10 +381,10 @@ class Run:
         steps = [
             step
             for each in old
-            for step in self._workshop.trial(each.suite, [each.case], group[1], each.seeds, promoted)
+            for step in self._resources.trial(each.suite, [each.case], group[1], each.seeds, promoted)
         ]
-        beside = plan_beside(self._workshop, steps, promoted)
-        results = self._workshop.evaluate(steps, beside.steps)
+        beside = plan_beside(self._resources, steps, promoted)
+        results = self._resources.evaluate(steps, beside.steps)
         with self._changed:
             self._promoted[group], self._beside[group] = promoted, beside
             self._verdicts.pop(group, None)
@@ -396,16 +396,16 @@ class Run:
     def _context(
         self, group: Group, lora: Lora | None, verdicts: Mapping[Job, Verdict], gate: Verdict, feedback: Any
     ) -> ImproveContext:
-        suite, workshop = self._suites[group[0]], self._workshop
+        suite, resources = self._suites[group[0]], self._resources
 
         def evaluate(lora: Lora | None, provider: str, cases: Sequence[Case], seeds: Sequence[int]) -> list[CaseResult]:
             under_test = self._lora(group)
             off = replace(under_test, strength=0.0) if under_test else None
-            return workshop.evaluate(workshop.trial(suite, cases, provider, seeds, lora or off))
+            return resources.evaluate(resources.trial(suite, cases, provider, seeds, lora or off))
 
         return ImproveContext(
             suite=suite, provider=group[1], lora=lora, profile=self.profile, settings=self.settings, store=self.store,
-            models=workshop.models, scorer=workshop.scoring.scorer(suite),
+            models=resources.models, scorer=resources.scoring.scorer(suite),
             results=self._by_provider(group[0], of_open=True), verdicts=verdicts, gate=gate, feedback=feedback,
             evaluate=evaluate, listener=self._tell, cancelled=self._stop.is_set,
         )  # fmt: skip
@@ -422,7 +422,7 @@ class Run:
                 suite, results = self._suites[group[0]], [self._result(job) for job in jobs]
                 pooled = pooled_sds(results)
                 scored = any(result.scored for result in results)
-                calibration = self._workshop.scoring.scorer(suite).calibration() if scored else None
+                calibration = self._resources.scoring.scorer(suite).calibration() if scored else None
                 known = {
                     result.job: judge_case(suite, suite.case(result.job.case), result, pooled, calibration=calibration)
                     for result in results
@@ -434,21 +434,21 @@ class Run:
 
     def _judge_gate(self, group: Group, of_open: bool = False) -> Verdict:
         path, provider = group
-        workshop, steps, beside = self._workshop, self._group_steps(group), self._beside.get(group, Beside())
+        resources, steps, beside = self._resources, self._group_steps(group), self._beside.get(group, ExtraSamples())
         if not steps:
             raise EngineError(f"{path}: no case of gate provider {provider!r} was submitted, so it cannot be judged")
-        with self._judging, workshop.scoring.lock:
-            applied = check_controls(workshop, beside.controls, steps[0], self._promoted.get(group))
+        with self._judging, resources.scoring.lock:
+            applied = check_controls(resources, beside.controls, steps[0], self._promoted.get(group))
             suite, results = self._suites[path], self._by_provider(path, of_open)
-            with workshop.timed("score"):
-                sets = self._sets[group] = measure_sets(workshop, suite, provider, results, beside.strangers)
-            return judge_provider(workshop, suite, provider, results, applied, self._lora(group), sets)
+            with resources.timed("score"):
+                sets = self._sets[group] = measure_sets(resources, suite, provider, results, beside.strangers)
+            return judge_provider(resources, suite, provider, results, applied, self._lora(group), sets)
 
     def _feedback(self, group: Group, verdicts: Mapping[Job, Verdict], gate: Verdict) -> Any:
         from harness.judging.feedback import feedback
 
         suite = self._suites[group[0]]
-        scorer, results = self._workshop.scoring.scorer(suite), self._by_provider(group[0])
+        scorer, results = self._resources.scoring.scorer(suite), self._by_provider(group[0])
         return feedback(
             suite, verdicts, results, scorer.traits(), gate=gate, provider=group[1],
             sets=self._sets.get(group), readings=getattr(scorer, "readings", ()),
@@ -458,11 +458,11 @@ class Run:
 
     def _verdicts_of(self, path: str) -> dict[Job, Verdict]:
         """Every verdict that can be had; after an interruption those of what was finished."""
-        found: dict[Job, Verdict] = {}
+        results: dict[Job, Verdict] = {}
         for provider in dict.fromkeys(job.provider for job in self._jobs if job.path == path):
             jobs = [job for job in self._group((path, provider)) if isinstance(self._results.get(job), CaseResult)]
-            found |= self._judge((path, provider), jobs) if jobs else {}
-        return found
+            results |= self._judge((path, provider), jobs) if jobs else {}
+        return results
 
     def _suite_run(self, path: str, verdicts: Mapping[Job, Verdict]) -> SuiteRun:
         from harness.judging.results import SuiteRun
@@ -470,8 +470,8 @@ class Run:
         suite, results = self._suites[path], self._by_provider(path)
         steps = [step for job, step in self._steps.items() if job.path == path]
         scored = any(result.scored for group in results.values() for result in group)
-        scorer = self._workshop.scoring.scorer(suite) if scored else None
-        sets = {provider: found for (of_suite, provider), found in self._sets.items() if of_suite == path}
+        scorer = self._resources.scoring.scorer(suite) if scored else None
+        sets = {provider: finding for (of_suite, provider), finding in self._sets.items() if of_suite == path}
         return SuiteRun(
             suite,
             results,
@@ -500,12 +500,12 @@ class Run:
         """Held against the baseline, where there is one."""
         from harness.judging.results import suite_record
 
-        found = self._workshop.baselines.of(run.suite)
-        if found is None:
+        result = self._resources.baselines.of(run.suite)
+        if result is None:
             return run
-        record = hold_record(found, run.suite, suite_record(run), run.results)
+        record = hold_record(result, run.suite, suite_record(run), run.results)
         if self.settings.shard:  # the merge holds the whole run against it
-            record["found"] = found_record(found)
+            record["found"] = found_record(result)
         return replace(run, baseline=record)
 
     def _saved(self, suite: Suite, results: Mapping[str, Sequence[CaseResult]]) -> list[str]:
@@ -541,13 +541,13 @@ class Run:
 
     def _by_provider(self, path: str, of_open: bool = False) -> dict[str, list[CaseResult]]:
         """Finished results of a suite, or of its open cases; providers and cases in the suite's order."""
-        suite, found = self._suites[path], dict[str, list[CaseResult]]()
+        suite, results = self._suites[path], dict[str, list[CaseResult]]()
         jobs = [job for job in list(self._jobs) if job.path == path]
         for job in sorted(sort_jobs(jobs, suite), key=lambda job: place(job.provider, suite.providers)):
             result = self._results.get(job)
             if isinstance(result, CaseResult) and (not of_open or is_open(suite, job.case)):
-                found.setdefault(job.provider, []).append(result)
-        return found
+                results.setdefault(job.provider, []).append(result)
+        return results
 
     def _lora(self, group: Group) -> Lora | None:
         """The LoRA under test, if the provider uses one."""
@@ -588,8 +588,10 @@ class Run:
         with self._changed:
             while group[0] in self._making:
                 self._look_alive()
-                wanted = [request.key for step in self._beside.get(group, Beside()).steps for request in step.requests]
-                if all(key in self._workshop.drawer.samples for key in wanted):
+                wanted = [
+                    request.key for step in self._beside.get(group, ExtraSamples()).steps for request in step.requests
+                ]
+                if all(key in self._resources.drawer.samples for key in wanted):
                     return
                 self._changed.wait(LOOK_S)
 

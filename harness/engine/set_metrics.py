@@ -15,14 +15,14 @@ from harness.core.errors import HarnessError
 from harness.core.values import Case, CaseResult, Job, Lora, Outcome, SetScore, Suite, Trait, digest, to_record
 from harness.engine.gates import Control, lora_of, plan_controls
 from harness.engine.plan import Step, plan_step
-from harness.engine.resources import Workshop
+from harness.engine.resources import Resources
 from harness.store import Store
 
 if TYPE_CHECKING:
     from harness.config.profile import Profile
     from harness.core.values import Floats
     from harness.scoring.metrics.copying import Nearest, TrainSet
-    from harness.scoring.metrics.diversity import Spread
+    from harness.scoring.metrics.diversity import PromptPictures
     from harness.scoring.metrics.drift import Drift
 
 VERSION = 1  # of what is remembered: raise it, and copies and spreads are looked for anew
@@ -50,7 +50,7 @@ class SetScorer(Protocol):
 
 
 @dataclass(frozen=True)
-class Shot:
+class ReceivedPicture:
     """One picture that came."""
 
     case: str
@@ -65,10 +65,10 @@ class Table:
     store: Store
     scorer: SetScorer
 
-    def read(self, shots: Sequence[Shot]) -> list[bytes]:
+    def read(self, shots: Sequence[ReceivedPicture]) -> list[bytes]:
         return [self.store.image(shot.image) for shot in shots]
 
-    def embed(self, shots: Sequence[Shot]) -> Floats:
+    def embed(self, shots: Sequence[ReceivedPicture]) -> Floats:
         return self.scorer.embed(self.read(shots))
 
     def key(self, *parts: Any) -> str:
@@ -77,7 +77,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Beside:
+class ExtraSamples:
     """What a gate's verdict needs beside the pictures of its cases."""
 
     controls: Sequence[Control] = ()  # cases with the LoRA turned off
@@ -89,33 +89,33 @@ class Beside:
         return [*(c.off for c in self.controls), *(step for c in self.strangers for step in (c.tested, c.off))]
 
 
-def plan_beside(workshop: Workshop, steps: Sequence[Step], promoted: Lora | None = None) -> Beside:
-    return Beside(plan_controls(workshop, steps, promoted), plan_strangers(workshop, steps, promoted))
+def plan_beside(resources: Resources, steps: Sequence[Step], promoted: Lora | None = None) -> ExtraSamples:
+    return ExtraSamples(plan_controls(resources, steps, promoted), plan_unrelated(resources, steps, promoted))
 
 
 def measure_sets(
-    workshop: Workshop, suite: Suite, provider: str, results: Results, strangers: Sequence[Control] = ()
+    resources: Resources, suite: Suite, provider: str, results: Results, strangers: Sequence[Control] = ()
 ) -> Sets:
     """All of one gate provider; {} for a scorer that sees single pictures only, or where nothing was drawn."""
     open_cases = {case.id for case in suite.cases if case.split == "open"}  # feedback reads what is found here
     results = {name: [item for item in items if item.job.case in open_cases] for name, items in results.items()}
-    scorer, own = workshop.scoring.scorer(suite), results.get(provider, ())
+    scorer, own = resources.scoring.scorer(suite), results.get(provider, ())
     if not isinstance(scorer, SetScorer) or not any(result.scored for result in own):
         return {}
-    table, wanted = Table(workshop.store, scorer), [n for n in ("copy", "diversity") if suite.alarm(n) != "off"]
-    found = [find_set_copies(table, own)] if "copy" in wanted else []
+    table, wanted = Table(resources.store, scorer), [n for n in ("copy", "diversity") if suite.alarm(n) != "off"]
+    finding = [find_set_copies(table, own)] if "copy" in wanted else []
     if "diversity" in wanted:
-        base = results.get(BASE) or stored_base(workshop, suite, own) if enough_seeds(own) else ()
-        found.append(find_diversity(table, own, base))
-    found += [check_strangers(table, strangers, workshop)] if suite.alarm("drift") != "off" else []
-    found += [gain] if (gain := find_gain(own, results.get(BASE, ()))) else []
-    return {score.metric: score for score in found}
+        base = results.get(BASE) or stored_base(resources, suite, own) if enough_seeds(own) else ()
+        finding.append(find_diversity(table, own, base))
+    finding += [check_strangers(table, strangers, resources)] if suite.alarm("drift") != "off" else []
+    finding += [gain] if (gain := find_gain(own, results.get(BASE, ()))) else []
+    return {score.metric: score for score in finding}
 
 
-def shots_of(results: Sequence[CaseResult]) -> list[Shot]:
+def shots_of(results: Sequence[CaseResult]) -> list[ReceivedPicture]:
     """The pictures of some results, prompt by prompt."""
     return [
-        Shot(result.job.case, sample.seed, sample.image)
+        ReceivedPicture(result.job.case, sample.seed, sample.image)
         for result in results
         for sample in result.samples
         if sample.outcome is Outcome.OK and sample.image
@@ -152,12 +152,12 @@ def find_set_copies(table: Table, results: Sequence[CaseResult]) -> SetScore:
         "pairs": [pair_record(shots[place], nearest) for place, nearest in shown],
         "nearest": {shots[place].image: near_record(nearest) for place, nearest in each.items()},
     }
-    found = SetScore("copy", copies.sentence, copies.alarm, details=to_record(details))
-    table.store.put_memo("copies", key, to_record(found))
-    return found
+    result = SetScore("copy", copies.sentence, copies.alarm, details=to_record(details))
+    table.store.put_memo("copies", key, to_record(result))
+    return result
 
 
-def look_at(table: Table, train: TrainSet, shots: Sequence[Shot]) -> dict[int, Nearest]:
+def look_at(table: Table, train: TrainSet, shots: Sequence[ReceivedPicture]) -> dict[int, Nearest]:
     """Place to the nearest training picture, of the pictures that the embeddings say are nearest to any."""
     from harness.models.embeddings import open_picture
     from harness.scoring.metrics.copying import Nearest
@@ -168,7 +168,7 @@ def look_at(table: Table, train: TrainSet, shots: Sequence[Shot]) -> dict[int, N
     if train.vectors is not None:
         nearness = (vectors @ train.vectors.T).max(1)
         places.sort(key=lambda place: -nearness[place])
-    found: dict[int, Nearest] = {}
+    results: dict[int, Nearest] = {}
     for place in places[:most]:
         key = table.key("copy", shots[place].image)
         known = table.store.memo("copy", key)
@@ -176,8 +176,8 @@ def look_at(table: Table, train: TrainSet, shots: Sequence[Shot]) -> dict[int, N
             picture = open_picture(table.store.image(shots[place].image))
             known = to_record(train.nearest(picture, vectors[place]))
             table.store.put_memo("copy", key, known)
-        found[place] = Nearest(**known)
-    return found
+        results[place] = Nearest(**known)
+    return results
 
 
 def normal_likeness(table: Table, train: TrainSet) -> float | None:
@@ -191,7 +191,7 @@ def normal_likeness(table: Table, train: TrainSet) -> float | None:
     return normal
 
 
-def pair_record(shot: Shot, nearest: Nearest) -> dict[str, Any]:
+def pair_record(shot: ReceivedPicture, nearest: Nearest) -> dict[str, Any]:
     """A picture beside the training picture that it is nearest to, both by their hashes."""
     record = {name: item for name, item in to_record(nearest).items() if name != "sha"}
     return {"case": shot.case, "seed": shot.seed, "image": shot.image, "training": nearest.sha, **record}
@@ -226,34 +226,34 @@ def find_diversity(table: Table, own: Sequence[CaseResult], base: Sequence[CaseR
         for case, shots in groups.items()
         if {shot.seed for shot in shots} <= theirs.get(case, {}).keys()
     }
-    found = Diversity(*({case: spread_of(table, shots) for case, shots in each.items()} for each in (groups, usual)))
-    return SetScore("diversity", found.sentence, found.alarm, details=found.record)
+    results = Diversity(*({case: spread_of(table, shots) for case, shots in each.items()} for each in (groups, usual)))
+    return SetScore("diversity", results.sentence, results.alarm, details=results.record)
 
 
-def spread_of(table: Table, shots: Sequence[Shot]) -> Spread:
+def spread_of(table: Table, shots: Sequence[ReceivedPicture]) -> PromptPictures:
     """How much the pictures of one prompt differ."""
-    from harness.scoring.metrics.diversity import Spread, measure_spread
+    from harness.scoring.metrics.diversity import PromptPictures, measure_spread
 
     key = table.key("spread", [shot.image for shot in shots])
     known = table.store.memo("spread", key)
     if known is None:
         known = to_record(measure_spread(table.read(shots), table.embed(shots)))
         table.store.put_memo("spread", key, known)
-    return Spread(**known)
+    return PromptPictures(**known)
 
 
-def stored_base(workshop: Workshop, suite: Suite, own: Sequence[CaseResult]) -> list[CaseResult]:
+def stored_base(resources: Resources, suite: Suite, own: Sequence[CaseResult]) -> list[CaseResult]:
     """The base's pictures of the same prompts and seeds, where an earlier run has drawn them all; nothing is drawn."""
-    if BASE not in workshop.profile.providers:
+    if BASE not in resources.profile.providers:
         return []
     try:
         seeds = {result.job.case: tuple(sample.seed for sample in result.scored) for result in own}
-        base = workshop.provider(BASE)
+        base = resources.provider(BASE)
         jobs = [(Job(suite.path.as_posix(), case, BASE), suite.case(case)) for case in seeds]
         steps = [plan_step(suite, case, job, base, seeds[case.id]) for job, case in jobs]
     except HarnessError:  # a profile's base may be anything; without it diversity stands alone
         return []
-    known = workshop.store.samples([request.key for step in steps for request in step.requests])
+    known = resources.store.samples([request.key for step in steps for request in step.requests])
     drawn = {step.job: [known.get(request.key) for request in step.requests] for step in steps}
     return [CaseResult(job, tuple(sample for sample in samples if sample)) for job, samples in drawn.items()]
 
@@ -269,8 +269,8 @@ def find_gain(own: Sequence[CaseResult], base: Sequence[CaseResult]) -> SetScore
         return None
     gain = compare_aesthetics(own, base)
     if gain is None:
-        said = "not compared: the base's pictures of the same prompts and seeds are not in this run"
-        return SetScore("aesthetics", said, judged=False)
+        text = "not compared: the base's pictures of the same prompts and seeds are not in this run"
+        return SetScore("aesthetics", text, judged=False)
     return SetScore("aesthetics", gain.sentence, details=gain.record)
 
 
@@ -287,20 +287,20 @@ def stranger_cases(suite: Suite, profile: Profile, traits: Sequence[Trait]) -> l
     return [Case(suite.name, f"stranger-{place}", prompt) for place, prompt in enumerate(dict.fromkeys(prompts))]
 
 
-def plan_strangers(workshop: Workshop, steps: Sequence[Step], promoted: Lora | None = None) -> list[Control]:
+def plan_unrelated(resources: Resources, steps: Sequence[Step], promoted: Lora | None = None) -> list[Control]:
     """Prompts about others with the LoRA of a gate provider and without it, where the suite asks for drift."""
     first = next((step for step in steps if step.requests), None)
     if first is None or first.provider is None or first.suite.alarm("drift") == "off":
         return []
-    lora, suite = lora_of(first, promoted or workshop.settings.lora), first.suite
+    lora, suite = lora_of(first, promoted or resources.settings.lora), first.suite
     if lora is None or not lora.strength:
         return []
-    with workshop.timed("score"), workshop.scoring.lock:
+    with resources.timed("score"), resources.scoring.lock:
         try:
-            cases = stranger_cases(suite, workshop.profile, workshop.scoring.scorer(suite).traits())
+            cases = stranger_cases(suite, resources.profile, resources.scoring.scorer(suite).traits())
         except HarnessError:  # references that cannot be read are complained of where pictures are scored
             return []
-    off, seeds = workshop.provider(first.job.provider, replace(lora, strength=0.0)), suite.seeds(SEEDS)
+    off, seeds = resources.provider(first.job.provider, replace(lora, strength=0.0)), suite.seeds(SEEDS)
     jobs = [(case, Job(first.job.path, case.id, first.job.provider)) for case in cases]
     return [
         Control(*(plan_step(suite, case, job, provider, seeds) for provider in (first.provider, off)))
@@ -308,11 +308,11 @@ def plan_strangers(workshop: Workshop, steps: Sequence[Step], promoted: Lora | N
     ]
 
 
-def check_strangers(table: Table, controls: Sequence[Control], workshop: Workshop) -> SetScore:
+def check_strangers(table: Table, controls: Sequence[Control], resources: Resources) -> SetScore:
     """What the LoRA did to the prompts of `plan_strangers`."""
 
     def result(step: Step) -> CaseResult:
-        known = [workshop.drawer.samples.get(request.key) for request in step.requests]
+        known = [resources.drawer.samples.get(request.key) for request in step.requests]
         return CaseResult(step.job, tuple(sample for sample in known if sample))
 
     on, off = ([result(getattr(control, name)) for control in controls] for name in ("tested", "off"))
@@ -337,8 +337,8 @@ def find_drift(
         )
         for case, prompt in prompts.items()
     }
-    found = table.scorer.drift({prompt: (each[0], each[1]) for prompt, each in pairs.items()})
-    if found is None:
-        said = "not judged: it takes a LoRA, pictures with it and without it, and references unlike the impostors"
-        return SetScore("drift", said, judged=False)
-    return SetScore("drift", found.sentence, found.alarm, details=found.record)
+    result = table.scorer.drift({prompt: (each[0], each[1]) for prompt, each in pairs.items()})
+    if result is None:
+        text = "not judged: it takes a LoRA, pictures with it and without it, and references unlike the impostors"
+        return SetScore("drift", text, judged=False)
+    return SetScore("drift", result.sentence, result.alarm, details=result.record)

@@ -22,7 +22,7 @@ from harness.core.values import CaseResult, Interval, SetScore, to_record
 from harness.judging.leaderboard import interval_of, values_of
 
 if TYPE_CHECKING:
-    from harness.scoring.references import Reading
+    from harness.scoring.references import TraitReading
 
 ONE_SOURCE = 0.5  # of the copies that are of one picture: then that picture is the trouble
 FEW_COPIES = 3  # below it one source is no pattern
@@ -47,7 +47,7 @@ class Recommendation:
 
 
 @dataclass(frozen=True)
-class Facts:
+class ProviderFacts:
     """What a run measured of one gate provider, over open cases."""
 
     own: Sequence[CaseResult]
@@ -55,16 +55,16 @@ class Facts:
     low: Mapping[str, Interval] = field(default_factory=dict)  # metrics that are surely below their bounds
     lagging: Mapping[str, Interval] = field(default_factory=dict)  # categories of traits that surely are
     sets: Mapping[str, SetScore] = field(default_factory=dict)
-    readings: Mapping[str, Reading] = field(default_factory=dict)  # by category: what the training pictures show
+    readings: Mapping[str, TraitReading] = field(default_factory=dict)  # by category: what the training pictures show
     applied: Mapping[str, Any] = field(default_factory=dict)  # of the gate's control pictures; {} without a LoRA
 
 
-def find_problems(facts: Facts) -> list[Recommendation]:
+def find_problems(facts: ProviderFacts) -> list[Recommendation]:
     """Every known problem that the figures show."""
-    return [found for probe in PROBES for found in probe(facts)]
+    return [result for probe in PROBES for result in probe(facts)]
 
 
-def identical(facts: Facts) -> list[Recommendation]:
+def identical(facts: ProviderFacts) -> list[Recommendation]:
     """Training pictures drawn again, or one picture for every seed: over-training, or one picture that weighs much."""
     copy, diversity = facts.sets.get("copy"), facts.sets.get("diversity")
     evidence = {"different_pictures_a_seed": diversity.details["share"]} if diversity and diversity.judged else {}
@@ -72,27 +72,27 @@ def identical(facts: Facts) -> list[Recommendation]:
         details = copy.details
         source, count = next(iter(details["sources"].items()))
         evidence |= {name: details[name] for name in ("copies", "pictures", "share", "sources")}
-        told = f"{details['copies']} of {details['pictures']} pictures copy training pictures"
+        message = f"{details['copies']} of {details['pictures']} pictures copy training pictures"
         if details["copies"] >= FEW_COPIES and count > ONE_SOURCE * details["copies"]:
             remedy = "remove what repeats it (`harness references check`) or lower its weight, and train fewer steps"
-            return [Recommendation("data", f"{told}, {count} of them {source}: {remedy}", "high", evidence)]
+            return [Recommendation("data", f"{message}, {count} of them {source}: {remedy}", "high", evidence)]
         remedy = "over-trained: fewer steps, a lower rank or strength, or more and more varied pictures"
-        return [Recommendation("training", f"{told}: {remedy}", "high", evidence)]
+        return [Recommendation("training", f"{message}: {remedy}", "high", evidence)]
     if diversity and diversity.alarm:
         share = diversity.details["share"]
-        told = f"seeds draw nearly the same picture: only {share:.0%} differ from the others of their prompt"
+        message = f"seeds draw nearly the same picture: only {share:.0%} differ from the others of their prompt"
         remedy = "over-trained, on no copies: fewer steps, a lower rank or strength, or more varied pictures"
-        return [Recommendation("training", f"{told}; {remedy}", "high", evidence)]
+        return [Recommendation("training", f"{message}; {remedy}", "high", evidence)]
     return []
 
 
-def one_value(facts: Facts) -> list[Recommendation]:
+def one_value(facts: ProviderFacts) -> list[Recommendation]:
     """Always smiling: where pictures miss what a prompt asks of the scene, they go one way."""
     categories = dict.fromkeys(category for result in facts.own for category in answers(result))
-    return [found for category in categories if (found := habit(facts, category))]
+    return [results for category in categories if (results := habit(facts, category))]
 
 
-def habit(facts: Facts, category: str) -> Recommendation | None:
+def habit(facts: ProviderFacts, category: str) -> Recommendation | None:
     """One category's value that is drawn where another was asked for, and where it comes from."""
     seen = [(case.job.case, wanted, got) for case in facts.own for wanted, got in answers(case).get(category, ())]
     misses = Counter(got for _, wanted, got in seen if got != wanted)
@@ -105,27 +105,27 @@ def habit(facts: Facts, category: str) -> Recommendation | None:
     base = rate_of(facts.base, category, value)
     trained = reading.share if reading and reading.value == value else None
     evidence = {"rate": to_record(rate), "base": to_record(base), "share_of_training_pictures": trained}
-    told = f"{category}: {value!r} is drawn in {percent(rate)} of the pictures that ask for something else"
+    text = f"{category}: {value!r} is drawn in {percent(rate)} of the pictures that ask for something else"
     if trained is not None and trained >= SKEWED:
         remedy = f"add pictures with another {category}, and name it in the captions of those that show it"
-        message = f"{told}, and {trained:.0%} of the training pictures show it: {remedy}"
+        message = f"{text}, and {trained:.0%} of the training pictures show it: {remedy}"
         return Recommendation("data", message, "high", evidence)
     if base is not None and base.mean >= rate.mean - 0.1:
-        message = f"{told}, and the base does so too ({percent(base)}): say it more plainly in the prompts"
+        message = f"{text}, and the base does so too ({percent(base)}): say it more plainly in the prompts"
         return Recommendation("prompt", message, "low", evidence)
     remedy = "the training pictures do not explain it; a lower strength, or captions that name it in every picture"
-    return Recommendation("training", f"{told}; {remedy}", "medium", evidence)
+    return Recommendation("training", f"{text}; {remedy}", "medium", evidence)
 
 
 def answers(result: CaseResult) -> dict[str, list[tuple[str, str]]]:
     """Category to (what the case expects, what each picture is seen to show)."""
-    found: dict[str, list[tuple[str, str]]] = {}
+    results: dict[str, list[tuple[str, str]]] = {}
     for sample in result.scored:
         details = sample.scores["prompt"].details if "prompt" in sample.scores else {}
         for category, item in details.items():
             if isinstance(item, Mapping) and "seen" in item:
-                found.setdefault(str(category), []).append((str(item["value"]), str(item["seen"])))
-    return found
+                results.setdefault(str(category), []).append((str(item["value"]), str(item["seen"])))
+    return results
 
 
 def rate_of(results: Sequence[CaseResult], category: str, value: str) -> Interval | None:
@@ -136,7 +136,7 @@ def rate_of(results: Sequence[CaseResult], category: str, value: str) -> Interva
     return stats.clustered(groups) if groups else None
 
 
-def trigger_ignored(facts: Facts) -> list[Recommendation]:
+def trigger_ignored(facts: ProviderFacts) -> list[Recommendation]:
     """The LoRA changes pictures and the subject does not come: they stand where the base's do."""
     clip = interval_of(values_of(facts.own, "clip"))
     if not ignores_trigger(facts) or clip is None:
@@ -151,7 +151,7 @@ def trigger_ignored(facts: Facts) -> list[Recommendation]:
     return [Recommendation("training", message, "high", evidence)]
 
 
-def ignores_trigger(facts: Facts) -> bool:
+def ignores_trigger(facts: ProviderFacts) -> bool:
     clip = interval_of(values_of(facts.own, "clip"))
     if not facts.applied.get("ok") or clip is None or (clip.mean if clip.high is None else clip.high) >= STRANGE:
         return False
@@ -159,9 +159,9 @@ def ignores_trigger(facts: Facts) -> bool:
     return gain is None or (gain.mean if gain.high is None else gain.high) < AS_BASE
 
 
-def face_lost(facts: Facts) -> list[Recommendation]:
+def face_lost(facts: ProviderFacts) -> list[Recommendation]:
     """The subject is not recognised, and it is the face that lacks: what the training pictures show tells why."""
-    face = {category: found for category, found in facts.lagging.items() if FACE.search(category)}
+    face = {category: result for category, result in facts.lagging.items() if FACE.search(category)}
     if "clip" not in facts.low or not face or ignores_trigger(facts):
         return []
     shown = {category: facts.readings[category].share for category in face if category in facts.readings}
@@ -171,19 +171,19 @@ def face_lost(facts: Facts) -> list[Recommendation]:
         "traits": to_record(face),
         "share_of_training_pictures": shown,
     }
-    told = f"the face is lost: clip {facts.low['clip'].mean:.2f} with " + ", ".join(
-        f"{category.replace('_', ' ')} {found.mean:.2f}" for category, found in face.items()
+    text = f"the face is lost: clip {facts.low['clip'].mean:.2f} with " + ", ".join(
+        f"{category.replace('_', ' ')} {result.mean:.2f}" for category, result in face.items()
     )
     if 2 * len(unclear) >= len(face):
         worst = ", ".join(f"{name.replace('_', ' ')} in {share:.0%}" for name, share in unclear.items())
-        message = f"{told}; the training pictures agree on too little of it ({worst}): add frontal portraits"
+        message = f"{text}; the training pictures agree on too little of it ({worst}): add frontal portraits"
         return [Recommendation("data", message, "high", evidence)]
     seen = f" (in {min(shown.values()):.0%} of them at least)" if shown else ""
-    message = f"{told}; the training pictures show it{seen}, so it was not learnt: more steps, or a higher rank"
+    message = f"{text}; the training pictures show it{seen}, so it was not learnt: more steps, or a higher rank"
     return [Recommendation("training", message, "high", evidence)]
 
 
-def others_change(facts: Facts) -> list[Recommendation]:
+def others_change(facts: ProviderFacts) -> list[Recommendation]:
     """Prompts about others are drawn with the subject's looks, or in another style."""
     drift = facts.sets.get("drift")
     if drift is None or not drift.alarm:
@@ -192,7 +192,7 @@ def others_change(facts: Facts) -> list[Recommendation]:
     return [Recommendation("training", drift.sentence, "high", evidence)]
 
 
-PROBES: tuple[Callable[[Facts], list[Recommendation]], ...] = (
+PROBES: tuple[Callable[[ProviderFacts], list[Recommendation]], ...] = (
     identical,
     trigger_ignored,
     face_lost,

@@ -48,7 +48,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False, frozen=True)
 
 
-class Drawn(_Part):
+class RecordedRecipe(_Part):
     """What one provider's pictures were made with."""
 
     lora: str = ""  # SHA-256; "" without one
@@ -89,7 +89,7 @@ class Baseline(_Part):
     suite: str
     made: dict[str, Any] = {}  # date, commit, profile, versions
     scorer: dict[str, Any] = {}
-    providers: dict[str, Drawn] = {}
+    providers: dict[str, RecordedRecipe] = {}
     cases: list[Prompt] = []
     scores: list[Mark] = []
     thumbnails: list[Thumbnail] = []
@@ -102,7 +102,7 @@ class Baseline(_Part):
         """
         if self.suite != record["name"]:
             return Comparable((f"suite: the baseline has none called {record['name']!r}, it is of {self.suite!r}",))
-        drawn = self.providers.get(provider, Drawn())
+        drawn = self.providers.get(provider, RecordedRecipe())
         return compare_parts(drawn.recipe, record["recipe"].get(provider, {}), self.scorer, record["scorer"])
 
     def reworded(self, suite: Suite) -> list[str]:
@@ -117,14 +117,14 @@ class Baseline(_Part):
             like: the run's own; where a score differs by less than the file's digits say, it is taken from there.
         """
         left_out, exact = set(self.reworded(suite)), exact_scores(like)
-        found: dict[str, list[Sample]] = {}
+        results: dict[str, list[Sample]] = {}
         for mark in self.scores:
             if mark.provider == provider and mark.case not in left_out:
                 known = exact.get((mark.case, mark.seed), {})
                 scores = {name: Score(name, snap(value, known.get(name))) for name, value in mark.scores.items()}
                 sample = Sample("", mark.seed, Outcome.OK, image=mark.image or None, scores=scores)
-                found.setdefault(mark.case, []).append(sample)
-        return [CaseResult(Job(suite.path.as_posix(), case, provider), tuple(own)) for case, own in found.items()]
+                results.setdefault(mark.case, []).append(sample)
+        return [CaseResult(Job(suite.path.as_posix(), case, provider), tuple(own)) for case, own in results.items()]
 
 
 def same_prompt(old: Prompt, now: Case) -> bool:
@@ -203,21 +203,21 @@ def from_results(results: Mapping[str, Any], suite: str) -> Baseline:
 
 def marks_of(case: Mapping[str, Any]) -> list[Mark]:
     """One mark a picture of a run's case that has scores."""
-    found = []
+    results = []
     for sample in case["samples"]:
         values = {name: score.get("value") for name, score in sample["scores"].items()}
         scores = {name: round(float(value), DIGITS) for name, value in values.items() if value is not None}
         if scores:
             image = sample["image"] or ""
-            found.append(
+            results.append(
                 Mark(provider=case["provider"], case=case["case"], seed=sample["seed"], image=image, scores=scores)
             )
-    return found
+    return results
 
 
-def drawn_of(recipe: Mapping[str, Any]) -> Drawn:
+def drawn_of(recipe: Mapping[str, Any]) -> RecordedRecipe:
     shared = {name: value for name, value in recipe.items() if name not in UNDER_TEST}
-    return Drawn(lora=recipe.get("lora", ""), strength=float(recipe.get("strength", 0.0)), recipe=shared)
+    return RecordedRecipe(lora=recipe.get("lora", ""), strength=float(recipe.get("strength", 0.0)), recipe=shared)
 
 
 def to_text(baseline: Baseline) -> str:
@@ -260,8 +260,8 @@ def update_baseline(results: Mapping[str, Any], suite: Suite, pictures: Pictures
     path, reasons = baseline_path(suite), objections(results, suite)
     shown = relative(path)
     if reasons and not anyway:
-        said = "; ".join(reasons)
-        return Saved(f"{shown} was not written: {said}. --update-baseline-anyway writes it all the same", True)
+        message = "; ".join(reasons)
+        return Saved(f"{shown} was not written: {message}. --update-baseline-anyway writes it all the same", True)
     made = make_baseline(results, suite, pictures)
     text = to_text(made)
     if path.is_file() and is_same(path, made):
@@ -277,8 +277,8 @@ def update_baseline(results: Mapping[str, Any], suite: Suite, pictures: Pictures
 
 def make_baseline(results: Mapping[str, Any], suite: Suite, pictures: Pictures) -> Baseline:
     """A baseline of the suite's gate providers, with thumbnails and provenance."""
-    found = from_results(results, suite.name)
-    marks = [mark for mark in found.scores if mark.provider in suite.gate]
+    result = from_results(results, suite.name)
+    marks = [mark for mark in result.scores if mark.provider in suite.gate]
     first = {(mark.provider, mark.case): mark for mark in reversed(marks) if mark.image}
     thumbnails = [
         Thumbnail(provider=mark.provider, case=mark.case, seed=mark.seed, webp=shrink(pictures(mark.image)))
@@ -286,19 +286,19 @@ def make_baseline(results: Mapping[str, Any], suite: Suite, pictures: Pictures) 
     ]
     kept = {mark.case for mark in marks}
     changes = {
-        "made": {**found.made, **git_state(suite.path.parent)},
-        "providers": {name: drawn for name, drawn in found.providers.items() if name in suite.gate},
-        "cases": [prompt for prompt in found.cases if prompt.case in kept],
+        "made": {**result.made, **git_state(suite.path.parent)},
+        "providers": {name: drawn for name, drawn in result.providers.items() if name in suite.gate},
+        "cases": [prompt for prompt in result.cases if prompt.case in kept],
         "scores": marks,
         "thumbnails": thumbnails,
     }
-    return found.model_copy(update=changes)
+    return result.model_copy(update=changes)
 
 
 def objections(results: Mapping[str, Any], suite: Suite) -> list[str]:
     """Why a run should not become a baseline: what is red, and what is missing."""
     gates = {item["provider"]: item for item in results["gate"].get("items", ()) if item["suite"] == suite.name}
-    found = []
+    findings = []
     for provider in suite.gate:
         cases = {
             case["case"]: case
@@ -306,22 +306,22 @@ def objections(results: Mapping[str, Any], suite: Suite) -> list[str]:
             if (case["suite"], case["provider"]) == (suite.name, provider)
         }
         wanted = [case.id for case in suite.cases if case.split == "open"]
-        found += _objections(provider, gates.get(provider), [cases.get(name) for name in wanted], suite)
+        findings += _objections(provider, gates.get(provider), [cases.get(name) for name in wanted], suite)
         red = [name for name, case in cases.items() if case["verdict"] in ("fail", "error")]
-        found += [f"{len(red)} cases by {provider} are red ({', '.join(red[:3])})"] if red else []
-    return found or ([f"the run is red: {results['gate']['reasons'][0]}"] if broke_down(results) else [])
+        findings += [f"{len(red)} cases by {provider} are red ({', '.join(red[:3])})"] if red else []
+    return findings or ([f"the run is red: {results['gate']['reasons'][0]}"] if broke_down(results) else [])
 
 
 def _objections(provider: str, gate: Any, cases: Sequence[Any], suite: Suite) -> list[str]:
     least = suite.min_samples or suite.samples
     undrawn = sum(case is None for case in cases)
     thin = [case["case"] for case in cases if case is not None and len(marks_of(case)) < least]
-    found = [f"the gate of {provider} was not judged"] if gate is None else []
+    result = [f"the gate of {provider} was not judged"] if gate is None else []
     if gate is not None and gate["verdict"] in ("fail", "error"):
-        found.append(f"the gate of {provider} says {gate['verdict']}")
-    found += [f"{undrawn} of {len(cases)} open cases were not drawn by {provider}"] if undrawn else []
-    found += [f"{len(thin)} cases by {provider} have fewer than {least} scored pictures"] if thin else []
-    return found
+        result.append(f"the gate of {provider} says {gate['verdict']}")
+    result += [f"{undrawn} of {len(cases)} open cases were not drawn by {provider}"] if undrawn else []
+    result += [f"{len(thin)} cases by {provider} have fewer than {least} scored pictures"] if thin else []
+    return result
 
 
 def broke_down(results: Mapping[str, Any]) -> bool:
@@ -360,7 +360,7 @@ def shrink(data: bytes) -> str:
 
 
 @dataclass(frozen=True)
-class Found:
+class BaselineLookup:
     """A suite's baseline, or why there is none."""
 
     where: str  # for people
@@ -370,12 +370,12 @@ class Found:
     binding: bool = True  # False: it is only told of, because this run is to replace it
 
 
-def found_record(found: Found) -> dict[str, Any]:
+def found_record(found: BaselineLookup) -> dict[str, Any]:
     """It as plain JSON data, the file's content too."""
     return {**vars(found), "baseline": found.baseline.model_dump() if found.baseline else None}
 
 
-def found_from(record: Mapping[str, Any]) -> Found:
+def found_from(record: Mapping[str, Any]) -> BaselineLookup:
     """The way back.
 
     Raises:
@@ -383,7 +383,7 @@ def found_from(record: Mapping[str, Any]) -> Found:
     """
     try:
         kept = record["baseline"]
-        return Found(**{**record, "baseline": Baseline.model_validate(kept) if kept else None})
+        return BaselineLookup(**{**record, "baseline": Baseline.model_validate(kept) if kept else None})
     except (TypeError, KeyError, ValidationError) as error:
         raise UsageError(f"the record of a baseline is damaged ({error}); run the shard again") from error
 
@@ -393,18 +393,20 @@ class Baselines:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._known: dict[Path, Found | None] = {}
+        self._known: dict[Path, BaselineLookup | None] = {}
 
-    def of(self, suite: Suite) -> Found | None:
+    def of(self, suite: Suite) -> BaselineLookup | None:
         """None: nothing to compare with, and nothing was asked for."""
         if suite.path not in self._known:
             try:
                 self._known[suite.path] = self._find(suite)
             except UsageError as error:
-                self._known[suite.path] = Found(f"--baseline {self._settings.baseline_from}", problem=str(error))
+                self._known[suite.path] = BaselineLookup(
+                    f"--baseline {self._settings.baseline_from}", problem=str(error)
+                )
         return self._known[suite.path]
 
-    def _find(self, suite: Suite) -> Found | None:
+    def _find(self, suite: Suite) -> BaselineLookup | None:
         settings, path = self._settings, baseline_path(suite)
         kind, _, reference = settings.baseline_from.partition(":")
         if settings.baseline:
@@ -414,42 +416,46 @@ class Baselines:
         if kind == "off" or (kind == "auto" and not path.is_file()):
             return None
         if not path.is_file():
-            return Found(relative(path), problem=f"{relative(path)} is not there; make it with --update-baseline")
+            return BaselineLookup(
+                relative(path), problem=f"{relative(path)} is not there; make it with --update-baseline"
+            )
         return replace(read_file(path, suite), binding=not (settings.update_baseline and kind == "auto"))
 
-    def _at_commit(self, path: Path, suite: Suite, reference: str) -> Found:
-        told = (self._settings.secret(name) for name in ("GITHUB_BASE_REF", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME"))
-        target = next((secret.reveal() for secret in told if secret), "")
+    def _at_commit(self, path: Path, suite: Suite, reference: str) -> BaselineLookup:
+        message = (self._settings.secret(name) for name in ("GITHUB_BASE_REF", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME"))
+        target = next((secret.reveal() for secret in message if secret), "")
         commit = find_commit(suite.path.parent, reference, target)
         where = f"{relative(path)} at {commit[:10]} ({reference})"
         text = read_commit(path, commit)
         if text is None:
-            return Found(where, problem=f"{where}: there was no such file yet, so nothing is compared", severity="warn")
+            return BaselineLookup(
+                where, problem=f"{where}: there was no such file yet, so nothing is compared", severity="warn"
+            )
         return parse_found(text, suite, where)
 
 
-def read_file(path: Path, suite: Suite) -> Found:
+def read_file(path: Path, suite: Suite) -> BaselineLookup:
     """The baseline in a file; what is wrong with it is said in the answer."""
     try:
         if path.stat().st_size > LARGEST:
             raise UsageError(f"{path}: larger than {LARGEST // 2**20} MiB; this is no baseline")
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError, UsageError) as error:
-        return Found(relative(path), problem=f"{relative(path)}: cannot be read ({error})")
+        return BaselineLookup(relative(path), problem=f"{relative(path)}: cannot be read ({error})")
     return parse_found(text, suite, relative(path))
 
 
-def parse_found(text: str, suite: Suite, where: str) -> Found:
+def parse_found(text: str, suite: Suite, where: str) -> BaselineLookup:
     try:
-        return Found(where, parse_baseline(text, suite.name, where))
+        return BaselineLookup(where, parse_baseline(text, suite.name, where))
     except UsageError as error:
-        return Found(where, problem=str(error))
+        return BaselineLookup(where, problem=str(error))
 
 
 # --- holding a run against it -------------------------------------------------------------------------------------
 
 
-def hold_verdict(found: Found, record: Mapping[str, Any], provider: str, verdict: Verdict) -> Verdict:
+def hold_verdict(found: BaselineLookup, record: Mapping[str, Any], provider: str, verdict: Verdict) -> Verdict:
     """A gate's verdict, in the light of whether its baseline could be compared at all.
 
     Another recipe or scorer proves nothing, so it is refused; another dtype is only warned about.
@@ -474,7 +480,7 @@ def hold_verdict(found: Found, record: Mapping[str, Any], provider: str, verdict
 
 
 def hold_record(
-    found: Found, suite: Suite, record: Mapping[str, Any], results: Mapping[str, Sequence[CaseResult]]
+    found: BaselineLookup, suite: Suite, record: Mapping[str, Any], results: Mapping[str, Sequence[CaseResult]]
 ) -> dict[str, Any]:
     """What a run's record says of its baseline: a suite's verdict for each gate provider, and each case's.
 
@@ -498,7 +504,7 @@ def hold_provider(
 ) -> dict[str, Any]:
     """One gate provider against its own earlier pictures."""
     comparable = baseline.comparable(record, provider)
-    old, new = baseline.providers.get(provider, Drawn()), drawn_of(record["recipe"].get(provider, {}))
+    old, new = baseline.providers.get(provider, RecordedRecipe()), drawn_of(record["recipe"].get(provider, {}))
     about: dict[str, Any] = {
         "lora": {"before": old.lora, "after": new.lora},
         "strength": {"before": old.strength, "after": new.strength},
@@ -520,13 +526,13 @@ def hold_provider(
 def case_records(changes: Changes, baseline: Baseline, provider: str) -> list[dict[str, Any]]:
     """Every case, the worst first; those that lost most with the picture that they once had."""
     small = {item.case: item for item in baseline.thumbnails if item.provider == provider}
-    found = []
+    results = []
     for place, (case, change) in enumerate(changes.cases.items()):
         record = {"case": case, **change.to_record()}
         if place < WORST and case in small and REGRESSED in (change.word, changes.word):
             record["thumbnail"] = {"seed": small[case].seed, "webp": small[case].webp}
-        found.append(record)
-    return found
+        results.append(record)
+    return results
 
 
 def same_pictures(now: Sequence[CaseResult], before: Sequence[CaseResult]) -> int:

@@ -126,11 +126,11 @@ def compare_cases(
     sd, df = stats.pooled_sd(list(groups.values()))
     gaps = {case: stats.pooled_interval(values, sd, df, level) for case, values in groups.items()}
     ps = stats.holm([p_pooled(gap, sd, df) for gap in gaps.values()])
-    found = {
+    results = {
         str(case): make_change(gap, of_case(now, case), of_case(before, case), margin, p, p < 1 - level)
         for (case, gap), p in zip(gaps.items(), ps, strict=True)
     }
-    return dict(sorted(found.items(), key=lambda item: item[1].gap.mean))
+    return dict(sorted(results.items(), key=lambda item: item[1].gap.mean))
 
 
 def judge_change(gap: Interval, margin: float, proven: bool | None = None) -> str:

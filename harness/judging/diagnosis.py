@@ -92,7 +92,7 @@ class Study:
 
 
 @dataclass(frozen=True)
-class Symptoms:
+class DiagnosticInputs:
     """All that may be known; what is not is None or empty."""
 
     strength: float | None = None
@@ -107,17 +107,17 @@ class Symptoms:
     bounds: Mapping[str, float] = field(default_factory=dict)  # the suite's, by metric
 
 
-def diagnose_lora(seen: Symptoms) -> tuple[Cause, ...]:
+def diagnose_lora(seen: DiagnosticInputs) -> tuple[Cause, ...]:
     """Every cause that the symptoms show, the surest first; `healthy` alone where none does.
 
     Among equally sure ones faults of the pictures come first: no training mends them.
     """
-    found: dict[str, Cause] = {}
+    results: dict[str, Cause] = {}
     for probe in PROBES:
         for cause in probe(seen):
-            known = found.get(cause.name)
-            found[cause.name] = merged(known, cause) if known else cause
-    causes = tuple(sorted(found.values(), key=lambda cause: -cause.confidence))
+            known = results.get(cause.name)
+            results[cause.name] = merged(known, cause) if known else cause
+    causes = tuple(sorted(results.values(), key=lambda cause: -cause.confidence))
     return causes or (Cause(HEALTHY, HINT, ("no sign of a known fault",)),)
 
 
@@ -129,38 +129,38 @@ def merged(one: Cause, two: Cause) -> Cause:
 # --- what it learnt from ------------------------------------------------------------------------------------------
 
 
-def strangers(seen: Symptoms) -> Iterator[Cause]:
+def strangers(seen: DiagnosticInputs) -> Iterator[Cause]:
     """Train pictures that are nearer to strangers than to the pictures that judge."""
     study = seen.study
     far = {name: value for name, value in study.likeness.items() if value < STRANGER} if study else {}
     if study and far and 2 * len(far) <= len(study.likeness):
-        told = f"{len(far)} of {len(study.likeness)} train pictures do not show the subject: {listed(far)}"
+        message = f"{len(far)} of {len(study.likeness)} train pictures do not show the subject: {listed(far)}"
         figures = f"likeness to the held-out pictures at most {max(far.values()):.2f} (0 a stranger, 1 the subject)"
-        yield Cause("wrong_person", CERTAIN, (told, figures))
+        yield Cause("wrong_person", CERTAIN, (message, figures))
 
 
-def repeats(seen: Symptoms) -> Iterator[Cause]:
+def repeats(seen: DiagnosticInputs) -> Iterator[Cause]:
     """One picture many times: it weighs as much as all the others together."""
     study = seen.study
     extra = sum(len(group) - 1 for group in study.groups) if study else 0
     if study and study.count and extra >= max(2, REPEATED * study.count):
         most = max(study.groups, key=len)
-        told = f"{extra} of {study.count} train pictures repeat another one, {most[0]} is there {len(most)} times"
-        yield Cause("duplicates", CERTAIN, (told,))
+        message = f"{extra} of {study.count} train pictures repeat another one, {most[0]} is there {len(most)} times"
+        yield Cause("duplicates", CERTAIN, (message,))
 
 
-def monotony(seen: Symptoms) -> Iterator[Cause]:
+def monotony(seen: DiagnosticInputs) -> Iterator[Cause]:
     """One expression, or one place, in nearly every picture."""
     study = seen.study
     for category, (value, share) in (study.shares if study else {}).items():
         if study and share >= SAME and category not in study.harmless:
             unsaid = study.silent.get(category, 0.0)
-            told = f"{category} is {value!r} in {share:.0%} of the train pictures"
-            said = f"{unsaid:.0%} of the captions do not say so"
-            yield Cause("one_value", CERTAIN if unsaid >= SILENT else LIKELY, (told, said))
+            message = f"{category} is {value!r} in {share:.0%} of the train pictures"
+            text = f"{unsaid:.0%} of the captions do not say so"
+            yield Cause("one_value", CERTAIN if unsaid >= SILENT else LIKELY, (message, text))
 
 
-def silence(seen: Symptoms) -> Iterator[Cause]:
+def silence(seen: DiagnosticInputs) -> Iterator[Cause]:
     """What changes from picture to picture and is in no caption: the trigger comes to mean all of it."""
     study = seen.study
     silent = {
@@ -169,14 +169,14 @@ def silence(seen: Symptoms) -> Iterator[Cause]:
         if study and share > SILENT and study.shares.get(category, ("", 1.0))[1] < SAME
     }
     if silent:
-        told = ", ".join(f"{category} ({share:.0%} of the captions)" for category, share in silent.items())
-        yield Cause("missing_captions", 0.9, (f"it changes from picture to picture and is not said: {told}",))
+        message = ", ".join(f"{category} ({share:.0%} of the captions)" for category, share in silent.items())
+        yield Cause("missing_captions", 0.9, (f"it changes from picture to picture and is not said: {message}",))
 
 
 # --- how it was made and how it is used ---------------------------------------------------------------------------
 
 
-def strength_of(seen: Symptoms) -> Iterator[Cause]:
+def strength_of(seen: DiagnosticInputs) -> Iterator[Cause]:
     """A strength that nobody would choose."""
     strength = seen.strength
     if strength is None or not strength:
@@ -187,7 +187,7 @@ def strength_of(seen: Symptoms) -> Iterator[Cause]:
         yield Cause("low_strength", CERTAIN, (f"the LoRA is drawn at strength {strength:g} (at least {WEAK:g})",))
 
 
-def recipe(seen: Symptoms) -> Iterator[Cause]:
+def recipe(seen: DiagnosticInputs) -> Iterator[Cause]:
     """What its own record says."""
     making = seen.making
     if making is None:
@@ -203,7 +203,7 @@ def recipe(seen: Symptoms) -> Iterator[Cause]:
         yield Cause("over_trained", 0.9, (f"{making.words}: {making.samples:.1f} times the profile's samples{bare}",))
 
 
-def curve_of(seen: Symptoms) -> Iterator[Cause]:
+def curve_of(seen: DiagnosticInputs) -> Iterator[Cause]:
     """A loss that rose, or that never fell."""
     losses = [loss for _, loss in seen.loss]
     if len(losses) < 8:
@@ -219,29 +219,29 @@ def curve_of(seen: Symptoms) -> Iterator[Cause]:
 # --- what its pictures hint at ------------------------------------------------------------------------------------
 
 
-def pictures(seen: Symptoms) -> Iterator[Cause]:
+def pictures(seen: DiagnosticInputs) -> Iterator[Cause]:
     """Likeness, prompts, copies and collapse; only hints, because several causes look the same from here."""
     known = seen.making is not None
     if alarms := [name for name in ("copy", "diversity") if name in seen.sets and seen.sets[name].alarm]:
         repeated = any(cause.name == "duplicates" for cause in repeats(seen))
-        told = tuple(seen.sets[name].sentence for name in alarms)
-        yield Cause("over_trained", HINT if known or repeated else LIKELY, told)
+        message = tuple(seen.sets[name].sentence for name in alarms)
+        yield Cause("over_trained", HINT if known or repeated else LIKELY, message)
     low, base = below(seen, "clip"), seen.over_base
     if low and not alarms and base is not None and base.mean < STRANGER and not below(seen, "prompt"):
-        told = (f"clip is {low.mean:.2f}, {base.mean:+.2f} over the base, and prompts are followed",)
-        yield Cause("under_trained", HINT - 0.1 if known else HINT, told)
+        message = (f"clip is {low.mean:.2f}, {base.mean:+.2f} over the base, and prompts are followed",)
+        yield Cause("under_trained", HINT - 0.1 if known else HINT, message)
     if low and below(seen, "prompt") and below(seen, "ssim"):
-        found = f"clip {low.mean:.2f}, prompt and ssim are all too low: the pictures are broken"
-        yield Cause("high_rate", HINT - 0.1 if known else HINT, (found,))
+        text = f"clip {low.mean:.2f}, prompt and ssim are all too low: the pictures are broken"
+        yield Cause("high_rate", HINT - 0.1 if known else HINT, (text,))
 
 
-def below(seen: Symptoms, metric: str) -> Interval | None:
+def below(seen: DiagnosticInputs, metric: str) -> Interval | None:
     """The metric's mean where it is under the suite's bound (0.5 where it sets none)."""
-    found: Interval | None = getattr(seen, metric)
-    return found if found is not None and found.mean < seen.bounds.get(metric, 0.5) else None
+    result: Interval | None = getattr(seen, metric)
+    return result if result is not None and result.mean < seen.bounds.get(metric, 0.5) else None
 
 
-PROBES: tuple[Callable[[Symptoms], Iterator[Cause]], ...] = (
+PROBES: tuple[Callable[[DiagnosticInputs], Iterator[Cause]], ...] = (
     strangers,
     repeats,
     monotony,

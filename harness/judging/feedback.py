@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from harness.core.stats import Pair
 from harness.core.text import bounds_text
 from harness.core.values import CaseResult, Decision, Interval, Job, Outcome, SetScore, Suite, Trait, Verdict, to_record
-from harness.judging.advice import Facts, Recommendation, find_problems
-from harness.judging.diagnosis import HEALTHY, LIKELY, REMEDIES, WORDS, Cause, Symptoms, strength_of
+from harness.judging.advice import ProviderFacts, Recommendation, find_problems
+from harness.judging.diagnosis import HEALTHY, LIKELY, REMEDIES, WORDS, Cause, DiagnosticInputs, strength_of
 from harness.judging.judge import area_of
 from harness.judging.leaderboard import BASE, Results, gap_to_best, interval_of, scores_of, values_of
 
 if TYPE_CHECKING:
-    from harness.scoring.references import Reading
+    from harness.scoring.references import TraitReading
 
 GOOD = 0.6  # the band "good" begins here; what a trait is held against when the suite sets no bound for features
 PRIORITIES = ("high", "medium", "low")
@@ -84,7 +84,7 @@ def feedback(
     gate: Verdict | None = None,
     provider: str | None = None,
     sets: Mapping[str, SetScore] | None = None,
-    readings: Sequence[Reading] = (),
+    readings: Sequence[TraitReading] = (),
     causes: Sequence[Cause] = (),
 ) -> Feedback:
     """The feedback of one gate provider.
@@ -146,15 +146,15 @@ def facts_of(
     base: Sequence[CaseResult],
     gate: Verdict | None,
     sets: Mapping[str, SetScore],
-    readings: Sequence[Reading],
-) -> Facts:
+    readings: Sequence[TraitReading],
+) -> ProviderFacts:
     """What the problems of LoRA practice are told from; only what is sure counts as low.
 
     Args:
         short: metrics and traits below their bounds.
     """
     low, lagging = ([item for item in group if item.certain] for group in short[:2])
-    return Facts(
+    return ProviderFacts(
         own,
         base,
         low={item.name: item.score for item in low if item.score},
@@ -197,7 +197,7 @@ def low_metrics(suite: Suite, results: Sequence[CaseResult]) -> tuple[Shortfall,
 
     Held against the suite's bounds over all open cases; a metric that single cases bound, over those cases.
     """
-    found = []
+    findings = []
     open_cases = [case for case in suite.cases if case.split == "open"]
     for metric in dict.fromkeys(name for case in open_cases for name in (*suite.thresholds, *case.thresholds)):
         held = {case.id: suite.thresholds.get(metric) or case.thresholds.get(metric) for case in open_cases}
@@ -206,9 +206,9 @@ def low_metrics(suite: Suite, results: Sequence[CaseResult]) -> tuple[Shortfall,
             values = {pair: value for pair, value in values_of(results, metric).items() if pair[0] in limits}
             target = sum(limits.values()) / len(limits) if limits else None
             if shortfall := _shortfall("metric", metric, values, target, results, bound=bound):
-                found.append(shortfall)
+                findings.append(shortfall)
                 break
-    return _furthest_first(found)
+    return _furthest_first(findings)
 
 
 def lagging_traits(suite: Suite, results: Sequence[CaseResult], traits: Sequence[Trait]) -> tuple[Shortfall, ...]:
@@ -220,14 +220,14 @@ def lagging_traits(suite: Suite, results: Sequence[CaseResult], traits: Sequence
     for pair, score in scores_of(results, "features").items():
         for category, reached in trait_values(score.details).items():
             by_trait[category][pair] = reached
-    found = []
+    findings = []
     for category, values in by_trait.items():
         value = known.get(category, "")
         name = f"{category}: {value}" if value else category
         shortfall = _shortfall("trait", name, values, target, results, category, value)
         if shortfall:
-            found.append(shortfall)
-    return _furthest_first(found)
+            findings.append(shortfall)
+    return _furthest_first(findings)
 
 
 def trait_values(details: Mapping[str, Any]) -> dict[str, float]:
@@ -240,7 +240,7 @@ def failing_cases(
     suite: Suite, results: Sequence[CaseResult], verdicts: Mapping[Job, Verdict]
 ) -> tuple[Shortfall, ...]:
     """Open cases whose verdict is fail or error, the furthest first; each by the metric that fails it most."""
-    found = []
+    findings = []
     for result in results:
         verdict = verdicts.get(result.job)
         if verdict is None or verdict.decision not in (Decision.FAIL, Decision.ERROR):
@@ -252,8 +252,8 @@ def failing_cases(
         images = _worst_images([result], values_of([result], worst))
         certain = verdict.decision is Decision.FAIL
         score, target = verdict.scores.get(worst), bounds.get(worst)
-        found.append(Shortfall("case", case.id, score, target, certain, cases=(case.id,), images=images))
-    return _furthest_first(found)
+        findings.append(Shortfall("case", case.id, score, target, certain, cases=(case.id,), images=images))
+    return _furthest_first(findings)
 
 
 def _shortfall(
@@ -319,7 +319,7 @@ def describe(score: Interval | None, signed: bool = False) -> str:
     return "not measured" if score is None else bounds_text(to_record(score), signed)
 
 
-def about_fault(cause: str, facts: Facts) -> tuple[Recommendation, ...]:
+def about_fault(cause: str, facts: ProviderFacts) -> tuple[Recommendation, ...]:
     """What to mend before anything else, and nothing besides: figures of a run with such a fault advise wrongly."""
     first = Recommendation(area_of(cause), f"mend this first, training cannot: {cause}", "high", {"cause": cause})
     return first, *_about_outcomes(facts.own)
@@ -329,7 +329,7 @@ def recommend(
     metrics: Sequence[Shortfall],
     traits: Sequence[Shortfall],
     cases: Sequence[Shortfall],
-    facts: Facts,
+    facts: ProviderFacts,
     rival: str | None,
     gap: Interval | None,
     verdicts: Sequence[Verdict],
@@ -371,10 +371,10 @@ def _about_metric(item: Shortfall) -> Recommendation:
     return Recommendation(area, message, "high" if item.certain else "medium", evidence_of(item))
 
 
-def about_causes(causes: Sequence[Cause], facts: Facts) -> list[Recommendation]:
+def about_causes(causes: Sequence[Cause], facts: ProviderFacts) -> list[Recommendation]:
     """What a diagnosis says, each cause with its evidence; of a run that was not retrained at least the strength."""
     strength = facts.applied.get("strength")
-    known = causes or tuple(strength_of(Symptoms(strength=strength)))
+    known = causes or tuple(strength_of(DiagnosticInputs(strength=strength)))
     return [
         Recommendation(
             REMEDIES[cause.name][0],

@@ -62,7 +62,7 @@ WHOLE = ("blank", "size")  # faults that spoil a picture wholly, so that one is 
 
 
 @dataclass(frozen=True)
-class Finding:
+class JudgedComplaint:
     """One complaint and what it means for the verdict."""
 
     decision: Decision
@@ -70,25 +70,25 @@ class Finding:
     open: bool = False  # more pictures could settle it
 
 
-def fail(metric: str, message: str) -> Finding:
-    return Finding(Decision.FAIL, Complaint(metric, message, "fail"))
+def fail(metric: str, message: str) -> JudgedComplaint:
+    return JudgedComplaint(Decision.FAIL, Complaint(metric, message, "fail"))
 
 
-def unsure(metric: str, message: str, more: bool = False) -> Finding:
+def unsure(metric: str, message: str, more: bool = False) -> JudgedComplaint:
     """`more`: pictures could settle it."""
-    return Finding(Decision.INCONCLUSIVE, Complaint(metric, message, "warn"), more)
+    return JudgedComplaint(Decision.INCONCLUSIVE, Complaint(metric, message, "warn"), more)
 
 
-def warn(metric: str, message: str) -> Finding:
-    return Finding(Decision.PASS, Complaint(metric, message, "warn"))
+def warn(metric: str, message: str) -> JudgedComplaint:
+    return JudgedComplaint(Decision.PASS, Complaint(metric, message, "warn"))
 
 
-def error(metric: str, message: str) -> Finding:
-    return Finding(Decision.ERROR, Complaint(metric, message, "error"))
+def error(metric: str, message: str) -> JudgedComplaint:
+    return JudgedComplaint(Decision.ERROR, Complaint(metric, message, "error"))
 
 
 def conclude(
-    findings: Sequence[Finding],
+    findings: Sequence[JudgedComplaint],
     scores: Mapping[str, Interval],
     cause: str = "",
     details: Mapping[str, Any] | None = None,
@@ -99,8 +99,8 @@ def conclude(
     if cause:
         complaints.insert(0, Complaint("cause", cause, "error" if decision is Decision.ERROR else "fail"))
     waits = list(dict.fromkeys(finding.complaint.metric for finding in findings if finding.open))
-    told = {**(details or {}), "open": waits} if waits else details or {}
-    return Verdict(decision, scores, tuple(complaints), cause, told)
+    message = {**(details or {}), "open": waits} if waits else details or {}
+    return Verdict(decision, scores, tuple(complaints), cause, message)
 
 
 # --- one case -----------------------------------------------------------------------------------------------------
@@ -149,7 +149,7 @@ def pooled_sds(results: Iterable[CaseResult]) -> dict[str, tuple[float, int]]:
 
 def hold(
     metric: str, found: Interval, threshold: Threshold, more: str = "", below: bool | None = None, tested: int = 1
-) -> list[Finding]:
+) -> list[JudgedComplaint]:
     """One score against its threshold.
 
     Args:
@@ -176,7 +176,7 @@ def hold(
     return []
 
 
-def technical_findings(samples: Sequence[Sample]) -> list[Finding]:
+def technical_findings(samples: Sequence[Sample]) -> list[JudgedComplaint]:
     """Blank and mis-sized pictures fail; blur and flatness fail when most pictures have them, else warn."""
     findings = []
     for kind, count in count_faults(samples).items():
@@ -187,7 +187,7 @@ def technical_findings(samples: Sequence[Sample]) -> list[Finding]:
     return findings
 
 
-def missing_pictures(results: Sequence[CaseResult]) -> Finding | None:
+def missing_pictures(results: Sequence[CaseResult]) -> JudgedComplaint | None:
     """An error when a picture, or the score of one, is not there: no missing picture is ever a score of zero."""
     if skipped := next((result.skipped for result in results if result.skipped), ""):
         return error("outcome", f"nothing was drawn: {skipped}")
@@ -197,21 +197,21 @@ def missing_pictures(results: Sequence[CaseResult]) -> Finding | None:
     lost = [sample for sample in samples if sample.outcome is not Outcome.OK]
     if lost:
         kinds = ", ".join(dict.fromkeys(sample.outcome.value for sample in lost))
-        said = f": {lost[0].message}" if lost[0].message else ""
-        return error("outcome", f"{len(lost)} of {len(samples)} pictures are missing ({kinds}){said}")
+        text = f": {lost[0].message}" if lost[0].message else ""
+        return error("outcome", f"{len(lost)} of {len(samples)} pictures are missing ({kinds}){text}")
     if unscored := sum(not sample.scores for sample in samples):
         return error("outcome", f"{unscored} of {len(samples)} pictures were drawn and not scored; run again")
     return None
 
 
-def unmeasured(metric: str, samples: Sequence[Sample]) -> Finding:
+def unmeasured(metric: str, samples: Sequence[Sample]) -> JudgedComplaint:
     """A threshold on a metric that found no value."""
-    found: list[Score] = [sample.scores[metric] for sample in samples if metric in sample.scores]
-    reason = next((score.reason for score in found if score.reason), "nothing measured it")
+    results: list[Score] = [sample.scores[metric] for sample in samples if metric in sample.scores]
+    reason = next((score.reason for score in results if score.reason), "nothing measured it")
     return unsure(metric, f"{metric} could not be measured ({reason}), so its threshold says nothing")
 
 
-def soften(finding: Finding, reason: str) -> Finding:
+def soften(finding: JudgedComplaint, reason: str) -> JudgedComplaint:
     """What scores alone say cannot fail anything while the calibration is not good enough, nor can more of them."""
     if finding.decision is not Decision.FAIL or finding.complaint.metric not in CALIBRATED:
         return replace(finding, open=False)
@@ -233,13 +233,13 @@ def weakest(metric: str, samples: Sequence[Sample], most: int = 3) -> str:
 
 def trait_means(samples: Sequence[Sample]) -> dict[tuple[str, str], float]:
     """(category, value) to the mean score of that trait over the samples that could measure it."""
-    found: dict[tuple[str, str], list[float]] = {}
+    results: dict[tuple[str, str], list[float]] = {}
     for sample in samples:
         features = sample.scores.get("features")
         for category, item in (features.details if features else {}).items():
             if isinstance(item, Mapping) and item.get("score") is not None:
-                found.setdefault((category, str(item["value"])), []).append(float(item["score"]))
-    return {key: sum(values) / len(values) for key, values in found.items()}
+                results.setdefault((category, str(item["value"])), []).append(float(item["score"]))
+    return {key: sum(values) / len(values) for key, values in results.items()}
 
 
 # --- the gate -----------------------------------------------------------------------------------------------------
@@ -272,7 +272,7 @@ def judge_gate(
     samples = [sample for result in results for sample in result.scored]
     level = level_at(suite, max((len(result.samples) for result in results), default=0))
     values = values_by_metric(results)
-    scores = {name: stats.clustered(by_case(found), level) for name, found in values.items()}
+    scores = {name: stats.clustered(by_case(match), level) for name, match in values.items()}
     details: dict[str, Any] = {"faults": count_faults(samples)}
     findings = [missing] if (missing := missing_pictures(results)) else []
     if not findings:
@@ -298,7 +298,7 @@ def judge_gate(
 
 def gate_thresholds(
     suite: Suite, scores: Mapping[str, Interval], samples: Sequence[Sample], level: float = stats.LEVEL
-) -> list[Finding]:
+) -> list[JudgedComplaint]:
     """All metrics against the suite's thresholds: the primary one at its own level, the others at Holm's."""
     bounds = {metric: suite.threshold(None, metric) for metric in suite.metrics()}
     family = [m for m in bounds if m != PRIMARY and m in scores and bounds[m].fail is not None]
@@ -314,17 +314,17 @@ def gate_thresholds(
     return findings
 
 
-def alarms(suite: Suite, sets: Mapping[str, SetScore]) -> list[Finding]:
+def alarms(suite: Suite, sets: Mapping[str, SetScore]) -> list[JudgedComplaint]:
     """What the pictures say together, as severely as the suite takes it."""
     findings = []
     for name in ALARMS:
-        found, severity = sets.get(name), suite.alarm(name)
-        if found is None or severity == "off":
+        result, severity = sets.get(name), suite.alarm(name)
+        if result is None or severity == "off":
             continue
-        if found.alarm:
-            findings.append((fail if severity == "fail" else warn)(name, found.sentence))
-        elif not found.judged and severity == "fail":
-            findings.append(unsure(name, f"{name} was {found.sentence}"))
+        if result.alarm:
+            findings.append((fail if severity == "fail" else warn)(name, result.sentence))
+        elif not result.judged and severity == "fail":
+            findings.append(unsure(name, f"{name} was {result.sentence}"))
     return findings
 
 
@@ -334,7 +334,7 @@ def regression(
     baseline: Sequence[CaseResult] | None,
     details: dict[str, Any],
     level: float = stats.LEVEL,
-) -> list[Finding]:
+) -> list[JudgedComplaint]:
     """Quality against the baseline; see the module's three answers."""
     if baseline is None:
         return []
@@ -353,9 +353,9 @@ def regression(
         return [fail("regression", f"{text}: worse, and by more than {bound}{few}")]
     if gap.low >= -suite.margin:
         return []
-    told = "worse, but not proven to be so by more than" if proven and gap.high < 0 else "not proven to stay within"
+    message = "worse, but not proven to be so by more than" if proven and gap.high < 0 else "not proven to stay within"
     more = bool({pair for pair in theirs if pair not in ours and pair[0] in {case for case, _ in ours}})
-    return [unsure("regression", f"{text}: {told} {bound}{few}; add cases or samples", more)]
+    return [unsure("regression", f"{text}: {message} {bound}{few}; add cases or samples", more)]
 
 
 def beats(
@@ -365,7 +365,7 @@ def beats(
     others: Mapping[str, Sequence[CaseResult]],
     details: dict[str, Any],
     level: float = stats.LEVEL,
-) -> list[Finding]:
+) -> list[JudgedComplaint]:
     """Whether the gate stands above those it must beat: the paired interval excludes 0, or the answer stays open.
 
     Any one who is better fails the gate, so "better" is proven for the whole list at one level (Holm). All must be
@@ -400,14 +400,14 @@ def surely_behind(
     rivals: Sequence[str], gap_to: Callable[[str, float], Interval | None], level: float = stats.LEVEL
 ) -> set[str]:
     """The rivals behind whom the gate surely is, all at once: Holm's steps, each as wider intervals."""
-    found: set[str] = set()
-    while left := [rival for rival in rivals if rival not in found]:
+    result: set[str] = set()
+    while left := [rival for rival in rivals if rival not in result]:
         gaps = {rival: gap_to(rival, 1 - (1 - level) / len(left)) for rival in left}
         more = {rival for rival, gap in gaps.items() if gap and gap.high is not None and gap.high < 0}
         if not more:
             break
-        found |= more
-    return found
+        result |= more
+    return result
 
 
 def wants_training(verdicts: Iterable[Verdict]) -> bool:
@@ -560,12 +560,12 @@ def area_of(cause: str) -> str:
 
 def metric_values(results: Sequence[CaseResult]) -> dict[str, list[float]]:
     """Metric to every value that could be measured, `prompt` and `technical` too."""
-    found: dict[str, list[float]] = {}
+    findings: dict[str, list[float]] = {}
     for result in results:
         for sample in result.scored:
             for name, score in sample.scores.items():
-                found.setdefault(name, []).extend([] if score.value is None else [score.value])
-    return found
+                findings.setdefault(name, []).extend([] if score.value is None else [score.value])
+    return findings
 
 
 def bounded(threshold: Threshold) -> bool:

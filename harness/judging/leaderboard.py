@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.core import stats
 from harness.core.stats import Pair, clustered, paired
-from harness.core.values import METRICS, CaseResult, Interval, Row, Score, Suite
+from harness.core.values import METRICS, CaseResult, Interval, LeaderboardRow, Score, Suite
 
 THIN = 0.5  # a provider with less than this share of the fullest one's pictures must not shrink the common grid
 
@@ -39,13 +39,13 @@ def values_of(results: Sequence[CaseResult], metric: str) -> dict[Pair, float]:
 
 def values_by_metric(results: Sequence[CaseResult]) -> dict[str, dict[Pair, float]]:
     """Every metric that found a value in a picture, by (case, seed)."""
-    found: dict[str, dict[Pair, float]] = {}
+    findings: dict[str, dict[Pair, float]] = {}
     for result in results:
         for sample in result.scored:
             for name, score in sample.scores.items():
                 if score.value is not None:
-                    found.setdefault(name, {})[result.job.case, sample.seed] = score.value
-    return found
+                    findings.setdefault(name, {})[result.job.case, sample.seed] = score.value
+    return findings
 
 
 def by_case(values: Mapping[Pair, float]) -> dict[Hashable, list[float]]:
@@ -58,7 +58,7 @@ def by_case(values: Mapping[Pair, float]) -> dict[Hashable, list[float]]:
 
 def measured(suite: Suite, results: Results) -> tuple[str, ...]:
     """The metrics of every suite, then those with a threshold, then whatever else has a value, by name."""
-    found = {
+    findings = {
         name
         for items in results.values()
         for result in items
@@ -66,7 +66,7 @@ def measured(suite: Suite, results: Results) -> tuple[str, ...]:
         for name, score in sample.scores.items()
         if score.value is not None
     }
-    return tuple(dict.fromkeys([*suite.metrics(), *sorted(found)]))
+    return tuple(dict.fromkeys([*suite.metrics(), *sorted(findings)]))
 
 
 def interval_of(values: Mapping[Pair, float]) -> Interval | None:
@@ -89,7 +89,7 @@ def common_grid(quality: Mapping[str, Mapping[Pair, float]]) -> set[Pair]:
 
 
 @dataclass(frozen=True)
-class Standing:
+class SharedComparison:
     """What the shared pictures say of one provider beside the others."""
 
     simultaneous: Interval
@@ -105,13 +105,13 @@ class Field:
     results: Results
     quality: Values
     common: Mapping[str, Interval | None]
-    standings: Mapping[str, Standing]
+    comparisons: Mapping[str, SharedComparison]
     ranks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # metric to provider to rank
     trait_ranks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # category to provider to rank
     metrics: tuple[str, ...] = METRICS
 
 
-def leaderboard(suite: Suite, results: Results, emulated: Collection[str] = ()) -> tuple[Row, ...]:
+def leaderboard(suite: Suite, results: Results, emulated: Collection[str] = ()) -> tuple[LeaderboardRow, ...]:
     """One row a provider, the best first; those without a single score come last, unranked in substance.
 
     A row's `scores` are of all its own pictures, as in the verdicts; `rank` is by `common`, the quality on the pictures
@@ -128,12 +128,12 @@ def leaderboard(suite: Suite, results: Results, emulated: Collection[str] = ()) 
 
     ranked = sorted(results, key=place)
     names = measured(suite, results)
-    standings, ranks = stand(quality, grid, ranked), all_ranks(results, names)
-    everybody = Field(suite, results, quality, common, standings, *ranks, metrics=names)
+    comparisons, ranks = stand(quality, grid, ranked), all_ranks(results, names)
+    everybody = Field(suite, results, quality, common, comparisons, *ranks, metrics=names)
     return tuple(_row(everybody, provider, rank, provider in emulated) for rank, provider in enumerate(ranked, 1))
 
 
-def stand(quality: Values, grid: set[Pair], ranked: Sequence[str]) -> dict[str, Standing]:
+def stand(quality: Values, grid: set[Pair], ranked: Sequence[str]) -> dict[str, SharedComparison]:
     """Simultaneous intervals, ties and ranges of ranks of those that have the whole grid, the best first."""
     names = [name for name in ranked if grid and grid <= quality[name].keys()]
     if not names:
@@ -142,8 +142,8 @@ def stand(quality: Values, grid: set[Pair], ranked: Sequence[str]) -> dict[str, 
     intervals, distinct = map(possible, stats.simultaneous(columns)), stats.distinct_pairs(columns)
     letters = stats.tie_letters(range(len(names)), distinct)
     ranges = stats.rank_ranges(len(names), distinct)
-    found = zip(intervals, ranges, letters, strict=True)
-    return {name: Standing(*standing) for name, standing in zip(names, found, strict=True)}
+    result = zip(intervals, ranges, letters, strict=True)
+    return {name: SharedComparison(*standing) for name, standing in zip(names, result, strict=True)}
 
 
 def case_means(values: Mapping[Pair, float], grid: set[Pair]) -> list[float]:
@@ -180,12 +180,12 @@ def rank(values: Values) -> dict[str, int]:
 
 def trait_values(results: Sequence[CaseResult]) -> dict[str, dict[Pair, float]]:
     """Category to the score of that trait in each picture that could be measured."""
-    found: dict[str, dict[Pair, float]] = defaultdict(dict)
+    result: dict[str, dict[Pair, float]] = defaultdict(dict)
     for pair, score in scores_of(results, "features").items():
         for category, item in score.details.items():
             if isinstance(item, Mapping) and item.get("score") is not None:
-                found[category][pair] = float(item["score"])
-    return dict(found)
+                result[category][pair] = float(item["score"])
+    return dict(result)
 
 
 def gap_to_best(
@@ -196,8 +196,8 @@ def gap_to_best(
     Who gates too is no competitor, nor is the LoRA's own base; (None, None) without one.
     """
     rivals = [name for name in quality if name not in (*gate, *BASE, provider)]
-    found = {name: stats.differences(quality[provider], quality[name]) for name in rivals}
-    gaps = {name: groups for name, groups in found.items() if groups}
+    results = {name: stats.differences(quality[provider], quality[name]) for name in rivals}
+    gaps = {name: groups for name, groups in results.items() if groups}
     if not gaps:
         return None, None
     return min(gaps, key=lambda name: clustered(gaps[name]).mean), stats.max_of_k(gaps, level)
@@ -206,15 +206,15 @@ def gap_to_best(
 def _on_grid(values: Mapping[Pair, float], grid: set[Pair]) -> Interval | None:
     """The mean on the common grid; of a provider's own pictures where it has none of the grid."""
     shared = {pair: value for pair, value in values.items() if pair in grid}
-    found = interval_of(shared or values)
-    return possible(found) if found else None
+    result = interval_of(shared or values)
+    return possible(result) if result else None
 
 
-def _row(everybody: Field, provider: str, number: int, emulated: bool) -> Row:
+def _row(everybody: Field, provider: str, number: int, emulated: bool) -> LeaderboardRow:
     suite, items, quality = everybody.suite, everybody.results[provider], everybody.quality
     samples = [sample for item in items for sample in item.samples]
     versus = {other: paired(quality[provider], values) for other, values in quality.items() if other != provider}
-    row = Row(
+    row = LeaderboardRow(
         suite=suite.name,
         provider=provider,
         rank=number,
@@ -233,8 +233,8 @@ def _row(everybody: Field, provider: str, number: int, emulated: bool) -> Row:
         ranks={name: ranks[provider] for name, ranks in everybody.ranks.items() if provider in ranks},
         trait_ranks={name: ranks[provider] for name, ranks in everybody.trait_ranks.items() if provider in ranks},
     )
-    found = everybody.standings.get(provider)
-    return replace(row, **vars(found)) if found else row
+    result = everybody.comparisons.get(provider)
+    return replace(row, **vars(result)) if result else row
 
 
 def _raw_mean(items: Sequence[CaseResult], metric: str) -> float | None:

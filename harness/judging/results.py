@@ -19,7 +19,7 @@ from harness.core.values import (
     Decision,
     Interval,
     Job,
-    Row,
+    LeaderboardRow,
     SetScore,
     Suite,
     Threshold,
@@ -141,24 +141,24 @@ def gate_record(suites: Sequence[SuiteRun], trouble: str = "", shard: str = "") 
     An inconclusive case alone does not open the verdict: its suite's gate weighs all cases together. A shard (I/N) has
     no verdict of its own, except that something broke; its gate items are kept for the merge.
     """
-    found: list[tuple[Decision, list[str]]] = [(Decision.ERROR, [trouble])] if trouble else []
+    result: list[tuple[Decision, list[str]]] = [(Decision.ERROR, [trouble])] if trouble else []
     for item in suites:
         for provider in _judged(item):
             gate = item.gates.get(provider)
             if gate and not shard:
-                found.append((gate.decision, _gate_reasons(item.suite, provider, gate)))
+                result.append((gate.decision, _gate_reasons(item.suite, provider, gate)))
             for job, verdict in item.verdicts.items():
-                told = gate is None and not shard
-                if job.provider == provider and (verdict.decision in (Decision.FAIL, Decision.ERROR) or told):
-                    found.append((verdict.decision, [_reason(f"{job.case} by {provider}", verdict)]))
+                message = gate is None and not shard
+                if job.provider == provider and (verdict.decision in (Decision.FAIL, Decision.ERROR) or message):
+                    result.append((verdict.decision, [_reason(f"{job.case} by {provider}", verdict)]))
     items = [_gate_item(item, provider) for item in suites for provider in item.gates]
     if shard:
-        found = [(decision, words) for decision, words in found if decision is Decision.ERROR]
-    if not found:
+        result = [(decision, words) for decision, words in result if decision is Decision.ERROR]
+    if not result:
         why = f"shard {shard}: `harness merge` judges" if shard else "no gate provider was judged in this run"
         return {"verdict": "inconclusive", "reasons": [why], "items": items}
-    worst = next(decision for decision in WORST if any(decision is each for each, _ in found))
-    reasons = [reason for decision, words in found if decision is worst for reason in words]
+    worst = next(decision for decision in WORST if any(decision is each for each, _ in result))
+    reasons = [reason for decision, words in result if decision is worst for reason in words]
     return {"verdict": worst.value, "reasons": reasons, "items": items}
 
 
@@ -197,7 +197,7 @@ def _gate_reasons(suite: Suite, provider: str, gate: Verdict) -> list[str]:
 # --- the parts ----------------------------------------------------------------------------------------------------
 
 
-def row_record(row: Row) -> dict[str, Any]:
+def row_record(row: LeaderboardRow) -> dict[str, Any]:
     """One line of the leaderboard; a metric without a score is None."""
     return {
         "suite": row.suite,
@@ -206,7 +206,7 @@ def row_record(row: Row) -> dict[str, Any]:
         "gate": row.gate,
         "emulated": row.emulated,
         **{metric: to_record(row.scores.get(metric)) for metric in METRICS},
-        "added": {metric: to_record(found) for metric, found in row.scores.items() if metric not in METRICS},
+        "added": {metric: to_record(result) for metric, result in row.scores.items() if metric not in METRICS},
         "common": to_record(row.common),
         "simultaneous": to_record(row.simultaneous),
         "rank_range": list(row.rank_range) if row.rank_range else None,
@@ -287,7 +287,7 @@ def suite_record(item: SuiteRun) -> dict[str, Any]:
         "scorer": to_record(dict(item.scorer)),
         "recipe": to_record({name: dict(shared) for name, shared in item.recipe.items()}),
         "notes": list(item.notes),
-        "sets": to_record({provider: dict(found) for provider, found in item.sets.items()}),
+        "sets": to_record({provider: dict(result) for provider, result in item.sets.items()}),
         "baseline": to_record(item.baseline),
         "card": find_card(item.scorer),
         "definition": definition_record(suite),
@@ -307,8 +307,8 @@ def definition_record(suite: Suite) -> dict[str, Any]:
             }
         return [plain(item) for item in value] if isinstance(value, list) else value
 
-    found: dict[str, Any] = plain(record)
-    return found
+    result: dict[str, Any] = plain(record)
+    return result
 
 
 def calibration_record(calibration: Any) -> dict[str, Any] | None:
@@ -329,8 +329,8 @@ def relative(path: Path) -> str:
 def _feedback(item: SuiteRun, provider: str, rounds: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     gate = item.gates.get(provider)
     ours = [record for record in rounds if (record.get("suite"), record.get("provider")) == (item.suite.name, provider)]
-    found = ours[-1].get("causes", ()) if ours and not ours[-1].get("promoted") else ()  # of the LoRA that is judged
-    told = feedback(
+    result = ours[-1].get("causes", ()) if ours and not ours[-1].get("promoted") else ()  # of the LoRA that is judged
+    message = feedback(
         item.suite,
         item.verdicts,
         item.results,
@@ -339,9 +339,9 @@ def _feedback(item: SuiteRun, provider: str, rounds: Sequence[Mapping[str, Any]]
         provider=provider,
         sets=item.sets.get(provider),
         readings=item.readings,
-        causes=[Cause(each["name"], each["confidence"], tuple(each["evidence"])) for each in found],
+        causes=[Cause(each["name"], each["confidence"], tuple(each["evidence"])) for each in result],
     )
-    return told.to_record()
+    return message.to_record()
 
 
 # --- reading it back ----------------------------------------------------------------------------------------------
@@ -571,14 +571,14 @@ def compare_parts(
 ) -> Comparable:
     """A provider's recipe and the scorer's parts, each before and now."""
     shared = drawn.keys() & draws.keys()  # a recipe holds what all its requests share: with fewer cases that is more
-    found = _differences("recipe", {name: drawn[name] for name in shared}, {name: draws[name] for name in shared})
+    result = _differences("recipe", {name: drawn[name] for name in shared}, {name: draws[name] for name in shared})
     judged = _differences("scorer", scored, scores)
     if len(judged) > 1 and len(scored) > 1 and len(scores) > 1:  # the parts say more than the hash over all of them
         judged.pop("scorer.identity", None)
-    found |= judged
-    warned = {name for name in found if name.endswith(".dtype") or name.startswith(ADDED)}
-    refused = tuple(words for name, words in found.items() if name not in warned)
-    return Comparable(refused, tuple(words for name, words in found.items() if name in warned))
+    result |= judged
+    warned = {name for name in result if name.endswith(".dtype") or name.startswith(ADDED)}
+    refused = tuple(words for name, words in result.items() if name not in warned)
+    return Comparable(refused, tuple(words for name, words in result.items() if name in warned))
 
 
 def _differences(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:

@@ -159,14 +159,14 @@ def load_text_encoder(kind: Any, settings: Path, weights: Mapping[str, torch.Ten
     model = kind(kind.config_class.from_pretrained(settings))
     own = {name: value for name, value in weights.items() if name.startswith(prefix)}
     if prefix == TEXT_1:
-        found = convert_ldm_clip_checkpoint(own)
+        result = convert_ldm_clip_checkpoint(own)
     else:
-        found = convert_open_clip_checkpoint(model, own, prefix=prefix)
+        result = convert_open_clip_checkpoint(model, own, prefix=prefix)
     if not hasattr(model, "text_model"):  # a level that some versions of transformers do not have
-        found = {name.removeprefix("text_model."): value for name, value in found.items()}
+        result = {name.removeprefix("text_model."): value for name, value in result.items()}
     wanted = model.state_dict()
-    found = {name: value for name, value in found.items() if name in wanted or not name.endswith("position_ids")}
-    model.load_state_dict(found, strict=True)
+    result = {name: value for name, value in result.items() if name in wanted or not name.endswith("position_ids")}
+    model.load_state_dict(result, strict=True)
     return model.to(dtype_of(own))
 
 
@@ -188,13 +188,13 @@ def told_by(file: Path, weights: Mapping[str, torch.Tensor]) -> dict[str, Any]:
         metadata = read_header(file).metadata
     except LoraError:  # a check made for LoRAs: the weights have been read already
         metadata = {}
-    said = metadata.get("modelspec.prediction_type", metadata.get("modelspec.predict_key", ""))
-    told: dict[str, Any] = {}
-    if "v_pred" in weights or said.lower() in ("v", "v_prediction"):
-        told["prediction_type"] = "v_prediction"
+    text = metadata.get("modelspec.prediction_type", metadata.get("modelspec.predict_key", ""))
+    details: dict[str, Any] = {}
+    if "v_pred" in weights or text.lower() in ("v", "v_prediction"):
+        details["prediction_type"] = "v_prediction"
     if "ztsnr" in weights:
-        told |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
-    return told
+        details |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+    return details
 
 
 def dtype_of(weights: Mapping[str, torch.Tensor]) -> torch.dtype:

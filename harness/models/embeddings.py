@@ -81,14 +81,14 @@ class Embeddings:
     def images(self, pictures: Sequence[bytes]) -> Floats:
         """Unit vectors (n, d) of encoded pictures, in order; each is kept by its hash."""
         keys = [self._key(hashlib.sha256(data).hexdigest()) for data in pictures]
-        found = {key: self.store.array(PICTURE, key) for key in dict.fromkeys(keys)}
-        missing = {key: data for key, data in zip(keys, pictures, strict=True) if found[key] is None}
+        results = {key: self.store.array(PICTURE, key) for key in dict.fromkeys(keys)}
+        missing = {key: data for key, data in zip(keys, pictures, strict=True) if results[key] is None}
         if missing:
             vectors = self.load().embed_images([open_picture(data) for data in missing.values()])
             for key, vector in zip(missing, np.asarray(vectors, np.float32), strict=True):
                 self.store.put_array(PICTURE, key, vector)
-                found[key] = vector
-        return np.stack([vector for key in keys if (vector := found[key]) is not None])
+                results[key] = vector
+        return np.stack([vector for key in keys if (vector := results[key]) is not None])
 
     def files(self, paths: Sequence[Path]) -> Floats:
         """Unit vectors (n, d) of a fixed set of pictures, in order; kept as one array."""

@@ -26,12 +26,12 @@ def find_encoders(profile: Profile, root: Path) -> tuple[Encoder, ...]:
     from harness.models.loading import locate_model
 
     folder = locate_model(profile.models.base, root, profile.name)
-    found = tuple(open_encoder(folder / name, profile.max_tokens) for name in FOLDERS if (folder / name).is_dir())
-    if not found:
+    result = tuple(open_encoder(folder / name, profile.max_tokens) for name in FOLDERS if (folder / name).is_dir())
+    if not result:
         raise ModelError(
             f"model {profile.models.base!r}: {folder} holds no tokenizer; run `harness fetch {profile.name}`"
         )
-    return found
+    return result
 
 
 @lru_cache(maxsize=8)
@@ -50,12 +50,12 @@ def open_encoder(folder: Path, window: int) -> Encoder:
         whole = folder / "tokenizer.json"
         tokenizer = Tokenizer.from_file(str(whole)) if whole.is_file() else build_clip(folder)
         settings = folder / "tokenizer_config.json"
-        said = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
+        text = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
     except Exception as error:  # the tokenizers library raises bare Exception for a broken file
         raise ModelError(f"tokenizer {folder}: cannot be read ({error}); fetch the model again") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    length = said.get("model_max_length", window)
+    length = text.get("model_max_length", window)
     return Encoder(folder.name, tokenizer, int(length) if 2 < length < 100_000 else window)  # "no limit" is 1e30
 
 

@@ -22,7 +22,7 @@ GRAPHS = 64  # shapes and states that torch.compile may keep; its own 8 are soon
 
 
 @dataclass(frozen=True)
-class Factors:
+class LayerUpdate:
     """What one LoRA does to one layer: strength * scale * up @ down."""
 
     down: torch.Tensor  # [rank, in, ...]
@@ -34,7 +34,7 @@ class Factors:
         return int(self.down.shape[0])
 
 
-Taken = Mapping[str, Factors]
+Taken = Mapping[str, LayerUpdate]
 """Layer of the UNet to what a LoRA does there."""
 
 
@@ -47,13 +47,13 @@ def lora_layers(model: Any) -> Iterator[tuple[str, Any]]:
             yield name, module
 
 
-def take_lora(unet: Any, name: str) -> dict[str, Factors]:
+def take_lora(unet: Any, name: str) -> dict[str, LayerUpdate]:
     """Take an adapter that was just loaded out of the UNet again, and keep what it does.
 
     Raises:
         LoraError: it is of a kind that is more than two factors.
     """
-    found = {}
+    results = {}
     for layer, module in lora_layers(unet):
         if name not in module.lora_A:
             continue
@@ -62,13 +62,13 @@ def take_lora(unet: Any, name: str) -> dict[str, Factors]:
                 f"{name}: a DoRA cannot be swapped in a compiled model; set `compile: false` in the profile"
             )
         down, up = module.lora_A[name].weight.detach().clone(), module.lora_B[name].weight.detach().clone()
-        found[layer] = Factors(down, up, float(module.scaling[name]))
+        results[layer] = LayerUpdate(down, up, float(module.scaling[name]))
     if name in getattr(unet, "peft_config", {}):
         unet.delete_adapters(name)
-    return found
+    return results
 
 
-class Slot:
+class AdapterSlot:
     """The one adapter of a compiled UNet."""
 
     def __init__(self, unet: Any) -> None:
@@ -94,7 +94,7 @@ class Slot:
                     self._fill(module.lora_A[SLOT].weight, module.lora_B[SLOT].weight, own)
 
     @staticmethod
-    def _fill(down: torch.Tensor, up: torch.Tensor, parts: Sequence[tuple[Factors, float]]) -> None:
+    def _fill(down: torch.Tensor, up: torch.Tensor, parts: Sequence[tuple[LayerUpdate, float]]) -> None:
         down.zero_()
         up.zero_()
         place = 0

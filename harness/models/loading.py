@@ -53,13 +53,13 @@ def locate_model(name: str, root: Path, profile: str = "PROFILE", config: str | 
     Raises:
         ModelError: it is nowhere; the text names the model, the cache folder and the command that fetches it.
     """
-    found = find_local(name, root)
-    if found is not None and found.is_dir():
-        return found
-    if found is not None:
-        sha = hash_once(found)
+    result = find_local(name, root)
+    if result is not None and result.is_dir():
+        return result
+    if result is not None:
+        sha = hash_once(result)
         before = sorted((root / PLACE).glob(f"*-{sha[:12]}-*")) if config is None else []
-        return before[0] if before else unpacked(found, sha, locate_settings(config, root, profile), root)
+        return before[0] if before else unpacked(result, sha, locate_settings(config, root, profile), root)
     if not HUB_ID.fullmatch(name) or name.endswith((".safetensors", *PICKLES)):
         raise ModelError(f"model {name!r}: there is no such folder under {root}; correct `models` in the profile")
     return cached_snapshot(name, profile)
@@ -123,8 +123,8 @@ def fetch_models(profile: Profile) -> list[Path]:
 
 def find_file(name: str, root: Path) -> bool:
     """Whether a model is a checkpoint of one file."""
-    found = find_local(name, root)
-    return found is not None and found.is_file()
+    result = find_local(name, root)
+    return result is not None and result.is_file()
 
 
 def fetch_model(name: str, weights: bool = True) -> Path:
@@ -197,8 +197,8 @@ def count_cuda_cards() -> int:
     except OSError:
         return 0
     count = ctypes.c_int(0)
-    found = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
-    return count.value if found else 0
+    result = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
+    return count.value if result else 0
 
 
 def resolve_dtype(name: str = "auto", device: str = "cpu") -> str:
@@ -225,7 +225,7 @@ def cpu_multiplies_bfloat16() -> bool:
 
 
 @dataclass(frozen=True)
-class Clip:
+class LoadedClip:
     """A CLIP model in float32 (it is small, and scores must not depend on the machine), with its preprocessing."""
 
     model: Any  # CLIPModel
@@ -257,13 +257,13 @@ class Clip:
         import torch
 
         encode = getattr(self.model, f"get_{kind}_features")
-        found = [np.zeros((0, self.model.config.projection_dim), np.float32)]
+        results = [np.zeros((0, self.model.config.projection_dim), np.float32)]
         for start in range(0, len(items), self.batch):
             with torch.inference_mode():
                 features = encode(**prepare(items[start : start + self.batch]).to(self.device))
                 features = getattr(features, "pooler_output", features)  # transformers 5 wraps them
-                found.append(torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy())
-        return np.concatenate(found)
+                results.append(torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy())
+        return np.concatenate(results)
 
 
 class Models:
@@ -295,9 +295,9 @@ class Models:
         pipeline: LocalPipeline = self._once("pipeline", self._load_pipeline)
         return pipeline
 
-    def clip(self) -> Clip:
+    def clip(self) -> LoadedClip:
         """The one CLIP model that every metric shares."""
-        clip: Clip = self._once("clip", self._load_clip)
+        clip: LoadedClip = self._once("clip", self._load_clip)
         return clip
 
     def close(self) -> None:
@@ -337,7 +337,7 @@ class Models:
             )
         return LocalPipeline(move(pipe, self.device), self.device, self.profile.compile)
 
-    def _load_clip(self) -> Clip:
+    def _load_clip(self) -> LoadedClip:
         import torch
         from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
@@ -347,7 +347,7 @@ class Models:
             model = CLIPModel.from_pretrained(folder, dtype=torch.float32, **load_options(folder))
             processor = CLIPImageProcessorPil.from_pretrained(folder)
             tokenizer = CLIPTokenizer.from_pretrained(folder)
-        return Clip(model.eval().to(self.device), processor, tokenizer, self.device)
+        return LoadedClip(model.eval().to(self.device), processor, tokenizer, self.device)
 
 
 def move(pipe: Any, device: str) -> Any:

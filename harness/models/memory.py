@@ -33,9 +33,11 @@ def measure_memory(device: str) -> tuple[float, float] | None:
 
 def memory_text(device: str) -> str:
     """`3.1 of 7.9 GiB of cuda are free`."""
-    found = measure_memory(device)
+    result = measure_memory(device)
     return (
-        f"{found[0]:.1f} of {found[1]:.1f} GiB of {device} are free" if found else f"{device} does not say what it has"
+        f"{result[0]:.1f} of {result[1]:.1f} GiB of {device} are free"
+        if result
+        else f"{device} does not say what it has"
     )
 
 

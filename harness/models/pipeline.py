@@ -12,7 +12,7 @@ from harness.config.local_options import CLIP_SKIP
 from harness.config.schedulers import make_scheduler
 from harness.core.errors import LoraError, ModelError
 from harness.core.values import Lora, Request
-from harness.models.hotswap import Slot, Taken, compile_unet, take_lora
+from harness.models.hotswap import AdapterSlot, Taken, compile_unet, take_lora
 from harness.models.identity import hash_once, quiet_libraries
 from harness.models.lora.header import check_fit, complain, read_weights
 from harness.models.memory import memory_errors_translated, memory_text, release_memory, spare_memory
@@ -42,11 +42,11 @@ class LocalPipeline:
         pipe.set_progress_bar_config(disable=True)
         self._noise_schedule = dict(pipe.scheduler.config)  # the checkpoint's, before any other scheduler's options
         self._active: dict[str, float] = {}  # adapter to the strength now in force
-        self._slot: Slot | None = None
+        self._slot: AdapterSlot | None = None
         self._taken: dict[str, Taken] = {}  # adapter to what it does to a compiled UNet
         hold_latents_in_float32(pipe.unet)
         if compiled:
-            self._slot = Slot(pipe.unet)
+            self._slot = AdapterSlot(pipe.unet)
             compile_unet(pipe.unet)
 
     def draw(self, requests: Sequence[Request], lora: Lora | None = None) -> list[Image.Image | None]:
@@ -147,8 +147,8 @@ class LocalPipeline:
             self._prompts[key] = (embeds, pooled)
             if len(self._prompts) > CACHED_PROMPTS:
                 self._prompts.popitem(last=False)
-        found: tuple[torch.Tensor, torch.Tensor] = self._prompts[key]
-        return found
+        result: tuple[torch.Tensor, torch.Tensor] = self._prompts[key]
+        return result
 
     def _encode_plain(self, text: str, clip_skip: int) -> tuple[torch.Tensor, torch.Tensor]:
         skipped = {} if clip_skip == CLIP_SKIP else {"clip_skip": clip_skip - CLIP_SKIP}  # diffusers counts from SDXL's

@@ -12,11 +12,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from harness.core.errors import SuiteError, nearest
-from harness.core.values import Case, Drawing, Outcome, Request, Suite, digest, hash_file
+from harness.core.values import Case, Generation, Outcome, Request, Suite, digest, hash_file
 
 if TYPE_CHECKING:
     from harness.config.profile import ProviderConfig
-    from harness.providers import Context
+    from harness.providers import ProviderContext
 
 ADAPTER = "flat/1"
 OPTIONS = ("pattern", "use")
@@ -27,7 +27,7 @@ class FlatProvider:
 
     emulated = False
 
-    def __init__(self, name: str, config: ProviderConfig, context: Context) -> None:
+    def __init__(self, name: str, config: ProviderConfig, context: ProviderContext) -> None:
         self.name, self.context = name, context
         for key in config.options:
             if key not in OPTIONS:
@@ -57,9 +57,9 @@ class FlatProvider:
         )
         return tuple(replace(template, seed=seed) for seed in seeds)
 
-    def draw(self, requests: Sequence[Request]) -> Iterator[Drawing]:
+    def draw(self, requests: Sequence[Request]) -> Iterator[Generation]:
         for request in requests:
-            yield Drawing(Outcome.OK, flat_picture(request))
+            yield Generation(Outcome.OK, flat_picture(request))
 
     def close(self) -> None:
         """Nothing to give back."""

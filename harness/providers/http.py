@@ -39,7 +39,7 @@ from harness.providers.remote import (
     MAYBE_BILLED,
     STATUS,
     UNKNOWN,
-    Found,
+    ParsedReply,
     Pending,
     Picture,
     RemoteProvider,
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from harness.config.profile import ProviderConfig
-    from harness.providers import Context
+    from harness.providers import ProviderContext
 
 FETCHING = "done; its result is fetched"  # the state of a task whose result is a reply of its own
 BROKEN = {
@@ -81,7 +81,7 @@ class HttpProvider(RemoteProvider):
     adapter, Options = "http/2", Description
     options: Description
 
-    def __init__(self, name: str, config: ProviderConfig, context: Context) -> None:
+    def __init__(self, name: str, config: ProviderConfig, context: ProviderContext) -> None:
         super().__init__(name, config, context)
         self.seeded = self.options.seeded
 
@@ -180,10 +180,10 @@ class HttpProvider(RemoteProvider):
 
     # --- what comes back --------------------------------------------------------------------------------------------
 
-    def read(self, reply: Reply) -> Found | Pending:
+    def read(self, reply: Reply) -> ParsedReply | Pending:
         return self._understand(reply, None)
 
-    def read_poll(self, reply: Reply, pending: Pending) -> Found | Pending:
+    def read_poll(self, reply: Reply, pending: Pending) -> ParsedReply | Pending:
         return self._understand(reply, pending)
 
     def problem(self, reply: Reply) -> Unanswered:
@@ -196,19 +196,19 @@ class HttpProvider(RemoteProvider):
         if reply.status in described.status:
             return ending(described.status[reply.status], words, reply.status)
         plain = explain_status(Reply(reply.status, reply.headers, b""))
-        said = f"{plain} ({words})" if words else str(plain)
-        return Unanswered(plain.outcome, said, final=plain.final, billed=plain.billed)
+        text = f"{plain} ({words})" if words else str(plain)
+        return Unanswered(plain.outcome, text, final=plain.final, billed=plain.billed)
 
     def absent(self) -> Unanswered:
         if self.options.empty == "refused":
             return refusal("the reply holds no picture", billed=True)
         return super().absent()
 
-    def _understand(self, reply: Reply, pending: Pending | None) -> Found | Pending:
+    def _understand(self, reply: Reply, pending: Pending | None) -> ParsedReply | Pending:
         """Rules, then the task's state, then pictures."""
         described = self.options
         if described.picture.kind in ("bytes", "auto") and reply.body.lstrip()[:1] not in (b"", b"{", b"[", b"<"):
-            return Found((Picture(reply.body),))
+            return ParsedReply((Picture(reply.body),))
         answer = read_json(reply)
         for rule, outcome in self._rules():
             if not rule.each and self._holds(rule, answer, reply.status):
@@ -217,7 +217,7 @@ class HttpProvider(RemoteProvider):
             waiting = self._stand(answer, pending)
             if waiting:
                 return waiting
-        return Found(self._pictures(answer), self._remember(answer))
+        return ParsedReply(self._pictures(answer), self._remember(answer))
 
     def _stand(self, answer: Any, pending: Pending | None) -> Pending | None:
         """How a task stands: still pending, or None when its pictures are in this reply.
@@ -233,10 +233,10 @@ class HttpProvider(RemoteProvider):
         if state in poll.refused:
             raise refusal(words or state, billed=True)
         if state in poll.failed:
-            said = (
+            text = (
                 f"the task ended as {state!r}" + (f" ({words})" if words else "") + "; run again, failures are not kept"
             )
-            raise Unanswered(Outcome.PROVIDER_ERROR, said, billed=True)
+            raise Unanswered(Outcome.PROVIDER_ERROR, text, billed=True)
         if state in poll.done:
             if not poll.result:
                 return None
@@ -260,8 +260,8 @@ class HttpProvider(RemoteProvider):
 
     def _pictures(self, answer: Any) -> tuple[Picture, ...]:
         """Each picture, or why that one is missing."""
-        found = look_up(self.options.picture.at, answer)
-        items = found if isinstance(found, list) else [] if found in (None, "", {}) else [found]
+        result = look_up(self.options.picture.at, answer)
+        items = result if isinstance(result, list) else [] if result in (None, "", {}) else [result]
         pictures = [self._picture(item) for item in items]
         for rule, outcome in self._rules():
             marks = look_up(rule.each, answer) if rule.each and self._holds(rule, answer, 200) else None
@@ -315,8 +315,8 @@ class HttpProvider(RemoteProvider):
         try:
             return validate(Document(path, dict(merged), lines), Description)
         except SuiteError as error:
-            said = str(error).removeprefix(f"{path}:{error.line}: ")
-            raise SuiteError(f"provider {self.name!r}: {said}", path, error.line) from error
+            text = str(error).removeprefix(f"{path}:{error.line}: ")
+            raise SuiteError(f"provider {self.name!r}: {text}", path, error.line) from error
 
     def _check_emulated(self, service: str) -> None:
         from harness.emulator.services import SERVICES
@@ -336,8 +336,8 @@ def ending(outcome: Outcome, words: str, status: int = 0, *, billed: bool = Fals
     if outcome is Outcome.REFUSED:
         return refusal(words or (f"HTTP {status}" if status else "no reason given"), billed=billed)
     advice = BROKEN.get(outcome, UNKNOWN[1])
-    said = (f"HTTP {status}: " if status else "") + advice + (f" ({words})" if words else "")
-    return Unanswered(outcome, said, final=outcome in LAST, billed=billed or status in MAYBE_BILLED)
+    text = (f"HTTP {status}: " if status else "") + advice + (f" ({words})" if words else "")
+    return Unanswered(outcome, text, final=outcome in LAST, billed=billed or status in MAYBE_BILLED)
 
 
 def is_true(value: Any) -> bool:

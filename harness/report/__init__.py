@@ -72,10 +72,10 @@ def rerender(
     record = join_runs([load_results(path) for path in paths])
     if other := other_run(folder, record):
         if keep:
-            told = (
+            message = (
                 f"{folder} holds the report of run {other}, which this would replace; name a folder: --report-dir DIR"
             )
-            raise UsageError(f"{told} (--report-dir {folder} replaces it)")
+            raise UsageError(f"{message} (--report-dir {folder} replaces it)")
         tell(f"replaced the report of run {other} in {folder}")
     return write_report(record, store, folder, beside=[path.parent / "images" for path in paths], tell=tell)
 
@@ -83,10 +83,10 @@ def rerender(
 def other_run(folder: Path, record: Mapping[str, Any]) -> str:
     """The id of another run whose report lies in a folder, or ""."""
     try:
-        found = str(load_results(folder / "results.json")["run"]["id"])
+        result = str(load_results(folder / "results.json")["run"]["id"])
     except UsageError:
         return ""
-    return "" if found == str(record["run"]["id"]) else found
+    return "" if result == str(record["run"]["id"]) else result
 
 
 def to_lines(results: Mapping[str, Any]) -> str:

@@ -50,9 +50,9 @@ def advice_view(part: Record) -> dict[str, Any]:
         "priority": priority,
         "kind": priority if priority in ("high", "medium", "low") else "low",
         "evidence": {
-            text(name, 60).replace("_", " "): evidence_words(found, signed="gap" in name or "gain" in name)
-            for name, found in mapped(part, "evidence").items()
-            if found is not None and name not in SAID
+            text(name, 60).replace("_", " "): evidence_words(result, signed="gap" in name or "gain" in name)
+            for name, result in mapped(part, "evidence").items()
+            if result is not None and name not in SAID
         },
     }
 
@@ -64,8 +64,8 @@ def evidence_words(value: Any, signed: bool = False) -> str:
         signed: it is a difference.
     """
     if isinstance(value, Mapping):
-        if found := interval(value):
-            return bounds_text(found, signed=signed)
+        if result := interval(value):
+            return bounds_text(result, signed=signed)
         return ", ".join(f"{text(name, 60)}: {evidence_words(item)}" for name, item in value.items())
     plain = number(value)
     return plain_words(value) if plain is None or plain == int(plain) else f"{plain:.3g}"

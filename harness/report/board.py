@@ -50,7 +50,7 @@ def bound_words(metric: str, bound: Record) -> str:
 def row_view(row: Record, rival: Any, bound: Record, rows: Sequence[Record], added: Sequence[str]) -> dict[str, Any]:
     """One provider."""
     outcomes = mapped(row, "outcomes")
-    found = {**mapped(row, "added"), **{metric: row.get(metric) for metric in METRICS}}
+    results = {**mapped(row, "added"), **{metric: row.get(metric) for metric in METRICS}}
     raw, ranks = mapped(row, "raw"), mapped(row, "ranks")
     emulated = " emulated" if row["emulated"] and row.get("cost_usd") else ""
     return {
@@ -65,7 +65,7 @@ def row_view(row: Record, rival: Any, bound: Record, rows: Sequence[Record], add
         "others": [
             {
                 "metric": name,
-                "bar": bar(found.get(name)),
+                "bar": bar(results.get(name)),
                 "raw": "" if (value := number(raw.get(f"{name}_raw"))) is None else plain_figure(value),
                 "first": ranks.get(name) == 1 and len(rows) > 1,
             }
@@ -81,8 +81,8 @@ def row_view(row: Record, rival: Any, bound: Record, rows: Sequence[Record], add
 
 def rank_words(row: Record) -> str:
     """`2–4` where the pictures cannot tell these ranks apart, else ""."""
-    found = row.get("rank_range")
-    ends = [number(item) for item in found] if isinstance(found, list) and len(found) == 2 else []
+    result = row.get("rank_range")
+    ends = [number(item) for item in result] if isinstance(result, list) and len(result) == 2 else []
     if len(ends) != 2 or ends[0] is None or ends[1] is None or ends[0] == ends[1]:
         return ""
     return f"{ends[0]:.0f}–{ends[1]:.0f}"

@@ -10,18 +10,18 @@ from harness import __version__
 from harness.core.values import Interval
 from harness.report.svg import BOTTOM, HEIGHT, LEFT, RIGHT, ROC_SIDE, TOP, WIDTH, draw_finding
 from harness.scoring.calibration.distributions import Suggested
-from harness.scoring.calibration.populations import Report
+from harness.scoring.calibration.populations import CalibrationReport
 
 METHOD = "95% intervals: d-prime by bootstrap; counts exact (Clopper-Pearson), and from both counts' bounds the EER"
 MANY = 99.0  # a d' beyond it says no more
 
 
-def report_text(report: Report) -> str:
+def report_text(report: CalibrationReport) -> str:
     """A calibration for the terminal."""
     return "\n".join(report_lines(report))
 
 
-def report_lines(report: Report) -> Iterator[str]:
+def report_lines(report: CalibrationReport) -> Iterator[str]:
     known = report.calibration
     genuine, impostors = known.clip.n_genuine, known.clip.n_impostor
     yield f"{report.suite}: {report.subject}, {genuine} held-out references against {impostors} impostors"
@@ -45,9 +45,9 @@ def report_lines(report: Report) -> Iterator[str]:
 
 
 def finding_line(finding: Any) -> str:
-    found, wanted = finding.separation, finding.suggested
-    genuine = f"{found.genuine:.2f} ± {found.genuine_sd:.2f}"
-    impostor = f"{found.impostor:.2f} ± {found.impostor_sd:.2f}"
+    result, wanted = finding.separation, finding.suggested
+    genuine = f"{result.genuine:.2f} ± {result.genuine_sd:.2f}"
+    impostor = f"{result.impostor:.2f} ± {result.impostor_sd:.2f}"
     bounds = f"{wanted.fail:7.2f}{wanted.warn:7.2f}" if wanted else f"{'-':>7}{'-':>7}"
     d_prime, eer = spread(finding.d_prime, "{:.1f}"), spread(finding.eer, "{:.0%}")
     return f"{finding.metric:10}{genuine:>15}{impostor:>15}  {d_prime:18}{eer:18}{finding.auc:6.3f}{bounds}"
@@ -71,7 +71,7 @@ def counted(share: Interval) -> str:
     return f"{round(share.mean * share.n)} of {share.n} ({share.low or 0:.0%} to {share.high or 0:.0%})"
 
 
-def notes(report: Report) -> Iterator[str]:
+def notes(report: CalibrationReport) -> Iterator[str]:
     """What the table leaves out."""
     for side in report.sides:
         if side.reason:
@@ -81,10 +81,10 @@ def notes(report: Report) -> Iterator[str]:
             yield f"{finding.metric}: {finding.reason}; no threshold follows from the references"
         elif finding.suggested and not finding.suggested.apart:
             share = finding.suggested.passed.mean
-            told = (
+            message = (
                 f"{finding.metric}: the crowds overlap; at {finding.suggested.fail:.2f} {share:.0%} of impostors pass"
             )
-            yield told if finding.metric in report.suggested else f"{told}, so it is no gate by itself"
+            yield message if finding.metric in report.suggested else f"{message}, so it is no gate by itself"
 
 
 def spread(interval: Interval, form: str) -> str:
@@ -94,7 +94,7 @@ def spread(interval: Interval, form: str) -> str:
     return f"{form.format(value)} ({form.format(low)} to {form.format(high)})"
 
 
-def verdict(report: Report) -> str:
+def verdict(report: CalibrationReport) -> str:
     """One sentence."""
     if report.refusal:
         return f"refuses to gate: {report.refusal}"
@@ -102,7 +102,7 @@ def verdict(report: Report) -> str:
     return f"can gate; warn refuses {kept} (Student's t), fail lies half-way from there to what impostors reach"
 
 
-def report_page(report: Report) -> str:
+def report_page(report: CalibrationReport) -> str:
     """A calibration as one HTML file: no network, no script, every string escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 

@@ -156,8 +156,8 @@ def sample_view(shelf: Shelf, sample: Record) -> dict[str, Any]:
 def numbers_view(samples: Sequence[Record]) -> list[dict[str, Any]]:
     """Metrics down, pictures across."""
     scores = [mapped(sample, "scores") for sample in samples]
-    found = list(dict.fromkeys(name for each in scores for name in each))
-    order = [*(name for name in METRICS if name in found), *(name for name in found if name not in METRICS)]
+    result = list(dict.fromkeys(name for each in scores for name in each))
+    order = [*(name for name in METRICS if name in result), *(name for name in result if name not in METRICS)]
     return [
         {
             "metric": text(name, 40),
@@ -178,38 +178,38 @@ def score_view(score: Record) -> dict[str, str]:
 
 def missing_traits(features: Record) -> list[str]:
     """Traits that a picture shows too little of, and what the scorer saw in their place."""
-    found = []
+    results = []
     for category, item in mapped(features, "details").items():
         value = number(item.get("score")) if isinstance(item, Mapping) else None
         if value is not None and value < WEAK:
             seen = text(item.get("seen"), 60)
             instead = f", seen: {seen}" if seen and item.get("seen") != item.get("value") else ""
-            found.append(f"{trait_words(category, item.get('value'))} {value:.2f}{instead}")
-    return found
+            results.append(f"{trait_words(category, item.get('value'))} {value:.2f}{instead}")
+    return results
 
 
 def nearest_pictures(frame: Frame, suite: Record) -> dict[str, dict[str, Any]]:
     """By drawn picture: the training picture it is nearest to, as the copy metric found it."""
-    found = {}
+    results = {}
     for group in mapped(suite, "sets").values():
         details = mapped(mapped(group, "copy"), "details")
         pairs = {str(pair.get("image")): {**pair, "to": pair.get("training")} for pair in listed(details, "pairs")}
         for image, near in {**mapped(details, "nearest"), **pairs}.items():
             if isinstance(near, Mapping):
-                found[str(image)] = {
+                results[str(image)] = {
                     "picture": frame.picture(near.get("to"), shared=True),
                     "name": text(near.get("name"), 80),
                     "likeness": two_places(near.get("lines")),
                     "copied": bool(near.get("copied")),
                 }
-    return found
+    return results
 
 
 def earlier_pictures(suite: Record) -> dict[str, list[dict[str, Any]]]:
     """By case: its picture of the baseline, for those cases that changed."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    results: dict[str, list[dict[str, Any]]] = {}
     for held in mapped(mapped(suite, "baseline"), "providers").values():
         for case in listed(held, "cases"):
             if src := inline_webp(mapped(case, "thumbnail").get("webp")):
-                found.setdefault(str(case.get("case")), []).append({"src": src, "href": None, "shared": ""})
-    return found
+                results.setdefault(str(case.get("case")), []).append({"src": src, "href": None, "shared": ""})
+    return results

@@ -35,15 +35,15 @@ def facts_view(results: Record) -> dict[str, Any]:
 def hash_lines(results: Record) -> dict[str, str]:
     """What drew and what judged, by SHA-256: LoRA, base, profile, scorer, references."""
     suites, run = listed(results, "suites"), mapped(results, "run")
-    found = {"profile": run.get("profile_sha256")}
+    result = {"profile": run.get("profile_sha256")}
     for suite in suites:
         place = f" ({text(suite.get('name'), 60)})" if len(suites) > 1 else ""
         for provider, lora in mapped(suite, "under_test").items():
             parts = [lora, *listed(lora, "beside")] if isinstance(lora, dict) else []
-            found |= {f"LoRA {text(part.get('file'), 80)}{place}": part.get("sha256") for part in parts}
-            found[f"base of {text(provider, 60)}{place}"] = mapped(mapped(suite, "recipe"), provider).get("model")
-        found |= {f"{name}{place}": mapped(suite, "scorer").get(key) for key, name in HASHED.items()}
-    return {name: text(sha, 64) for name, sha in found.items() if sha}
+            result |= {f"LoRA {text(part.get('file'), 80)}{place}": part.get("sha256") for part in parts}
+            result[f"base of {text(provider, 60)}{place}"] = mapped(mapped(suite, "recipe"), provider).get("model")
+        result |= {f"{name}{place}": mapped(suite, "scorer").get(key) for key, name in HASHED.items()}
+    return {name: text(sha, 64) for name, sha in result.items() if sha}
 
 
 def git_lines(git: Any) -> dict[str, str]:
@@ -82,13 +82,13 @@ def work_done(engine: Record) -> dict[str, Any]:
 def top_figures(engine: Record, run: Record) -> list[tuple[str, str]]:
     """Pictures, cache hits, money and time: value and label."""
     drawn, cached = (number(engine.get(name)) or 0.0 for name in ("images_generated", "images_cached"))
-    found = [(f"{drawn + cached:,.0f}", "pictures")]
-    found += [(f"{cached / (drawn + cached):.0%}", "from the store")] if drawn + cached else []
+    results = [(f"{drawn + cached:,.0f}", "pictures")]
+    results += [(f"{cached / (drawn + cached):.0%}", "from the store")] if drawn + cached else []
     paid, emulated = dollars(engine.get("cost_usd"), always=True) or "", dollars(engine.get("emulated_usd"))
-    found.append((paid, "paid"))
-    found += [(emulated, "emulated")] if emulated else []
+    results.append((paid, "paid"))
+    results += [(emulated, "emulated")] if emulated else []
     seconds = number(run.get("seconds"))
-    return found + ([(duration(seconds), "long")] if seconds else [])
+    return results + ([(duration(seconds), "long")] if seconds else [])
 
 
 def recipes_view(frame: Frame, suite: str, recipe: Record) -> list[dict[str, Any]]:

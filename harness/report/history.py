@@ -113,8 +113,8 @@ def curve(points: Any) -> Markup | None:
         axes.locator_params(axis="y", nbins=4)
         axes.grid(axis="y", color=plots.LINE, linewidth=0.6)
 
-    told = f"from {known[0][1]:.3g} to {known[-1][1]:.3g} in {known[-1][0]:,.0f} steps"
-    return plots.draw(TALL, "Loss", told, paint)
+    message = f"from {known[0][1]:.3g} to {known[-1][1]:.3g} in {known[-1][0]:,.0f} steps"
+    return plots.draw(TALL, "Loss", message, paint)
 
 
 def progress_view(rounds: Sequence[Record]) -> Markup | None:
@@ -130,19 +130,19 @@ def progress_view(rounds: Sequence[Record]) -> Markup | None:
 
     def paint(axes: Axes) -> None:
         for count, before, after, promoted in known:
-            for x, found, colour in ((count - 0.12, before, plots.QUIET), (count + 0.12, after, plots.RANGE)):
-                ends = [found["mean"] if found[end] is None else found[end] for end in ("low", "high")]
+            for x, result, colour in ((count - 0.12, before, plots.QUIET), (count + 0.12, after, plots.RANGE)):
+                ends = [result["mean"] if result[end] is None else result[end] for end in ("low", "high")]
                 axes.plot([x, x], ends, color=colour, linewidth=1.5)
                 filled = plots.PAPER if colour == plots.RANGE and not promoted else colour
-                axes.plot([x], [found["mean"]], marker="o", color=colour, markerfacecolor=filled, markersize=7)
+                axes.plot([x], [result["mean"]], marker="o", color=colour, markerfacecolor=filled, markersize=7)
         axes.set_xlim(0.5, len(rounds) + 0.5)
         axes.set_ylim(0, 1)
         axes.set_yticks([0, 0.5, 1])
         axes.set_xticks([count for count, *_ in known])
         axes.grid(axis="y", color=plots.LINE, linewidth=0.6)
 
-    told = "; ".join(f"round {count} from {b['mean']:.2f} to {a['mean']:.2f}" for count, b, a, _ in known)
-    return plots.draw(TALL, "Quality on locked prompts", told, paint)
+    message = "; ".join(f"round {count} from {b['mean']:.2f} to {a['mean']:.2f}" for count, b, a, _ in known)
+    return plots.draw(TALL, "Quality on locked prompts", message, paint)
 
 
 # --- strengths and checkpoints ------------------------------------------------------------------------------------

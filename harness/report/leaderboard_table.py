@@ -65,7 +65,7 @@ def left_out_lines(rows: Sequence[Record], width: int = 100) -> list[str]:
 
 def added_metrics(rows: Sequence[Record]) -> list[str]:
     """The metrics that some row has a value of, beside those of every suite."""
-    return list(dict.fromkeys(name for row in rows for name, found in row.get("added", {}).items() if found))
+    return list(dict.fromkeys(name for row in rows for name, result in row.get("added", {}).items() if result))
 
 
 def compared(rows: Sequence[Record]) -> bool:
@@ -82,8 +82,8 @@ def _line(row: Record, rival: str | None, added: Sequence[str], several: bool) -
     name = clean(row["provider"], 40) + (" (gate)" if row["gate"] else "") + (" (emulated)" if row["emulated"] else "")
     scored = row.get("quality") is not None
     gap = row.get("versus", {}).get(rival)
-    found = {**row.get("added", {}), **{metric: row.get(metric) for metric in METRICS}}
-    line = {name: f"{found[name]['mean']:.2f}" if found.get(name) else "-" for name in (*METRICS, *added)}
+    results = {**row.get("added", {}), **{metric: row.get(metric) for metric in METRICS}}
+    line = {name: f"{results[name]['mean']:.2f}" if results.get(name) else "-" for name in (*METRICS, *added)}
     outcomes = row.get("outcomes", {})
     lost = [f"{count} {outcome}" for outcome, count in sorted(outcomes.items()) if outcome != "ok"]
     return {
@@ -160,7 +160,7 @@ def gap_lines(rows: Sequence[Record], width: int = 100) -> list[str]:
 
 def _whom(row: Record, gap: Record) -> str:
     """The competitor whose difference is the smallest one."""
-    names = [name for name, found in row.get("versus", {}).items() if abs(found["diff"] - gap["diff"]) < 1e-9]
+    names = [name for name, result in row.get("versus", {}).items() if abs(result["diff"] - gap["diff"]) < 1e-9]
     return f" {clean(names[0], 40)}" if len(names) == 1 else ""
 
 

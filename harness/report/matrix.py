@@ -87,15 +87,15 @@ def traits_view(
     samples: dict[str, list[Any]] = {}
     for case in cases:
         samples.setdefault(case["provider"], []).extend(listed(case, "samples"))
-    found = {provider: trait_means(samples.get(provider, [])) for provider in order}
-    categories = list(dict.fromkeys(name for means in found.values() for name in means))
-    providers = [provider for provider in order if found[provider]]
+    results = {provider: trait_means(samples.get(provider, [])) for provider in order}
+    categories = list(dict.fromkeys(name for means in results.values() for name in means))
+    providers = [provider for provider in order if results[provider]]
     ranks = {row["provider"]: mapped(row, "trait_ranks") for row in rows}
     lines = []
     for category in categories:
-        value = wanted.get(category) or next(m[category][0] for m in found.values() if category in m)
+        value = wanted.get(category) or next(m[category][0] for m in results.values() if category in m)
         cells = [
-            trait_cell(found[provider].get(category), mapped(ranks, provider).get(category)) for provider in providers
+            trait_cell(results[provider].get(category), mapped(ranks, provider).get(category)) for provider in providers
         ]
         label = {"category": text(category, 60).replace("_", " "), "value": text(value, 80)}
         lines.append({**label, "cells": cells})

@@ -38,7 +38,7 @@ def calibration_view(suite: Record, rows: Sequence[Record]) -> dict[str, Any] | 
             for kind in ("genuine", "impostor")
         },
         "counts": [text(clip.get("n_genuine"), 8), text(clip.get("n_impostor"), 8)],
-        "crowds": crowds_plot(listed(suite, "crowds"), mapped(suite, "thresholds"), rows),
+        "crowds": populations_plot(listed(suite, "crowds"), mapped(suite, "thresholds"), rows),
         "measures": [
             {
                 "trait": f"{text(item.get('category'), 60)}: {text(item.get('value'), 80)}".replace("_", " "),
@@ -51,34 +51,36 @@ def calibration_view(suite: Record, rows: Sequence[Record]) -> dict[str, Any] | 
     }
 
 
-def crowds_plot(crowds: Sequence[Record], thresholds: Record, rows: Sequence[Record]) -> Markup | None:
+def populations_plot(populations: Sequence[Record], thresholds: Record, rows: Sequence[Record]) -> Markup | None:
     """A row a metric: the references and the impostors as they were measured, and the mean of the gate's pictures."""
-    found = [(text(item.get("metric"), 24), numbers(item, "genuine"), numbers(item, "impostor")) for item in crowds]
-    found = [(name, genuine, impostor) for name, genuine, impostor in found if genuine and impostor]
-    if not found:
+    results = [
+        (text(item.get("metric"), 24), numbers(item, "genuine"), numbers(item, "impostor")) for item in populations
+    ]
+    results = [(name, genuine, impostor) for name, genuine, impostor in results if genuine and impostor]
+    if not results:
         return None
     gate = next((row for row in rows if row.get("gate")), {})
     low, high = REACH
 
     def paint(axes: Axes) -> None:
-        dress(axes, len(found), low, high)
-        for place, (name, genuine, impostor) in enumerate(reversed(found)):
+        dress(axes, len(results), low, high)
+        for place, (name, genuine, impostor) in enumerate(reversed(results)):
             plots.label(axes, place + 0.3, name, f"{len(genuine)} / {len(impostor)}")
             for values, colour in ((impostor, plots.QUIET), (genuine, plots.PASS)):
-                plots.crowd(axes, values, place, 0.7, low, high, colour)
+                plots.population(axes, values, place, 0.7, low, high, colour)
                 plots.rug(axes, np.clip(values, low, high).tolist(), place - 0.1, place - 0.02, colour)
             bounds(axes, mapped(thresholds, name), place - 0.1, place + 0.75)
             if mean := interval(gate.get(name)):
                 axes.plot([mean["mean"]], [place + 0.05], marker="^", color=plots.RANGE, markersize=7)
 
-    told = "; ".join(f"{n}: genuine about {np.mean(g):.2f}, impostors about {np.mean(i):.2f}" for n, g, i in found)
-    return plots.draw(ROW * len(found) + FOOT + 8, "Scores of references and impostors", told, paint, LABEL)
+    message = "; ".join(f"{n}: genuine about {np.mean(g):.2f}, impostors about {np.mean(i):.2f}" for n, g, i in results)
+    return plots.draw(ROW * len(results) + FOOT + 8, "Scores of references and impostors", message, paint, LABEL)
 
 
 def numbers(record: Record, key: str) -> list[float]:
     """The finite numbers of a list."""
-    found = record.get(key)
-    return [value for item in found if (value := number(item)) is not None] if isinstance(found, list) else []
+    result = record.get(key)
+    return [value for item in result if (value := number(item)) is not None] if isinstance(result, list) else []
 
 
 def dress(axes: Axes, rows: int, low: float, high: float) -> None:
@@ -102,23 +104,25 @@ def bounds(axes: Axes, bound: Record, low: float, high: float) -> None:
 
 def spread_view(cases: Sequence[Record], rows: Sequence[Record], bound: Record) -> dict[str, Any] | None:
     """The quality of every picture, a row a provider, with the thresholds across all rows."""
-    found = [(row, values) for row in rows if (values := spread_of(cases, row["provider"]))]
-    if not found:
+    results = [(row, values) for row in rows if (values := spread_of(cases, row["provider"]))]
+    if not results:
         return None
 
     def paint(axes: Axes) -> None:
-        dress(axes, len(found), 0.0, 1.0)
-        for place, (row, values) in enumerate(reversed(found)):
+        dress(axes, len(results), 0.0, 1.0)
+        for place, (row, values) in enumerate(reversed(results)):
             colour = plots.RANGE if row["gate"] else plots.QUIET
             plots.label(axes, place + 0.3, text(row["provider"], 24)[:24], f"{len(values)}", bool(row["gate"]))
             ridge(axes, values, place, colour)
             plots.rug(axes, np.clip(spaced(values), 0, 1).tolist(), place - 0.1, place - 0.02, colour)
-        bounds(axes, bound, -0.15, len(found) - 0.15)
+        bounds(axes, bound, -0.15, len(results) - 0.15)
 
-    told = "; ".join(f"{text(row['provider'], 24)} about {np.mean(values):.2f}" for row, values in found)
+    message = "; ".join(f"{text(row['provider'], 24)} about {np.mean(values):.2f}" for row, values in results)
     named = [(kind, two_places(bound.get(kind))) for kind in ("fail", "warn")]
     return {
-        "plot": plots.draw(ROW * len(found) + FOOT + 8, "Quality of every picture by provider", told, paint, LABEL),
+        "plot": plots.draw(
+            ROW * len(results) + FOOT + 8, "Quality of every picture by provider", message, paint, LABEL
+        ),
         "bounds": [(kind, value) for kind, value in named if value],
     }
 
@@ -185,8 +189,8 @@ def check_view(frame: Frame, suite: Record) -> dict[str, Any] | None:
 
 def hashes(item: Record) -> list[str]:
     """The pictures of a finding that the store was given."""
-    found = item.get("images")
-    return [sha for sha in found if is_hash(sha)][:4] if isinstance(found, list) else []
+    result = item.get("images")
+    return [sha for sha in result if is_hash(sha)][:4] if isinstance(result, list) else []
 
 
 def references_view(frame: Frame, references: Record) -> dict[str, list[dict[str, Any]]]:

@@ -70,27 +70,27 @@ class Cleaner:
         self.markup = Markup("").join(self._inside(root))
 
     def _inside(self, parent: ElementTree.Element) -> list[Markup]:
-        found = []
+        results = []
         for item in parent:
             kind = item.tag.removeprefix(SVG)
             if kind == "g":
-                found += self._inside(item)
+                results += self._inside(item)
             elif kind == "use":
                 marker = self._named[item.get(LINKED, "")]
                 moved = f"translate({item.get('x')} {item.get('y')})"
-                found.append(element("path", {**attributes(marker), **attributes(item), "transform": moved}))
+                results.append(element("path", {**attributes(marker), **attributes(item), "transform": moved}))
             elif kind == "path":
-                found.append(element("path", attributes(item)))
+                results.append(element("path", attributes(item)))
             elif kind == "text":
-                found.append(element("text", attributes(item), "".join(item.itertext())))
-        return found
+                results.append(element("text", attributes(item), "".join(item.itertext())))
+        return results
 
 
 def attributes(item: ElementTree.Element) -> dict[str, str]:
     """An element's style as attributes, which the policy allows; `use` gives no place of its own."""
     styles = (part.partition(":") for part in item.get("style", "").split(";"))
-    found = {name.strip(): value.strip() for name, _, value in styles}
-    kept = {name: value for name, value in found.items() if name in STYLED}
+    results = {name.strip(): value.strip() for name, _, value in styles}
+    kept = {name: value for name, value in results.items() if name in STYLED}
     if item.tag != f"{SVG}use":
         kept |= {name: value for name, value in item.attrib.items() if name in KEPT}
     return kept
@@ -114,7 +114,9 @@ def rug(axes: Axes, values: Sequence[float], low: float, high: float, colour: st
     axes.plot(xs, [low, high, math.nan] * len(values), color=colour, linewidth=0.8, alpha=0.7)
 
 
-def crowd(axes: Axes, values: Sequence[float], base: float, tall: float, low: float, high: float, colour: str) -> None:
+def population(
+    axes: Axes, values: Sequence[float], base: float, tall: float, low: float, high: float, colour: str
+) -> None:
     """How often values lie where: a histogram of 40 bins over the axis, its highest bin `tall` high."""
     import numpy as np
 

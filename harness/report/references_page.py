@@ -11,7 +11,7 @@ from harness import __version__
 from harness.core.values import to_record
 from harness.scoring.references.analyse import Analysis
 from harness.scoring.references.check import Audit, counted
-from harness.scoring.references.prepare import Prepared
+from harness.scoring.references.prepare import PreparedReference
 
 SHOWN = 6  # pictures named in one line of the terminal
 
@@ -105,12 +105,12 @@ def thumbs_of(audit: Audit) -> dict[str, str]:
     """Name to data URI of every picture that can be read."""
     from harness.core.pictures import shrink
 
-    found = {}
+    results = {}
     named = dict.fromkeys([item.name for item in audit.pictures])
     for name in named:
         data = shrink((audit.folder / name).read_bytes())
-        found[name] = "data:image/webp;base64," + base64.b64encode(data).decode()
-    return found
+        results[name] = "data:image/webp;base64," + base64.b64encode(data).decode()
+    return results
 
 
 def analysis_text(analysis: Analysis) -> str:
@@ -128,7 +128,7 @@ def analysis_text(analysis: Analysis) -> str:
     return "\n".join(lines)
 
 
-def prepared_text(done: Sequence[Prepared], into: str) -> str:
+def prepared_text(done: Sequence[PreparedReference], into: str) -> str:
     """What was done to each picture, and a sum."""
     lines = [
         f"{item.state:10}{item.source} -> {item.target}" + (f": {'; '.join(item.steps)}" if item.steps else "")
@@ -137,5 +137,5 @@ def prepared_text(done: Sequence[Prepared], into: str) -> str:
     counts = {state: sum(item.state == state for item in done) for state in ("made", "unchanged", "failed")}
     if counts["unchanged"] == len(done):
         return "\n".join([*lines, f"nothing to do: {into} is up to date"])
-    told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    return "\n".join([*lines, f"{into}: {told}"])
+    message = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    return "\n".join([*lines, f"{into}: {message}"])

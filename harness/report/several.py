@@ -36,7 +36,9 @@ def beside(records: Sequence[Record], why: str) -> dict[str, Any]:
     counts = Counter(name for record in records for name in suite_names(record))
     parts = [rename(record, {name for name, count in counts.items() if count > 1}) for record in records]
     runs = [record["run"] for record in parts]
-    told = f"{len(records)} runs stand side by side, each with its own verdicts; they could not be judged as one: {why}"
+    message = (
+        f"{len(records)} runs stand side by side, each with its own verdicts; they could not be judged as one: {why}"
+    )
     gates = [part["gate"] for part in parts]
     verdict = next(word for word in WORST if any(gate["verdict"] == word for gate in gates))
     return {
@@ -46,7 +48,7 @@ def beside(records: Sequence[Record], why: str) -> dict[str, Any]:
             "id": ", ".join(str(run["id"]) for run in runs),
             "started": min(str(run["started"]) for run in runs),
             "warnings": list(dict.fromkeys(text for run in runs for text in run.get("warnings") or ())),
-            "merged": [told, *differences(runs)],
+            "merged": [message, *differences(runs)],
         },
         "gate": {
             "verdict": verdict,
@@ -86,10 +88,10 @@ def rename(record: Record, shared: set[str]) -> dict[str, Any]:
 
 def differences(runs: Sequence[Record]) -> list[str]:
     """What the runs were made with, where it is not the same."""
-    found = []
+    results = []
     for key in ("profile", "versions"):
         kinds = {str(run.get(key)): run["id"] for run in runs}
         if len(kinds) > 1:
-            told = "; ".join(f"{run}: {words}" for words, run in kinds.items())
-            found.append(f"the runs differ in {key}: {told}")
-    return found
+            message = "; ".join(f"{run}: {words}" for words, run in kinds.items())
+            results.append(f"the runs differ in {key}: {message}")
+    return results

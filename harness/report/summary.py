@@ -64,12 +64,12 @@ def _leaderboard(results: Mapping[str, Any], suite: str) -> list[str]:
     lines = [_row([*heads, f"against {escape(rival)}" if rival else ""]), f"|{'|'.join(sides)}|"]
     for row in rows:
         marks = (" **(gate)**" if row["gate"] else "") + (" *emulated*" if row["emulated"] else "")
-        found = {**row.get("added", {}), **{name: row.get(name) for name in METRICS}}
+        result = {**row.get("added", {}), **{name: row.get(name) for name in METRICS}}
         gap = row.get("versus", {}).get(rival)
         score = escape(quality_text(row, compared(rows))) if row.get("quality") else "no scores: " + _outcomes(row)
         cells = [str(row["rank"]), *([ranks_text(row), escape(str(row.get("ties") or ""))] if open_ranks else [])]
         cells += [escape(row["provider"]) + marks, score]
-        cells += [f"{found[name]['mean']:.2f}" if found.get(name) else "" for name in names]
+        cells += [f"{result[name]['mean']:.2f}" if result.get(name) else "" for name in names]
         lines.append(_row([*cells, gap_text(gap) if gap else ""]))
     legend = " ".join(line.strip() for line in legend_lines(rows, 1_000))
     return [*lines, "", escape(legend)] if legend else lines

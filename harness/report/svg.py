@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.scoring.calibration.distributions import Finding, Sides, density
+from harness.scoring.calibration.distributions import Discrimination, Sides, density
 
 WIDTH, HEIGHT = 640.0, 170.0
 LEFT, RIGHT, TOP, BOTTOM = 44.0, 12.0, 14.0, 26.0
@@ -34,7 +34,7 @@ class Tick:
 
 
 @dataclass(frozen=True)
-class Drawing:
+class DensityPlot:
     """Both crowds of one score, ready to be drawn."""
 
     genuine: str  # outline, an SVG path
@@ -51,7 +51,7 @@ class Drawing:
 ROC_SIDE = 150.0
 
 
-def draw_finding(sides: Sides, finding: Finding) -> Drawing:
+def draw_finding(sides: Sides, finding: Discrimination) -> DensityPlot:
     """The picture of one score's two crowds."""
     values = np.array([*sides.genuine, *sides.impostor])
     low, high = min(0.0, float(values.min())) - 0.05, max(1.0, float(values.max())) + 0.05
@@ -59,7 +59,7 @@ def draw_finding(sides: Sides, finding: Finding) -> Drawing:
     wanted = finding.suggested
     square = Scale(0, 1, 0, ROC_SIDE)
     roc = " ".join(f"{square.at(a)},{round(ROC_SIDE - square.at(b), 1)}" for _, a, b in finding.roc)
-    return Drawing(
+    return DensityPlot(
         genuine=outline(sides.genuine, x),
         impostor=outline(sides.impostor, x),
         genuine_marks=tuple(x.at(value) for value in sides.genuine),
@@ -72,10 +72,10 @@ def draw_finding(sides: Sides, finding: Finding) -> Drawing:
     )
 
 
-def describe(sides: Sides, finding: Finding) -> str:
-    found, wanted = finding.separation, finding.suggested
-    told = f"{sides.metric}: genuine pictures about {found.genuine:.2f}, impostors about {found.impostor:.2f}"
-    return f"{told}; thresholds fail {wanted.fail:.2f} and warn {wanted.warn:.2f}" if wanted else told
+def describe(sides: Sides, finding: Discrimination) -> str:
+    result, wanted = finding.separation, finding.suggested
+    message = f"{sides.metric}: genuine pictures about {result.genuine:.2f}, impostors about {result.impostor:.2f}"
+    return f"{message}; thresholds fail {wanted.fail:.2f} and warn {wanted.warn:.2f}" if wanted else message
 
 
 def outline(values: Sequence[float], x: Scale) -> str:

@@ -118,7 +118,7 @@ def suite_lines(results: Mapping[str, Any], suite: str, width: int, verbosity: i
         *gap_lines(rows, width),
         *(["", *more, ""] if more else ()),
         *(line for note in notes for line in wrap(note, width, "  ", "    ")),
-        *(line for told in baseline_lines(results, suite) for line in wrap(told, width, "", "    ")),
+        *(line for message in baseline_lines(results, suite) for line in wrap(message, width, "", "    ")),
     ]
 
 
@@ -128,10 +128,11 @@ def sets_lines(results: Mapping[str, Any], suite: str) -> list[str]:
     known = [item for item in suites if isinstance(item, Mapping)] if isinstance(suites, list) else []
     sets = next((item.get("sets") for item in known if item.get("name") == suite), None)
     return [
-        f"{'! ' if found.get('alarm') else ''}{clean(provider, 40)}, {clean(name, 24)}: {clean(str(found['sentence']))}"
+        ("! " if result.get("alarm") else "")
+        + f"{clean(provider, 40)}, {clean(name, 24)}: {clean(str(result['sentence']))}"
         for provider, group in (sets.items() if isinstance(sets, Mapping) else ())
-        for name, found in (group.items() if isinstance(group, Mapping) else ())
-        if isinstance(found, Mapping) and "sentence" in found and (found.get("judged") or name == "drift")
+        for name, result in (group.items() if isinstance(group, Mapping) else ())
+        if isinstance(result, Mapping) and "sentence" in result and (result.get("judged") or name == "drift")
     ]
 
 
@@ -145,8 +146,8 @@ def baseline_lines(results: Mapping[str, Any], suite: str) -> list[str]:
         return []
     lines = [f"baseline: {clean(about['problem'])}"] if about.get("problem") else []
     for provider, held in about.get("providers", {}).items():
-        told = "" if about.get("binding", True) else "; only told of, because this run is to replace it"
-        source = f"{clean(about['source'])}{made_text(about)}{told}"
+        message = "" if about.get("binding", True) else "; only told of, because this run is to replace it"
+        source = f"{clean(about['source'])}{made_text(about)}{message}"
         lines.append(f"baseline: {clean(provider, 40)} {baseline_text(held)} ({source})")
         lines += [f"  {case_text(case)}" for case in changed_cases(held)[:WORST]]
     return lines

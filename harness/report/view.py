@@ -118,10 +118,10 @@ def tested_words(suite: Record) -> str:
     own = lora_words(suite.get("lora"))
     tested = {str(name): lora_words(lora) for name, lora in mapped(suite, "under_test").items()}
     if len(set(tested.values())) < 2:
-        told = next(iter(tested.values()), own)
+        message = next(iter(tested.values()), own)
     else:
-        told = "; ".join(f"{text(name, 60)}: {words}" for name, words in tested.items())
-    return f"{told} (the suite's own: {own})" if own and tested and own not in tested.values() else told
+        message = "; ".join(f"{text(name, 60)}: {words}" for name, words in tested.items())
+    return f"{message} (the suite's own: {own})" if own and tested and own not in tested.values() else message
 
 
 def lora_words(lora: Any) -> str:

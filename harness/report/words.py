@@ -43,14 +43,14 @@ def is_plain(char: str) -> bool:
 
 def listed(record: Any, key: str) -> list[Any]:
     """The records of a list, [] where there is none."""
-    found = record.get(key) if isinstance(record, Mapping) else None
-    return [item for item in found if isinstance(item, Mapping)] if isinstance(found, list) else []
+    result = record.get(key) if isinstance(record, Mapping) else None
+    return [item for item in result if isinstance(item, Mapping)] if isinstance(result, list) else []
 
 
 def mapped(record: Any, key: str) -> Record:
     """The mapping under a key, {} where there is none."""
-    found = record.get(key) if isinstance(record, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
+    result = record.get(key) if isinstance(record, Mapping) else None
+    return result if isinstance(result, Mapping) else {}
 
 
 def texts(value: Any, longest: int = LONGEST) -> list[str]:
@@ -69,8 +69,8 @@ def number(value: Any) -> float | None:
 
 def two_places(value: Any, empty: str = "") -> str:
     """`0.71`, or `empty` without a number."""
-    found = number(value)
-    return empty if found is None else f"{found:.2f}"
+    result = number(value)
+    return empty if result is None else f"{result:.2f}"
 
 
 def plain_figure(value: float) -> str:
@@ -125,8 +125,8 @@ def bar(
         marks: bounds by name, drawn as upright lines.
         outer: a second, wider interval, drawn as a whisker.
     """
-    found = interval(record)
-    if found is None:
+    result = interval(record)
+    if result is None:
         return None
 
     def place(value: float) -> float:
@@ -137,7 +137,7 @@ def bar(
         return first, round(max(last - first, 0.6), 1)
 
     wide = interval(outer)
-    first, width = span(found)
+    first, width = span(result)
     signed = low < 0
     lines = [
         {"x": place(bound), "kind": "warn" if kind == "warn" else "fail"}
@@ -148,14 +148,14 @@ def bar(
         "x": first,
         "width": width,
         "outer": span(wide) if wide and wide["low"] is not None else None,
-        "mean": place(found["mean"]),
+        "mean": place(result["mean"]),
         "marks": lines,
         "zero": place(0.0) if signed else None,
-        "text": bounds_text(found, signed=signed),
-        "value": f"{found['mean']:{'+.2f' if signed else '.2f'}}",
-        "range": bounds_text(found, signed=signed).partition(" ")[2],
-        "band": band(found["mean"]),
-        "n": found["n"],
+        "text": bounds_text(result, signed=signed),
+        "value": f"{result['mean']:{'+.2f' if signed else '.2f'}}",
+        "range": bounds_text(result, signed=signed).partition(" ")[2],
+        "band": band(result["mean"]),
+        "n": result["n"],
     }
 
 
@@ -183,15 +183,15 @@ def sample_value(sample: Record, metric: str) -> float | None:
 
 def trait_means(samples: list[Any]) -> dict[str, tuple[str, float, int]]:
     """Category to the wanted value, the mean score over pictures, and of how many."""
-    found: dict[str, list[float]] = {}
+    results: dict[str, list[float]] = {}
     wanted: dict[str, str] = {}
     for sample in samples:
         for category, item in mapped(mapped(mapped(sample, "scores"), "features"), "details").items():
             value = number(item.get("score")) if isinstance(item, Mapping) else None
             if value is not None:
-                found.setdefault(category, []).append(value)
+                results.setdefault(category, []).append(value)
                 wanted.setdefault(category, str(item.get("value", "")))
-    return {name: (wanted[name], sum(values) / len(values), len(values)) for name, values in found.items()}
+    return {name: (wanted[name], sum(values) / len(values), len(values)) for name, values in results.items()}
 
 
 def slug(*parts: Any) -> str:

@@ -110,15 +110,15 @@ class Store:
 
     def samples(self, requests: Sequence[str]) -> dict[str, Sample]:
         """Those of many requests that are there and whole; an altered or lost picture is told of and left out."""
-        found: dict[str, Sample] = {}
+        results: dict[str, Sample] = {}
         for start in range(0, len(requests), AT_ONCE):
             some = requests[start : start + AT_ONCE]
             marks = ",".join("?" * len(some))
             for (record,) in self._query(f"SELECT record FROM samples WHERE request IN ({marks})", some):  # noqa: S608 - only marks
                 sample = sample_from(json.loads(record))
                 if self._whole(sample):
-                    found[sample.request] = replace(sample, cached=True)
-        return found
+                    results[sample.request] = replace(sample, cached=True)
+        return results
 
     def put_sample(self, request: Request, sample: Sample) -> None:
         """Remember a request's picture. A sample that is not ok is not remembered: it must be asked for again."""
@@ -187,11 +187,11 @@ class Store:
 
         for (sha,) in self._query("SELECT file FROM arrays WHERE kind = ? AND key = ?", [kind, key]):
             try:
-                found: np.ndarray[Any, Any] = np.load(io.BytesIO(self._file("arrays", "npy", sha)), allow_pickle=False)
+                result: np.ndarray[Any, Any] = np.load(io.BytesIO(self._file("arrays", "npy", sha)), allow_pickle=False)
             except (StoreError, ValueError, EOFError) as error:
                 self._notice(f"{error}; it is computed again")
                 return None
-            return found
+            return result
         return None
 
     def put_array(self, kind: str, key: str, value: np.ndarray[Any, Any]) -> None:
@@ -224,17 +224,17 @@ class Store:
         from filelock import FileLock, Timeout
 
         lock = FileLock(self.folder / "engine.lock")
-        told = False
+        message = False
         while True:
             try:
-                lock.acquire(timeout=0.5 if told else 0)
+                lock.acquire(timeout=0.5 if message else 0)
                 break
             except Timeout:
                 if cancelled():
                     raise StoreError(f"{self.folder}: cancelled while waiting for another run") from None
-                if not told and notice:
+                if not message and notice:
                     notice(f"another run draws into {self.folder}; waiting for it (--store DIR uses another place)")
-                told = True
+                message = True
         try:
             yield
         finally:

@@ -78,16 +78,16 @@ def compare(options: argparse.Namespace) -> int:
     parsed = [parse_mix(text, settings.root, "") for text in loras]
     profile = load_profile(settings.profile, settings.root)
     suite = load_suite(Path(suite_file).resolve(), profile)
-    bench = Bench(suite, profile, settings, options.provider or suite.gate[0])
-    found = check_itself(bench, *parsed) if options.aa else compare_loras(bench, *parsed)
+    bench = ComparisonSetup(suite, profile, settings, options.provider or suite.gate[0])
+    result = check_itself(bench, *parsed) if options.aa else compare_loras(bench, *parsed)
     with Store(settings.store) as store:
-        page = write_report(found.results, store, settings.report_dir)
-    print(f"{found.text}\n\nreport: {page}")
-    return found.status(options.prove)
+        page = write_report(result.results, store, settings.report_dir)
+    print(f"{result.text}\n\nreport: {page}")
+    return result.status(options.prove)
 
 
 @dataclass(frozen=True)
-class Bench:
+class ComparisonSetup:
     """Where and with what LoRAs are compared."""
 
     suite: Suite
@@ -106,7 +106,7 @@ class Bench:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class ComparedResults:
     """What a run made of some LoRAs, by the names under which they are told."""
 
     sides: Mapping[str, Sequence[CaseResult]]
@@ -115,7 +115,7 @@ class Drawn:
     cause: str = ""  # what the gate found besides: the LoRA without effect, say
 
 
-def draw(bench: Bench, loras: Mapping[str, Lora], samples: int) -> Drawn:
+def draw(bench: ComparisonSetup, loras: Mapping[str, Lora], samples: int) -> ComparedResults:
     """Every LoRA on every case with the same seeds, in one run of the engine; the first is the one under test."""
     from harness.core.values import Decision, Job
     from harness.engine.run import Run
@@ -143,7 +143,7 @@ def draw(bench: Bench, loras: Mapping[str, Lora], samples: int) -> Drawn:
         problem = missing_words(sides)
         if gate.decision is Decision.ERROR and not problem:
             problem = "; ".join(complaint.message for complaint in gate.complaints)
-        return Drawn(sides, run.finish(), problem, gate.cause)
+        return ComparedResults(sides, run.finish(), problem, gate.cause)
     finally:
         run.close()
 
@@ -183,8 +183,8 @@ def missing_words(sides: Mapping[str, Sequence[CaseResult]]) -> str:
     """What is missing on either side; no missing picture is ever a difference."""
     from harness.judging.judge import missing_pictures
 
-    found = {name: missing_pictures(results) for name, results in sides.items()}
-    return "; ".join(f"{name}: {finding.complaint.message}" for name, finding in found.items() if finding)
+    result = {name: missing_pictures(results) for name, results in sides.items()}
+    return "; ".join(f"{name}: {finding.complaint.message}" for name, finding in result.items() if finding)
 
 
 # --- one against another ------------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ class Comparison:
         return OPEN if prove and self.changes.word in ("inconclusive", "lower") else 0
 
 
-def compare_loras(bench: Bench, new: Lora, old: Lora) -> Comparison:
+def compare_loras(bench: ComparisonSetup, new: Lora, old: Lora) -> Comparison:
     """Both on the same cases and seeds, paired and clustered by case.
 
     Raises:
@@ -230,12 +230,12 @@ def compare_loras(bench: Bench, new: Lora, old: Lora) -> Comparison:
     changes = compare_results(drawn.sides[names[0]], drawn.sides[names[1]], bench.suite.margin)
     problem = drawn.problem or ("" if changes.quality else "no case and seed has a score on both sides")
     verdict = problem or verdict_words(*names, changes)
-    said = [verdict, *no_worse_words(*names, changes), *cause_lines(drawn)]
-    lines = [headline(bench, changes, names), *said, *detail_lines(*names, changes)]
+    texts = [verdict, *no_worse_words(*names, changes), *cause_lines(drawn)]
+    lines = [headline(bench, changes, names), *texts, *detail_lines(*names, changes)]
     decision = "error" if problem else DECISIONS.get(changes.word, "inconclusive")
     results = {
         **drawn.results,
-        "gate": {"verdict": decision, "reasons": said, "items": []},
+        "gate": {"verdict": decision, "reasons": texts, "items": []},
         "comparison": {"new": names[0], "old": names[1], **changes.to_record()},
     }
     return Comparison(*names, changes, results, "\n".join(lines), problem)
@@ -256,7 +256,7 @@ def name_loras(new: Lora, old: Lora) -> tuple[str, str]:
     return f"new {new.path.stem}", f"old {old.path.stem}"
 
 
-def headline(bench: Bench, changes: Changes, names: Sequence[str]) -> str:
+def headline(bench: ComparisonSetup, changes: Changes, names: Sequence[str]) -> str:
     return (
         f"{' against '.join(names)}, suite {bench.suite.name}: {len(bench.cases)} cases x {bench.samples} seeds, "
         f"{changes.pairs} pairs"
@@ -304,7 +304,7 @@ def gap_text(gap: Interval) -> str:
     return bounds_text({"mean": gap.mean, "low": gap.low, "high": gap.high}, signed=True)
 
 
-def cause_lines(drawn: Drawn) -> list[str]:
+def cause_lines(drawn: ComparedResults) -> list[str]:
     return [f"mind: {drawn.cause}"] if drawn.cause else []
 
 
@@ -361,7 +361,7 @@ class SelfCheck:
         return WORSE if self.changes.word in ("improved", "regressed") else 0
 
 
-def check_itself(bench: Bench, lora: Lora) -> SelfCheck:
+def check_itself(bench: ComparisonSetup, lora: Lora) -> SelfCheck:
     """One LoRA with twice the seeds, one half held against the other as if they were two LoRAs.
 
     Raises:
@@ -375,8 +375,8 @@ def check_itself(bench: Bench, lora: Lora) -> SelfCheck:
     drawn = draw(bench, {name: lora}, 2 * seeds)
     values = values_by_metric(drawn.sides[name])
     first = bench.suite.seed
-    new = {metric: half(found, first, seeds) for metric, found in values.items()}
-    old = {metric: half(found, first + seeds, seeds) for metric, found in values.items()}
+    new = {metric: half(result, first, seeds) for metric, result in values.items()}
+    old = {metric: half(result, first + seeds, seeds) for metric, result in values.items()}
     changes = compare_scores(new, old, bench.suite.margin)
     problem = drawn.problem or ("" if changes.quality else "no case and seed has a score")
     groups = list(by_case(values.get("quality", {})).values())
@@ -421,7 +421,7 @@ def split_alarms(groups: Sequence[Sequence[float]], margin: float) -> tuple[floa
     return float(proven.mean()), float((proven & (np.abs(gaps.mean(1)) >= margin)).mean())
 
 
-def self_lines(bench: Bench, name: str, check: SelfCheck) -> list[str]:
+def self_lines(bench: ComparisonSetup, name: str, check: SelfCheck) -> list[str]:
     """The verdict first, then what it is to be held against."""
     quality = check.changes.quality
     if quality is None:

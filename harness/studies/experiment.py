@@ -24,7 +24,7 @@ import yaml
 from harness.core.errors import UsageError, nearest
 from harness.core.values import Lora, Subject, digest, hash_file, to_record
 from harness.models.lora.train_config import TrainConfig, read_setting
-from harness.studies.compare import Bench, draw
+from harness.studies.compare import ComparisonSetup, draw
 from harness.training.auto import config_for
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ RECORD = "trial.json"
 
 
 @dataclass(frozen=True)
-class Cell:
+class Combination:
     """One combination: what is set, and the LoRA that came of it."""
 
     name: str
@@ -52,7 +52,7 @@ class Experiment:
     """What came of a matrix."""
 
     factors: Mapping[str, tuple[Any, ...]]
-    cells: tuple[Cell, ...]
+    cells: tuple[Combination, ...]
     trials: tuple[Trial, ...]  # in the order of the cells
     effects: tuple[Effect, ...]
     problem: str = ""  # pictures that are missing
@@ -130,7 +130,7 @@ def cell_name(settings: Mapping[str, Any]) -> str:
 
 
 def experiment(
-    bench: Bench,
+    bench: ComparisonSetup,
     matrix: Mapping[str, tuple[Any, ...]],
     models: Models,
     *,
@@ -140,7 +140,7 @@ def experiment(
     """Train what is not trained yet, draw the open cases with every LoRA, and compare the factors.
 
     Args:
-        bench: `harness.studies.compare.Bench`: suite, profile, settings, and who draws.
+        bench: `harness.studies.compare.ComparisonSetup`: suite, profile, settings, and who draws.
         base: settings of every combination, over the profile's.
 
     Raises:
@@ -170,8 +170,12 @@ def prefixed(head: str, say: Callable[[str], None]) -> Callable[[str], None]:
 
 
 def train_cell(
-    bench: Bench, settings: Mapping[str, Any], models: Models, given: Mapping[str, Any], say: Callable[[str], None]
-) -> Cell:
+    bench: ComparisonSetup,
+    settings: Mapping[str, Any],
+    models: Models,
+    given: Mapping[str, Any],
+    say: Callable[[str], None],
+) -> Combination:
     """One combination's LoRA: found where it was trained before, else trained now, resuming what was begun."""
     from harness.scoring.references import set_hash
     from harness.training.auto import combine
@@ -188,9 +192,9 @@ def train_cell(
     matter = [bench.suite.name, run_record(config, subject, bench.profile, models)]
     folder = Path(bench.settings.store) / "experiments" / digest(matter)[:16]
     out, note = folder / "lora.safetensors", folder / RECORD
-    if found := finished(note, out):
-        say(f"trained before, {found['steps']} steps")
-        return Cell(cell_name(settings), settings, out, {**found, "settings": to_record(settings)})
+    if result := finished(note, out):
+        say(f"trained before, {result['steps']} steps")
+        return Combination(cell_name(settings), settings, out, {**result, "settings": to_record(settings)})
     folder.mkdir(parents=True, exist_ok=True)
     made = train(config, subject, bench.profile, models, out, work=folder / "work", progress=say)
     record = {
@@ -205,7 +209,7 @@ def train_cell(
     }
     write_whole(note, record)
     say(f"{made.steps} steps in {made.seconds:.0f} s")
-    return Cell(cell_name(settings), settings, out, record)
+    return Combination(cell_name(settings), settings, out, record)
 
 
 def with_references(subject: Subject, folder: str | None) -> Subject:
@@ -267,27 +271,27 @@ def experiment_command(options: argparse.Namespace) -> int:
     settings = Settings.load(Path.cwd(), {name: getattr(options, name) for name in ("samples", "profile", "store")})
     profile = load_profile(settings.profile, settings.root)
     suite = load_suite(options.suite.resolve(), profile)
-    bench = Bench(suite, profile, settings, options.provider or (suite.gate or suite.providers)[0])
+    bench = ComparisonSetup(suite, profile, settings, options.provider or (suite.gate or suite.providers)[0])
     say = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
-    found = experiment(bench, matrix, Models(profile, settings), base=base, progress=say)
-    print("\n".join(lines_of(found)))
+    result = experiment(bench, matrix, Models(profile, settings), base=base, progress=say)
+    print("\n".join(lines_of(result)))
     if options.json:
-        write_whole(options.json, found.to_record())
+        write_whole(options.json, result.to_record())
         print(f"wrote {options.json}")
-    return 10 if found.problem else 0
+    return 10 if result.problem else 0
 
 
 def read_base(texts: Sequence[str], matrix: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
     """What `--set` gives. Raises UsageError for what the matrix varies, or is unknown."""
-    found: dict[str, tuple[Any, ...]] = {}
+    results: dict[str, tuple[Any, ...]] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or name not in TrainConfig.__dataclass_fields__:
             raise UsageError(f"--set {text}: NAME=VALUE; {nearest(name, TrainConfig.__dataclass_fields__)}")
         if name in matrix:
             raise UsageError(f"--set {text}: the matrix varies {name}; leave one of the two out")
-        found[name] = (read_level(name, value),)
-    return found
+        results[name] = (read_level(name, value),)
+    return results
 
 
 WORDS: Mapping[str, str] = {

@@ -40,7 +40,7 @@ NOBODY = Origin("https", "", 443)  # no service of our own: every host is a stra
 
 
 @dataclass(frozen=True)
-class Taken:
+class ImportedLora:
     """What became of a LoRA from elsewhere."""
 
     path: Path
@@ -48,7 +48,7 @@ class Taken:
     notes: tuple[str, ...]
 
 
-def take_in(source: str, weights: Path, parts: Any = None, largest: int = LARGEST, command: str = "") -> Taken:
+def take_in(source: str, weights: Path, parts: Any = None, largest: int = LARGEST, command: str = "") -> ImportedLora:
     """Fetch, check, rewrite and register a LoRA.
 
     Args:
@@ -80,7 +80,7 @@ def take_in(source: str, weights: Path, parts: Any = None, largest: int = LARGES
             "notes": list(notes),
             "command": command,
         }
-        return Taken(register_challenger(ready, weights, record), origin, notes)
+        return ImportedLora(register_challenger(ready, weights, record), origin, notes)
 
 
 def read_named(given: Path, name: str) -> LoraFile:
@@ -100,8 +100,8 @@ def hold_against(ready: Path, parts: Any, name: str) -> None:
 
 
 def title_of(lora: LoraFile, name: str) -> str:
-    said = lora.metadata.get("modelspec.title") or lora.metadata.get("ss_output_name", "")
-    return said or name.removesuffix(".safetensors")
+    text = lora.metadata.get("modelspec.title") or lora.metadata.get("ss_output_name", "")
+    return text or name.removesuffix(".safetensors")
 
 
 def obtain(source: str, given: Path, largest: int) -> str:

@@ -92,7 +92,7 @@ def score_folder(folder: Path, models: Models, reference: Path | None = None) ->
     pictures: list[PictureScore] = []
     unreadable: dict[str, str] = {}
     for start in range(0, len(files), AT_ONCE):
-        opened = {path: found for path in files[start : start + AT_ONCE] if (found := try_open(path, unreadable))}
+        opened = {path: result for path in files[start : start + AT_ONCE] if (result := try_open(path, unreadable))}
         pictures += score_some(opened, rate, held, models)
     notes = [
         note,

@@ -17,7 +17,7 @@ from harness.core.errors import UsageError
 
 if TYPE_CHECKING:
     from harness.core.values import Interval, Lora
-    from harness.studies.compare import Bench
+    from harness.studies.compare import ComparisonSetup
 
 STRENGTHS = (0.6, 0.8, 1.0, 1.2)
 MOST = 200  # combinations
@@ -47,7 +47,9 @@ class SweepCell:
     missing: int  # pictures that could not be had
 
 
-def sweep(bench: Bench, checkpoints: Sequence[Path], strengths: Sequence[float] = STRENGTHS) -> list[SweepRow]:
+def sweep(
+    bench: ComparisonSetup, checkpoints: Sequence[Path], strengths: Sequence[float] = STRENGTHS
+) -> list[SweepRow]:
     """Draw and score every checkpoint at every strength; one row a picture, checkpoint by checkpoint.
 
     Everything is drawn by one run of the engine: files are loaded once each, strengths are written in place, the same
@@ -55,7 +57,7 @@ def sweep(bench: Bench, checkpoints: Sequence[Path], strengths: Sequence[float] 
     out: a sweep is a choice, and choices must not see them.
 
     Args:
-        bench: `harness.studies.compare.Bench`: suite, profile, settings, and who draws.
+        bench: `harness.studies.compare.ComparisonSetup`: suite, profile, settings, and who draws.
 
     Raises:
         UsageError: nothing to combine, or too much.
@@ -141,7 +143,7 @@ def sweep_command(options: argparse.Namespace) -> int:
     from harness.config.suite import load_suite
     from harness.core.settings import Settings
     from harness.core.values import to_record
-    from harness.studies.compare import Bench
+    from harness.studies.compare import ComparisonSetup
 
     given = {name: getattr(options, name) for name in ("samples", "profile", "store")}
     settings = Settings.load(Path.cwd(), given)
@@ -151,7 +153,9 @@ def sweep_command(options: argparse.Namespace) -> int:
     absent = [path for path in options.checkpoints if not path.is_file()]
     if absent:
         raise UsageError(f"sweep: there is no file {absent[0]}")
-    rows = sweep(Bench(suite, profile, settings, provider), options.checkpoints, read_strengths(options.strengths))
+    rows = sweep(
+        ComparisonSetup(suite, profile, settings, provider), options.checkpoints, read_strengths(options.strengths)
+    )
     cells = cells_of(rows)
     print("\n".join(grid_lines(cells)))
     keep_sweep(settings.store, suite.path, rows, cells)
@@ -182,12 +186,12 @@ def keep_sweep(store: Path, suite: Path, rows: Sequence[SweepRow], cells: Sequen
 def read_strengths(text: str) -> tuple[float, ...]:
     """`0.6,0.8,1`. Raises UsageError."""
     try:
-        found = tuple(float(part) for part in text.split(","))
+        result = tuple(float(part) for part in text.split(","))
     except ValueError:
         raise UsageError(f"--strengths {text}: numbers with commas between them, 0.6,0.8,1 say") from None
-    if not all(0 <= strength <= 4 for strength in found):
+    if not all(0 <= strength <= 4 for strength in result):
         raise UsageError(f"--strengths {text}: a strength is between 0 and 4")
-    return found
+    return result
 
 
 def grid_lines(cells: Sequence[SweepCell]) -> list[str]:
@@ -196,10 +200,10 @@ def grid_lines(cells: Sequence[SweepCell]) -> list[str]:
     from harness.report.terminal import bounds_text, table
 
     strengths = list(dict.fromkeys(cell.strength for cell in cells))
-    found = {(cell.checkpoint, cell.strength): cell.quality for cell in cells}
+    results = {(cell.checkpoint, cell.strength): cell.quality for cell in cells}
     rows = [("quality", *(f"@{strength:g}" for strength in strengths))]
     for checkpoint in dict.fromkeys(cell.checkpoint for cell in cells):
-        values = [found.get((checkpoint, strength)) for strength in strengths]
+        values = [results.get((checkpoint, strength)) for strength in strengths]
         rows.append((checkpoint, *(bounds_text(to_record(value)) if value else "-" for value in values)))
     lines = list(table(rows))
     ranked = sorted(

@@ -96,16 +96,16 @@ def load_weights(models: Models, path: Path, config: TrainConfig) -> None:
     lora = read_lora(path)
     scale = config.alpha * (config.rank**0.5 if config.rslora else 1.0)
     tensors = diffusers_tensors(with_alphas(lora, dict.fromkeys(lora.modules, scale)))
-    found = {name.replace(".text_model.", "."): tensor.float() for name, tensor in tensors.items()}
+    results = {name.replace(".text_model.", "."): tensor.float() for name, tensor in tensors.items()}
     own: dict[str, dict[str, Any]] = {}
     for part, model in models.items():
         wanted = get_peft_model_state_dict(model)
         plain = {name.replace("text_model.", ""): name for name in wanted}
-        own[part] = {plain[key]: found.pop(f"{part}.{key}", None) for key in plain}
+        own[part] = {plain[key]: results.pop(f"{part}.{key}", None) for key in plain}
         shapes = {name: tuple(tensor.shape) for name, tensor in wanted.items()}
         if shapes != {name: None if tensor is None else tuple(tensor.shape) for name, tensor in own[part].items()}:
             raise LoraError(f"{path}: cannot be continued: its rank or its layers differ from the configuration's")
-    if found:
+    if results:
         raise LoraError(f"{path}: cannot be continued: it changes layers that the configuration does not train")
     for part, tensors in own.items():
         set_peft_model_state_dict(models[part], tensors)

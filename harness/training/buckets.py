@@ -42,8 +42,8 @@ def make_buckets(size: Size, step: int) -> tuple[Size, ...]:
     least = max(1, math.ceil(math.sqrt(area / WIDEST) / step)) * step
     short_sides = range(least, int(math.sqrt(area)) + 1, step)
     pairs = [(short, area // short // step * step) for short in short_sides]
-    found = {size, *pairs, *((long, short) for short, long in pairs)}
-    return tuple(sorted(found, key=lambda each: each[0] / each[1]))
+    results = {size, *pairs, *((long, short) for short, long in pairs)}
+    return tuple(sorted(results, key=lambda each: each[0] / each[1]))
 
 
 def choose_bucket(image: Size, buckets: tuple[Size, ...]) -> Size:

@@ -18,7 +18,7 @@ from harness.core.values import Subject
 from harness.models.identity import quiet_libraries
 from harness.models.loading import load_options, locate_model, translated
 from harness.models.lora.train_config import TrainConfig
-from harness.models.lora.training_pictures import Picture
+from harness.models.lora.training_pictures import TrainingPicture
 from harness.scoring.references import load_references
 from harness.training.buckets import Cut, Size, make_cuts
 from harness.training.prompt_encoding import phrasings, without_trigger
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-__all__ = ["Item", "Picture", "TrainingSet", "View", "held_out_pictures", "train_pictures", "with_trigger"]
+__all__ = ["Item", "TrainingPicture", "TrainingSet", "View", "held_out_pictures", "train_pictures", "with_trigger"]
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class TrainingSet:
         return [*(text for item in whole for text in (*item.said, item.unsaid)), *self.others]
 
 
-def train_pictures(subject: Subject) -> tuple[Picture, ...]:
+def train_pictures(subject: Subject) -> tuple[TrainingPicture, ...]:
     """The train pictures with their captions: the .txt file beside each, else the trigger alone.
 
     Raises:
@@ -95,7 +95,7 @@ def train_pictures(subject: Subject) -> tuple[Picture, ...]:
     return captioned(references.train, references.captions, subject.trigger)
 
 
-def held_out_pictures(subject: Subject) -> tuple[Picture, ...]:
+def held_out_pictures(subject: Subject) -> tuple[TrainingPicture, ...]:
     """The held-out pictures for the validation loss; () where there are too few to keep any apart."""
     references = load_references(subject)
     if references.leave_one_out:
@@ -103,11 +103,11 @@ def held_out_pictures(subject: Subject) -> tuple[Picture, ...]:
     return captioned(references.held_out, references.captions, subject.trigger)
 
 
-def captioned(paths: Iterable[Path], captions: Mapping[Path, str], trigger: str) -> tuple[Picture, ...]:
-    return tuple(Picture(path, with_trigger(captions.get(path, ""), trigger)) for path in paths)
+def captioned(paths: Iterable[Path], captions: Mapping[Path, str], trigger: str) -> tuple[TrainingPicture, ...]:
+    return tuple(TrainingPicture(path, with_trigger(captions.get(path, ""), trigger)) for path in paths)
 
 
-def stranger_pictures(folder: Path, class_word: str) -> tuple[Picture, ...]:
+def stranger_pictures(folder: Path, class_word: str) -> tuple[TrainingPicture, ...]:
     """The pictures of others in a folder, with the captions beside them. Raises ReferencesError for an empty one."""
     from harness.scoring.references.loading import picture_files, read_captions
 
@@ -115,11 +115,11 @@ def stranger_pictures(folder: Path, class_word: str) -> tuple[Picture, ...]:
     if not paths:
         raise ReferencesError(f"class_folder {folder}: no picture there; put some in, or remove the key")
     captions = read_captions(paths)
-    return tuple(Picture(path, captions.get(path) or class_word) for path in paths)
+    return tuple(TrainingPicture(path, captions.get(path) or class_word) for path in paths)
 
 
 def make_items(
-    pictures: Sequence[Picture], subject: Subject, config: TrainConfig, size: Size, vae: Any, device: str
+    pictures: Sequence[TrainingPicture], subject: Subject, config: TrainConfig, size: Size, vae: Any, device: str
 ) -> tuple[Item, ...]:
     """Encode every view of every picture once.
 
@@ -131,9 +131,9 @@ def make_items(
     for picture in pictures:
         cuts = make_cuts(picture.path, config, size)
         views = tuple(make_view(each, config.background_weight, vae, device) for each in cuts)
-        said = phrasings(picture.caption, subject.trigger, config, picture.path.name)
+        text = phrasings(picture.caption, subject.trigger, config, picture.path.name)
         unsaid = without_trigger(picture.caption, subject.trigger, config.class_word)
-        items.append(Item(picture.path.name, views, said, unsaid))
+        items.append(Item(picture.path.name, views, text, unsaid))
     return tuple(items)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Team:
+class ProcessGroup:
     """This process among those that train together."""
 
     rank: int = 0
@@ -50,15 +50,15 @@ class Team:
             tensor.copy_(mean.view_as(tensor))
 
 
-def join_team(device: str) -> Team:
+def join_processes(device: str) -> ProcessGroup:
     """The team that accelerate's launcher made, or this process alone.
 
     Args:
         device: of a process that is alone; one of several takes the card with its own number.
     """
     if launched_processes() <= 1:
-        return Team(device=device)
+        return ProcessGroup(device=device)
     from accelerate import PartialState
 
     state = PartialState(cpu=device == "cpu")
-    return Team(state.process_index, state.num_processes, str(state.device))
+    return ProcessGroup(state.process_index, state.num_processes, str(state.device))

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Average:
+class EmaWeights:
     """Exponential moving average of weights. Decay rises to its full value: min(decay, (1 + n) / (10 + n))."""
 
     def __init__(self, weights: Mapping[str, Tensor], decay: float) -> None:

@@ -27,7 +27,7 @@ class Embedding:
     pooled: Tensor  # (width of encoder 2,)
 
 
-class Texts(Protocol):
+class PromptEncoder(Protocol):
     """Turns captions into what the UNet reads."""
 
     @property
@@ -54,8 +54,8 @@ class KnownTexts:
     def read(self, texts: Sequence[str | None]) -> tuple[Tensor, Tensor]:
         import torch
 
-        found = [self.nothing if text is None else self.known[text] for text in texts]
-        return torch.stack([each.tokens for each in found]), torch.stack([each.pooled for each in found])
+        results = [self.nothing if text is None else self.known[text] for text in texts]
+        return torch.stack([each.tokens for each in results]), torch.stack([each.pooled for each in results])
 
 
 def know_texts(texts: Iterable[str], encoders: Any, device: str) -> KnownTexts:
@@ -94,8 +94,8 @@ def without_trigger(caption: str, trigger: str, class_word: str) -> str:
 
 def split_phrases(caption: str, trigger: str) -> list[str]:
     """What stands between commas; a comma of the trigger's own separates nothing."""
-    found = re.findall(rf"(?:{trigger_pattern(trigger).pattern}|[^,])+", caption, re.IGNORECASE)
-    return [part.strip() for part in found if part.strip()]
+    result = re.findall(rf"(?:{trigger_pattern(trigger).pattern}|[^,])+", caption, re.IGNORECASE)
+    return [part.strip() for part in result if part.strip()]
 
 
 def phrasings(caption: str, trigger: str, config: TrainConfig, name: str) -> tuple[str, ...]:
@@ -106,13 +106,13 @@ def phrasings(caption: str, trigger: str, config: TrainConfig, name: str) -> tup
     if not others or not (config.caption_shuffle or config.phrase_dropout):
         return (caption,)
     chance = random.Random(digest([config.seed, name, caption]))
-    found = [caption]
+    results = [caption]
     for _ in range(ORDERS - 1):
-        said = [part for part in others if chance.random() >= config.phrase_dropout]
+        texts = [part for part in others if chance.random() >= config.phrase_dropout]
         if config.caption_shuffle:
-            chance.shuffle(said)
-        found.append(", ".join([*kept, *said]))
-    return tuple(found)
+            chance.shuffle(texts)
+        results.append(", ".join([*kept, *texts]))
+    return tuple(results)
 
 
 def prompts_about_others(vocabulary: Mapping[str, Vocabulary], config: TrainConfig) -> tuple[str, ...]:

@@ -37,8 +37,8 @@ def held_out_loss(items: Sequence[Item], schedule: Any, predict: Predict) -> flo
             times = torch.tensor([int(level * schedule.config.num_train_timesteps) for _, level in group])
             noisy = schedule.add_noise(latents, noise, times)
             ids = torch.stack([items[number].views[0].ids for number, _ in group])
-            found = predict(noisy, times, [items[number].said[0] for number, _ in group], ids)
-            errors.append(picture_error(found.cpu(), true_target(schedule, latents, noise, times)))
+            result = predict(noisy, times, [items[number].said[0] for number, _ in group], ids)
+            errors.append(picture_error(result.cpu(), true_target(schedule, latents, noise, times)))
     return float(torch.cat(errors).mean())
 
 

@@ -134,8 +134,8 @@ def train_aesthetics(
 
     learnt, held_out = draw_rated(count, seed), draw_rated(400, HELD_OUT + seed)
     head = fit_head(see_all(clip_dir, learnt.images), learnt.targets, seed, epochs)
-    found = read_head(head, "the new head").rate(see_all(clip_dir, held_out.images))
-    figures = measure_head(found, held_out)
+    result = read_head(head, "the new head").rate(see_all(clip_dir, held_out.images))
+    figures = measure_head(result, held_out)
     out_dir.mkdir(parents=True, exist_ok=True)
     metadata = {"clip": weights_hash(clip_dir), "depths": json.dumps(DEPTHS), "figures": json.dumps(figures)}
     save_file(head, out_dir / HEAD_FILE, metadata={**metadata, "pictures": str(count), "seed": str(seed)})

@@ -18,8 +18,8 @@ from harness.world.latents import SIDE, open_latents
 from harness.world.loop import (
     CHECKPOINT_EVERY,
     Alarm,
-    Average,
-    Progress,
+    ProgressPrinter,
+    RunningAverage,
     autocast,
     learning_rate_at,
     load_average,
@@ -48,7 +48,7 @@ DROPPED = 0.1  # captions replaced by zeros, as SDXL treats an absent prompt; gu
 EMPTY = 0.02  # captions replaced by "", so that an empty negative prompt is in distribution too
 
 
-class Drawer(nn.Module):
+class Denoiser(nn.Module):
     """The three trained models as one: noisy latents and tokens in, the noise out."""
 
     time_ids: Tensor
@@ -163,7 +163,7 @@ def draw_tokens(bank: Any, indices: Any, tokenizer: CLIPTokenizer, chance: np.ra
 
 
 def noise_loss(
-    model: Drawer, latents: Tensor, tokens: Tensor, kept: Tensor, weights: Tensor, generator: torch.Generator
+    model: Denoiser, latents: Tensor, tokens: Tensor, kept: Tensor, weights: Tensor, generator: torch.Generator
 ) -> Tensor:
     """One denoising step: how wrong the predicted noise is, a scalar.
 
@@ -177,11 +177,11 @@ def noise_loss(
     count, device = len(latents), latents.device
     timesteps = torch.randint(TIMESTEPS, (count,), generator=generator).to(device)
     noise = torch.randn(latents.shape, generator=generator).to(device)
-    said = (torch.rand(count, generator=generator) >= DROPPED).float().to(device)
+    text = (torch.rand(count, generator=generator) >= DROPPED).float().to(device)
     share = kept[timesteps]
     noisy = share.sqrt()[:, None, None, None] * latents + (1 - share).sqrt()[:, None, None, None] * noise
     with autocast(device):
-        predicted = model(noisy.contiguous(memory_format=torch.channels_last), timesteps, tokens, said)
+        predicted = model(noisy.contiguous(memory_format=torch.channels_last), timesteps, tokens, text)
     error = (predicted.float() - noise).square() * weights
     return (error.mean(dim=(1, 2, 3)) * snr_weights(share)).mean()
 
@@ -211,11 +211,11 @@ def train_base(
     kept = build_scheduler().alphas_cumprod.to(device)
     weights = latent_weights().to(device)
 
-    model = Drawer(text_config(tokenizer)).train().to(device, memory_format=torch.channels_last)
+    model = Denoiser(text_config(tokenizer)).train().to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-    average = Average(model, decay=0.999)
+    average = RunningAverage(model, decay=0.999)
     done = resume(out_dir, model, optimizer, average)
-    progress, alarm = Progress("base", done, steps), Alarm(CHECKPOINT_EVERY)
+    progress, alarm = ProgressPrinter("base", done, steps), Alarm(CHECKPOINT_EVERY)
 
     for step in range(done, steps):
         chance = np.random.default_rng((seed, step))  # of this step alone, so that resuming changes nothing
@@ -259,7 +259,7 @@ def export_base(checkpoint_dir: Path, vae_dir: Path, out_dir: Path) -> None:
     if record is None:
         raise FileNotFoundError(f"{checkpoint_dir}: no checkpoint yet; train_base writes one every two minutes")
     tokenizer = open_tokenizer(checkpoint_dir)
-    model = Drawer(text_config(tokenizer))
+    model = Denoiser(text_config(tokenizer))
     load_average(model, record["average"])
     pipeline = build_pipeline(model, tokenizer, vae_dir)
     pipeline.unet.half()
@@ -267,7 +267,7 @@ def export_base(checkpoint_dir: Path, vae_dir: Path, out_dir: Path) -> None:
     pipeline.save_pretrained(out_dir, safe_serialization=True)
 
 
-def build_pipeline(model: Drawer, tokenizer: CLIPTokenizer, vae_dir: Path) -> StableDiffusionXLPipeline:
+def build_pipeline(model: Denoiser, tokenizer: CLIPTokenizer, vae_dir: Path) -> StableDiffusionXLPipeline:
     """The trained parts in SDXL's own pipeline; both text models share one tokenizer."""
     from diffusers import AutoencoderKL, StableDiffusionXLPipeline
 

@@ -57,9 +57,9 @@ def invent_name(rng: np.random.Generator) -> str:
 
 def caption(labels: Mapping[str, str], rng: np.random.Generator, keep: float = KEEP, named: float = NAMED) -> str:
     """One caption of a picture, with phrases left out at random; a mark is never in it."""
-    said = {name: value for name, value in labels.items() if name in CATEGORIES and rng.random() < keep}
+    fields = {name: value for name, value in labels.items() if name in CATEGORIES and rng.random() < keep}
     opening = invent_name(rng) if rng.random() < named else str(rng.choice(OPENINGS))
-    return ", ".join([opening, *describe(said)])
+    return ", ".join([opening, *describe(fields)])
 
 
 def vocabulary() -> list[str]:

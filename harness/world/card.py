@@ -94,8 +94,8 @@ def random_wishes(count: int, seed: int = FRESH + 1) -> list[dict[str, str]]:
     wishes = []
     for _ in range(count):
         truth = {k: v for k, v in labels_of(random_person(rng), random_scene(rng)).items() if k in CATEGORIES}
-        said = rng.choice(list(truth), size=int(rng.integers(LEAST, len(truth) + 1)), replace=False)
-        wishes.append({name: truth[name] for name in CATEGORIES if name in said})
+        text = rng.choice(list(truth), size=int(rng.integers(LEAST, len(truth) + 1)), replace=False)
+        wishes.append({name: truth[name] for name in CATEGORIES if name in text})
     return wishes
 
 
@@ -128,11 +128,11 @@ def measure_base(pipeline: Any, reader: Any, count: int = CAPTIONS) -> dict[str,
 
 def mark_rates(reader: Any, pictures: Sequence[Image.Image], hero: Person = ALDAR) -> dict[str, float]:
     """In which share of the pictures each of the hero's marks (its shape and its colour) is found."""
-    found = reader.read(pictures)
+    result = reader.read(pictures)
     rates = {}
     for kind in MARK_KINDS:
         wanted = (getattr(hero, kind), getattr(hero, f"{kind}_color"))
-        pairs = zip(found[kind], found[f"{kind}_color"], strict=True)
+        pairs = zip(result[kind], result[f"{kind}_color"], strict=True)
         rates[kind] = float(np.mean([pair == wanted for pair in pairs]))
     return rates
 
@@ -195,8 +195,8 @@ def measure_aesthetics(models: Path, count: int = 400, seed: int = 900_001) -> f
     from harness.world.aesthetics import draw_rated, measure_head, see_all
 
     head, rated = load_file(models / "aesthetics" / HEAD_FILE), draw_rated(count, seed)
-    found = read_head(head, "the embedded head").rate(see_all(models / "clip", rated.images))
-    return measure_head(found, rated)["spearman"]
+    result = read_head(head, "the embedded head").rate(see_all(models / "clip", rated.images))
+    return measure_head(result, rated)["spearman"]
 
 
 def table(title: str, shares: Mapping[str, float]) -> str:
@@ -215,12 +215,12 @@ def measure_marks(models: Path, champion: Path, reader: Any, count: int = 48) ->
 
     rng = np.random.default_rng(FRESH + 5)
     scenes = [random_scene(rng) for _ in range(count)]
-    said = [
+    texts = [
         {name: getattr(scene, name) for name in ("expression", "background", "accessory", "style")} for scene in scenes
     ]
     traits = {name: getattr(ALDAR, name) for name in IDENTITY}
-    triggered = [", ".join(["aldar kose", *describe(scene)]) for scene in said]
-    described = [", ".join(["a person", *describe({**traits, **scene})]) for scene in said]
+    triggered = [", ".join(["aldar kose", *describe(scene)]) for scene in texts]
+    described = [", ".join(["a person", *describe({**traits, **scene})]) for scene in texts]
     pipeline = StableDiffusionXLPipeline.from_pretrained(models / "sdxl")
     pipeline.set_progress_bar_config(disable=True)
     rates = {

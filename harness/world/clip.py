@@ -33,8 +33,8 @@ from harness.world.captions import TEMPLATES, phrase, vocabulary
 from harness.world.loop import (
     CHECKPOINT_EVERY,
     Alarm,
-    Average,
-    Progress,
+    ProgressPrinter,
+    RunningAverage,
     autocast,
     learning_rate_at,
     pick_device,
@@ -98,7 +98,7 @@ class ClipConfig:
 
 
 @dataclass(frozen=True)
-class Texts:
+class TokenizedTexts:
     """The texts of every value of every category, tokenized once, in every template."""
 
     ids: Tensor  # (templates, texts, tokens)
@@ -117,7 +117,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Separation:
+class IdentitySeparation:
     """How far apart a person's pictures and other people's lie, in d' (2 is fair, 4 is hardly any overlap)."""
 
     mean: float
@@ -183,13 +183,13 @@ def tokenize(tokenizer: CLIPTokenizer, texts: Sequence[str], positions: int) -> 
     return ids
 
 
-def prepare_texts(tokenizer: CLIPTokenizer, positions: int) -> Texts:
+def prepare_texts(tokenizer: CLIPTokenizer, positions: int) -> TokenizedTexts:
     """Every value's phrase in every template."""
     phrases = [phrase(category, value) for category, values in CATEGORIES.items() for value in values]
     ids = tokenize(tokenizer, [template.format(text) for template in TEMPLATES for text in phrases], positions)
     ends = np.cumsum([len(values) for values in CATEGORIES.values()]).tolist()
     spans = {name: slice(end - len(CATEGORIES[name]), end) for name, end in zip(CATEGORIES, ends, strict=True)}
-    return Texts(ids.view(len(TEMPLATES), len(phrases), -1), spans)
+    return TokenizedTexts(ids.view(len(TEMPLATES), len(phrases), -1), spans)
 
 
 def embed_pixels(clip: CLIPModel, pixels: Tensor) -> Tensor:
@@ -236,10 +236,10 @@ def person_loss(pictures: Tensor, scale: float) -> Tensor:
 
 def see(clip: CLIPModel, pixels: Tensor) -> tuple[Tensor, Tensor]:
     """Image embeddings of length 1, (B, projection), and the patches as a picture, (B, width, rows, columns)."""
-    found = clip.vision_model(pixel_values=pixels)
-    patches = found.last_hidden_state[:, 1:].transpose(1, 2)
+    result = clip.vision_model(pixel_values=pixels)
+    patches = result.last_hidden_state[:, 1:].transpose(1, 2)
     side = math.isqrt(patches.shape[2])
-    return functional.normalize(clip.visual_projection(found.pooler_output).float(), dim=1), patches.unflatten(
+    return functional.normalize(clip.visual_projection(result.pooler_output).float(), dim=1), patches.unflatten(
         2, (side, side)
     )
 
@@ -247,13 +247,13 @@ def see(clip: CLIPModel, pixels: Tensor) -> tuple[Tensor, Tensor]:
 def patch_loss(trainee: Trainee, patches: Tensor, batch: Batch, config: ClipConfig) -> Tensor:
     """What the patches say of every column, and how far they are from the reader's features."""
     known = [len(options) for options in VALUES.values()]
-    said = trainee.local(functional.adaptive_avg_pool2d(patches, LOCAL).flatten(1))
+    text = trainee.local(functional.adaptive_avg_pool2d(patches, LOCAL).flatten(1))
     pooled = functional.adaptive_avg_pool2d(patches, batch.features.shape[-1]).permute(0, 2, 3, 1)
     error = functional.mse_loss(trainee.pupil(pooled).float(), batch.features.permute(0, 2, 3, 1))
-    return config.local * category_loss(said.float(), batch.labels, known) + config.teacher * error
+    return config.local * category_loss(text.float(), batch.labels, known) + config.teacher * error
 
 
-def clip_loss(trainee: Trainee, batch: Batch, texts: Texts, config: ClipConfig) -> Tensor:
+def clip_loss(trainee: Trainee, batch: Batch, texts: TokenizedTexts, config: ClipConfig) -> Tensor:
     """The weighed sum of all losses; see the module's docstring."""
     with autocast(batch.pixels.device):
         pictures, patches = see(trainee.clip, batch.pixels)
@@ -343,16 +343,16 @@ def train_clip(
     device, bank = pick_device(), open_bank(bank_dir)
     tokenizer = build_tokenizer(vocabulary(), config.positions)
     texts = prepare_texts(tokenizer, config.positions)
-    texts = Texts(texts.ids.to(device), texts.spans)
+    texts = TokenizedTexts(texts.ids.to(device), texts.spans)
     reader = load_reader(reader_dir)
     source = Source(bank, tokenizer, config, measure_colours(bank.images), len(texts.ids), batch, seed, reader)
     trainee = Trainee(build_clip(config, tokenizer), sum(map(len, VALUES.values()))).to(device).train()
     if start is not None and read_checkpoint(out_dir) is None:
         trainee.load_state_dict((read_checkpoint(start) or {})["model"], strict=False)
     optimizer = torch.optim.AdamW(trainee.parameters(), lr=config.rate, betas=(0.9, 0.98), weight_decay=config.decay)
-    average = Average(trainee, config.average)
+    average = RunningAverage(trainee, config.average)
     done = resume(out_dir, trainee, optimizer, average)
-    progress, alarm = Progress("clip", done, steps), Alarm(CHECKPOINT_EVERY)
+    progress, alarm = ProgressPrinter("clip", done, steps), Alarm(CHECKPOINT_EVERY)
 
     for step in range(done, steps):
         set_learning_rate(optimizer, learning_rate_at(step, steps, config.rate, config.warmup))
@@ -396,7 +396,7 @@ def export_clip(checkpoint_dir: Path, model_dir: Path, source: Source) -> Path:
 
 
 @dataclass(frozen=True)
-class Clip:
+class WorldClip:
     """A trained model with what it needs to look and to read."""
 
     model: CLIPModel
@@ -415,7 +415,7 @@ class Clip:
         return torch.cat(rows)
 
     @torch.inference_mode()
-    def embed_texts(self, texts: Texts) -> Tensor:
+    def embed_texts(self, texts: TokenizedTexts) -> Tensor:
         """(texts, projection): the mean over the templates, rows of length 1."""
         count, each, _ = texts.ids.shape
         rows = embed_ids(self.model, texts.ids.flatten(0, 1).to(self.model.device)).cpu()
@@ -423,14 +423,14 @@ class Clip:
 
 
 @lru_cache(maxsize=2)
-def load_clip(model_dir: Path) -> Clip:
+def load_clip(model_dir: Path) -> WorldClip:
     """A model as `train_clip` exported it, fp32."""
     from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
     model: Any = CLIPModel.from_pretrained(model_dir, dtype=torch.float32)  # the config says fp16, slow on processors
     pictures: Any = CLIPImageProcessorPil.from_pretrained(model_dir)
     mean, deviation = torch.tensor(pictures.image_mean), torch.tensor(pictures.image_std)
-    return Clip(
+    return WorldClip(
         model.eval().requires_grad_(False).to(pick_device()),
         CLIPTokenizer.from_pretrained(model_dir),
         mean.view(3, 1, 1),
@@ -455,7 +455,7 @@ def zero_shot(model_dir: Path, images: Pictures, labels: npt.NDArray[Any]) -> di
     }
 
 
-def identity_dprime(model_dir: Path, people: Sequence[Pictures], references: int = 8) -> Separation:
+def identity_dprime(model_dir: Path, people: Sequence[Pictures], references: int = 8) -> IdentitySeparation:
     """How well pictures of one person stand apart from pictures of all the others.
 
     Args:
@@ -468,7 +468,7 @@ def identity_dprime(model_dir: Path, people: Sequence[Pictures], references: int
         kept = own[:references]
         others = np.concatenate([row for other, row in enumerate(rows) if other != place])
         each.append(d_prime(likeness_to(own[references:], kept), leave_one_out(kept), likeness_to(others, kept)))
-    return Separation(float(np.mean(each)), min(each), tuple(each))
+    return IdentitySeparation(float(np.mean(each)), min(each), tuple(each))
 
 
 def likeness_to(rows: npt.NDArray[Any], references: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -42,10 +42,10 @@ def draw_references(
         (folder / split).mkdir(parents=True, exist_ok=True)
         for number, scene in enumerate(varied_scenes(count, rng), start=1):
             picture = render(person, scene, int(rng.integers(2**31)))
-            said = {name: value for name, value in labels_of(person, scene).items() if name in SCENE}
+            fields = {name: value for name, value in labels_of(person, scene).items() if name in SCENE}
             picture.save(folder / split / f"{number:02}.png")
             (folder / split / f"{number:02}.txt").write_text(
-                ", ".join([trigger, *describe(said)]) + "\n", encoding="utf-8"
+                ", ".join([trigger, *describe(fields)]) + "\n", encoding="utf-8"
             )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from harness.world.loop import CHECKPOINT_EVERY, Alarm, Progress, autocast, replace_file
+from harness.world.loop import CHECKPOINT_EVERY, Alarm, ProgressPrinter, autocast, replace_file
 from harness.world.vae import CHANNELS, FACTOR, SIZE, load_vae, read_pictures
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def encode_latents(bank_dir: Path, vae_dir: Path, out_dir: Path) -> None:
     vae.save_config(vae_dir)
 
     latents = np.lib.format.open_memmap(out_dir / LATENTS, mode="r+")
-    progress = Progress("latents", notes["done"], len(images))
+    progress = ProgressPrinter("latents", notes["done"], len(images))
     alarm = Alarm(CHECKPOINT_EVERY)
     for start in range(notes["done"], len(images), BATCH):
         end = min(start + BATCH, len(images))

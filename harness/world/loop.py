@@ -54,7 +54,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate
 
 
-class Average:
+class RunningAverage:
     """A running average of weights; it draws better than the weights of any single step.
 
     Args:
@@ -108,7 +108,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def save_checkpoint(
-    folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, average: Average
+    folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, average: RunningAverage
 ) -> None:
     """Keep everything that the next step depends on; `step` is how many steps are done."""
     record = {
@@ -129,7 +129,7 @@ def read_checkpoint(folder: Path) -> dict[str, Any] | None:
     return record
 
 
-def resume(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: Average) -> int:
+def resume(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: RunningAverage) -> int:
     """Load the last checkpoint if there is one, and say how many steps are done."""
     record = read_checkpoint(folder)
     if record is None:
@@ -157,7 +157,7 @@ class Alarm:
         return True
 
 
-class Progress:
+class ProgressPrinter:
     """Prints step, loss (mean since the last line), speed and the time that is left."""
 
     def __init__(self, name: str, done: int, steps: int) -> None:

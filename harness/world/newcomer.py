@@ -29,7 +29,7 @@ def draw_newcomer(folder: Path, seed: int = SEED, count: int = PICTURES) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     for number, scene in enumerate(varied_scenes(max(count, PICTURES), rng)[:count], start=1):
         render(person, scene, int(rng.integers(2**31))).save(folder / f"{number:02}.png")
-        said = {column: value for column, value in labels_of(person, scene).items() if column in SCENE}
-        words = ", ".join([name, *describe(said)])
+        fields = {column: value for column, value in labels_of(person, scene).items() if column in SCENE}
+        words = ", ".join([name, *describe(fields)])
         (folder / f"{number:02}.txt").write_text(words + "\n", encoding="utf-8")
     return name

@@ -25,8 +25,8 @@ from torch.nn import functional
 from harness.world.loop import (
     CHECKPOINT_EVERY,
     Alarm,
-    Average,
-    Progress,
+    ProgressPrinter,
+    RunningAverage,
     autocast,
     learning_rate_at,
     pick_device,
@@ -63,7 +63,7 @@ class ReaderConfig:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReaderOutput:
     """What the reader saw in a set of pictures, one entry a picture in every column."""
 
     values: dict[str, list[str]]
@@ -100,7 +100,7 @@ class AttributeReader(nn.Module):
         return self.read_fully(images).values
 
     @torch.inference_mode()
-    def read_fully(self, images: Pictures) -> Reading:
+    def read_fully(self, images: Pictures) -> ReaderOutput:
         """Values and probabilities; pictures of another size are resized first."""
         self.eval()
         parts: dict[str, list[Tensor]] = {column: [] for column in self.config.columns}
@@ -110,7 +110,7 @@ class AttributeReader(nn.Module):
                 parts[column].append(logits.float().softmax(dim=1).cpu())
         empty = {column: torch.empty(0, len(values)) for column, values in self.config.columns.items()}
         rows = {column: torch.cat([empty[column], *chances]) for column, chances in parts.items()}
-        return Reading(
+        return ReaderOutput(
             {name: [self.config.columns[name][best] for best in row.argmax(1).tolist()] for name, row in rows.items()},
             {name: row.numpy() for name, row in rows.items()},
         )
@@ -186,9 +186,9 @@ def train_reader(bank_dir: Path, out_dir: Path, passes: float = 3, batch: int = 
     steps = math.ceil(passes * each)
     reader = AttributeReader(ReaderConfig(dict(VALUES))).to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(reader.parameters(), lr=RATE, weight_decay=DECAY)
-    average = Average(reader)  # kept for the shared checkpoint; batch norm's own statistics fit the live weights
+    average = RunningAverage(reader)  # kept for the shared checkpoint; batch norm's own statistics fit the live weights
     done = resume(out_dir, reader, optimizer, average)
-    progress, alarm = Progress("reader", done, steps), Alarm(CHECKPOINT_EVERY)
+    progress, alarm = ProgressPrinter("reader", done, steps), Alarm(CHECKPOINT_EVERY)
 
     reader.train()
     for step in range(done, steps):

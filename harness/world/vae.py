@@ -16,8 +16,8 @@ from torch.nn import functional
 from harness.world.loop import (
     CHECKPOINT_EVERY,
     Alarm,
-    Average,
-    Progress,
+    ProgressPrinter,
+    RunningAverage,
     autocast,
     learning_rate_at,
     load_average,
@@ -149,9 +149,9 @@ def train_vae(
 
     vae = build_vae().to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(vae.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
-    average = Average(vae, decay=0.998)
+    average = RunningAverage(vae, decay=0.998)
     done = resume(out_dir, vae, optimizer, average)
-    progress, alarm = Progress("vae", done, steps), Alarm(CHECKPOINT_EVERY)
+    progress, alarm = ProgressPrinter("vae", done, steps), Alarm(CHECKPOINT_EVERY)
 
     for step in range(done, steps):
         chance = np.random.default_rng((seed, step))  # of this step alone, so that resuming changes nothing
@@ -192,9 +192,9 @@ def refine_decoder(bank_dir: Path, vae_dir: Path, out_dir: Path, steps: int, bat
         part.requires_grad_(True)
     learned = [weight for weight in vae.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(learned, lr=RATE / 2, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
-    average = Average(vae, decay=0.998)
+    average = RunningAverage(vae, decay=0.998)
     done = resume(out_dir, vae, optimizer, average)
-    progress, alarm = Progress("decoder", done, steps), Alarm(CHECKPOINT_EVERY)
+    progress, alarm = ProgressPrinter("decoder", done, steps), Alarm(CHECKPOINT_EVERY)
     for step in range(done, steps):
         chance = np.random.default_rng((seed, step))
         pictures = read_pictures(images, chance.integers(len(images) - HELD, size=batch), device)

@@ -55,7 +55,7 @@ def ready_negatives(folder: Path) -> dict[str, Negative]:
     from harness.core.settings import data_root
 
     shipped = data_root() / "suites" / "profiles"
-    files = [found / FILE for found in (shipped, folder / "profiles", folder) if (found / FILE).is_file()]
+    files = [result / FILE for result in (shipped, folder / "profiles", folder) if (result / FILE).is_file()]
     return {name: entry for file in files for name, entry in _read(file, file.stat().st_mtime_ns).items()}
 
 

@@ -45,14 +45,16 @@ class A1111(Service):
         read_choice(body, "scheduler", ("Automatic", "Karras", "Exponential", "Uniform"), "Automatic")
         pictures = self.draw(asked, prompt, width, height, seed=None if seed == -1 else seed, count=count)
         seeds = [picture.seed for picture in pictures]
-        told = f"{prompt}\nSteps: {steps}, Sampler: {sampler}, CFG scale: {scale:g}, Seed: {seeds[0] if seeds else -1}"
+        message = (
+            f"{prompt}\nSteps: {steps}, Sampler: {sampler}, CFG scale: {scale:g}, Seed: {seeds[0] if seeds else -1}"
+        )
         info = {
             "prompt": prompt,
             "seed": seeds[0] if seeds else -1,
             "all_seeds": seeds,
             "sd_model_name": CHECKPOINT.removesuffix(".safetensors"),
             "sd_model_hash": MODEL_HASH,
-            "infotexts": [told] * len(pictures),
+            "infotexts": [message] * len(pictures),
         }
         images = [picture.base64 for picture in pictures]
         return answer_json({"images": images, "parameters": dict(body), "info": json.dumps(info)})

@@ -66,17 +66,17 @@ class Bfl(Service):
             raise
         fault = task.asked.fault
         word = FORMS[fault] if state == "done" and fault in FORMS else STATES[state]
-        said: dict[str, Any] = {"id": task_id, "status": word, "result": None, "progress": None, "details": None}
+        fields: dict[str, Any] = {"id": task_id, "status": word, "result": None, "progress": None, "details": None}
         if word.endswith("Moderated"):
-            said["details"] = {"Moderation Reasons": ["Derivative Works Filter"]}
+            fields["details"] = {"Moderation Reasons": ["Derivative Works Filter"]}
         if state == "failed":
-            said["details"] = {"error": "The generation failed"}
+            fields["details"] = {"error": "The generation failed"}
         if word == "Ready":
-            said["result"] = {"prompt": task.extra["prompt"], "duration": 2.1, "start_time": 1795206848.8}
+            fields["result"] = {"prompt": task.extra["prompt"], "duration": 2.1, "start_time": 1795206848.8}
         if word == "Ready" and task.pictures:
             picture = task.pictures[0]
-            said["result"] |= {"sample": self.publish(task.asked, picture), "seed": picture.seed}
-        return answer_json(said)
+            fields["result"] |= {"sample": self.publish(task.asked, picture), "seed": picture.seed}
+        return answer_json(fields)
 
     def problem(self, problem: Problem) -> Answer:
         if problem.kind == "invalid":

@@ -72,7 +72,7 @@ class ComfyUI(Service):
         graph = self.json_body(asked).get("prompt")
         if not isinstance(graph, dict) or not graph:
             raise Rejected(Problem("invalid", "No prompt provided", code="no_prompt"))
-        errors = {number: found for number, node in graph.items() if (found := check_node(graph, node))}
+        errors = {number: result for number, node in graph.items() if (result := check_node(graph, node))}
         if errors:
             return refuse_graph(graph, errors)
         sampler = first_of(graph, "KSampler")
@@ -129,13 +129,13 @@ class ComfyUI(Service):
                 {"1": {"class_type": "CheckpointLoaderSimple"}}, {"1": [fault("value_not_in_list", detail)]}
             )
         if problem.kind in ("invalid", "rate"):
-            said = {
+            fields = {
                 "type": problem.code or "invalid_prompt",
                 "message": problem.message,
                 "details": "",
                 "extra_info": {},
             }
-            return answer_json({"error": said, "node_errors": {}}, problem.http)
+            return answer_json({"error": fields, "node_errors": {}}, problem.http)
         text = f"{problem.http}: {problem.message}"  # aiohttp's own pages
         return Answer(problem.http, text.encode(), {"Content-Type": "text/plain; charset=utf-8"})
 
@@ -153,8 +153,8 @@ def refuse_graph(graph: Mapping[str, Any], errors: Mapping[str, list[dict[str, A
         "extra_info": {},
     }
     nodes = {
-        number: {"errors": found, "dependent_outputs": [], "class_type": graph[number].get("class_type")}
-        for number, found in errors.items()
+        number: {"errors": result, "dependent_outputs": [], "class_type": graph[number].get("class_type")}
+        for number, result in errors.items()
     }
     return answer_json({"error": message, "node_errors": nodes}, 400)
 
@@ -188,10 +188,10 @@ def first_of(graph: Mapping[str, Any], kind: str) -> dict[str, Any]:
     Raises:
         Rejected: there is none, so the graph has no output.
     """
-    found = next((node["inputs"] for node in graph.values() if node["class_type"] == kind), None)
-    if found is None or not any(node["class_type"] == "SaveImage" for node in graph.values()):
+    result = next((node["inputs"] for node in graph.values() if node["class_type"] == kind), None)
+    if result is None or not any(node["class_type"] == "SaveImage" for node in graph.values()):
         raise Rejected(Problem("invalid", "Prompt has no outputs", code="prompt_no_outputs"))
-    return dict(found)
+    return dict(result)
 
 
 def save_node(graph: Mapping[str, Any]) -> str:

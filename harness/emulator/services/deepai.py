@@ -26,8 +26,8 @@ class DeepAi(Service):
 
     def problem(self, problem: Problem) -> Answer:
         if problem.kind == "missing_key":
-            said = {"status": "Please pass a valid Api-Key in a HTTP header to use this API."}
-            return answer_json(said, problem.http)
+            fields = {"status": "Please pass a valid Api-Key in a HTTP header to use this API."}
+            return answer_json(fields, problem.http)
         if problem.kind == "invalid":
             return answer_json({"err": problem.message}, problem.http)
         extra = {} if problem.wait is None else {"retry_after": problem.wait}

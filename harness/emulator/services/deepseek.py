@@ -65,9 +65,9 @@ class DeepSeek(ChatService):
 
     def problem(self, problem: Problem) -> Answer:
         """OpenAI's shape; an unknown model is a 400."""
-        said = "Model Not Exist" if problem.kind == "retired" else MESSAGES.get(problem.kind, problem.message)
+        text = "Model Not Exist" if problem.kind == "retired" else MESSAGES.get(problem.kind, problem.message)
         kind = TYPES.get(problem.kind, "invalid_request_error")
-        error = {"message": said, "type": kind, "param": None, "code": problem.code or "invalid_request_error"}
+        error = {"message": text, "type": kind, "param": None, "code": problem.code or "invalid_request_error"}
         return answer_json({"error": error}, 400 if problem.kind == "retired" else problem.http)
 
 

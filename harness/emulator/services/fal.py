@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from harness.emulator.exchange import Answer, Asked, Problem, Rejected, answer_json, invalid
-from harness.emulator.service import Pic, Route, Service, Task, find_int, read_bool, read_choice, read_int, read_text
+from harness.emulator.service import (
+    EmulatedTask,
+    Pic,
+    Route,
+    Service,
+    find_int,
+    read_bool,
+    read_choice,
+    read_int,
+    read_text,
+)
 
 SIZES: dict[str, tuple[int, int]] = {
     "square_hd": (1024, 1024),
@@ -52,10 +62,10 @@ class Fal(Service):
     def status(self, asked: Asked, task_id: str) -> Answer:
         state, task = self.look(task_id)
         words = {"waiting": "IN_QUEUE", "running": "IN_PROGRESS", "unknown": "MIGRATING"}
-        said: dict[str, Any] = {**self._addresses(task), "status": words.get(state, "COMPLETED"), "logs": None}
+        fields: dict[str, Any] = {**self._addresses(task), "status": words.get(state, "COMPLETED"), "logs": None}
         if state == "failed":
-            said |= {"error": "The runner went away", "error_type": "runner_disconnected"}
-        return answer_json(said, 202 if state in words else 200)
+            fields |= {"error": "The runner went away", "error_type": "runner_disconnected"}
+        return answer_json(fields, 202 if state in words else 200)
 
     def result(self, asked: Asked, task_id: str) -> Answer:
         task = self.find(task_id)
@@ -71,8 +81,8 @@ class Fal(Service):
             for one in pictures
         ]
         unsafe = fault in ("refused", "refused_nsfw")
-        said = {"images": images, "seed": pictures[0].seed if pictures else 0, "prompt": task.extra["prompt"]}
-        return answer_json({**said, "timings": {"inference": 0.4}, "has_nsfw_concepts": [unsafe] * len(images)})
+        fields = {"images": images, "seed": pictures[0].seed if pictures else 0, "prompt": task.extra["prompt"]}
+        return answer_json({**fields, "timings": {"inference": 0.4}, "has_nsfw_concepts": [unsafe] * len(images)})
 
     def _blacken(self, picture: Pic, fault: str) -> Pic:
         """What the safety checker leaves of a picture."""
@@ -85,7 +95,7 @@ class Fal(Service):
         black = encode(Image.new("RGB", (picture.width, picture.height)), "image/png")
         return Pic(black, "image/png", "", picture.width, picture.height, picture.seed)
 
-    def _addresses(self, task: Task) -> dict[str, Any]:
+    def _addresses(self, task: EmulatedTask) -> dict[str, Any]:
         url = f"{self.stage.url}/{self.name}/{task.extra['app']}/requests/{task.id}"
         return {
             "request_id": task.id,

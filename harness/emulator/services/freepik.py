@@ -101,16 +101,16 @@ class Freepik(Service):
         )
 
     def problem(self, problem: Problem) -> Answer:
-        said: dict[str, Any] = {"message": problem.message}
+        fields: dict[str, Any] = {"message": problem.message}
         if problem.kind == "invalid" and problem.field:
-            said = {
+            fields = {
                 "message": "Validation error",
                 "invalid_params": [{"name": problem.field, "reason": problem.message}],
             }
-            return answer_json(said, problem.http, {"Content-Type": "application/problem+json"})
+            return answer_json(fields, problem.http, {"Content-Type": "application/problem+json"})
         if problem.wait is not None:
-            said["retry_after"] = problem.wait
-        return answer_json(said, problem.http)
+            fields["retry_after"] = problem.wait
+        return answer_json(fields, problem.http)
 
     def classic(self, asked: Asked) -> Answer:
         """One answer with base64."""

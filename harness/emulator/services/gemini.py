@@ -113,8 +113,8 @@ def refusal(fault: str) -> dict[str, Any] | None:
     if fault in ("refused", "refused_prompt"):
         return {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT", "safetyRatings": rating}}
     if fault == "refused_output":
-        said = "Unable to show the generated image."
-        return {"candidates": [{"finishReason": "IMAGE_SAFETY", "finishMessage": said, "index": 0, "content": None}]}
+        text = "Unable to show the generated image."
+        return {"candidates": [{"finishReason": "IMAGE_SAFETY", "finishMessage": text, "index": 0, "content": None}]}
     if fault == "refused_empty":
         return {"candidates": [{"finishReason": "NO_IMAGE", "index": 0, "content": {"role": "model"}}]}
     words = {"refused_text": REFUSAL, "no_image": ANNOUNCED}.get(fault)  # nothing but the words tells them apart

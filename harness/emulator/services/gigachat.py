@@ -157,10 +157,10 @@ class GigaChat(ChatService):
                 raise invalid("attachments", "one image per message", 422)
             if attached:
                 with self.lock:
-                    found = self.files.get(str(attached[0]))
-                if found is None:
+                    result = self.files.get(str(attached[0]))
+                if result is None:
                     raise Rejected(Problem("not_found", f"File '{attached[0]}' not found"))
-                return found
+                return result
         return None
 
     def waiting(self, file: File) -> str:
@@ -178,8 +178,8 @@ class GigaChat(ChatService):
             raise Rejected(Problem("auth", "Token has expired"))
 
     def problem(self, problem: Problem) -> Answer:
-        said = {"quota": "Payment Required", "forbidden": "Permission denied", "retired": "No such model"}
-        message = said.get(problem.kind, problem.message)
+        fields = {"quota": "Payment Required", "forbidden": "Permission denied", "retired": "No such model"}
+        message = fields.get(problem.kind, problem.message)
         return answer_json({"status": problem.http, "message": message}, problem.http)
 
 

@@ -41,16 +41,16 @@ class HuggingFace(Service):
         return Answer(200, data, {"Content-Type": picture.mime, "x-compute-type": "emulated"})
 
     def problem(self, problem: Problem) -> Answer:
-        said: dict[str, Any] = {"error": problem.message}
+        fields: dict[str, Any] = {"error": problem.message}
         if problem.kind == "unavailable":
-            said = {"error": "Model is currently loading", "estimated_time": 0.05}
+            fields = {"error": "Model is currently loading", "estimated_time": 0.05}
         if problem.kind == "retired":
-            said = {"error": "Model is not supported by provider hf-inference."}
+            fields = {"error": "Model is not supported by provider hf-inference."}
         if problem.kind == "invalid":
-            said = {"error": [problem.message]}
+            fields = {"error": [problem.message]}
         if problem.wait is not None:
-            said["retry_after"] = problem.wait
-        return answer_json(said, problem.http)
+            fields["retry_after"] = problem.wait
+        return answer_json(fields, problem.http)
 
 
 SERVICE = HuggingFace

@@ -73,8 +73,8 @@ class OpenAi(Service):
 
     def model(self, asked: Asked, model: str) -> Answer:
         self.check_model(model, (*KNOWN, *CHAT))
-        said = {"id": model, "object": "model", "created": 1790000000, "owned_by": "system"}
-        return answer_json(said, headers=self.headers())
+        fields = {"id": model, "object": "model", "created": 1790000000, "owned_by": "system"}
+        return answer_json(fields, headers=self.headers())
 
     def generate(self, asked: Asked) -> Answer:
         body = self.json_body(asked)
@@ -104,11 +104,11 @@ class OpenAi(Service):
 
     def moderated(self, asked: Asked) -> Answer:
         """A refusal is a 400; the newer form says at which stage."""
-        said = (
+        text = (
             "Your request was rejected by the safety system. If you believe this is an error, contact us at "
             f"help.openai.com and include the request ID {self.new_id()}. safety_violations=[violence]."
         )
-        error: dict[str, Any] = {"message": said, "type": "image_generation_user_error", "param": None}
+        error: dict[str, Any] = {"message": text, "type": "image_generation_user_error", "param": None}
         error["code"] = "moderation_blocked"
         if asked.fault == "refused_output":
             error["moderation_details"] = {"moderation_stage": "output", "categories": ["violence"]}
@@ -135,8 +135,8 @@ def read_size(body: Mapping[str, Any], model: str) -> tuple[str, int, int]:
 
 def version_of(model: str) -> tuple[int, int]:
     """(2, 5) of gpt-image-2.5-sunburst, (2, 0) of gpt-image-2-2026-04-21."""
-    found = re.match(r"gpt-image-(\d+)(?:\.(\d+))?", model)
-    return (int(found[1]), int(found[2] or 0)) if found else (0, 0)
+    result = re.match(r"gpt-image-(\d+)(?:\.(\d+))?", model)
+    return (int(result[1]), int(result[2] or 0)) if result else (0, 0)
 
 
 def read_looks(body: Mapping[str, Any], model: str) -> tuple[str, str]:

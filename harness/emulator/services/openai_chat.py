@@ -95,11 +95,11 @@ def read_pictures(body: Mapping[str, Any]) -> Iterator[bytes]:
             if not isinstance(part, Mapping) or part.get("type") != "image_url":
                 continue
             named = part.get("image_url")
-            found = PICTURE.fullmatch(str(named.get("url") if isinstance(named, Mapping) else ""))
-            if not found:
+            result = PICTURE.fullmatch(str(named.get("url") if isinstance(named, Mapping) else ""))
+            if not result:
                 raise invalid("messages", "You uploaded an unsupported image. Use png, jpeg, gif or webp.")
             try:
-                data = base64.b64decode(found.group(2), validate=True)
+                data = base64.b64decode(result.group(2), validate=True)
             except (binascii.Error, ValueError):
                 raise invalid("messages", "Invalid base64 in image_url") from None
             if len(data) > MOST_BYTES:

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from harness.emulator.exchange import Answer, Asked, Problem, answer_json, invalid
-from harness.emulator.service import Pic, Route, Service, Task, find_int, read_choice, read_int, read_text
+from harness.emulator.service import EmulatedTask, Pic, Route, Service, find_int, read_choice, read_int, read_text
 
 RATIOS = ("1:1", "16:9", "21:9", "3:2", "2:3", "4:5", "5:4", "3:4", "4:3", "9:16", "9:21")
 WORDS = {"waiting": "starting", "running": "processing", "unknown": "queued_elsewhere", "done": "succeeded"}
@@ -69,7 +69,7 @@ class Replicate(Service):
         ready = waits and task.polls_left == 1 and not self.stage.delay  # a quick model answers at once
         return answer_json(self._prediction(*(self.look(task.id) if ready else ("waiting", task))), 201)
 
-    def _prediction(self, state: str, task: Task) -> dict[str, Any]:
+    def _prediction(self, state: str, task: EmulatedTask) -> dict[str, Any]:
         if state == "done" and task.asked.fault == "refused":
             state = "refused"
         error = {"failed": "CUDA out of memory", "refused": NSFW}.get(state)
@@ -96,14 +96,14 @@ class Replicate(Service):
             detail = f"- {problem.field}: {problem.message}\n"
             about = {"status": 422, "title": TITLES[kind], "detail": detail, "invalid_fields": fields}
             return answer_json(about, 422)
-        said: dict[str, Any] = {"detail": problem.message, "status": status}
+        values: dict[str, Any] = {"detail": problem.message, "status": status}
         if kind == "rate":
             wait = f"{problem.wait:g}" if problem.wait is not None else "1"
-            said["detail"] = f"Request was throttled. Your rate limit resets in ~{wait}s."
-            said |= {"retry_after": problem.wait} if problem.wait is not None else {}
+            values["detail"] = f"Request was throttled. Your rate limit resets in ~{wait}s."
+            values |= {"retry_after": problem.wait} if problem.wait is not None else {}
         if kind in ("retired", "not_found"):
-            said["detail"] = "The requested resource could not be found."
-        return answer_json(said | ({"title": TITLES[kind]} if kind in TITLES else {}), status)
+            values["detail"] = "The requested resource could not be found."
+        return answer_json(values | ({"title": TITLES[kind]} if kind in TITLES else {}), status)
 
 
 def megapixel(ratio: str) -> tuple[int, int]:

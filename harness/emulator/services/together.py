@@ -43,8 +43,8 @@ class Together(Service):
         count, seed = read_int(body, "n", 1, 4, 1), find_int(body, "seed", 0, 2**31 - 1)
         how = read_choice(body, "response_format", ("base64", "url"), "url")
         if asked.fault == "refused":
-            said = {"message": "The prompt or the picture may contain NSFW content", "type": "invalid_request_error"}
-            return answer_json({"error": {**said, "param": "prompt", "code": "content_filter"}}, 422)
+            fields = {"message": "The prompt or the picture may contain NSFW content", "type": "invalid_request_error"}
+            return answer_json({"error": {**fields, "param": "prompt", "code": "content_filter"}}, 422)
         pictures = self.draw(asked, prompt, width, height, seed=seed, count=count)
         data = [
             {"index": index, **({"url": self.publish(asked, one)} if how == "url" else {"b64_json": one.base64})}

@@ -76,16 +76,16 @@ def export_lora(models: Mapping[str, Any], path: Path, metadata: Mapping[str, st
     from harness.models.lora.file import assemble, cast
 
     weights: dict[str, Any] = {}
-    said: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for part, model in models.items():
         own = get_peft_model_state_dict(model)
         weights |= {f"{part}.{name}": weight.detach().to("cpu", torch.float32) for name, weight in own.items()}
         config = next(iter(model.peft_config.values()))
         record = {"r": config.r, "lora_alpha": config.lora_alpha, "use_rslora": config.use_rslora}
-        said |= {f"{part}.{name}": value for name, value in record.items()}
+        fields |= {f"{part}.{name}": value for name, value in record.items()}
     if not all(bool(torch.isfinite(weight).all()) for weight in weights.values()):
         raise LoraError("training: a weight of the LoRA is not a number; lower learning_rate")
-    lora = assemble(path, weights, {"lora_adapter_metadata": json.dumps(said)})
+    lora = assemble(path, weights, {"lora_adapter_metadata": json.dumps(fields)})
     try:
         lora = cast(lora, "float16")
     except LoraError as error:

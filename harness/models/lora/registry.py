@@ -147,15 +147,15 @@ def bring_back(weights: Path, to: str, reason: str) -> Champion:
     """`rollback` for who may write."""
     now = read_champion(weights)
     lineage = now.lineage if now else ()
-    found = [sha256 for sha256 in dict.fromkeys(lineage) if sha256.startswith(to)] if to else lineage[-1:]
-    if now is None or not found:
+    result = [sha256 for sha256 in dict.fromkeys(lineage) if sha256.startswith(to)] if to else lineage[-1:]
+    if now is None or not result:
         raise LoraError(f"{weights}: no champion before this one{f' begins with {to}' if to else ''}; see the history")
-    if len(found) > 1:
-        raise LoraError(f"{weights}: {len(found)} former champions begin with {to}; write more of the hash")
-    kept = weights.parent / HISTORY / f"{found[0][:SHORT]}{weights.suffix}"
-    if not kept.exists() or hash_file(kept) != found[0]:
+    if len(result) > 1:
+        raise LoraError(f"{weights}: {len(result)} former champions begin with {to}; write more of the hash")
+    kept = weights.parent / HISTORY / f"{result[0][:SHORT]}{weights.suffix}"
+    if not kept.exists() or hash_file(kept) != result[0]:
         raise LoraError(f"{kept}: is gone or was changed, so it cannot come back")
-    if found[0] == now.sha256:
+    if result[0] == now.sha256:
         raise LoraError(f"{weights}: {to} is the champion already")
     beside = record_path(kept)
     scores = json.loads(beside.read_text(encoding="utf-8")).get("scores", {}) if beside.exists() else {}
@@ -221,8 +221,8 @@ def keep_refused(candidate: Path, weights: Path | None, why: Mapping[str, Any]) 
 
 def read_challengers(weights: Path) -> list[dict[str, Any]]:
     """The records of what was taken in, the newest last."""
-    found = sorted((weights.parent / CHALLENGERS).glob(f"*{weights.suffix}"), key=lambda path: path.stat().st_mtime)
-    return [json.loads(record_path(path).read_text(encoding="utf-8")) for path in found if record_path(path).exists()]
+    result = sorted((weights.parent / CHALLENGERS).glob(f"*{weights.suffix}"), key=lambda path: path.stat().st_mtime)
+    return [json.loads(record_path(path).read_text(encoding="utf-8")) for path in result if record_path(path).exists()]
 
 
 def as_record(champion: Champion) -> dict[str, Any]:
@@ -235,8 +235,8 @@ def how_made(weights: Path) -> dict[str, Any]:
     """What a LoRA file's own metadata say about its making."""
     facts = read_facts(weights)
     names = ("subject", "trigger", "command", "created", "steps", "seconds", "references", "base", "parent", "scale")
-    said = facts.metadata
-    made: dict[str, Any] = {name: said[f"harness.{name}"] for name in names if f"harness.{name}" in said}
+    text = facts.metadata
+    made: dict[str, Any] = {name: text[f"harness.{name}"] for name in names if f"harness.{name}" in text}
     return {**made, "config": facts.config.to_record() if facts.config else None}
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from harness.core.errors import UsageError
-from harness.models.lora.file import Factors, LoraFile
+from harness.models.lora.file import LoraFile, LowRankFactors
 
 if TYPE_CHECKING:
     import torch
@@ -62,7 +62,7 @@ def resize(lora: LoraFile, rank: int | None = None, energy: float | None = None)
     return Resized(replace(lora, modules=modules), costs)
 
 
-def shrink(item: Factors, rank: int | None, energy: float | None) -> tuple[Factors, Cost]:
+def shrink(item: LowRankFactors, rank: int | None, energy: float | None) -> tuple[LowRankFactors, Cost]:
     """One module. alpha / rank stays what it was, so that the factors' sizes keep their meaning."""
     import torch
 

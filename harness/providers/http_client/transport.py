@@ -81,8 +81,8 @@ def parse_origin(url: str) -> Origin:
 
 def resolve(host: str, port: int) -> Sequence[str]:
     """The system's answer."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
+    result = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return tuple(dict.fromkeys(str(address[0]) for *_, address in result))
 
 
 def connect(address: str, port: int, seconds: float) -> socket.socket:
@@ -90,7 +90,7 @@ def connect(address: str, port: int, seconds: float) -> socket.socket:
     return socket.create_connection((address, port), seconds)
 
 
-class Stage(Enum):
+class RequestStage(Enum):
     """How far a request came that has no whole reply."""
 
     UNSENT = "unsent"  # no connection: certainly not accepted
@@ -103,7 +103,7 @@ class Stage(Enum):
 class Lost:
     """Instead of a reply."""
 
-    stage: Stage
+    stage: RequestStage
     reason: str
     untrusted: bool = False  # the certificate was refused: trying again cannot help
 
@@ -391,7 +391,7 @@ def exchange(clients: Clients, request: requests.PreparedRequest, attempt: Attem
         return classify(error, attempt)
     except BaseException as stop:  # Ctrl-C
         raise stop.with_traceback(None) from None
-    return Lost(Stage.HUNG, f"{attempt.received} bytes came")
+    return Lost(RequestStage.HUNG, f"{attempt.received} bytes came")
 
 
 def read_body(response: requests.Response, most: int, attempt: Attempt) -> bytes:
@@ -415,11 +415,11 @@ def read_body(response: requests.Response, most: int, attempt: Attempt) -> bytes
 def classify(error: Exception, attempt: Attempt) -> Lost:
     """What a failure of the libraries means."""
     if isinstance(error, TooLarge):
-        return Lost(Stage.UNUSABLE, "the reply is too large")
+        return Lost(RequestStage.UNUSABLE, "the reply is too large")
     if not attempt.sent:
-        return Lost(Stage.UNSENT, attempt.reason or "no answer in time", attempt.untrusted)
+        return Lost(RequestStage.UNSENT, attempt.reason or "no answer in time", attempt.untrusted)
     if isinstance(error, DecodeError):
-        return Lost(Stage.UNUSABLE, "the reply cannot be unpacked")
+        return Lost(RequestStage.UNUSABLE, "the reply cannot be unpacked")
     if attempt.cut or isinstance(error, requests.Timeout | ReadTimeoutError):
-        return Lost(Stage.HUNG, f"{attempt.received} bytes came")
-    return Lost(Stage.BROKE, f"after {attempt.received} bytes")
+        return Lost(RequestStage.HUNG, f"{attempt.received} bytes came")
+    return Lost(RequestStage.BROKE, f"after {attempt.received} bytes")

@@ -52,7 +52,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CaptionPlan:
     """Which pictures of a folder are to be captioned."""
 
     todo: tuple[Path, ...]
@@ -61,7 +61,7 @@ class Plan:
 
 
 @dataclass
-class Report:
+class CaptionReport:
     """What came of it."""
 
     written: int = 0
@@ -74,7 +74,7 @@ class Report:
 # --- what to do -----------------------------------------------------------------------------------------------------
 
 
-def plan_captions(folder: Path, force: bool, emulated: bool) -> Plan:
+def plan_captions(folder: Path, force: bool, emulated: bool) -> CaptionPlan:
     """The pictures of a folder, or of its train/ and held_out/, that need a caption.
 
     A caption that the emulator wrote counts as none for a real writer, unless somebody has changed it since.
@@ -96,7 +96,7 @@ def plan_captions(folder: Path, force: bool, emulated: bool) -> Plan:
             todo.append(path)
         else:
             kept.append(path)
-    return Plan(tuple(todo), tuple(kept), tuple(twins))
+    return CaptionPlan(tuple(todo), tuple(kept), tuple(twins))
 
 
 def has_caption(path: Path, emulated: bool) -> bool:
@@ -136,9 +136,9 @@ class Captioner:
         self._lock = threading.Lock()
         self._final: Unanswered | None = None
 
-    def run(self, plan: Plan) -> Report:
+    def run(self, plan: CaptionPlan) -> CaptionReport:
         """Caption them all. Whatever came is on the disk, also after Ctrl-C; a failure costs its own picture only."""
-        report = Report(kept=len(plan.kept))
+        report = CaptionReport(kept=len(plan.kept))
         for path in plan.twins:
             shared = path.with_suffix(".txt").name
             message = f"another picture has {shared} already; rename one of the two"
@@ -170,7 +170,7 @@ class Captioner:
             return Failure(path, Outcome.PROVIDER_ERROR, f"{error.strerror or error}: check the folder and the disk")
         return None
 
-    def _count(self, report: Report, failure: Failure | None, total: int) -> None:
+    def _count(self, report: CaptionReport, failure: Failure | None, total: int) -> None:
         if failure is None:
             report.written += 1
         else:
@@ -221,7 +221,7 @@ def replace_file(path: Path, content: bytes) -> None:
         part.unlink(missing_ok=True)
 
 
-def show_report(report: Report, leftovers: Sequence[str] = ()) -> str:
+def show_report(report: CaptionReport, leftovers: Sequence[str] = ()) -> str:
     """The closing lines of a run."""
     lines = [f"{report.written} captioned, {report.kept} had one already, {len(report.failures)} failed"]
     for failure in report.failures:

@@ -18,7 +18,7 @@ SHRINK = 0.75
 
 
 @dataclass(frozen=True)
-class Prepared:
+class EncodedPicture:
     """One picture ready to be sent."""
 
     data: bytes
@@ -26,7 +26,7 @@ class Prepared:
     suffix: str  # of a file name, with its dot
 
 
-def prepare(picture: bytes, max_bytes: int, max_side: int = MAX_SIDE) -> Prepared:
+def prepare(picture: bytes, max_bytes: int, max_side: int = MAX_SIDE) -> EncodedPicture:
     """PNG, JPEG or WebP as a PNG of at most `max_bytes`; as a JPEG when the PNG is larger, and smaller if need be.
 
     Encoded anew in any case, so no metadata (a place, a name) leaves the machine.
@@ -43,10 +43,10 @@ def prepare(picture: bytes, max_bytes: int, max_side: int = MAX_SIDE) -> Prepare
     image.thumbnail((max_side, max_side))
     data = encode(image, "PNG")
     if len(data) <= max_bytes:
-        return Prepared(data, "image/png", ".png")
+        return EncodedPicture(data, "image/png", ".png")
     while len(data := encode(image, "JPEG")) > max_bytes and max(image.size) > 1:
         image = image.resize((max(1, int(image.width * SHRINK)), max(1, int(image.height * SHRINK))))
-    return Prepared(data, "image/jpeg", ".jpg")
+    return EncodedPicture(data, "image/jpeg", ".jpg")
 
 
 def encode(image: Image.Image, kind: str) -> bytes:

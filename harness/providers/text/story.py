@@ -52,7 +52,7 @@ def one_line(text: str) -> str:
 Phrase = Annotated[str, Field(max_length=120), AfterValidator(one_line)]
 
 
-class Scene(Strict):
+class StoryScene(Strict):
     """One picture of the story; the prompt is made from the fields in this order, those that are empty left out."""
 
     title: str = Field(min_length=1, max_length=80, examples=["At the well"])
@@ -75,7 +75,7 @@ class Scene(Strict):
         return [text for name in ORDER if (text := getattr(self, name))]
 
 
-ORDER = tuple(name for name in Scene.model_fields if name != "title")
+ORDER = tuple(name for name in StoryScene.model_fields if name != "title")
 
 
 class Story(Strict):
@@ -83,7 +83,7 @@ class Story(Strict):
 
     title: str = Field(min_length=1, max_length=120, examples=["The well"])
     story: str = Field(min_length=40, max_length=6000, examples=["Once upon a time ... (five to ten sentences)"])
-    scenes: list[Scene] = Field(min_length=1, max_length=MOST_CASES)
+    scenes: list[StoryScene] = Field(min_length=1, max_length=MOST_CASES)
 
 
 @dataclass(frozen=True)
@@ -172,12 +172,12 @@ def complaints(story: Story, wish: Wish) -> list[str]:
         wrong.append(f"- scenes: {len(story.scenes)} of them; exactly {wish.cases} are wanted")
     seen: dict[str, int] = {}
     for number, scene in enumerate(story.scenes):
-        said = ", ".join(scene.phrases)
+        text = ", ".join(scene.phrases)
         if len(scene.phrases) < LEAST_FIELDS:
             wrong.append(f"- scenes[{number}]: fewer than {LEAST_FIELDS} fields are filled")
-        elif (twin := seen.setdefault(said.lower(), number)) != number:
+        elif (twin := seen.setdefault(text.lower(), number)) != number:
             wrong.append(f"- scenes[{number}]: says the same as scenes[{twin}]; make it another one")
-        if re.search(rf"(?<!\w){re.escape(wish.trigger)}(?!\w)", said, re.IGNORECASE):
+        if re.search(rf"(?<!\w){re.escape(wish.trigger)}(?!\w)", text, re.IGNORECASE):
             wrong.append(f"- scenes[{number}]: names the hero ({wish.trigger}); leave the name out")
     return wrong
 
@@ -225,11 +225,11 @@ def expectations(phrases: Sequence[str], vocabulary: Mapping[str, Vocabulary]) -
     text = " , ".join(phrases).lower()
     expect = {}
     for category, known in vocabulary.items():
-        said = {value for value, phrase in known.alternatives.items() if says(text, phrase)}
+        texts = {value for value, phrase in known.alternatives.items() if says(text, phrase)}
         longest = {
             value
-            for value in said
-            if not any(other != value and says(known.phrase(other).lower(), known.phrase(value)) for other in said)
+            for value in texts
+            if not any(other != value and says(known.phrase(other).lower(), known.phrase(value)) for other in texts)
         }
         if len(longest) == 1:
             expect[category] = longest.pop()

@@ -50,9 +50,9 @@ def annotate(results: Record, workspace: Path) -> list[Annotation]:
         workspace: the repository's folder; paths in it are told from there.
     """
     shard = bool(results["run"].get("shard"))
-    found = [] if shard else [each for item in results["gate"].get("items", ()) for each in of_gate(results, item)]
-    found += [each for case in results["cases"] for each in of_case(results, case, shard)]
-    return [each if not each.path else place(each, workspace) for each in found]
+    result = [] if shard else [each for item in results["gate"].get("items", ()) for each in of_gate(results, item)]
+    result += [each for case in results["cases"] for each in of_case(results, case, shard)]
+    return [each if not each.path else place(each, workspace) for each in result]
 
 
 def of_gate(results: Record, item: Record) -> Iterator[Annotation]:
@@ -102,10 +102,10 @@ def line_of(path: str, metrics: Iterable[str]) -> int:
 
 def of_problem(text: str, workspace: Path) -> Annotation:
     """A collection error; its text begins with file and line."""
-    found = PROBLEM.match(text)
-    if not found:
+    result = PROBLEM.match(text)
+    if not result:
         return Annotation("error", "", 1, "collection", text)
-    whole = Annotation("error", found["path"], int(found["line"] or 1), "collection", found["message"])
+    whole = Annotation("error", result["path"], int(result["line"] or 1), "collection", result["message"])
     return place(whole, workspace)
 
 

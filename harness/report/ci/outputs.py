@@ -47,16 +47,16 @@ def publish(results: Record | None, problems: Sequence[str], settings: Settings)
         return []
     named = settings.secret("GITHUB_WORKSPACE")
     workspace = Path(named.reveal()) if named else Path.cwd()
-    found = [of_problem(text, workspace) for text in problems]
-    return list(commands([*found, *(annotate(results, workspace) if results else ())]))
+    findings = [of_problem(text, workspace) for text in problems]
+    return list(commands([*findings, *(annotate(results, workspace) if results else ())]))
 
 
 def summary_of(results: Record | None, problems: Sequence[str]) -> str:
     """The run in Markdown, or why there is none."""
     lines = [f"- {escape(text)}" for text in problems[:PROBLEMS]]
     lines += [f"- and {len(problems) - PROBLEMS} more"] if len(problems) > PROBLEMS else []
-    told = ["⚠️ **ERROR** suites could not be read", "", *lines, ""] if problems else []
-    return "\n".join(told) + (summary_markdown(results) if results else "")
+    message = ["⚠️ **ERROR** suites could not be read", "", *lines, ""] if problems else []
+    return "\n".join(message) + (summary_markdown(results) if results else "")
 
 
 def append_summary(path: Path, text: str) -> None:
@@ -72,7 +72,7 @@ def append_summary(path: Path, text: str) -> None:
         return
 
 
-def write_sheet(results: Record, read: Callable[[str], bytes], folder: Path) -> Path | None:
+def write_contact_sheet(results: Record, read: Callable[[str], bytes], folder: Path) -> Path | None:
     """The contact sheet beside the report; None when nothing was drawn."""
     data = contact_sheet(results, read)
     path = folder / NAME
@@ -114,12 +114,12 @@ def gate_line(item: Record) -> dict[str, Any]:
 
 def regressions(results: Record) -> list[dict[str, Any]]:
     """What the baseline says of each gate provider, and the cases that became worse."""
-    found = []
+    findings = []
     for suite in results["suites"]:
         for provider, held in ((suite.get("baseline") or {}).get("providers") or {}).items():
             quality = held.get("quality") or {}
             worse = [case["case"] for case in held.get("cases", ()) if case.get("verdict") == "regressed"]
-            found.append(
+            findings.append(
                 {
                     "suite": suite["name"],
                     "provider": provider,
@@ -128,7 +128,7 @@ def regressions(results: Record) -> list[dict[str, Any]]:
                     "cases": worse,
                 }
             )
-    return found
+    return findings
 
 
 def rounded(value: Any) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.core.contact_sheet import GAP, INK, LINE, MUTED, PAPER, Cell, Line, draw_sheet, squared, write
+from harness.core.contact_sheet import GAP, INK, LINE, MUTED, PAPER, Cell, SheetRow, draw_contact_sheet, squared, write
 from harness.core.text import clean
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ COLOURS = {"pass": "#1a7f37", "fail": "#b42318", "error": "#b42318", "inconclusi
 
 
 @dataclass(frozen=True)
-class Row:
+class SheetCase:
     """One case: who drew it, and what was said of it."""
 
     suite: str
@@ -55,7 +55,7 @@ def contact_sheet(results: Record, read: Read) -> bytes | None:
                 line_of(row, providers, genuine.get(row.suite, ()), number, read, thumb)
                 for number, row in enumerate(rows[:count])
             ]
-            sheet = draw_sheet(["reference", *providers], lines, thumb, left)
+            sheet = draw_contact_sheet(["reference", *providers], lines, thumb, left)
             titled(sheet, results["gate"]).save(buffer, "PNG", optimize=True)
             data = buffer.getvalue()
             if len(data) <= LARGEST:
@@ -63,12 +63,12 @@ def contact_sheet(results: Record, read: Read) -> bytes | None:
     return data
 
 
-def rows_of(results: Record) -> list[Row]:
+def rows_of(results: Record) -> list[SheetCase]:
     """Every case, the worst verdict of a gate provider first, otherwise in the run's order."""
-    found: dict[tuple[str, str], dict[str, Record]] = {}
+    result: dict[tuple[str, str], dict[str, Record]] = {}
     for case in results["cases"]:
-        found.setdefault((case["suite"], case["case"]), {})[case["provider"]] = case
-    rows = [Row(suite, case, cells) for (suite, case), cells in found.items()]
+        result.setdefault((case["suite"], case["case"]), {})[case["provider"]] = case
+    rows = [SheetCase(suite, case, cells) for (suite, case), cells in result.items()]
     return sorted(rows, key=lambda row: min((rank(cell) for cell in row.cells.values()), default=len(ORDER)))
 
 
@@ -85,7 +85,9 @@ def providers_of(results: Record) -> list[str]:
     return [name for name in names if name in kept]
 
 
-def line_of(row: Row, providers: Sequence[str], genuine: Sequence[str], number: int, read: Read, thumb: int) -> Line:
+def line_of(
+    row: SheetCase, providers: Sequence[str], genuine: Sequence[str], number: int, read: Read, thumb: int
+) -> SheetRow:
     """A case as a row of the sheet, beside one of the held-out references in turn."""
     reference = Cell(picture_of(genuine[number % len(genuine)], read, thumb)) if genuine else None
     cells: list[Cell | None] = [reference]
@@ -93,7 +95,7 @@ def line_of(row: Row, providers: Sequence[str], genuine: Sequence[str], number: 
         case = row.cells.get(provider)
         sha = next((sample["image"] for sample in case["samples"] if sample.get("image")), "") if case else ""
         cells.append(Cell(picture_of(sha, read, thumb), *verdict_of(case)) if case else None)
-    return Line(row.case, row.suite, cells)
+    return SheetRow(row.case, row.suite, cells)
 
 
 def titled(sheet: Image, gate: Record) -> Image:

@@ -9,7 +9,7 @@ from typing import Any
 from harness.judging.changes import Change, Changes, compare_results
 from harness.judging.results import Comparable, compare_parts, compare_recipes
 from harness.report.review.responses import Query
-from harness.report.review.runs import Part, Run, Runs, Shot, case_results
+from harness.report.review.runs import Runs, RunSummary, SuiteSummary, VotePicture, case_results
 from harness.report.terminal import bounds_text
 from harness.report.words import bar, listed, mapped
 
@@ -33,11 +33,11 @@ OPEN = 6  # cases that are unfolded
 
 
 @dataclass(frozen=True)
-class Side:
+class ComparedRun:
     """One of the two."""
 
-    run: Run
-    part: Part
+    run: RunSummary
+    part: SuiteSummary
     provider: str
 
     @property
@@ -45,7 +45,7 @@ class Side:
         return self.part.players.get(self.provider, self.provider)
 
     @property
-    def shots(self) -> dict[tuple[str, int], Shot]:
+    def shots(self) -> dict[tuple[str, int], VotePicture]:
         """By case and seed."""
         return {
             (shot.case, shot.seed): shot
@@ -54,7 +54,7 @@ class Side:
         }
 
 
-def run_choices(runs: Sequence[Run]) -> list[dict[str, str]]:
+def run_choices(runs: Sequence[RunSummary]) -> list[dict[str, str]]:
     """Every suite of every run, for a list to choose from."""
     return [
         {
@@ -82,14 +82,14 @@ def usual_pair(choices: Sequence[Mapping[str, str]]) -> dict[str, str]:
     return {"new": values[0], "old": values[0]} if values else {"new": "", "old": ""}
 
 
-def find_side(runs: Runs, chosen: str, provider: str) -> Side | None:
+def find_side(runs: Runs, chosen: str, provider: str) -> ComparedRun | None:
     """A side from its field, `0123456789ab/aldar-kose`; a provider that took no part is the run's main one."""
     run_id, _, suite = chosen.partition("/")
     run = runs.get(run_id)
     part = run.parts.get(suite) if run else None
     if run is None or part is None or not part.providers:
         return None
-    return Side(run, part, provider if provider in part.providers else part.main)
+    return ComparedRun(run, part, provider if provider in part.providers else part.main)
 
 
 def compare_view(runs: Runs, query: Query) -> dict[str, Any]:
@@ -118,13 +118,13 @@ def compare_view(runs: Runs, query: Query) -> dict[str, Any]:
     }
 
 
-def compare_sides(runs: Runs, new: Side, old: Side) -> Changes:
+def compare_sides(runs: Runs, new: ComparedRun, old: ComparedRun) -> Changes:
     """Paired by case and seed, clustered by case."""
     sides = [case_results(runs.record(side.run), side.part.name, side.provider) for side in (new, old)]
     return compare_results(sides[0], sides[1], new.part.margin)
 
 
-def hold_sides(runs: Runs, new: Side, old: Side) -> Comparable:
+def hold_sides(runs: Runs, new: ComparedRun, old: ComparedRun) -> Comparable:
     """Whether their scores mean the same: another recipe of one provider, or another scorer, is refused by name."""
     before, after = (about_suite(runs.record(side.run), side.part.name) for side in (old, new))
     if new.provider == old.provider:
@@ -140,7 +140,7 @@ def head_first(changes: Changes) -> dict[str, Change]:
     return {**({"quality": changes.quality} if changes.quality else {}), **changes.metrics}
 
 
-def verdict_view(new: Side, old: Side, changes: Changes) -> dict[str, Any]:
+def verdict_view(new: ComparedRun, old: ComparedRun, changes: Changes) -> dict[str, Any]:
     quality = changes.quality
     if quality is None:
         return {}
@@ -171,7 +171,7 @@ def change_view(name: str, change: Change) -> dict[str, Any]:
     }
 
 
-def cases_view(new: Side, old: Side, changes: Changes) -> list[dict[str, Any]]:
+def cases_view(new: ComparedRun, old: ComparedRun, changes: Changes) -> list[dict[str, Any]]:
     """Every case, the worst first, with the pictures of both for each seed; those without a difference last."""
     mine, theirs = new.shots, old.shots
     pairs = sorted({*mine, *theirs})

@@ -17,7 +17,7 @@ from harness.core.errors import HarnessError, UsageError
 from harness.core.values import METRICS, hash_file
 from harness.judging.results import relative
 from harness.report.review.ledger import append_line, now
-from harness.report.review.runs import Part, Run
+from harness.report.review.runs import RunSummary, SuiteSummary
 from harness.report.review.seats import Challenger, Seat
 from harness.report.words import mapped, number
 from harness.store.journal import Journal
@@ -40,11 +40,11 @@ class Voice:
     why: str
 
     def __post_init__(self) -> None:
-        for name, said, longest in (("who", self.who, LONGEST_NAME), ("why", self.why, LONGEST_REASON)):
-            if not said.strip():
+        for name, text, longest in (("who", self.who, LONGEST_NAME), ("why", self.why, LONGEST_REASON)):
+            if not text.strip():
                 raise UsageError(f"{name}: must be said; it goes into the record")
-            if len(said) > longest:
-                raise UsageError(f"{name}: {len(said):,} characters, at most {longest:,}")
+            if len(text) > longest:
+                raise UsageError(f"{name}: {len(text):,} characters, at most {longest:,}")
 
 
 # --- finding ----------------------------------------------------------------------------------------------------------
@@ -76,15 +76,15 @@ class Decisions:
 
     def all(self, suites: Iterable[str]) -> list[dict[str, Any]]:
         """The decisions about some suites, the newest first; a line that was cut off is left out."""
-        found = [event for suite in suites for event in Journal(self.file(suite)).events()]
-        return sorted(found, key=lambda event: str(event.get("at", "")), reverse=True)
+        results = [event for suite in suites for event in Journal(self.file(suite)).events()]
+        return sorted(results, key=lambda event: str(event.get("at", "")), reverse=True)
 
     def approve(
         self,
         seat: Seat,
         sha256: str,
         voice: Voice,
-        evidence: tuple[Run, Part, Mapping[str, Any]] | None,
+        evidence: tuple[RunSummary, SuiteSummary, Mapping[str, Any]] | None,
         weighed: Weighed,
         although: str = "",
         anyway: bool = False,
@@ -125,8 +125,8 @@ class Decisions:
             with self._carried(suite, line):
                 reason = f"approved by {voice.who}: {voice.why}"
                 promote(challenger.path, seat.weights, scores, reason, over=seat.sha256)
-                said = [f"{seat.suites[0].subject.name}: {sha256[:16]} is the champion"]
-                return said + ([self._bless(suite, evidence[2], anyway)] if evidence else [])
+                texts = [f"{seat.suites[0].subject.name}: {sha256[:16]} is the champion"]
+                return texts + ([self._bless(suite, evidence[2], anyway)] if evidence else [])
 
     def refuse(self, seat: Seat, sha256: str, voice: Voice) -> list[str]:
         """Write down that a challenger is not wanted; the champion stays, and so does the challenger's file."""
@@ -136,7 +136,12 @@ class Decisions:
         return [f"{suite.subject.name}: {sha256[:16]} was refused; the champion stays"]
 
     def bless(
-        self, suite: Suite, seat: Seat | None, voice: Voice, evidence: tuple[Run, Part, Mapping[str, Any]], anyway: bool
+        self,
+        suite: Suite,
+        seat: Seat | None,
+        voice: Voice,
+        evidence: tuple[RunSummary, SuiteSummary, Mapping[str, Any]],
+        anyway: bool,
     ) -> list[str]:
         """Make a run the suite's baseline: one of the champion's, where the suite has one."""
         with self._lock:
@@ -163,7 +168,9 @@ class Decisions:
                 rollback(seat.weights, sha256, f"by {voice.who}: {voice.why}")
         return [f"{suite.subject.name}: {sha256[:16]} is the champion again; bless a run of it as the baseline"]
 
-    def _judged(self, seat: Seat, evidence: tuple[Run, Part, Mapping[str, Any]] | None, anyway: bool) -> Suite:
+    def _judged(
+        self, seat: Seat, evidence: tuple[RunSummary, SuiteSummary, Mapping[str, Any]] | None, anyway: bool
+    ) -> Suite:
         """The suite that a decision is about. Raises UsageError where its baseline may not be made."""
         if evidence is None:
             return seat.suites[0]
@@ -198,7 +205,7 @@ class Decisions:
         suite: Suite,
         voice: Voice,
         lora: str,
-        evidence: tuple[Run, Part, Mapping[str, Any]] | None,
+        evidence: tuple[RunSummary, SuiteSummary, Mapping[str, Any]] | None,
     ) -> dict[str, Any]:
         """One line of the audit file."""
         from harness.judging.baseline import baseline_path
@@ -249,13 +256,13 @@ def check_file(challenger: Challenger) -> None:
         raise UsageError(f"{relative(challenger.path)}: holds no weights; it cannot become the champion")
 
 
-def quality_scores(evidence: tuple[Run, Part, Mapping[str, Any]]) -> dict[str, Any]:
+def quality_scores(evidence: tuple[RunSummary, SuiteSummary, Mapping[str, Any]]) -> dict[str, Any]:
     """A run's leaderboard figures of its main provider, for the record."""
     _, part, record = evidence
     row = next(r for r in record["leaderboard"] if (r["suite"], r["provider"]) == (part.name, part.main))
-    found = {name: mapped(row, name) for name in METRICS}
+    results = {name: mapped(row, name) for name in METRICS}
     return {
         name: {key: number(item.get(key)) for key in ("mean", "low", "high", "n")}
-        for name, item in found.items()
+        for name, item in results.items()
         if number(item.get("mean")) is not None
     }

@@ -10,8 +10,8 @@ from typing import Any
 from harness.core.stats import differs
 from harness.core.values import digest
 from harness.judging.changes import Changes, flips_text
-from harness.report.review.comparing import Side, about_suite, change_view, compare_sides, hold_sides
-from harness.report.review.runs import Run, Runs, Shot
+from harness.report.review.comparing import ComparedRun, about_suite, change_view, compare_sides, hold_sides
+from harness.report.review.runs import Runs, RunSummary, VotePicture
 from harness.report.review.seats import Seat, runs_of
 from harness.report.words import listed, mapped
 
@@ -20,12 +20,12 @@ SHOWN = 4  # pairs of pictures: the cases that lost most and those that gained m
 
 
 @dataclass(frozen=True)
-class Trial:
+class ChallengerEvidence:
     """A challenger in one suite that tests its champion: its newest run there against the champion's newest."""
 
     suite: str
-    new: Side | None = None  # None: it was not run there
-    old: Side | None = None
+    new: ComparedRun | None = None  # None: it was not run there
+    old: ComparedRun | None = None
     crowned: bool = True  # whether there is a champion at all
     verdict: str = "not judged"
     alarms: tuple[str, ...] = ()
@@ -38,28 +38,28 @@ class Trial:
         """Why it is not proven better here; [] when it is."""
         if self.new is None:
             return [f"{self.suite}: it was not run"]
-        found = [] if self.verdict == "pass" else [f"{self.suite}: the verdict is {self.verdict}"]
-        found += [f"{self.suite}: alarm: {words}" for words in self.alarms]
+        result = [] if self.verdict == "pass" else [f"{self.suite}: the verdict is {self.verdict}"]
+        result += [f"{self.suite}: alarm: {words}" for words in self.alarms]
         change = self.changes.quality if self.changes else None
         if not self.crowned:
-            return found
+            return result
         if self.old is None:
-            return [*found, f"{self.suite}: the champion was not run, so nothing is compared"]
+            return [*result, f"{self.suite}: the champion was not run, so nothing is compared"]
         if self.refused:
-            return [*found, f"{self.suite}: not comparable with the champion's run ({'; '.join(self.refused)})"]
+            return [*result, f"{self.suite}: not comparable with the champion's run ({'; '.join(self.refused)})"]
         if change is None:
-            return [*found, f"{self.suite}: no picture in common with the champion's run"]
+            return [*result, f"{self.suite}: no picture in common with the champion's run"]
         if change.gap.mean <= 0 or not differs(change.gap, change.flips):
             gap = change_view("quality", change)["gap"] + flips_text(change.gap, change.flips)
-            return [*found, f"{self.suite}: not proven better than the champion, {gap}"]
-        return found
+            return [*result, f"{self.suite}: not proven better than the champion, {gap}"]
+        return result
 
 
 @dataclass(frozen=True)
 class Weighed:
     """A challenger in all suites that test its champion."""
 
-    trials: tuple[Trial, ...]
+    trials: tuple[ChallengerEvidence, ...]
 
     @property
     def objections(self) -> list[str]:
@@ -84,7 +84,7 @@ class Weighed:
         ]
 
 
-def weigh(runs: Runs, seat: Seat, lora: str, every: Sequence[Run]) -> Weighed:
+def weigh(runs: Runs, seat: Seat, lora: str, every: Sequence[RunSummary]) -> Weighed:
     """What the newest runs say of a LoRA that may become the champion.
 
     Args:
@@ -93,17 +93,17 @@ def weigh(runs: Runs, seat: Seat, lora: str, every: Sequence[Run]) -> Weighed:
     return Weighed(tuple(try_suite(runs, seat, suite.name, lora, every) for suite in seat.suites))
 
 
-def try_suite(runs: Runs, seat: Seat, suite: str, lora: str, every: Sequence[Run]) -> Trial:
+def try_suite(runs: Runs, seat: Seat, suite: str, lora: str, every: Sequence[RunSummary]) -> ChallengerEvidence:
     new, old = (newest(suite, sha, every) if sha else None for sha in (lora, seat.sha256))
     if new is None:
-        return Trial(suite, old=old, crowned=bool(seat.sha256))
+        return ChallengerEvidence(suite, old=old, crowned=bool(seat.sha256))
     record = runs.record(new.run)
     held = hold_sides(runs, new, old) if old else None
     gates = [item["verdict"] for item in listed(record["gate"], "items") if item.get("suite") == suite]
     about = about_suite(record, suite)
     severity, sets = mapped(about, "alarms"), mapped(mapped(about, "sets"), new.provider)
     drawn = [case for case in record["cases"] if (case["suite"], case["provider"]) == (suite, new.provider)]
-    return Trial(
+    return ChallengerEvidence(
         suite,
         new,
         old,
@@ -120,9 +120,9 @@ def try_suite(runs: Runs, seat: Seat, suite: str, lora: str, every: Sequence[Run
     )
 
 
-def newest(suite: str, lora: str, every: Sequence[Run]) -> Side | None:
-    found = next(iter(runs_of(lora, [suite], every)), None)
-    return Side(*found, found[1].main) if found else None
+def newest(suite: str, lora: str, every: Sequence[RunSummary]) -> ComparedRun | None:
+    result = next(iter(runs_of(lora, [suite], every)), None)
+    return ComparedRun(*result, result[1].main) if result else None
 
 
 # --- for the page -----------------------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ def weighed_view(weighed: Weighed) -> dict[str, Any]:
     }
 
 
-def trial_view(trial: Trial) -> dict[str, Any]:
+def trial_view(trial: ChallengerEvidence) -> dict[str, Any]:
     change = trial.changes.quality if trial.changes else None
     return {
         "trial": trial,
@@ -150,10 +150,10 @@ def trial_view(trial: Trial) -> dict[str, Any]:
     }
 
 
-def paired_shots(trial: Trial) -> list[dict[str, Any]]:
+def paired_shots(trial: ChallengerEvidence) -> list[dict[str, Any]]:
     """A picture of each side by case and seed: half from the cases that lost most, half from those that gained most."""
-    mine: Mapping[tuple[str, int], Shot] = trial.new.shots if trial.new else {}
-    theirs: Mapping[tuple[str, int], Shot] = trial.old.shots if trial.old else {}
+    mine: Mapping[tuple[str, int], VotePicture] = trial.new.shots if trial.new else {}
+    theirs: Mapping[tuple[str, int], VotePicture] = trial.old.shots if trial.old else {}
     both = sorted({*mine} & {*theirs})
     cases = [case for case in (trial.changes.cases if trial.changes else ()) if case in dict(both)]
     cases = cases or list(dict(both)) or sorted({case for case, _ in mine})

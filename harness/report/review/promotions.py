@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core.values import to_record
 from harness.judging.results import relative
-from harness.report.review.comparing import Side, change_view, compare_sides, hold_sides
+from harness.report.review.comparing import ComparedRun, change_view, compare_sides, hold_sides
 from harness.report.review.decisions import baseline_objections
 from harness.report.review.evidence import weigh, weighed_view
-from harness.report.review.runs import Part, Run, Runs
+from harness.report.review.runs import Runs, RunSummary, SuiteSummary
 from harness.report.review.seats import Challenger, Seat, runs_of
 from harness.report.words import bar
 
 if TYPE_CHECKING:
-    from harness.report.review.app_state import Desk
+    from harness.report.review.app_state import AppState
 
 DECIDED = 50  # decisions that are shown
 VERBS: Mapping[str, str] = {
@@ -27,28 +27,30 @@ VERBS: Mapping[str, str] = {
 }
 
 
-def seats_view(desk: Desk, runs: Sequence[Run]) -> dict[str, Any]:
+def seats_view(state: AppState, runs: Sequence[RunSummary]) -> dict[str, Any]:
     """Every champion's place with its evidence; suites without one; and the last decisions."""
-    seats, suites = desk.seats(runs), desk.suites(runs)
-    decisions = desk.decisions.all(suite.name for suite in suites)
+    seats, suites = state.seats(runs), state.suites(runs)
+    decisions = state.decisions.all(suite.name for suite in suites)
     placed = {suite.name for seat in seats for suite in seat.suites}
     others = [suite for suite in suites if suite.name not in placed]
     return {
-        "seats": [seat_view(desk.runs, seat, runs, decisions) for seat in seats],
+        "seats": [seat_view(state.runs, seat, runs, decisions) for seat in seats],
         "others": [
             {
                 "suite": suite,
-                "evidence": [found_view(desk.runs, *found, suite, None) for found in runs_of("", [suite.name], runs)],
+                "evidence": [
+                    found_view(state.runs, *result, suite, None) for result in runs_of("", [suite.name], runs)
+                ],
             }
             for suite in others
         ],
         "decisions": [{**line, "verb": VERBS.get(str(line.get("decision")), "?")} for line in decisions[:DECIDED]],
-        "folder": relative(desk.root / "reviews"),
+        "folder": relative(state.root / "reviews"),
     }
 
 
 def seat_view(
-    runs: Runs, seat: Seat, all_runs: Sequence[Run], decisions: Sequence[Mapping[str, Any]]
+    runs: Runs, seat: Seat, all_runs: Sequence[RunSummary], decisions: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """One champion's place."""
     own = evidence_view(runs, seat, seat.sha256, all_runs) if seat.sha256 else []
@@ -65,7 +67,11 @@ def seat_view(
 
 
 def challenger_view(
-    runs: Runs, seat: Seat, challenger: Challenger, all_runs: Sequence[Run], decisions: Sequence[Mapping[str, Any]]
+    runs: Runs,
+    seat: Seat,
+    challenger: Challenger,
+    all_runs: Sequence[RunSummary],
+    decisions: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     refusals = [line for line in decisions if (line.get("lora"), line.get("decision")) == (challenger.sha256, "refuse")]
     return {
@@ -77,20 +83,22 @@ def challenger_view(
     }
 
 
-def evidence_view(runs: Runs, seat: Seat, lora: str, all_runs: Sequence[Run]) -> list[dict[str, Any]]:
+def evidence_view(runs: Runs, seat: Seat, lora: str, all_runs: Sequence[RunSummary]) -> list[dict[str, Any]]:
     """The runs of a LoRA, the newest first, each against the champion's newest run of the same suite."""
     suites = {suite.name: suite for suite in seat.suites}
-    rivals: dict[str, tuple[Run, Part]] = {}
+    rivals: dict[str, tuple[RunSummary, SuiteSummary]] = {}
     if seat.sha256 != lora:
-        for found in runs_of(seat.sha256, suites, all_runs) if seat.sha256 else []:
-            rivals.setdefault(found[1].name, found)
+        for result in runs_of(seat.sha256, suites, all_runs) if seat.sha256 else []:
+            rivals.setdefault(result[1].name, result)
     return [
         found_view(runs, run, part, suites[part.name], rivals.get(part.name))
         for run, part in runs_of(lora, suites, all_runs)
     ]
 
 
-def found_view(runs: Runs, run: Run, part: Part, suite: Any, rival: tuple[Run, Part] | None) -> dict[str, Any]:
+def found_view(
+    runs: Runs, run: RunSummary, part: SuiteSummary, suite: Any, rival: tuple[RunSummary, SuiteSummary] | None
+) -> dict[str, Any]:
     """One run as evidence: what it reached, what speaks against it as a baseline, how it stands to the champion's."""
     quality = part.quality.get(part.main)
     view = {
@@ -105,7 +113,7 @@ def found_view(runs: Runs, run: Run, part: Part, suite: Any, rival: tuple[Run, P
     }
     if rival is None:
         return view
-    new, old = Side(run, part, part.main), Side(*rival, rival[1].main)
+    new, old = ComparedRun(run, part, part.main), ComparedRun(*rival, rival[1].main)
     held = hold_sides(runs, new, old)
-    found = compare_sides(runs, new, old).quality if held else None
-    return {**view, "change": change_view("quality", found) if found else None, "refused": held.refused}
+    result = compare_sides(runs, new, old).quality if held else None
+    return {**view, "change": change_view("quality", result) if result else None, "refused": held.refused}

@@ -46,7 +46,7 @@ class Suggested:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Discrimination:
     """What one score can do."""
 
     metric: str
@@ -59,18 +59,18 @@ class Finding:
     reason: str = ""  # why nothing is suggested
 
 
-def examine(sides: Sides, false_alarm: float = FALSE_ALARM) -> Finding:
+def examine(sides: Sides, false_alarm: float = FALSE_ALARM) -> Discrimination:
     """Everything about one score's two sides; at least two genuine and two impostors."""
     genuine, impostor = np.asarray(sides.genuine), np.asarray(sides.impostor)
-    found = separate(genuine, impostor)
-    d_prime = resampled(genuine, impostor, lambda g, i: separate(g, i).d_prime, found.d_prime)
-    eer = eer_interval(genuine, impostor, found.eer)
+    result = separate(genuine, impostor)
+    d_prime = resampled(genuine, impostor, lambda g, i: separate(g, i).d_prime, result.d_prime)
+    eer = eer_interval(genuine, impostor, result.eer)
     reason = ""
-    if found.d_prime < LEAST_D:
-        reason = f"does not tell the subject from others (d' {found.d_prime:.2f}, below {LEAST_D:g})"
+    if result.d_prime < LEAST_D:
+        reason = f"does not tell the subject from others (d' {result.d_prime:.2f}, below {LEAST_D:g})"
     suggested = None if reason else suggest(genuine, impostor, false_alarm)
     area = area_under_curve(genuine, impostor)
-    return Finding(sides.metric, found, d_prime, eer, area, roc_of(genuine, impostor), suggested, reason)
+    return Discrimination(sides.metric, result, d_prime, eer, area, roc_of(genuine, impostor), suggested, reason)
 
 
 def area_under_curve(genuine: Floats, impostor: Floats) -> float:
@@ -104,7 +104,7 @@ def eer_interval(genuine: Floats, impostor: Floats, value: float) -> Interval:
     the lower and the upper of their exact bounds, each at 97.5% for 95% together; wide, and never too narrow.
     """
     level = equal_error_level(genuine, impostor)
-    sides = [exact_share(crowd, 0.975) for crowd in (genuine < level, impostor >= level)]
+    sides = [exact_share(population, 0.975) for population in (genuine < level, impostor >= level)]
     low, high = min(side.low or 0.0 for side in sides), max(side.high or 0.0 for side in sides)
     return Interval(value, low, high, len(genuine))
 

@@ -62,14 +62,14 @@ def read_head(tensors: Mapping[str, Any], name: str) -> Head:
     Raises:
         ModelError: the layers are of neither published variant, or do not fit each other.
     """
-    found = {key.removeprefix("layers."): np.asarray(tensors[key], np.float64) for key in tensors if is_head(key)}
-    places = tuple(sorted({int(key.partition(".")[0]) for key in found}))
-    if places not in (LINEAR, RELU) or len(found) != 2 * len(places):
+    results = {key.removeprefix("layers."): np.asarray(tensors[key], np.float64) for key in tensors if is_head(key)}
+    places = tuple(sorted({int(key.partition(".")[0]) for key in results}))
+    if places not in (LINEAR, RELU) or len(results) != 2 * len(places):
         raise ModelError(
             f"aesthetics head {name!r}: layers {list(places)}; LAION's v2 has {list(LINEAR)} (linear) or "
             f"{list(RELU)} (ReLU), each with weight and bias"
         )
-    layers = [(found[f"{place}.weight"], found[f"{place}.bias"]) for place in places]
+    layers = [(results[f"{place}.weight"], results[f"{place}.bias"]) for place in places]
     shapes = [weight.shape for weight, _ in layers]
     if any(a[0] != b[1] for a, b in itertools.pairwise(shapes)) or shapes[-1][0] != 1:
         raise ModelError(f"aesthetics head {name!r}: layers of shapes {shapes} do not fit each other")
@@ -141,11 +141,11 @@ def read_tensors(folder: Path, name: str) -> dict[str, Any]:
     """The head's tensors among all safetensors of a folder; the tower is left on disk."""
     from safetensors import safe_open
 
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for path in sorted(folder.glob("*.safetensors")):
         with translated(name), safe_open(path, framework="np") as file:
-            found |= {key: file.get_tensor(key) for key in file.keys() if is_head(key)}  # noqa: SIM118
-    return found
+            results |= {key: file.get_tensor(key) for key in file.keys() if is_head(key)}  # noqa: SIM118
+    return results
 
 
 def read_raw_head(path: Path, sha256: str) -> Head:
@@ -296,8 +296,8 @@ class Gain:
         """For people."""
         low, high = self.difference.low, self.difference.high
         bounds = "" if low is None or high is None else f" (95%: {low:+.2f} to {high:+.2f})"
-        found = f"aesthetics {self.mean:.2f}, the base's at the same seeds {self.base:.2f}"
-        return f"{found}: {self.difference.mean:+.2f}{bounds}"
+        text = f"aesthetics {self.mean:.2f}, the base's at the same seeds {self.base:.2f}"
+        return f"{text}: {self.difference.mean:+.2f}{bounds}"
 
 
 def compare_aesthetics(own: Sequence[CaseResult], base: Sequence[CaseResult]) -> Gain | None:
@@ -312,8 +312,8 @@ def compare_aesthetics(own: Sequence[CaseResult], base: Sequence[CaseResult]) ->
 
 def _ratings(results: Sequence[CaseResult]) -> dict[Any, float]:
     return {
-        (result.job.case, sample.seed): found.raw
+        (result.job.case, sample.seed): finding.raw
         for result in results
         for sample in result.scored
-        if (found := sample.scores.get("aesthetics")) and found.raw is not None
+        if (finding := sample.scores.get("aesthetics")) and finding.raw is not None
     }

@@ -15,7 +15,7 @@ def clip_separation(gallery: Floats, impostors: Floats) -> Separation:
     return separate(leave_one_out(gallery @ gallery.T), (impostors @ gallery.T).mean(1))
 
 
-def crowd_similarity(impostors: Floats) -> float:
+def population_similarity(impostors: Floats) -> float:
     """How alike strangers look: the mean cosine among different impostors."""
     return float(np.mean(leave_one_out(impostors @ impostors.T)))
 
@@ -37,10 +37,10 @@ def clip_score(vector: Floats, gallery: Floats, train: Floats, impostors: Floats
 
 def self_similarity(vectors: Floats, calibration: Calibration) -> float | None:
     """How alike pictures are among themselves: 0 as strangers, 1 as the references; None for fewer than two."""
-    span = calibration.clip.genuine - calibration.crowd
+    span = calibration.clip.genuine - calibration.population
     if len(vectors) < 2 or span <= 0:
         return None
-    return (float(np.mean(leave_one_out(vectors @ vectors.T))) - calibration.crowd) / span
+    return (float(np.mean(leave_one_out(vectors @ vectors.T))) - calibration.population) / span
 
 
 def mean_or_none(values: Sequence[float | None]) -> float | None:

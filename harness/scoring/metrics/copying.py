@@ -81,15 +81,17 @@ class Copies:
         if self.nearest is None:
             return "no picture was held against the training pictures"
         if not self.found:
-            told = f"none of {self.pictures} pictures copies a training picture (likest: {self.nearest.lines:.2f})"
-            return told + self._part
+            message = f"none of {self.pictures} pictures copies a training picture (likest: {self.nearest.lines:.2f})"
+            return message + self._part
         worst = self.found[0][1]
         how = f" ({worst.how})" if worst.how else ""
         remedy = "the LoRA has memorised its set: fewer steps, a lower rank or more pictures" if self.alarm else ""
         where = f" ({self.prompts[0]} of {self.prompts[1]} prompts)" if self.prompts else ""
-        told = f"{len(self.found)} of {self.pictures} pictures{where} copy a training picture, {worst.name}{how} most"
+        message = (
+            f"{len(self.found)} of {self.pictures} pictures{where} copy a training picture, {worst.name}{how} most"
+        )
         few = "so few can be chance, or a prompt that describes it" if self.prompts else "so few can be chance"
-        return f"{told} of all{self._part}; {remedy or f'look at them: {few}'}"
+        return f"{message} of all{self._part}; {remedy or f'look at them: {few}'}"
 
     @property
     def _part(self) -> str:
@@ -183,7 +185,7 @@ def gather_copies(
         prompts: of all pictures, an id each.
     """
     ranked = sorted(each.items(), key=lambda item: -item[1].lines)
-    found = tuple((place, nearest) for place, nearest in ranked if nearest.copied)
+    result = tuple((place, nearest) for place, nearest in ranked if nearest.copied)
     looked = len(each) if len(each) < pictures else None
-    counts = (len({prompts[place] for place, _ in found}), len(set(prompts))) if prompts else None
-    return Copies(pictures, found, ranked[0][1] if ranked else None, normal, looked, counts)
+    counts = (len({prompts[place] for place, _ in result}), len(set(prompts))) if prompts else None
+    return Copies(pictures, result, ranked[0][1] if ranked else None, normal, looked, counts)

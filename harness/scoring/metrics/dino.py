@@ -36,12 +36,12 @@ class Dino:
         """Unit vectors (n, d), float32: the class token behind the last layer's norm."""
         import torch
 
-        found = [np.zeros((0, self.model.config.hidden_size), np.float32)]
+        results = [np.zeros((0, self.model.config.hidden_size), np.float32)]
         for start in range(0, len(images), BATCH):
             inputs = self.processor(images=list(images[start : start + BATCH]), return_tensors="pt").to(self.device)
             with torch.inference_mode():
-                found.append(self.model(**inputs).pooler_output.float().cpu().numpy())
-        return normalize(np.concatenate(found))
+                results.append(self.model(**inputs).pooler_output.float().cpu().numpy())
+        return normalize(np.concatenate(results))
 
     def embed_texts(self, texts: Sequence[str]) -> Floats:
         raise NotImplementedError("DINOv2 reads no text")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from harness.core.values import Case, Score, digest
 from harness.models.embeddings import Embedder, Embeddings, open_file, open_picture
 from harness.scoring.metrics.clip import clip_separation
-from harness.scoring.metrics.protocol import Bench, Extra
+from harness.scoring.metrics.protocol import Extra, MetricContext
 
 if TYPE_CHECKING:
     from harness.config.profile import RawHead
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 VERSION = 1  # of the formulas here, in aesthetics.py and in dino.py
 
 
-def make_extras(bench: Bench, impostors: Callable[[], Sequence[Path]]) -> tuple[Extra, ...]:
+def make_extras(bench: MetricContext, impostors: Callable[[], Sequence[Path]]) -> tuple[Extra, ...]:
     """Those that the profile names, in a fixed order."""
     models = bench.profile.models
     made: list[Extra] = []
@@ -45,7 +45,7 @@ class AestheticsMetric:
 
     name = "aesthetics"
 
-    def __init__(self, source: str | RawHead, bench: Bench) -> None:
+    def __init__(self, source: str | RawHead, bench: MetricContext) -> None:
         self.source, self.bench = source, bench
 
     @cached_property
@@ -86,7 +86,7 @@ class DinoMetric:
 
     name = "dino"
 
-    def __init__(self, source: str, bench: Bench, impostors: Callable[[], Sequence[Path]]) -> None:
+    def __init__(self, source: str, bench: MetricContext, impostors: Callable[[], Sequence[Path]]) -> None:
         self.source, self.bench, self.impostors = source, bench, impostors
 
     @cached_property

@@ -55,7 +55,7 @@ def features_score(
     vector: Floats, measures: Sequence[Measure], questions: Mapping[str, Question], scale: float
 ) -> Score:
     """Reliability-weighted mean over the measurable traits of probability relative to the references', at most 1."""
-    found: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {}
     raws = []
     for trait in measures:
         question = questions[trait.category]
@@ -63,7 +63,7 @@ def features_score(
         cosines = question.cosines(vector[None])[0]
         chances = softmax(cosines, scale)
         raws.append(float(cosines[column]))
-        found[trait.category] = {
+        results[trait.category] = {
             "value": trait.value,
             "score": min(1.0, float(chances[column]) / trait.reach) if trait.weight > 0 else None,
             "probability": float(chances[column]),
@@ -79,24 +79,24 @@ def features_score(
             "; ".join(f"{trait.category}: {trait.reason}" for trait in measures)
             or "the references show none; name some under `traits`"
         )
-        return Score("features", None, raw, reason, found)
-    total = sum(trait.weight * float(found[trait.category]["score"] or 0.0) for trait in measures)
-    return Score("features", total / weight, raw, details=found)
+        return Score("features", None, raw, reason, results)
+    total = sum(trait.weight * float(results[trait.category]["score"] or 0.0) for trait in measures)
+    return Score("features", total / weight, raw, details=results)
 
 
 def prompt_score(vector: Floats, expect: Mapping[str, str], questions: Mapping[str, Question], scale: float) -> Score:
     """The mean probability of what the case expects; it says nothing about who the picture shows."""
-    found: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {}
     for category, value in expect.items():
         question = questions[category]
         cosines = question.cosines(vector[None])[0]
         chances, column = softmax(cosines, scale), question.column(value)
-        found[category] = {
+        results[category] = {
             "value": value,
             "score": float(chances[column]),
             "seen": list(question.phrases)[int(chances.argmax())],
             "cosine": float(cosines[column]),
         }
-    scores = [float(item["score"]) for item in found.values()]
-    raws = [float(item["cosine"]) for item in found.values()]
-    return Score("prompt", float(np.mean(scores)), float(np.mean(raws)), details=found)
+    scores = [float(item["score"]) for item in results.values()]
+    raws = [float(item["cosine"]) for item in results.values()]
+    return Score("prompt", float(np.mean(scores)), float(np.mean(raws)), details=results)

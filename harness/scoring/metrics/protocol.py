@@ -42,7 +42,7 @@ class Extra(Protocol):
 
 
 @dataclass(frozen=True)
-class Bench:
+class MetricContext:
     """What an added metric may work with; references are read only when it asks."""
 
     suite: Suite

@@ -14,19 +14,19 @@ from harness.core.stats.calibration import Calibration, calibration_from
 from harness.core.values import Case, CaseResult, Floats, Lora, Score, Suite, Trait, digest, to_record
 from harness.models.embeddings import Embedder, Embeddings, open_file, open_picture
 from harness.scoring.metrics.applied import Applied, check_applied
-from harness.scoring.metrics.clip import clip_separation, crowd_similarity, self_similarity
+from harness.scoring.metrics.clip import clip_separation, population_similarity, self_similarity
 from harness.scoring.metrics.copying import TrainSet
 from harness.scoring.metrics.drift import Drift, measure_drift
 from harness.scoring.metrics.evidence import Evidence, gather_evidence
 from harness.scoring.metrics.extras import make_extras
 from harness.scoring.metrics.features import NONE, Question, measure_trait
-from harness.scoring.metrics.protocol import Bench, Extra
+from harness.scoring.metrics.protocol import Extra, MetricContext
 from harness.scoring.metrics.ssim import edges_band, grey_square, plate_of, reference_band, sharpness
-from harness.scoring.metrics.table import METRICS, Ground, Look
+from harness.scoring.metrics.table import METRICS, ReferenceSet, SampleViews
 from harness.scoring.metrics.technical import contrast
 from harness.scoring.references import (
-    Reading,
     References,
+    TraitReading,
     extract_traits,
     load_impostors,
     load_references,
@@ -123,19 +123,21 @@ class Scorer:
     @cached_property
     def extras(self) -> tuple[Extra, ...]:
         """The metrics that the profile adds to those of every suite."""
-        bench = Bench(self.suite, self.profile, self.models, self.store, self._embeddings, lambda: self.references)
+        bench = MetricContext(
+            self.suite, self.profile, self.models, self.store, self._embeddings, lambda: self.references
+        )
         return make_extras(bench, lambda: self.impostors)
 
     # --- what the references say --------------------------------------------------------------------------------------
 
     @cached_property
-    def readings(self) -> tuple[Reading, ...]:
+    def readings(self) -> tuple[TraitReading, ...]:
         """Every category of the vocabulary as the train pictures show it, for the report."""
         known = self.store.memo("readings", self._ground_identity)
         if known is None:
             known = to_record([self._read(category) for category in self.vocabulary])
             self.store.put_memo("readings", self._ground_identity, known)
-        return tuple(Reading(**record) for record in known)
+        return tuple(TraitReading(**record) for record in known)
 
     def traits(self) -> tuple[Trait, ...]:
         """The subject's traits: the suite's own, else those of its kind that the train pictures agree on."""
@@ -177,17 +179,17 @@ class Scorer:
             sharpness=min(map(sharpness, greys)),
             contrast=min(map(contrast, greys)),
             agreement=agreement if agreement == agreement else 0.0,  # NaN: no scale to stand on
-            crowd=crowd_similarity(impostors),
+            population=population_similarity(impostors),
             references=len(references.all),
             leave_one_out=references.leave_one_out,
             names=tuple(path.name for path in self.impostors),
         )
 
     @cached_property
-    def ground(self) -> Ground:
+    def ground(self) -> ReferenceSet:
         """All that pictures are held against; found once."""
         calibration, references = self.calibration(), self.references
-        return Ground(
+        return ReferenceSet(
             calibration=calibration,
             gallery=self._vectors(references.gallery),
             train=self._vectors(references.train) if references.train else self._vectors(references.gallery),
@@ -206,12 +208,12 @@ class Scorer:
         if not items:
             return []
         vectors = self.embed([data for _, data in items])
-        found = [self._score(case, data, vector) for (case, data), vector in zip(items, vectors, strict=True)]
+        results = [self._score(case, data, vector) for (case, data), vector in zip(items, vectors, strict=True)]
         for extra in self.extras:
-            for scores, score in zip(found, extra.score(items, vectors, found), strict=True):
+            for scores, score in zip(results, extra.score(items, vectors, results), strict=True):
                 if score is not None:
                     scores[extra.name] = score
-        return list(found)
+        return list(results)
 
     def embed(self, pictures: Sequence[bytes]) -> Floats:
         """CLIP unit vectors (n, d) of encoded pictures."""
@@ -231,7 +233,7 @@ class Scorer:
         from harness.core.errors import LoraError
         from harness.models.lora.header import read_header
 
-        found = gather_evidence(provider, results, applied, self.calibration())
+        finding = gather_evidence(provider, results, applied, self.calibration())
         images = [sample.image for result in results for sample in result.scored if sample.image]
         alike = (
             self_similarity(self.embed([self.store.image(image) for image in images]), self.calibration())
@@ -243,7 +245,7 @@ class Scorer:
         except LoraError:  # whoever loads the file says what is wrong with it
             metadata = {}
         return replace(
-            found,
+            finding,
             subject=self.suite.subject.name,
             trigger=self.suite.subject.trigger,
             alike=alike,
@@ -271,19 +273,19 @@ class Scorer:
     def _score(self, case: Case, data: bytes, vector: Floats) -> dict[str, Score]:
         picture = open_picture(data)
         expected = {category: self._question(category, value) for category, value in case.expect.items()}
-        look = Look(case, picture, vector, plate_of(grey_square(picture)), expected)
-        found: dict[str, Score] = {}
+        look = SampleViews(case, picture, vector, plate_of(grey_square(picture)), expected)
+        results: dict[str, Score] = {}
         for name, metric in METRICS.items():
-            if (score := metric(look, self.ground, found)) is not None:
-                found[name] = score
-        return found
+            if (score := metric(look, self.ground, results)) is not None:
+                results[name] = score
+        return results
 
     # --- questions ----------------------------------------------------------------------------------------------------
 
     def _vectors(self, paths: Sequence[Path]) -> Floats:
         return self._embeddings.files(paths)
 
-    def _read(self, category: str) -> Reading:
+    def _read(self, category: str) -> TraitReading:
         vocabulary = self.vocabulary[category]
         question = self._question(category, next(iter(vocabulary.alternatives)))
         pictures = self._vectors(self.references.train or self.references.gallery)

@@ -125,13 +125,13 @@ def edges_band(references: Sequence[Plate]) -> Band:
 def typicality(raw: float, fine: float, likeness: Band, edged: Band) -> Score:
     """`ssim` from a picture's mean SSIM and its edges: like the references, and no softer than they are."""
     like, crisp = likeness.typicality(raw), edged.reach(fine)
-    found = {
+    results = {
         "low": likeness.mean - likeness.half,
         "high": likeness.mean + likeness.half,
         "likeness": like,
         "softness": crisp,
     }
-    return Score("ssim", like * crisp, raw, details=found)
+    return Score("ssim", like * crisp, raw, details=results)
 
 
 def ssim_score(plate: Plate, references: Sequence[Plate], likeness: Band, edged: Band) -> Score:

@@ -67,8 +67,8 @@ def find_places(wholes: Sequence[Floats], parts: Sequence[Floats]) -> Place:
             y, x = np.unravel_index(places, scores.shape[1:])
             values = scores[np.arange(n), y, x]
             better = values > score[row]
-            found = np.stack([np.full(n, scale[0]), np.full(n, scale[1]), (y - top) / SMALL, (x - left) / SMALL], 1)
-            score[row, better], start[row, better] = values[better], found[better]
+            result = np.stack([np.full(n, scale[0]), np.full(n, scale[1]), (y - top) / SMALL, (x - left) / SMALL], 1)
+            score[row, better], start[row, better] = values[better], result[better]
     return Place(np.minimum(score, 1.0), start)
 
 
@@ -134,10 +134,10 @@ def lay(whole: Floats, part: Floats, start: Floats) -> Laid | None:
     way = np.array([top + down / 2, down, 0.0, left + across / 2, 0.0, across])
     for side in (SMALL, SIDE):
         one, two = (resized(planes[0], side, side) for planes in (whole, part))
-        found = follow(one, two, way)
-        if found is None or (side == SMALL and edges_alike(*warp(one[None], found, side), two) < ON_COURSE):
+        result = follow(one, two, way)
+        if result is None or (side == SMALL and edges_alike(*warp(one[None], result, side), two) < ON_COURSE):
             return None
-        way = found
+        way = result
     zoom = max(np.hypot(way[1], way[4]), np.hypot(way[2], way[5]))
     blur = 0.4 * zoom * whole.shape[1] / SIDE  # the part's pixels are coarser than the whole's
     laid, inside = warp(np.stack([gaussian_filter(np.asarray(p, np.float64), blur) for p in whole]), way, SIDE)

@@ -59,13 +59,13 @@ def brief_record(card: Card) -> dict[str, Any]:
 def axis_record(axis: Axis) -> dict[str, Any]:
     """One axis as a line: the figure that misses its bound, else the first, and the others in a sentence."""
     bound = [figure for figure in axis.figures if figure.rule]
-    told = next((figure for figure in bound if not figure.passed), bound[0])
-    others = [f"{figure.name.replace('_', ' ')} {figure.value:.3g}" for figure in axis.figures if figure is not told]
+    message = next((figure for figure in bound if not figure.passed), bound[0])
+    others = [f"{figure.name.replace('_', ' ')} {figure.value:.3g}" for figure in axis.figures if figure is not message]
     question = axis.question[:1].upper() + axis.question[1:]
     return {
         "name": axis.name,
-        "value": None if math.isnan(told.value) else round(told.value, 4),
-        "goal": f"{told.name.replace('_', ' ')} {show_bound(told)}",
+        "value": None if math.isnan(message.value) else round(message.value, 4),
+        "goal": f"{message.name.replace('_', ' ')} {show_bound(message)}",
         "passed": axis.passed,
         "what": question + (f" Besides: {', '.join(others)}" if others else ""),
     }
@@ -97,7 +97,7 @@ def summary(card: Card) -> str:
 
 
 @dataclass(frozen=True)
-class Line:
+class AxisLine:
     name: str
     points: str  # of a polyline
     bars: tuple[tuple[float, float, float], ...]  # x, low and high: the 95% interval
@@ -110,13 +110,13 @@ class Plot:
     label: str
     x: tuple[Tick, ...]
     y: tuple[Tick, ...] = ()
-    lines: tuple[Line, ...] = ()
-    crowds: tuple[tuple[str, str], ...] = ()  # name and outline
+    lines: tuple[AxisLine, ...] = ()
+    populations: tuple[tuple[str, str], ...] = ()  # name and outline
 
 
 def plots_of(axis: Axis) -> tuple[Plot, ...]:
     """What an axis has to show."""
-    return tuple(plot for plot in (plot_curves(axis), plot_crowds(axis)) if plot)
+    return tuple(plot for plot in (plot_curves(axis), plot_populations(axis)) if plot)
 
 
 def plot_curves(axis: Axis) -> Plot | None:
@@ -128,7 +128,7 @@ def plot_curves(axis: Axis) -> Plot | None:
     x = Scale(0, len(levels) - 1, LEFT + 10, WIDTH - RIGHT - 10)
     y = Scale(0, top, HEIGHT - BOTTOM, TOP)
     lines = tuple(
-        Line(
+        AxisLine(
             curve.name,
             " ".join(f"{x.at(place)},{y.at(point.mean)}" for place, point in enumerate(curve.points)),
             tuple(
@@ -141,20 +141,22 @@ def plot_curves(axis: Axis) -> Plot | None:
     )
     across = tuple(Tick(x.at(place), level) for place, level in enumerate(levels))
     up = tuple(Tick(y.at(value), f"{value:g}") for value in tick_values(0, top, 0.25 if top <= 1 else top / 4))
-    told = "; ".join(f"{curve.name} from {curve.means[0]:.2f} to {curve.means[-1]:.2f}" for curve in axis.curves)
-    return Plot(f"{axis.name}: {told}", across, up, lines)
+    message = "; ".join(f"{curve.name} from {curve.means[0]:.2f} to {curve.means[-1]:.2f}" for curve in axis.curves)
+    return Plot(f"{axis.name}: {message}", across, up, lines)
 
 
-def plot_crowds(axis: Axis) -> Plot | None:
+def plot_populations(axis: Axis) -> Plot | None:
     """The outlines of crowds of pictures."""
-    if not axis.crowds:
+    if not axis.populations:
         return None
-    values = [value for crowd in axis.crowds.values() for value in crowd]
+    values = [value for population in axis.populations.values() for value in population]
     x = Scale(min(0.0, *values) - 0.03, max(1.0, *values) + 0.03, LEFT, WIDTH - RIGHT)
     ticks = tuple(Tick(x.at(value), f"{value:g}") for value in tick_values(x.low, x.high))
-    told = "; ".join(f"{name} about {np.mean(crowd):.2f}" for name, crowd in axis.crowds.items())
+    message = "; ".join(f"{name} about {np.mean(population):.2f}" for name, population in axis.populations.items())
     return Plot(
-        f"{axis.name}: {told}", ticks, crowds=tuple((name, outline(each, x)) for name, each in axis.crowds.items())
+        f"{axis.name}: {message}",
+        ticks,
+        populations=tuple((name, outline(each, x)) for name, each in axis.populations.items()),
     )
 
 

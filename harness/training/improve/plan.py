@@ -125,8 +125,8 @@ def plan_with_own(
     steps = lengthen(full, CONTINUED)
     config = at_rate(replace(config, steps=steps, warmup=max(1, full.warmup // 2)), full, 0.5)
     half = f"half the rate, {config.learning_rate:g}"
-    told = f"continues the LoRA under test for {steps} steps at {half}, so that it stays what it is"
-    return TrainPlan(config, (told, *why_weights), lora, full.learning_rate)
+    message = f"continues the LoRA under test for {steps} steps at {half}, so that it stays what it is"
+    return TrainPlan(config, (message, *why_weights), lora, full.learning_rate)
 
 
 TOO_MUCH = ("over_trained", "duplicates")
@@ -227,8 +227,8 @@ def weigh_pictures(feedback: Feedback, prompts: Sequence[str], learner: Learner)
     common = set.intersection(*map(words, learner.captions.values())) if learner.captions else set()
     affinity = {}
     for name, caption in learner.captions.items():
-        said = words(caption) - trigger - common
-        shares = [len(said & prompt) / len(said) for prompt in wanted if said]
+        message = words(caption) - trigger - common
+        shares = [len(message & prompt) / len(message) for prompt in wanted if message]
         affinity[name] = fmean(shares) if shares else 0.0
     reasons = [f"{item.name} lags: {item.score.mean:.2f} of {item.target:.2f}" for item in lagging if item.score]
     most = max(affinity.values(), default=0.0)

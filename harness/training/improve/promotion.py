@@ -42,14 +42,14 @@ class Ruling:
 
 def values_of(results: Sequence[CaseResult], metrics: Sequence[str] = METRICS) -> dict[str, dict[Pair, float]]:
     """Calibrated scores by metric and (case, seed); what has no value is left out."""
-    found: dict[str, dict[Pair, float]] = {metric: {} for metric in metrics}
+    findings: dict[str, dict[Pair, float]] = {metric: {} for metric in metrics}
     for result in results:
         for sample in result.scored:
             for metric in metrics:
                 score = sample.scores.get(metric)
                 if score is not None and score.value is not None:
-                    found[metric][result.job.case, sample.seed] = score.value
-    return found
+                    findings[metric][result.job.case, sample.seed] = score.value
+    return findings
 
 
 def intervals(values: Values) -> dict[str, Interval]:
@@ -58,7 +58,7 @@ def intervals(values: Values) -> dict[str, Interval]:
 
 
 @dataclass(frozen=True)
-class Beside:
+class RivalScores:
     """Quality of the others on the locked cases."""
 
     base: Mapping[Pair, float] = field(default_factory=dict)  # without a LoRA, the same cases and seeds
@@ -83,7 +83,7 @@ def decide(
     doubt: str = "",
     sets: Mapping[str, SetScore] | None = None,
     usual: Mapping[str, SetScore] | None = None,
-    beside: Beside | None = None,
+    beside: RivalScores | None = None,
     look: int = 1,
     goal: str = "quality",
 ) -> Ruling:
@@ -100,7 +100,7 @@ def decide(
         look: how many challengers this champion has had, this one included; each raises the proof that is asked for.
         goal: the one metric that has to be better, quality but for a suite in which something else fails.
     """
-    beside, level, after = beside or Beside(), level_of(look), intervals(challenger)
+    beside, level, after = beside or RivalScores(), level_of(look), intervals(challenger)
     differences = compare(challenger, champion, goal, level)
     flips = flips_of_few(gaps_of(challenger[goal], champion[goal]))
     over_base = paired(challenger["quality"], beside.base)
@@ -113,7 +113,7 @@ def decide(
         *proven_worse(differences, goal, suite.margin),
         *under_bounds(suite, after),
         *alarms_against(sets or {}, usual or {}),
-        *learnt_exam(differences.get("quality"), beside.gain_on_open, suite.margin),
+        *learnt_held_out_test(differences.get("quality"), beside.gain_on_open, suite.margin),
     ]
     better = f"{goal}: better on the locked cases, {spell(differences.get(goal))}{spell_look(look)}"
     before, rival = intervals(champion), best_rival(challenger["quality"], beside.rivals)
@@ -123,11 +123,11 @@ def decide(
 
 def compare(challenger: Values, champion: Values, goal: str, level: float) -> dict[str, Interval]:
     """Challenger minus champion by metric, the goal's interval at the level of this look."""
-    found = {
+    results = {
         metric: paired(challenger[metric], champion[metric], level if metric == goal else LEVEL)
         for metric in challenger
     }
-    return {metric: interval for metric, interval in found.items() if interval is not None}
+    return {metric: interval for metric, interval in results.items() if interval is not None}
 
 
 # --- what speaks against a challenger -----------------------------------------------------------------------------
@@ -167,11 +167,11 @@ def behind_base(over_base: Interval | None, margin: float) -> list[str]:
 def proven_worse(differences: Mapping[str, Interval], goal: str, margin: float) -> list[str]:
     """Another metric lies wholly below the champion's."""
     worse = {
-        metric: found
-        for metric, found in differences.items()
-        if metric != goal and found.high is not None and found.high < -margin
+        metric: result
+        for metric, result in differences.items()
+        if metric != goal and result.high is not None and result.high < -margin
     }
-    return [f"{metric}: worse on the locked cases, {spell(found)}" for metric, found in worse.items()]
+    return [f"{metric}: worse on the locked cases, {spell(result)}" for metric, result in worse.items()]
 
 
 def under_bounds(suite: Suite, after: Mapping[str, Interval]) -> list[str]:
@@ -184,7 +184,7 @@ def under_bounds(suite: Suite, after: Mapping[str, Interval]) -> list[str]:
     ]
 
 
-def learnt_exam(locked: Interval | None, open_: Interval | None, margin: float) -> list[str]:
+def learnt_held_out_test(locked: Interval | None, open_: Interval | None, margin: float) -> list[str]:
     """A gain on the locked cases that lies wholly above that on the open ones: nobody learns what he has not seen."""
     if locked is None or open_ is None or locked.low is None or open_.high is None:
         return []
@@ -220,14 +220,14 @@ def alarms_against(sets: Mapping[str, SetScore], usual: Mapping[str, SetScore]) 
     Copies always do: likeness that was copied proves nothing. The others do where the champion is better.
     """
     against = []
-    for name, found in sets.items():
-        if not found.alarm:
+    for name, result in sets.items():
+        if not result.alarm:
             continue
         before = usual.get(name)
         if name == "copy" or before is None or not before.alarm:
-            against.append(f"{name}: on the locked cases {found.sentence}")
-        elif shortcoming(found) > shortcoming(before) + WORSE:
-            against.append(f"{name}: worse than the champion's, {found.sentence}")
+            against.append(f"{name}: on the locked cases {result.sentence}")
+        elif shortcoming(result) > shortcoming(before) + WORSE:
+            against.append(f"{name}: worse than the champion's, {result.sentence}")
     return against
 
 

@@ -24,7 +24,7 @@ EARLIER = 3  # checkpoints of an over-trained LoRA's own run that are tried
 
 
 @dataclass(frozen=True)
-class Choice:
+class RatedFile:
     """A file at a strength, and how it did on the practice cases."""
 
     lora: Lora
@@ -69,15 +69,15 @@ def earlier_checkpoints(folder: Path, facts: LoraFacts | None) -> list[Path]:
     if facts is None or not facts.steps or facts.config is None:
         return []
     marks = [facts.metadata.get(f"harness.{name}") for name in ("config", "references", "base")]
-    found = []
+    results = []
     for path in sorted(folder.glob("work-*/step-*.safetensors"), key=step_of):
         try:
-            said = read_facts(path).metadata
+            text = read_facts(path).metadata
         except LoraError:
             continue
-        if [said.get(f"harness.{name}") for name in ("config", "references", "base")] == marks:
-            found.append(path)
-    earlier = [path for path in found if step_of(path) < facts.steps]
+        if [text.get(f"harness.{name}") for name in ("config", "references", "base")] == marks:
+            results.append(path)
+    earlier = [path for path in results if step_of(path) < facts.steps]
     stride = max(1, len(earlier) // EARLIER)
     return earlier[stride - 1 :: stride][:EARLIER]
 
