@@ -26,7 +26,6 @@ MARKS = {
     "case(id)": "which prompt it is",
     "gate": "an item that may turn the run red",
     "competitor": "an item that only informs",
-    "slow": "an item that takes long",
     "lora_suite(path)": "parametrizes a test's `lora_case` fixture over a suite's cases",
 }
 

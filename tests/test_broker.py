@@ -52,8 +52,6 @@ def test_a_worker_sees_what_the_controller_sees(studio: Studio, run: Run, remote
     assert [remote.verdict(job) for job in jobs] == [run.verdict(job) for job in jobs]
     assert remote.gate(jobs[0].path, "lora") == run.gate(jobs[0].path, "lora")
     assert remote.attempts(jobs[0]) == ()
-    assert remote.feedback(jobs[0].path)["provider"] == "lora"
-    assert remote.usage.images_generated == 16
 
 
 def test_many_workers_draw_every_picture_once(studio: Studio, broker: Broker) -> None:
