@@ -42,7 +42,6 @@ FACE = 1.5  # added to the weight of the head's pixels
 KL = 1e-3  # a latent element: holds the latents near a unit normal without blurring
 HELD = 32  # the last pictures of the bank, never trained on
 REPORT_EVERY = 250  # steps
-DRAWN_NOISE = 0.05  # of the latents' spread: what a UNet draws is never quite a latent of the encoder
 
 
 def build_vae() -> "AutoencoderKL":
