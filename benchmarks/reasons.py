@@ -15,29 +15,30 @@ from pathlib import Path
 from benchmarks.imports import PACKAGE, Import, Kind, Source
 
 HEAVY: Mapping[str, tuple[str, ...]] = {
-    "torch": (),
+    "numpy": (),
+    "torch": ("numpy",),
     "accelerate": ("torch",),
     "safetensors.torch": ("torch",),
-    "transformers": ("huggingface_hub",),
+    "transformers": ("numpy", "huggingface_hub"),
     "diffusers": ("torch", "huggingface_hub", "safetensors.torch"),
     "diffusers.StableDiffusionXLPipeline": ("transformers", "peft", "accelerate"),
     "peft": ("torch", "transformers", "accelerate"),
     "huggingface_hub": (),
     "tokenizers": (),
-    "matplotlib": (),
+    "matplotlib": ("numpy",),
     "rich": (),
     "jinja2": (),
     "requests": (),
     "filelock": (),
-    "scipy": (),
+    "scipy": ("numpy",),
     "scipy.cluster": (),
     "scipy.stats": ("scipy.cluster",),
     "skimage": ("scipy",),
-    "imagehash": (),
+    "imagehash": ("numpy",),
 }
-"""What takes 40 ms or more to load where numpy is loaded (torch 1.3 s, diffusers' models 3 s, scipy.stats 0.4 s beyond
-scipy.special), to what it brings along. `StableDiffusionXLPipeline` stands by itself: it prints advice when it loads,
-unless `quiet_libraries` was entered before."""
+"""What takes 40 ms or more to load (numpy 0.1 s, scipy.special 0.2 s, scipy.stats 0.4 s more, torch 1.3 s, diffusers'
+models 3 s) or is a compiled library of megabytes (tokenizers), to what it brings along. `StableDiffusionXLPipeline`
+stands by itself: it prints advice when it loads, unless `quiet_libraries` was entered before."""
 
 STARTS: Mapping[str, str] = {
     f"{PACKAGE}.plugin": "every pytest session loads it, those of projects without a suite too",

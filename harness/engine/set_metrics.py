@@ -20,7 +20,7 @@ from harness.store import Store
 
 if TYPE_CHECKING:
     from harness.config.profile import Profile
-    from harness.core.values import Floats
+    from harness.core.arrays import Floats
     from harness.scoring.metrics.copying import Nearest, TrainSet
     from harness.scoring.metrics.diversity import PromptPictures
     from harness.scoring.metrics.drift import Drift

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from harness.core.arrays import Floats
 from harness.core.errors import ReferencesError
-from harness.core.values import Floats, digest, hash_file
+from harness.core.values import digest, hash_file
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.core.arrays import Floats
 from harness.core.errors import ReferencesError, UsageError
-from harness.core.values import Floats, hash_file, to_record
+from harness.core.values import hash_file, to_record
 from harness.models.embeddings import open_file
 from harness.scoring.metrics.ssim import grey_square, sharpness
 from harness.scoring.metrics.technical import contrast, find_faults

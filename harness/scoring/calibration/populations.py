@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.core.arrays import Floats
 from harness.core.errors import ModelError
 from harness.core.stats.calibration import LEAST_D, Calibration, band_of
-from harness.core.values import METRICS, Floats, Score, to_record
+from harness.core.values import METRICS, Score, to_record
 from harness.models.embeddings import open_file
 from harness.scoring.calibration.distributions import FALSE_ALARM, Discrimination, Sides, examine
 from harness.scoring.metrics.features import features_score, measure_trait

@@ -21,9 +21,10 @@ import numpy as np
 
 from harness.config.profile import RawHead
 from harness.core import stats
+from harness.core.arrays import Floats
 from harness.core.errors import ModelError
 from harness.core.stats.calibration import Band
-from harness.core.values import CaseResult, Floats, Interval, Score, digest, hash_file, to_record
+from harness.core.values import CaseResult, Interval, Score, digest, hash_file, to_record
 from harness.models.embeddings import normalize
 from harness.models.hub import locate, weights_hash
 from harness.models.loading import load_options, translated

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.core.values import Floats, hash_file, to_record
+from harness.core.arrays import Floats
+from harness.core.values import hash_file, to_record
 from harness.models.embeddings import open_file, open_picture
 from harness.scoring.metrics.lines import REACH, SIDE, Sketches, lines_of
 

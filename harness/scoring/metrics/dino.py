@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.core.arrays import Floats
 from harness.core.stats.calibration import Separation
-from harness.core.values import Floats, Score
+from harness.core.values import Score
 from harness.models.embeddings import normalize
 from harness.models.loading import load_options, translated
 

@@ -18,8 +18,8 @@ from harness.scoring.metrics.protocol import Extra, MetricContext
 
 if TYPE_CHECKING:
     from harness.config.profile import RawHead
+    from harness.core.arrays import Floats
     from harness.core.stats.calibration import Separation
-    from harness.core.values import Floats
     from harness.scoring.metrics.aesthetics import Predictor, Yardstick
 
 VERSION = 1  # of the formulas here, in aesthetics.py and in dino.py

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.core.values import Floats
+from harness.core.arrays import Floats
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -12,7 +12,7 @@ from harness.models.embeddings import Embeddings
 
 if TYPE_CHECKING:
     from harness.config.profile import Profile
-    from harness.core.values import Floats
+    from harness.core.arrays import Floats
     from harness.models.loading import Models
     from harness.scoring.references import References
     from harness.store import Store

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.config.profile import merge_vocabulary
+from harness.core.arrays import Floats
 from harness.core.errors import ReferencesError
 from harness.core.stats.calibration import Calibration, calibration_from
-from harness.core.values import Case, CaseResult, Floats, Lora, Score, Suite, Trait, digest, to_record
+from harness.core.values import Case, CaseResult, Lora, Score, Suite, Trait, digest, to_record
 from harness.models.embeddings import Embedder, Embeddings, open_file, open_picture
 from harness.scoring.metrics.applied import Applied, check_applied
 from harness.scoring.metrics.clip import clip_separation, population_similarity, self_similarity

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from harness.core.arrays import Floats
 from harness.core.stats.calibration import Band, band_of
-from harness.core.values import Floats, Score
+from harness.core.values import Score
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -25,7 +25,7 @@ from harness.models.embeddings import open_picture
 if TYPE_CHECKING:
     from PIL import Image
 
-    from harness.core.values import Floats
+    from harness.core.arrays import Floats
     from harness.scoring.metrics.protocol import MetricContext
 
 GROUP = "lora_harness.metrics"

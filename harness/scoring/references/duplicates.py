@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from harness.core.values import Floats, hash_file
+from harness.core.arrays import Floats
+from harness.core.values import hash_file
 from harness.models.embeddings import open_file
 from harness.scoring.references.registration import Laid, Place, correlation, find_places, lay
 

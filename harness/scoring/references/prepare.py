@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.core.arrays import Floats
 from harness.core.errors import ReferencesError, UsageError
-from harness.core.values import Floats, digest, hash_file, to_record
+from harness.core.values import digest, hash_file, to_record
 from harness.models.embeddings import open_file
 from harness.scoring.references.gather import Gathered
 from harness.scoring.references.quality import SMALL, Box, bar_depth, find_bars, find_faces, find_on_plain, shrink_to

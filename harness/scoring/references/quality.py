@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.core.values import Floats
+from harness.core.arrays import Floats
 from harness.models.embeddings import open_file
 from harness.scoring.references.duplicates import Fingerprint, take_fingerprint
 

@@ -15,7 +15,7 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
-from harness.core.values import Floats
+from harness.core.arrays import Floats
 
 SMALL, SIDE = 32, 64  # pixels of the squares: for the search, and for the comparison
 STEPS = (1.0, 0.93, 0.865, 0.805, 0.75, 0.695, 0.645)  # how much of a side a crop may show

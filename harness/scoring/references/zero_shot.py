@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.core.arrays import Floats
 from harness.core.stats.calibration import LEAST_PICTURES, above_chance
-from harness.core.values import Floats, Vocabulary, digest
+from harness.core.values import Vocabulary, digest
 from harness.models.embeddings import Embeddings, open_file, softmax
 from harness.scoring.references.traits import TraitReading, read_category
 

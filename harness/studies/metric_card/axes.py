@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from harness.core import stats
+from harness.core.arrays import Floats
 from harness.core.stats.calibration import equal_error_rate
-from harness.core.values import METRICS, Floats, Interval
+from harness.core.values import METRICS, Interval
 from harness.scoring.calibration.distributions import area_under_curve
 from harness.studies.metric_card.distortions import COPIES, HUES, WALKS
 from harness.studies.metric_card.sheets import KEPT, NUISANCES, SEEDS, STRENGTHS, IdentityScores, PictureScores
