@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from PIL import Image
 
 from harness.core.arrays import Floats
 from harness.core.stats.calibration import Calibration
@@ -14,9 +15,6 @@ from harness.scoring.metrics.features import Question, features_score, prompt_sc
 from harness.scoring.metrics.quality import quality_score
 from harness.scoring.metrics.ssim import Plate, ssim_score
 from harness.scoring.metrics.technical import technical_score
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 
 @dataclass(frozen=True)

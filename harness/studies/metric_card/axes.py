@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.stats import kendalltau
 
 from harness.core import stats
 from harness.core.arrays import Floats
@@ -156,8 +157,6 @@ def share(hits: Sequence[bool] | np.ndarray) -> float:
 
 def tau_of(means: Sequence[float]) -> float:
     """Kendall's tau of a walk with its strength: -1 falls at every step."""
-    from scipy.stats import kendalltau
-
     return round(float(kendalltau(np.arange(len(means)), means).statistic), 9)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from harness import __version__
 from harness.core.values import to_record
@@ -162,8 +163,6 @@ def plot_populations(axis: Axis) -> Plot | None:
 
 def card_page(card: Card) -> str:
     """A card as one HTML file: no network, no script, every string escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
     environment = Environment(
         loader=PackageLoader("harness.studies.metric_card", "templates"),
         autoescape=select_autoescape(default=True, default_for_string=True),
