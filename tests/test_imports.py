@@ -25,10 +25,12 @@ LIGHT: Mapping[str, set[str]] = {
     "harness.config.profile": set(),
     "harness.config.suite": set(),
     "harness.commands.session": set(),
-    "harness.plugin": {"scipy"},
-    "harness.engine.run": {"scipy", "filelock"},
+    "harness.engine.broker": set(),
+    "harness.store": {"filelock"},
+    "harness.plugin": {"numpy", "scipy"},
+    "harness.engine.run": {"numpy", "scipy", "filelock"},
 }
-"""What collects suites and makes a run of which every picture is there already, and all that is heavy in it."""
+"""What collects suites, serves a worker, or makes a run of which every picture is there: all that is heavy in it."""
 UNFINISHED = (
     "harness.commands",
     "harness.report",
