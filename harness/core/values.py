@@ -8,11 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+from typing import Any, Protocol
 
 METRICS: tuple[str, ...] = ("quality", "clip", "features", "ssim")
 """The metrics of every suite, the primary one first; the others of them carry the weights."""
@@ -422,9 +418,6 @@ def verdict_from(record: Mapping[str, Any]) -> Verdict:
         record.get("cause", ""),
         record.get("details", {}),
     )
-
-
-Floats: TypeAlias = "npt.NDArray[np.floating[Any]]"
 
 
 @dataclass(frozen=True)

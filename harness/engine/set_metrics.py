@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 from harness.config.profile import Profile, merge_vocabulary
+from harness.core.arrays import Floats
 from harness.core.errors import HarnessError
 from harness.core.under_test import LoraUnderTest
-from harness.core.values import Case, CaseResult, Floats, Job, Outcome, SetScore, Suite, Trait, digest, to_record
+from harness.core.values import Case, CaseResult, Job, Outcome, SetScore, Suite, Trait, digest, to_record
 from harness.engine.gates import Control, lora_of, plan_controls
 from harness.engine.plan import Step, plan_step
 from harness.engine.resources import Resources

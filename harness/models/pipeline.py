@@ -5,7 +5,10 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from PIL import Image
 
 from harness.config.local_options import CLIP_SKIP
 from harness.config.schedulers import make_scheduler
@@ -17,11 +20,7 @@ from harness.models.memory import memory_errors_translated, memory_text, release
 from harness.models.resident_loras import ResidentLoras
 from harness.models.weighted_prompts import encode_weighted, pad_windows
 
-if TYPE_CHECKING:
-    import torch
-    from PIL import Image
-
-    Pair = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]  # embeddings, pooled; the negative's
+Pair = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]  # embeddings, pooled; the negative's
 
 CACHED_PROMPTS = 4096
 
@@ -60,8 +59,6 @@ class LocalPipeline:
             return self._try_sparingly(requests, lora)
 
     def _try(self, requests: Sequence[Request], lora: Lora | None) -> list[Image.Image | None]:
-        import torch
-
         with memory_errors_translated(len(requests)):
             self.loras.use(lora)
             with torch.inference_mode():
@@ -124,8 +121,6 @@ class LocalPipeline:
         Raises:
             ModelError: the text encoders have fewer layers.
         """
-        import torch
-
         if negative and not text and self.pipe.config.force_zeros_for_empty_prompt:
             embeds, pooled = self.encode(text, weighted=weighted, clip_skip=clip_skip)
             return torch.zeros_like(embeds), torch.zeros_like(pooled)
@@ -169,8 +164,6 @@ def denoise(pipe: Any, requests: Sequence[Request], texts: Sequence[Pair]) -> to
         pipe: a StableDiffusionXLPipeline with the requests' own scheduler; text encoders are not asked.
         texts: of each request, embeddings and pooled of the prompt and of the negative, all of one length.
     """
-    import torch
-
     first = requests[0]
     chances = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
     prompts, pooled, negatives, negatives_pooled = (torch.cat(parts) for parts in zip(*texts, strict=True))
@@ -193,8 +186,6 @@ def denoise(pipe: Any, requests: Sequence[Request], texts: Sequence[Pair]) -> to
 
 def noise(pipe: Any, request: Request, chance: torch.Generator) -> torch.Tensor:
     """The first latents [1, c, h, w] of one seed, from a CPU generator: alike in any batch and on any device."""
-    import torch
-
     factor = pipe.vae_scale_factor
     shape = (1, pipe.unet.config.in_channels, request.height // factor, request.width // factor)
     return torch.randn(shape, generator=chance)
@@ -202,8 +193,6 @@ def noise(pipe: Any, request: Request, chance: torch.Generator) -> torch.Tensor:
 
 def decode(pipe: Any, latents: torch.Tensor) -> torch.Tensor:
     """Latents [1, c, h, w] to a picture [3, 8 h, 8 w] in [0, 1]; alone, so that a batch costs no more memory."""
-    import torch
-
     vae = pipe.vae
     centre, spread = vae.config.get("latents_mean"), vae.config.get("latents_std")
     if centre is not None and spread is not None:
@@ -236,8 +225,6 @@ def hold_latents_in_float32(unet: Any) -> tuple[Any, Any]:
 
 def to_picture(tensor: torch.Tensor) -> Image.Image | None:
     """[3, h, w] in [0, 1] to RGB; None when it holds NaN or infinity."""
-    from PIL import Image
-
     if not bool(tensor.isfinite().all()):
         return None
     return Image.fromarray((tensor.permute(1, 2, 0).float().cpu().numpy() * 255).round().astype("uint8"))

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from diffusers.utils import convert_state_dict_to_peft, convert_unet_state_dict_to_peft
+from peft.tuners.tuners_utils import BaseTunerLayer
 
 from harness.core.errors import LoraError
 from harness.core.values import Lora
@@ -14,9 +18,6 @@ from harness.models.identity import hash_once
 from harness.models.lora.convert import load_instead
 from harness.models.lora.file import read_lora
 from harness.models.lora.header import check_fit, complain, read_weights
-
-if TYPE_CHECKING:
-    import torch
 
 RESIDENT_LORAS = 4  # kept in memory side by side; the one unused for longest goes first
 PARTS = ("unet", "text_encoder", "text_encoder_2")
@@ -70,8 +71,6 @@ class ResidentLoras:
         )
 
     def _layers(self) -> Iterator[Any]:
-        from peft.tuners.tuners_utils import BaseTunerLayer
-
         for part in PARTS[1:] if self._slot is not None else PARTS:  # a compiled UNet is the slot's
             for module in getattr(self._pipe, part).modules():
                 if isinstance(module, BaseTunerLayer):
@@ -128,8 +127,6 @@ class ResidentLoras:
 
     def _check(self, path: Path, weights: Mapping[str, torch.Tensor]) -> dict[str, set[str]]:
         """Hold every key of the file against the model before anything is changed."""
-        from diffusers.utils import convert_state_dict_to_peft, convert_unet_state_dict_to_peft
-
         try:
             named = self._pipe.lora_state_dict(weights, unet_config=self._pipe.unet.config)[0]
         except (ValueError, KeyError, IndexError, AttributeError) as error:
