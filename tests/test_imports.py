@@ -34,7 +34,6 @@ LIGHT: Mapping[str, set[str]] = {
 UNFINISHED = (
     "harness.commands",
     "harness.report",
-    "harness.engine.run",
     "harness.judging.judge",
     "harness.judging.results",
     "harness.judging.diagnosis",

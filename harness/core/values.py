@@ -130,6 +130,11 @@ class Case:
     line: int = 1  # in the suite's file
     tags: tuple[str, ...] = ()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it may be read by who trains and chooses; a locked one is kept for the held-out test."""
+        return self.split == "open"
+
 
 @dataclass(frozen=True)
 class Suite:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.core.errors import LoraError
+from harness.core.under_test import LoraUnderTest
 from harness.core.values import CaseResult, Lora, SetScore, Suite, Verdict
 from harness.engine.plan import Step, plan_step
 from harness.engine.resources import Resources
@@ -24,17 +25,17 @@ class Control:
     off: Step
 
 
-def lora_of(step: Step, override: Lora | None) -> Lora | None:
+def lora_of(step: Step, under_test: LoraUnderTest) -> Lora | None:
     """The LoRA behind a step, also at strength 0; None for a provider that uses none."""
     uses = any(request.lora for request in step.requests) or getattr(step.provider, "use", "") == "lora"
-    return (override or step.suite.subject.lora) if uses else None
+    return under_test.of(step.suite, step.job.provider) if uses else None
 
 
-def plan_controls(resources: Resources, steps: Sequence[Step], promoted: Lora | None = None) -> list[Control]:
+def plan_controls(resources: Resources, steps: Sequence[Step], under_test: LoraUnderTest) -> list[Control]:
     """The first cases of one gate provider once more, one seed each, at strength 0."""
     controls = []
     for step in steps[:CONTROLS]:
-        lora = lora_of(step, promoted or resources.settings.lora)
+        lora = lora_of(step, under_test)
         if lora is None or not step.requests or not lora.strength:
             continue
         off = resources.provider(step.job.provider, replace(lora, strength=0.0))
@@ -42,11 +43,9 @@ def plan_controls(resources: Resources, steps: Sequence[Step], promoted: Lora | 
     return [control for control in controls if control.off.requests]
 
 
-def check_controls(
-    resources: Resources, controls: Sequence[Control], step: Step, promoted: Lora | None
-) -> Applied | None:
+def check_controls(resources: Resources, controls: Sequence[Control], step: Step) -> Applied | None:
     """Whether the LoRA was applied; None when none is under test, or its pictures could not be had."""
-    lora = lora_of(step, promoted or resources.settings.lora)
+    lora = lora_of(step, resources.under_test)
     if lora is None or step.error:
         return None
     pairs = []
@@ -57,8 +56,7 @@ def check_controls(
             pairs.append((on, off))
     if lora.strength and not pairs:
         return None  # the missing pictures are complained of by themselves
-    result: Applied = resources.scoring.scorer(step.suite).applied(pairs, count_keys(lora), lora)
-    return result
+    return resources.scoring.scorer(step.suite).applied(pairs, count_keys(lora), lora)
 
 
 def count_keys(lora: Lora) -> int | None:

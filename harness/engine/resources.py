@@ -102,8 +102,8 @@ class Resources:
     ) -> None:
         """`loras`: what single providers draw with in place of the LoRA under test."""
         self.settings, self.profile, self.store, self.journal = settings, profile, store, journal
-        self.loras, self.baselines = loras or {}, Baselines(settings)
-        self.cancelled, self.meter = cancelled, Meter(listener)
+        self.under_test, self.baselines = replace(settings.under_test, own=loras or {}), Baselines(settings)
+        self.listener, self.cancelled, self.meter = listener, cancelled, Meter(listener)
         self.budget = Budget(settings.budget, settings.max_calls)
         self.scoring = Scoring(store, scorers or self._scorer, fresh=settings.fresh)
         self.drawer = SampleGenerator(store, journal, fresh=settings.fresh, cancelled=cancelled, drawn=self.meter.drawn)
@@ -125,12 +125,15 @@ class Resources:
         Raises:
             HarnessError: the profile does not know it, or it cannot be set up.
         """
-        lora = lora or self.loras.get(name)
+        lora = lora or self.under_test.override(name)
         key = (name, lora)
         if key not in self._providers:
-            settings = replace(self.settings, lora=lora) if lora else self.settings
-            self._providers[key] = self._open_provider(name, settings)
+            self._providers[key] = self._open_provider(name, replace(self.settings, lora=lora))
         return self._providers[key]
+
+    def provider_of(self, name: str, suite: Suite) -> Provider:
+        """A suite's provider by name, with the LoRA that is under test now. Raises as `provider` does."""
+        return self.provider(name, self.under_test.override(name, suite))
 
     def trial(
         self, suite: Suite, cases: Sequence[Case], provider: str, seeds: Sequence[int], lora: Lora | None

@@ -14,7 +14,8 @@ from typing import Any, Protocol, runtime_checkable
 from harness.config.profile import Profile, merge_vocabulary
 from harness.core.arrays import Floats
 from harness.core.errors import HarnessError
-from harness.core.values import Case, CaseResult, Job, Lora, Outcome, SetScore, Suite, Trait, digest, to_record
+from harness.core.under_test import LoraUnderTest
+from harness.core.values import Case, CaseResult, Job, Outcome, SetScore, Suite, Trait, digest, to_record
 from harness.engine.gates import Control, lora_of, plan_controls
 from harness.engine.plan import Step, plan_step
 from harness.engine.resources import Resources
@@ -89,15 +90,16 @@ class ExtraSamples:
         return [*(c.off for c in self.controls), *(step for c in self.strangers for step in (c.tested, c.off))]
 
 
-def plan_beside(resources: Resources, steps: Sequence[Step], promoted: Lora | None = None) -> ExtraSamples:
-    return ExtraSamples(plan_controls(resources, steps, promoted), plan_unrelated(resources, steps, promoted))
+def plan_extras(resources: Resources, steps: Sequence[Step], under_test: LoraUnderTest) -> ExtraSamples:
+    """What one gate provider's verdict needs beside its steps, with this LoRA under test."""
+    return ExtraSamples(plan_controls(resources, steps, under_test), plan_unrelated(resources, steps, under_test))
 
 
 def measure_sets(
     resources: Resources, suite: Suite, provider: str, results: Results, strangers: Sequence[Control] = ()
 ) -> Sets:
     """All of one gate provider; {} for a scorer that sees single pictures only, or where nothing was drawn."""
-    open_cases = {case.id for case in suite.cases if case.split == "open"}  # feedback reads what is found here
+    open_cases = {case.id for case in suite.cases if case.is_open}  # feedback reads what is found here
     results = {name: [item for item in items if item.job.case in open_cases] for name, items in results.items()}
     scorer, own = resources.scoring.scorer(suite), results.get(provider, ())
     if not isinstance(scorer, SetScorer) or not any(result.scored for result in own):
@@ -271,12 +273,12 @@ def stranger_cases(suite: Suite, profile: Profile, traits: Sequence[Trait]) -> l
     return [Case(suite.name, f"stranger-{place}", prompt) for place, prompt in enumerate(dict.fromkeys(prompts))]
 
 
-def plan_unrelated(resources: Resources, steps: Sequence[Step], promoted: Lora | None = None) -> list[Control]:
+def plan_unrelated(resources: Resources, steps: Sequence[Step], under_test: LoraUnderTest) -> list[Control]:
     """Prompts about others with the LoRA of a gate provider and without it, where the suite asks for drift."""
     first = next((step for step in steps if step.requests), None)
     if first is None or first.provider is None or first.suite.alarm("drift") == "off":
         return []
-    lora, suite = lora_of(first, promoted or resources.settings.lora), first.suite
+    lora, suite = lora_of(first, under_test), first.suite
     if lora is None or not lora.strength:
         return []
     with resources.timed("score"), resources.scoring.lock:

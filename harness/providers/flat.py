@@ -40,7 +40,7 @@ class FlatProvider:
     def requests(self, suite: Suite, case: Case, seeds: Sequence[int]) -> tuple[Request, ...]:
         """One request a seed; a LoRA at strength 0 asks for the pictures without one."""
         profile = self.context.profile
-        lora = (self.context.settings.lora or suite.subject.lora) if self.use == "lora" else None
+        lora = self.context.settings.under_test.of(suite, self.name) if self.use == "lora" else None
         applied = lora if lora and lora.strength else None
         width, height = profile.size
         template = Request(

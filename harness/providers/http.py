@@ -216,7 +216,7 @@ class HttpProvider(RemoteProvider):
             waiting = self._stand(answer, pending)
             if waiting:
                 return waiting
-        return ParsedReply(self._pictures(answer), self._remember(answer))
+        return ParsedReply(self._pictures(answer), remember(self.options.meta, answer))
 
     def _stand(self, answer: Any, pending: Pending | None) -> Pending | None:
         """How a task stands: still pending, or None when its pictures are in this reply.
@@ -283,17 +283,6 @@ class HttpProvider(RemoteProvider):
             return linked_picture(self.session.url(item) if relative else item)
         return inline_picture(item)
 
-    def _remember(self, answer: Any) -> dict[str, Any]:
-        """What the description wants kept, where it is plain; addresses may be signed, so none is kept."""
-        meta: dict[str, Any] = {}
-        for name, expression in self.options.meta.items():
-            value = look_up(expression, answer)
-            if isinstance(value, str) and "://" not in value[:12]:
-                meta[name] = value[:MEMORY]
-            elif isinstance(value, int | float):
-                meta[name] = value
-        return meta
-
     def examine(self, data: bytes, request: Request) -> Unanswered | None:
         """A picture that looks like the service's way of saying no is a refusal."""
         look = moderated_look(data, self.options.picture.moderated)
@@ -335,6 +324,22 @@ def ending(outcome: Outcome, words: str, status: int = 0, *, billed: bool = Fals
     advice = BROKEN.get(outcome, UNKNOWN[1])
     text = (f"HTTP {status}: " if status else "") + advice + (f" ({words})" if words else "")
     return Unanswered(outcome, text, final=outcome in LAST, billed=billed or status in MAYBE_BILLED)
+
+
+def remember(wanted: Mapping[str, str], answer: Any) -> dict[str, Any]:
+    """What the description wants kept, where it is plain; addresses may be signed, so none is kept.
+
+    Args:
+        wanted: JMESPath by name.
+    """
+    meta: dict[str, Any] = {}
+    for name, expression in wanted.items():
+        value = look_up(expression, answer)
+        if isinstance(value, str) and "://" not in value[:12]:
+            meta[name] = value[:MEMORY]
+        elif isinstance(value, int | float):
+            meta[name] = value
+    return meta
 
 
 def is_true(value: Any) -> bool:

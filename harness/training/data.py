@@ -66,10 +66,6 @@ class TrainingSet:
     strangers: tuple[Item, ...] = ()  # pictures of others for prior steps; (): the items themselves
     held_out: tuple[Item, ...] = ()  # never learnt from
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(item.name for item in self.items)
-
     def shown(self, prior: bool) -> tuple[Item, ...]:
         """The pictures of an ordinary step, or of a prior step."""
         return self.strangers if prior and self.strangers else self.items

@@ -77,8 +77,3 @@ def rate_factor(step: int, config: TrainConfig) -> float:
         return 1.0
     progress = (step - config.warmup) / max(1, config.steps - config.warmup)
     return 1 - progress if config.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def learning_rate_at(step: int, config: TrainConfig) -> float:
-    """The UNet's rate at a step."""
-    return config.learning_rate * rate_factor(step, config)

@@ -113,15 +113,6 @@ class Batch:
     template: int  # in which template the categories are asked this time
 
 
-@dataclass(frozen=True)
-class IdentitySeparation:
-    """How far apart a person's pictures and other people's lie, in d' (2 is fair, 4 is hardly any overlap)."""
-
-    mean: float
-    worst: float  # of the person told apart least
-    each: tuple[float, ...]
-
-
 class Trainee(nn.Module):
     """The model and the probe, together for the optimizer and the checkpoint."""
 
@@ -442,44 +433,3 @@ def zero_shot(model_dir: Path, images: Pictures, labels: npt.NDArray[Any]) -> di
         category: float(np.mean(likeness[:, span].argmax(axis=1) == truth[:, place]))
         for place, (category, span) in enumerate(texts.spans.items())
     }
-
-
-def identity_dprime(model_dir: Path, people: Sequence[Pictures], references: int = 8) -> IdentitySeparation:
-    """How well pictures of one person stand apart from pictures of all the others.
-
-    Args:
-        people: for each person his pictures, at least two; the first `references` of them are what pictures are
-            compared with (a reference itself with the other references).
-    """
-    rows = [load_clip(model_dir).embed_images(pictures).numpy() for pictures in people]
-    each = []
-    for place, own in enumerate(rows):
-        kept = own[:references]
-        others = np.concatenate([row for other, row in enumerate(rows) if other != place])
-        each.append(d_prime(likeness_to(own[references:], kept), leave_one_out(kept), likeness_to(others, kept)))
-    return IdentitySeparation(float(np.mean(each)), min(each), tuple(each))
-
-
-def likeness_to(rows: npt.NDArray[Any], references: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Mean cosine of each row to the references."""
-    return np.asarray((rows @ references.T).mean(axis=1))
-
-
-def leave_one_out(references: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Mean cosine of each reference to the other ones."""
-    return np.asarray(((references @ references.T).sum(axis=1) - 1) / (len(references) - 1))
-
-
-def d_prime(fresh: npt.NDArray[Any], kept: npt.NDArray[Any], others: npt.NDArray[Any]) -> float:
-    """Distance of the means of genuine (fresh and kept) and other scores in pooled standard deviations."""
-    genuine = np.concatenate([fresh, kept])
-    spread = math.sqrt((genuine.var() + others.var()) / 2)
-    return float((genuine.mean() - others.mean()) / max(spread, 1e-9))
-
-
-def twin_auc(model_dir: Path, genuine: Pictures, twins: Pictures, references: Pictures) -> float:
-    """Chance that a picture of the person is more like the references than one of his twin: 0.5 is blind, 1 perfect."""
-    clip = load_clip(model_dir)
-    kept = clip.embed_images(references).numpy()
-    right, wrong = (likeness_to(clip.embed_images(pictures).numpy(), kept) for pictures in (genuine, twins))
-    return float(np.mean((right[:, None] > wrong) + 0.5 * (right[:, None] == wrong)))

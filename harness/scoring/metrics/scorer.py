@@ -23,7 +23,7 @@ from harness.scoring.metrics.copying import TrainSet
 from harness.scoring.metrics.drift import Drift, measure_drift
 from harness.scoring.metrics.evidence import Evidence, gather_evidence
 from harness.scoring.metrics.extras import make_extras
-from harness.scoring.metrics.features import NONE, Question, measure_trait
+from harness.scoring.metrics.features import Questions, measure_trait
 from harness.scoring.metrics.protocol import Extra, MetricContext
 from harness.scoring.metrics.ssim import edges_band, grey_square, plate_of, reference_band, sharpness
 from harness.scoring.metrics.table import METRICS, ReferenceSet, SampleViews
@@ -57,7 +57,7 @@ class Scorer:
         clip = models.model_hash(profile.models.clip)
         self._clip = clip
         self._embeddings = Embeddings(load or models.clip, store, digest([EMBEDDING, clip, self._libraries]))
-        self._questions: dict[tuple[str, str], Question] = {}
+        self._questions = Questions(self.vocabulary, self._embeddings, profile.templates)
 
     # --- what decides a score -----------------------------------------------------------------------------------------
 
@@ -142,7 +142,9 @@ class Scorer:
         given = self.suite.subject.traits
         if given is None:
             return extract_traits(self.readings, self.suite.subject.kind)
-        return tuple(Trait(category, value, self._phrases(category, value)[value]) for category, value in given.items())
+        return tuple(
+            Trait(category, value, self._questions.phrases(category, value)[value]) for category, value in given.items()
+        )
 
     def calibration(self) -> Calibration:
         """What raw numbers mean for this subject; computed once a store."""
@@ -171,7 +173,7 @@ class Scorer:
             ssim=reference_band(plates),
             edges=edges_band(plates),
             measures=tuple(
-                measure_trait(self._question(trait.category, trait.value), trait.value, gallery, scale)
+                measure_trait(self._questions.of(trait.category, trait.value), trait.value, gallery, scale)
                 for trait in self.traits()
             ),
             sharpness=min(map(sharpness, greys)),
@@ -193,7 +195,9 @@ class Scorer:
             train=self._vectors(references.train) if references.train else self._vectors(references.gallery),
             impostors=self._vectors(self.impostors),
             plates=tuple(plate_of(grey_square(open_file(path))) for path in references.gallery),
-            questions={trait.category: self._question(trait.category, trait.value) for trait in calibration.measures},
+            questions={
+                trait.category: self._questions.of(trait.category, trait.value) for trait in calibration.measures
+            },
             scale=self._embeddings.logit_scale,
             size=self.profile.size,
             weights=self.suite.weights,
@@ -267,7 +271,7 @@ class Scorer:
 
     def _score(self, case: Case, data: bytes, vector: Floats) -> dict[str, Score]:
         picture = open_picture(data)
-        expected = {category: self._question(category, value) for category, value in case.expect.items()}
+        expected = {category: self._questions.of(category, value) for category, value in case.expect.items()}
         look = SampleViews(case, picture, vector, plate_of(grey_square(picture)), expected)
         results: dict[str, Score] = {}
         for name, metric in METRICS.items():
@@ -275,31 +279,12 @@ class Scorer:
                 results[name] = score
         return results
 
-    # --- questions ----------------------------------------------------------------------------------------------------
-
     def _vectors(self, paths: Sequence[Path]) -> Floats:
         return self._embeddings.files(paths)
 
     def _read(self, category: str) -> TraitReading:
         vocabulary = self.vocabulary[category]
-        question = self._question(category, next(iter(vocabulary.alternatives)))
+        question = self._questions.of(category, next(iter(vocabulary.alternatives)))
         pictures = self._vectors(self.references.train or self.references.gallery)
         probabilities = question.probabilities(pictures, self._embeddings.logit_scale)
         return read_category(category, question.phrases, probabilities, vocabulary.identity)
-
-    def _phrases(self, category: str, value: str) -> dict[str, str]:
-        """The alternatives of a category with their phrases; a value the vocabulary lacks joins them."""
-        vocabulary = self.vocabulary.get(category)
-        phrases = {item: vocabulary.phrase(item) for item in vocabulary.alternatives} if vocabulary else {}
-        if value not in phrases:
-            phrases[value] = value
-        return phrases if len(phrases) > 1 else {**phrases, NONE: "a person"}
-
-    def _question(self, category: str, value: str) -> Question:
-        if (category, value) not in self._questions:
-            phrases = self._phrases(category, value)
-            vocabulary = self.vocabulary.get(category)
-            vectors = self._embeddings.phrases(list(phrases.values()), self.profile.templates)
-            identity = vocabulary.identity if vocabulary else True
-            self._questions[category, value] = Question(category, phrases, vectors, identity)
-        return self._questions[category, value]
