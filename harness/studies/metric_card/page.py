@@ -134,18 +134,18 @@ def plot_curves(axis: Axis) -> Plot | None:
 
 def plot_populations(axis: Axis) -> Plot | None:
     """The outlines of crowds of pictures."""
-    if not axis.populations:
+    if not axis.crowds:
         return None
-    values = [value for population in axis.populations.values() for value in population]
+    values = [value for population in axis.crowds.values() for value in population]
     low, high = min(0.0, *values) - 0.03, max(1.0, *values) + 0.03
 
     def paint(axes: Axes) -> None:
         plots.scale(axes, low, high)
-        for population, (colour, _) in zip(axis.populations.values(), STYLES, strict=False):
+        for population, (colour, _) in zip(axis.crowds.values(), STYLES, strict=False):
             plots.outline(axes, population, low, high, 0, 1, colour, 1.2)
 
-    message = "; ".join(f"{name} about {np.mean(population):.2f}" for name, population in axis.populations.items())
-    return plots.draw(plots.TALL, axis.name, message, paint, 12, 22, plots.BROAD), tuple(axis.populations)
+    message = "; ".join(f"{name} about {np.mean(population):.2f}" for name, population in axis.crowds.items())
+    return plots.draw(plots.TALL, axis.name, message, paint, 12, 22, plots.BROAD), tuple(axis.crowds)
 
 
 def card_page(card: Card) -> str:
