@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.stats import kendalltau
 
 from harness.core import stats
+from harness.core.arrays import Floats
 from harness.core.stats.calibration import equal_error_rate
-from harness.core.values import METRICS, Floats, Interval
+from harness.core.values import METRICS, Interval
 from harness.scoring.calibration.distributions import area_under_curve
 from harness.studies.metric_card.distortions import COPIES, HUES, WALKS
 from harness.studies.metric_card.sheets import KEPT, NUISANCES, SEEDS, STRENGTHS, IdentityScores, PictureScores
@@ -155,8 +157,6 @@ def share(hits: Sequence[bool] | np.ndarray) -> float:
 
 def tau_of(means: Sequence[float]) -> float:
     """Kendall's tau of a walk with its strength: -1 falls at every step."""
-    from scipy.stats import kendalltau
-
     return round(float(kendalltau(np.arange(len(means)), means).statistic), 9)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -163,12 +163,3 @@ def card_page(card: Card) -> str:
 
 def show_bound(figure: Figure) -> str:
     return f"{'≤' if figure.rule == '<=' else '≥'} {figure.bound:g}" if figure.rule else ""
-
-
-def figures_of(card: Card) -> Mapping[str, float]:
-    """Every figure by axis and name, flat: for a benchmark's last line."""
-    return {
-        f"{axis.name}.{figure.name}".replace(" ", "_"): round(figure.value, 4)
-        for axis in card.axes
-        for figure in axis.figures
-    }
