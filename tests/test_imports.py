@@ -12,7 +12,10 @@ FILES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in (ROOT / "harness").rglob("*.py")
 }
-PYTEST = {"harness.plugin", "harness.commands.session"}  # what may know it
+PYTEST = {
+    "harness.plugin",
+    *(f"harness.commands.{name}" for name in ("ci", "pytest_internals", "run", "session")),
+}  # what may know it
 
 
 def loaded(body: Sequence[ast.stmt]) -> Iterator[str]:
