@@ -41,18 +41,12 @@ def parse_rate(text: str | float) -> float:
 @profile_option
 @option("--store", help="where embeddings are kept")
 def calibrate(
-    suite: Path,
-    false_alarm: float,
-    write: bool,
-    html: Path | None,
-    as_json: bool,
-    profile: str | None,
-    store: str | None,
+    suite: Path, false_alarm: float, write: bool, html: Path | None, as_json: bool, **options: str | None
 ) -> int:
     """The exit status: 1 when the suite cannot tell its subject from others and must not gate."""
-    read, chosen, settings = open_suite(suite, profile=profile, store=store)
-    with Store(settings.store) as kept:
-        report = calibrate_suite(Scorer(read, chosen, Models(chosen, settings), kept), false_alarm)
+    read, profile, settings = open_suite(suite, **options)
+    with Store(settings.store) as store:
+        report = calibrate_suite(Scorer(read, profile, Models(profile, settings), store), false_alarm)
     print(json.dumps(report.record, indent=2, ensure_ascii=False) if as_json else report_text(report))
     if html:
         html.parent.mkdir(parents=True, exist_ok=True)

@@ -5,14 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from harness.commands.options import (
-    command,
-    option,
-    profile_option,
-    provider_option,
-    samples_option,
-    suite_argument,
-)
+from harness.commands.options import command, drawing_options, option, suite_argument
 from harness.commands.project import open_suite
 from harness.core.errors import UsageError
 from harness.models.loading import Models
@@ -30,9 +23,7 @@ from harness.studies.compare import ComparisonSetup
 )
 @option("--repeats", type=int, default=1, metavar="N", help="trainings of each combination, other seeds")
 @option("--set", "base", multiple=True, metavar="NAME=VALUE", help="a setting of all combinations")
-@samples_option
-@provider_option
-@profile_option
+@drawing_options
 @option("--store", metavar="DIR", help="where LoRAs, records and pictures are kept (default: .harness)")
 @option("--json", "file", type=Path, metavar="FILE", help="also write the result")
 def experiment(

@@ -10,11 +10,11 @@ from harness.commands.options import command, option, profile_option, suite_argu
 from harness.commands.project import open_suite
 from harness.core.errors import UsageError
 from harness.core.values import Job, Suite
+from harness.engine.context import ImproveContext, ImproveResult
 from harness.engine.run import Run
 from harness.report import write_report
 from harness.report.terminal import ProgressLine, summary_text
 from harness.store import Store
-from harness.training.improve import loop
 
 STATUS = {"pass": 0, "inconclusive": 0, "fail": 1, "error": 10}
 """Exit status by the run's verdict, as pytest's."""
@@ -38,7 +38,7 @@ def improve(suite: Path, rounds: int, **options: str | None) -> int:
         raise UsageError(f"{read.path}: the suite has no gate provider, so nothing can be improved; name one in `gate`")
     progress = ProgressLine(lambda text: print(text, end="", file=sys.stderr, flush=True), sys.stderr.isatty())
     store = Store(settings.store)
-    run = Run(settings, profile, [read], store, listener=progress, improve=loop.improve)
+    run = Run(settings, profile, [read], store, listener=progress, improve=retrain)
     try:
         results = judge(run, read)
         page = write_report(results, store, settings.report_dir)
@@ -46,6 +46,13 @@ def improve(suite: Path, rounds: int, **options: str | None) -> int:
         run.close()
     print(summary_text(results, report=page))
     return STATUS[results["gate"]["verdict"]]
+
+
+def retrain(context: ImproveContext) -> ImproveResult:
+    """The retraining, loaded where something fails."""
+    from harness.training.improve.loop import improve
+
+    return improve(context)
 
 
 def judge(run: Run, suite: Suite) -> dict[str, Any]:

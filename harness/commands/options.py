@@ -78,3 +78,4 @@ profile_option = option("--profile", help="default: embedded, or HARNESS_PROFILE
 store_option = option("--store", metavar="DIR", help="default: .harness")
 samples_option = option("--samples", type=int, metavar="N", help="seeds per prompt (default: the suite's)")
 provider_option = option("--provider", help="who draws (default: the suite's first gate provider)")
+drawing_options = together(samples_option, provider_option, profile_option)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,14 +14,13 @@ from harness.config.suite import load_suite
 from harness.core.errors import UsageError, nearest
 from harness.core.settings import Settings
 from harness.core.values import Case, Job, Listener, Suite
-from harness.engine.broker import Broker, RemoteRun
-from harness.engine.context import ImproveContext, ImproveResult
-from harness.engine.run import Run
-from harness.judging.baseline import Saved, update_baseline
-from harness.judging.results import relative
-from harness.report import write_report
-from harness.report.ci import outputs
-from harness.store import Store, image_path
+
+if TYPE_CHECKING:
+    from harness.engine.broker import Broker, RemoteRun
+    from harness.engine.context import ImproveContext, ImproveResult
+    from harness.engine.run import Run
+    from harness.judging.baseline import Saved
+
 
 SESSION: pytest.StashKey[HarnessSession] = pytest.StashKey()
 """Where a pytest session keeps its HarnessSession."""
@@ -105,6 +104,8 @@ class HarnessSession:
         """Whoever draws and judges: here, or in the controller when this is a worker."""
         if self._run is None:
             if self._address is not None:
+                from harness.engine.broker import RemoteRun
+
                 self._run = RemoteRun(**self._address)
             else:
                 self._run = self._open()
@@ -112,6 +113,9 @@ class HarnessSession:
 
     def _open(self) -> Run:
         """The run of this process; opened late, so that a session without suites makes no store."""
+        from harness.engine.run import Run
+        from harness.store import Store
+
         if not isinstance(self._run, Run):
             store = Store(self.settings.store)
             self._run = Run(
@@ -121,13 +125,15 @@ class HarnessSession:
 
     @staticmethod
     def _improve(context: ImproveContext) -> ImproveResult:
-        from harness.training.improve.loop import improve  # what few sessions ask for need not delay all of them
+        from harness.training.improve.loop import improve  # torch
 
         return improve(context)
 
     def serve(self) -> dict[str, Any]:
         """Open this controller's run to workers; the address to be sent to them."""
         if self._broker is None:
+            from harness.engine.broker import Broker
+
             self._broker = Broker(self._open)
         return dict(self._broker.address)
 
@@ -137,6 +143,8 @@ class HarnessSession:
 
     def image_path(self, sha: str) -> Path:
         """Where a picture lies, for people."""
+        from harness.store import image_path
+
         return image_path(self.settings.store, sha)
 
     @property
@@ -145,16 +153,26 @@ class HarnessSession:
 
     def finish(self) -> dict[str, Any] | None:
         """Write the report; None in a worker and where no suite was run."""
+        from harness.engine.run import Run
+
         if not isinstance(self._run, Run) or not self._run.submitted:
             return None
+        from harness.report import write_report
+        from harness.report.ci.outputs import write_contact_sheet
+
         self.results = self._run.finish()
         write_report(self.results, self._run.store, self.settings.report_dir)
-        outputs.write_contact_sheet(self.results, self._run.store.image, self.settings.report_dir)
+        write_contact_sheet(self.results, self._run.store.image, self.settings.report_dir)
         return self.results
 
     def update_baselines(self) -> bool:
         """Write each suite's baseline where that was asked for. Whether one was refused."""
+        from harness.engine.run import Run
+
         if self.settings.update_baseline and self.results and isinstance(self._run, Run):
+            from harness.judging.baseline import update_baseline
+            from harness.judging.results import relative
+
             ran, anyway = {suite["path"] for suite in self.results["suites"]}, self.settings.update_baseline == "anyway"
             suites = [suite for suite in self._suites.values() if relative(suite.path) in ran]
             self.saved = [
@@ -171,7 +189,9 @@ class HarnessSession:
         self.problems = problems
         if self.is_worker or (self.results is None and not problems):
             return []
-        return outputs.publish(self.results, problems, self.settings)
+        from harness.report.ci.outputs import publish
+
+        return publish(self.results, problems, self.settings)
 
     @property
     def empty_shard(self) -> bool:

@@ -6,16 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from harness.commands.options import (
-    argument,
-    command,
-    option,
-    profile_option,
-    provider_option,
-    samples_option,
-    store_option,
-    suite_argument,
-)
+from harness.commands.options import argument, command, drawing_options, option, store_option, suite_argument
 from harness.commands.project import open_suite
 from harness.core.errors import UsageError
 from harness.core.values import to_record
@@ -29,9 +20,7 @@ STRENGTHS = ",".join(map(str, study.STRENGTHS))
 @suite_argument
 @argument("checkpoints", nargs=-1, required=True, type=Path, metavar="LORA...", help="LoRA files, of one training say")
 @option("--strengths", default=STRENGTHS, metavar="A,B", help=f"default: {STRENGTHS}")
-@samples_option
-@provider_option
-@profile_option
+@drawing_options
 @store_option
 @option("--json", "file", type=Path, metavar="FILE", help="also write every picture's row")
 def sweep(

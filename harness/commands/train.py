@@ -15,8 +15,6 @@ from harness.commands.project import open_suite
 from harness.config.training import LAYERS, Dtype, Optimizer, Preset, Schedule, TextEncoders, TrainingEntry
 from harness.core.errors import UsageError, nearest
 from harness.models.lora.train_config import read_setting
-from harness.training.distributed import join_processes
-from harness.training.suite_training import train_suite
 
 NUMBERS = {
     "steps": int,
@@ -74,6 +72,9 @@ def train(
     **recipe: float | str | bool | None,
 ) -> int:
     """What is not given follows from profile, pictures and machine."""
+    from harness.training.distributed import join_processes
+    from harness.training.suite_training import train_suite
+
     read, chosen, settings = open_suite(suite, profile=profile, store=store)
     changes = asked(recipe, target_modules, pairs)
     path = train_suite(read, chosen, settings, out=out, changes=changes, command=" ".join(["harness", *sys.argv[1:]]))

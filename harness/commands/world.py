@@ -14,10 +14,7 @@ from harness.commands.options import argument, command, option
 from harness.config.profile import load_profile
 from harness.config.suite import load_suite
 from harness.core.settings import Settings
-from harness.training.suite_training import train_suite
-from harness.world.aesthetics import train_aesthetics
 from harness.world.bank import make_bank
-from harness.world.card import write_card
 from harness.world.gallery import draw_impostors, draw_references
 from harness.world.newcomer import PICTURES, SEED, draw_newcomer
 from harness.world.people import ALDAR, random_person
@@ -50,13 +47,13 @@ def bank(options: StageOptions) -> None:
 
 
 def vae(options: StageOptions) -> None:
-    from harness.world.vae import train_vae  # torch
+    from harness.world.vae import train_vae
 
     train_vae(options.work / "bank", options.work / "vae", options.steps or 7_000)
 
 
 def base(options: StageOptions) -> None:
-    from harness.world.base import train_base  # torch
+    from harness.world.base import train_base
     from harness.world.latents import encode_latents
 
     work = options.work
@@ -66,20 +63,22 @@ def base(options: StageOptions) -> None:
 
 
 def reader(options: StageOptions) -> None:
-    from harness.world.reader import train_reader  # torch
+    from harness.world.reader import train_reader
 
     trained = train_reader(options.work / "everybody", options.work / "reader", passes=(options.steps or 1_436) / 718)
     shutil.copytree(trained, MODELS / "reader", dirs_exist_ok=True)
 
 
 def clip(options: StageOptions) -> None:
-    from harness.world.clip import train_clip  # torch
+    from harness.world.clip import train_clip
 
     trained = train_clip(options.work / "everybody", options.work / "clip", options.steps or 2_000, MODELS / "reader")
     shutil.copytree(trained, MODELS / "clip", dirs_exist_ok=True)
 
 
 def aesthetics(options: StageOptions) -> None:
+    from harness.world.aesthetics import train_aesthetics
+
     train_aesthetics(MODELS / "clip", MODELS / "aesthetics")
 
 
@@ -90,6 +89,8 @@ def references(options: StageOptions) -> None:
 
 def planted(options: StageOptions) -> None:
     """Two bad LoRAs for the tests: one that learnt another person under Aldar's trigger, one that hardly learnt."""
+    from harness.training.suite_training import train_suite
+
     settings = Settings.load(Path.cwd(), {"store": str(options.work / "store")})
     profile = load_profile("embedded", settings.root)
     suite = load_suite(Path("suites/aldar_kose.yaml"), profile)
@@ -102,6 +103,8 @@ def planted(options: StageOptions) -> None:
 
 
 def card(options: StageOptions) -> None:
+    from harness.world.card import write_card
+
     print(write_card(MODELS))
 
 

@@ -10,9 +10,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 METRICS: tuple[str, ...] = ("quality", "clip", "features", "ssim")
 """The metrics of every suite, the primary one first; the others of them carry the weights."""
 
@@ -416,9 +413,6 @@ def verdict_from(record: Mapping[str, Any]) -> Verdict:
         record.get("cause", ""),
         record.get("details", {}),
     )
-
-
-Floats = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from harness.config.profile import Profile
 from harness.core.errors import EngineError
+from harness.core.settings import Settings
 from harness.core.values import Case, CaseResult, Job, Listener, Lora, Score, Suite, Trait, Verdict
-
-if TYPE_CHECKING:
-    from harness.config.profile import Profile
-    from harness.core.settings import Settings
-    from harness.models.loading import Models
-    from harness.store import Store
+from harness.models.loading import Models
+from harness.store import Store
 
 
 class ScorerLike(Protocol):

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from harness.core.errors import LoraError
 from harness.core.values import CaseResult, Lora, SetScore, Suite, Verdict
 from harness.engine.plan import Step, plan_step
 from harness.engine.resources import Resources
-
-if TYPE_CHECKING:
-    from harness.scoring.metrics.applied import Applied
+from harness.judging.judge import judge_gate
+from harness.models.lora.header import read_header
+from harness.scoring.metrics.applied import Applied
 
 CONTROLS = 2  # cases whose first seed is drawn with the LoRA off as well
 
@@ -64,8 +63,6 @@ def check_controls(
 
 def count_keys(lora: Lora) -> int | None:
     """How many weights the file brings; the provider refuses a file of which any has no place in the model."""
-    from harness.models.lora.header import read_header
-
     try:
         return len(read_header(lora.path).keys)
     except LoraError:
@@ -82,8 +79,6 @@ def judge_provider(
     sets: Mapping[str, SetScore] | None = None,
 ) -> Verdict:
     """The gate's verdict from everything the run has."""
-    from harness.judging.judge import judge_gate
-
     own = results.get(provider, ())
     scorer, calibration, evidence = resources.scoring.scorer(suite), None, None
     if any(result.scored for result in own):  # without a picture there is nothing that the references could explain

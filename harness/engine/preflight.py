@@ -23,15 +23,7 @@ from harness.providers.remote import RemoteProvider
 from harness.scoring.references import load_references
 
 PACKAGES = (
-    "pytest",
-    "pytest-xdist",
-    "torch",
-    "diffusers",
-    "transformers",
-    "peft",
-    "scikit-image",
-    "scipy",
-    "requests",
+    *("pytest", "pytest-xdist", "torch", "diffusers", "transformers", "peft", "scikit-image", "scipy", "requests"),
     "jinja2",
 )
 MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
@@ -78,20 +70,12 @@ def check_machine(root: Path) -> Iterator[Check]:
     """Device and dtype as a run would choose them, memory and disk."""
     device = resolve_device("auto")
     yield Check("device", "ok", f"{device}, {resolve_dtype('auto', device)}")
-    memory = psutil.virtual_memory().available / 1e9
-    yield Check(
-        "memory",
-        "ok" if memory > LEAST_MEMORY_GB else "warn",
-        f"{memory:.1f} GB free",
-        "" if memory > LEAST_MEMORY_GB else "close other programs",
-    )
-    disk = shutil.disk_usage(root).free / 1e9
-    yield Check(
-        "disk",
-        "ok" if disk > LEAST_DISK_GB else "warn",
-        f"{disk:.0f} GB free",
-        "" if disk > LEAST_DISK_GB else "free some space, or set --store elsewhere",
-    )
+    memory, disk = psutil.virtual_memory().available / 1e9, shutil.disk_usage(root).free / 1e9
+    for name, free, least, text, remedy in (
+        ("memory", memory, LEAST_MEMORY_GB, f"{memory:.1f} GB free", "close other programs"),
+        ("disk", disk, LEAST_DISK_GB, f"{disk:.0f} GB free", "free some space, or set --store elsewhere"),
+    ):
+        yield Check(name, "ok", text) if free > least else Check(name, "warn", text, remedy)
 
 
 def check_models(profile: Profile, root: Path) -> Iterator[Check]:

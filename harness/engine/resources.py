@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
+from harness.config.profile import Profile, extend_vocabulary
 from harness.core.errors import EngineError, HarnessError
+from harness.core.settings import Settings
 from harness.core.values import (
     Case,
     CaseResult,
@@ -34,17 +35,15 @@ from harness.engine.plan import Step, Task, chunks, lanes, plan_step, tasks_of
 from harness.engine.scoring import Scoring
 from harness.engine.spending import estimate, estimate_text
 from harness.judging.baseline import Baselines
+from harness.models.loading import Models
+from harness.providers import ProviderContext, open_provider
 from harness.providers.budget import Budget
+from harness.scoring.metrics.scorer import Scorer
 from harness.store import Journal, Store
-
-if TYPE_CHECKING:
-    from harness.config.profile import Profile
-    from harness.core.settings import Settings
-    from harness.models.loading import Models
 
 SURE_DRAWN, SURE_S = 3, 5.0  # pictures and seconds before which a time that is left would be a wild guess
 SCORE_EVERY = 8  # pictures of a service, so that tests finish while it goes on
-OpenProvider = Callable[[str, "Settings"], Provider]
+OpenProvider = Callable[[str, Settings], Provider]
 Done = Callable[[Step, CaseResult | HarnessError], None]
 
 
@@ -116,8 +115,6 @@ class Resources:
     @cached_property
     def models(self) -> Models:
         """Not loaded, only ready to be: a run that finds everything in the store never loads one."""
-        from harness.models.loading import Models
-
         return self._given_models or Models(self.profile, self.settings)
 
     # --- planning ---------------------------------------------------------------------------------------------------
@@ -144,8 +141,6 @@ class Resources:
         return [plan_step(suite, case, job, opened, tuple(seeds)) for case, job in zip(cases, jobs, strict=True)]
 
     def _from_profile(self, name: str, settings: Settings) -> Provider:
-        from harness.providers import ProviderContext, open_provider
-
         def traits(suite: Suite) -> Sequence[Trait]:
             with self.timed("score"), self.scoring.lock:
                 return self.scoring.scorer(suite).traits()
@@ -153,9 +148,6 @@ class Resources:
         return open_provider(name, ProviderContext(self.profile, settings, self.models, traits, self.budget))
 
     def _scorer(self, suite: Suite) -> ScorerLike:
-        from harness.config.profile import extend_vocabulary
-        from harness.scoring.metrics.scorer import Scorer
-
         return Scorer(suite, extend_vocabulary(self.profile, suite), self.models, self.store)
 
     # --- making -----------------------------------------------------------------------------------------------------

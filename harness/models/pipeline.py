@@ -6,7 +6,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from diffusers.utils import convert_state_dict_to_peft, convert_unet_state_dict_to_peft
+from peft.tuners.tuners_utils import BaseTunerLayer
+from PIL import Image
 
 from harness.config.local_options import CLIP_SKIP
 from harness.config.schedulers import make_scheduler
@@ -14,15 +19,13 @@ from harness.core.errors import LoraError, ModelError
 from harness.core.values import Lora, Request
 from harness.models.hotswap import AdapterSlot, Taken, compile_unet, take_lora
 from harness.models.identity import hash_once, quiet_libraries
+from harness.models.lora.convert import load_instead
+from harness.models.lora.file import read_lora
 from harness.models.lora.header import check_fit, complain, read_weights
 from harness.models.memory import memory_errors_translated, memory_text, release_memory, spare_memory
 from harness.models.weighted_prompts import encode_weighted, pad_windows
 
-if TYPE_CHECKING:
-    import torch
-    from PIL import Image
-
-    Pair = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]  # embeddings, pooled; the negative's
+Pair = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]  # embeddings, pooled; the negative's
 
 RESIDENT_LORAS = 4  # kept in memory side by side; the one unused for longest goes first
 CACHED_PROMPTS = 4096
@@ -68,8 +71,6 @@ class LocalPipeline:
             return self._try_sparingly(requests, lora)
 
     def _try(self, requests: Sequence[Request], lora: Lora | None) -> list[Image.Image | None]:
-        import torch
-
         with memory_errors_translated(len(requests)):
             self.use_lora(lora)
             with torch.inference_mode():
@@ -132,8 +133,6 @@ class LocalPipeline:
         Raises:
             ModelError: the text encoders have fewer layers.
         """
-        import torch
-
         if negative and not text and self.pipe.config.force_zeros_for_empty_prompt:
             embeds, pooled = self.encode(text, weighted=weighted, clip_skip=clip_skip)
             return torch.zeros_like(embeds), torch.zeros_like(pooled)
@@ -208,8 +207,6 @@ class LocalPipeline:
         )
 
     def _layers(self) -> Iterator[Any]:
-        from peft.tuners.tuners_utils import BaseTunerLayer
-
         for part in PARTS[1:] if self._slot is not None else PARTS:  # a compiled UNet is the slot's
             for module in getattr(self.pipe, part).modules():
                 if isinstance(module, BaseTunerLayer):
@@ -262,15 +259,10 @@ class LocalPipeline:
         """Tensors in place of a kohya file that diffusers would read wrongly: several alphas, or DoRA's norms."""
         if not any(key.startswith("lora_") for key in weights):
             return None
-        from harness.models.lora.convert import load_instead
-        from harness.models.lora.file import read_lora
-
         return load_instead(read_lora(path))
 
     def _check(self, path: Path, weights: Mapping[str, torch.Tensor]) -> dict[str, set[str]]:
         """Hold every key of the file against the model before anything is changed."""
-        from diffusers.utils import convert_state_dict_to_peft, convert_unet_state_dict_to_peft
-
         try:
             named = self.pipe.lora_state_dict(weights, unet_config=self.pipe.unet.config)[0]
         except (ValueError, KeyError, IndexError, AttributeError) as error:
@@ -318,8 +310,6 @@ def denoise(pipe: Any, requests: Sequence[Request], texts: Sequence[Pair]) -> to
         pipe: a StableDiffusionXLPipeline with the requests' own scheduler; text encoders are not asked.
         texts: of each request, embeddings and pooled of the prompt and of the negative, all of one length.
     """
-    import torch
-
     first = requests[0]
     chances = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
     prompts, pooled, negatives, negatives_pooled = (torch.cat(parts) for parts in zip(*texts, strict=True))
@@ -342,8 +332,6 @@ def denoise(pipe: Any, requests: Sequence[Request], texts: Sequence[Pair]) -> to
 
 def noise(pipe: Any, request: Request, chance: torch.Generator) -> torch.Tensor:
     """The first latents [1, c, h, w] of one seed, from a CPU generator: alike in any batch and on any device."""
-    import torch
-
     factor = pipe.vae_scale_factor
     shape = (1, pipe.unet.config.in_channels, request.height // factor, request.width // factor)
     return torch.randn(shape, generator=chance)
@@ -351,8 +339,6 @@ def noise(pipe: Any, request: Request, chance: torch.Generator) -> torch.Tensor:
 
 def decode(pipe: Any, latents: torch.Tensor) -> torch.Tensor:
     """Latents [1, c, h, w] to a picture [3, 8 h, 8 w] in [0, 1]; alone, so that a batch costs no more memory."""
-    import torch
-
     vae = pipe.vae
     centre, spread = vae.config.get("latents_mean"), vae.config.get("latents_std")
     if centre is not None and spread is not None:
@@ -385,8 +371,6 @@ def hold_latents_in_float32(unet: Any) -> tuple[Any, Any]:
 
 def to_picture(tensor: torch.Tensor) -> Image.Image | None:
     """[3, h, w] in [0, 1] to RGB; None when it holds NaN or infinity."""
-    from PIL import Image
-
     if not bool(tensor.isfinite().all()):
         return None
     return Image.fromarray((tensor.permute(1, 2, 0).float().cpu().numpy() * 255).round().astype("uint8"))

@@ -10,13 +10,18 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
+from PIL import Image, ImageChops, ImageFilter
+
+from harness.config.profile import ProviderConfig
 from harness.core.errors import SuiteError, nearest
 from harness.core.values import Outcome, Request, digest
 from harness.core.yaml import Document, read_yaml, validate
+from harness.emulator.services import SERVICES
 from harness.models.identity import hash_once
+from harness.providers import ProviderContext
 from harness.providers.description import (
     Description,
     RuleEntry,
@@ -53,12 +58,6 @@ from harness.providers.remote import (
     refusal,
     wrap_seed,
 )
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-    from harness.config.profile import ProviderConfig
-    from harness.providers import ProviderContext
 
 FETCHING = "done; its result is fetched"  # the state of a task whose result is a reply of its own
 BROKEN = {
@@ -319,8 +318,6 @@ class HttpProvider(RemoteProvider):
             raise SuiteError(f"provider {self.name!r}: {text}", path, error.line) from error
 
     def _check_emulated(self, service: str) -> None:
-        from harness.emulator.services import SERVICES
-
         if service not in SERVICES:
             known = nearest(service, SERVICES)
             raise self._wrong(
@@ -369,8 +366,6 @@ def moderated_look(data: bytes, looks: Sequence[str]) -> str:
 
 def read_grey(data: bytes) -> Image.Image | None:
     """A picture in grey, 256 pixels high; None when it is no picture, which the engine will say."""
-    from PIL import Image
-
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
             if image.width * image.height > PIXEL_CAP:
@@ -383,8 +378,6 @@ def read_grey(data: bytes) -> Image.Image | None:
 
 def finest_detail(grey: Image.Image) -> float:
     """By how many grey levels the sharpest thousandth of a picture differs from its surroundings."""
-    from PIL import ImageChops, ImageFilter
-
     histogram = ImageChops.difference(grey, grey.filter(ImageFilter.GaussianBlur(2))).histogram()
     left = sum(histogram) / 1000
     for level in range(255, 0, -1):

@@ -7,23 +7,20 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from PIL import Image, ImageFilter
 
 from harness.config.local_options import CLIP_SKIP, USES
-from harness.config.profile import extend_vocabulary, local_options
+from harness.config.profile import ProviderConfig, extend_vocabulary, local_options
 from harness.config.schedulers import config_of
 from harness.core.errors import LoraError
 from harness.core.values import Case, Generation, Lora, Outcome, Request, Suite
 from harness.models.identity import hash_once, library_class
 from harness.models.lora.header import read_header
 from harness.models.weighted_prompts import require_weights
+from harness.providers import ProviderContext
 from harness.providers.prompts import describe_subject, traits_of
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-    from harness.config.profile import ProviderConfig
-    from harness.providers import ProviderContext
 
 __all__ = ["USES", "LocalProvider"]
 
@@ -190,8 +187,6 @@ def to_drawing(picture: Image.Image | None, seconds: float, request: Request, me
         message = f"the model produced NaN at {request.dtype}; set `dtype: float32` in the profile"
         return Generation(Outcome.BAD_IMAGE, message=message, seconds=seconds, meta=meta)
     if request.extra.get("blur"):
-        from PIL import ImageFilter
-
         picture = picture.filter(ImageFilter.GaussianBlur(request.extra["blur"]))
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")

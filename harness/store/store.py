@@ -17,6 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
+
 from harness.core.errors import StoreError
 from harness.core.values import Outcome, Request, Sample, Score, canonical_json, sample_from, score_from, to_record
 from harness.store.journal import Journal
@@ -221,8 +223,6 @@ class Store:
             notice: told once, in words, when another run holds it and this one begins to wait.
             cancelled: asked while waiting; True raises StoreError.
         """
-        from filelock import FileLock, Timeout
-
         lock = FileLock(self.folder / "engine.lock")
         message = False
         while True:

@@ -15,19 +15,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from harness.core.errors import UsageError, nearest
 from harness.core.values import Lora, Subject, digest, hash_file, to_record
+from harness.judging.leaderboard import values_by_metric
+from harness.models.loading import Models
 from harness.models.lora.train_config import TrainConfig, read_setting
+from harness.report.terminal import bounds_text, table
+from harness.scoring.references import set_hash
 from harness.studies.compare import ComparisonSetup, draw
-from harness.training.auto import config_for
-
-if TYPE_CHECKING:
-    from harness.models.loading import Models
-    from harness.studies.effects import Effect, Trial
+from harness.studies.effects import ENOUGH_RUNS, Effect, Trial, main_effects
+from harness.training.auto import combine, config_for
 
 MOST = 64  # trainings
 REFERENCES = "references"  # the factor that is a data set: folders in place of the suite's
@@ -144,9 +145,6 @@ def experiment(
     Raises:
         HarnessError: as training and drawing raise.
     """
-    from harness.judging.leaderboard import values_by_metric
-    from harness.studies.effects import Trial, main_effects
-
     combinations = [dict(zip(matrix, chosen, strict=True)) for chosen in itertools.product(*matrix.values())]
     cells = []
     for number, settings in enumerate(combinations, 1):
@@ -175,8 +173,6 @@ def train_cell(
     say: Callable[[str], None],
 ) -> Combination:
     """One combination's LoRA: found where it was trained before, else trained now, resuming what was begun."""
-    from harness.scoring.references import set_hash
-    from harness.training.auto import combine
     from harness.training.data import train_pictures
     from harness.training.suite_training import choose_settings
     from harness.training.trainer import run_record, train
@@ -259,8 +255,6 @@ WORDS: Mapping[str, str] = {
 
 def lines_of(found: Experiment) -> list[str]:
     """Combinations by quality, then what each factor did, then what this cannot tell."""
-    from harness.report.terminal import table
-
     ranked = sorted(
         zip(found.cells, found.trials, strict=True), key=lambda pair: (math.isnan(pair[1].mean), -pair[1].mean)
     )
@@ -280,8 +274,6 @@ def lines_of(found: Experiment) -> list[str]:
 
 
 def effect_row(effect: Effect) -> tuple[str, ...]:
-    from harness.report.terminal import bounds_text
-
     over = {"mean": effect.gap.mean, "low": effect.gap.low, "high": effect.gap.high}
     runs = {"mean": effect.runs.mean, "low": effect.runs.low, "high": effect.runs.high}
     levels = (
@@ -292,8 +284,6 @@ def effect_row(effect: Effect) -> tuple[str, ...]:
 
 def notes(found: Experiment) -> list[str]:
     """What a reader must know."""
-    from harness.studies.effects import ENOUGH_RUNS
-
     lines = ["quality: level minus the one it is held against, all else the same, with the interval over open cases"]
     least = min((effect.runs.n for effect in found.effects), default=0)
     if least < ENOUGH_RUNS:

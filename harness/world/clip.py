@@ -21,14 +21,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProcessor, CLIPTokenizer
 
+from harness.world.bank import Bank, open_bank
 from harness.world.captions import TEMPLATES, phrase, vocabulary
 from harness.world.loop import (
     CHECKPOINT_EVERY,
@@ -58,11 +60,6 @@ from harness.world.reader import (
     write_text,
 )
 from harness.world.tokens import build_tokenizer
-
-if TYPE_CHECKING:
-    from transformers import CLIPModel, CLIPTokenizer
-
-    from harness.world.bank import Bank
 
 BLOCK = 4  # rows of the bank that must meet in one batch: a person twice, then his twin (or another) twice
 EMBED_BATCH = 256
@@ -139,8 +136,6 @@ class Trainee(nn.Module):
 
 def build_clip(config: ClipConfig, tokenizer: CLIPTokenizer) -> CLIPModel:
     """A fresh CLIPModel whose patches already know where they are."""
-    from transformers import CLIPConfig, CLIPModel
-
     text = {
         "vocab_size": len(tokenizer),
         "hidden_size": config.text_width,
@@ -336,8 +331,6 @@ def train_clip(
         config: must stay the same when a training is resumed.
         start: the folder of an earlier training whose weights a fresh one begins with.
     """
-    from harness.world.bank import open_bank
-
     torch.manual_seed(seed)
     config = config or ClipConfig()
     device, bank = pick_device(), open_bank(bank_dir)
@@ -372,8 +365,6 @@ def train_clip(
 
 def export_clip(checkpoint_dir: Path, model_dir: Path, source: Source) -> Path:
     """Write the averaged weights of a checkpoint, fp16, and the processor, as `from_pretrained` reads them."""
-    from transformers import CLIPImageProcessorPil, CLIPProcessor
-
     record = read_checkpoint(checkpoint_dir)
     if record is None:
         raise FileNotFoundError(f"{checkpoint_dir}: no checkpoint yet; train_clip writes one every two minutes")
@@ -425,8 +416,6 @@ class WorldClip:
 @lru_cache(maxsize=2)
 def load_clip(model_dir: Path) -> WorldClip:
     """A model as `train_clip` exported it, fp32."""
-    from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
-
     model: Any = CLIPModel.from_pretrained(model_dir, dtype=torch.float32)  # the config says fp16, slow on processors
     pictures: Any = CLIPImageProcessorPil.from_pretrained(model_dir)
     mean, deviation = torch.tensor(pictures.image_mean), torch.tensor(pictures.image_std)

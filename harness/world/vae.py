@@ -6,13 +6,15 @@ details are, because a plain L1 learns flat areas first and eyes last.
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn import functional
 
+from harness.world.bank import open_bank
 from harness.world.loop import (
     CHECKPOINT_EVERY,
     Alarm,
@@ -27,9 +29,6 @@ from harness.world.loop import (
     save_checkpoint,
     set_learning_rate,
 )
-
-if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
 
 SIZE = 96  # pixels a side
 FACTOR = 8  # pixels a latent
@@ -47,8 +46,6 @@ DRAWN_NOISE = 0.05  # of the latents' spread: what a UNet draws is never quite a
 
 def build_vae() -> "AutoencoderKL":
     """A fresh autoencoder of 3.3M parameters, of SDXL's own class."""
-    from diffusers import AutoencoderKL
-
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
@@ -138,8 +135,6 @@ def train_vae(
         batch: pictures a step; small, because on a processor many steps beat large ones.
         weight_map: (96, 96), how much each pixel counts; the head counts more by default.
     """
-    from harness.world.bank import open_bank
-
     torch.manual_seed(seed)
     device = pick_device()
     images = open_bank(bank_dir).images
@@ -181,8 +176,6 @@ def refine_decoder(bank_dir: Path, vae_dir: Path, out_dir: Path, steps: int, bat
         vae_dir: the exported autoencoder; its weights are replaced at the end.
         out_dir: receives the checkpoint; a later call goes on from it.
     """
-    from harness.world.bank import open_bank
-
     device = pick_device()
     images = open_bank(bank_dir).images
     held = read_pictures(images, slice(len(images) - HELD, None), device)
@@ -238,7 +231,5 @@ def export_vae(checkpoint_dir: Path, vae_dir: Path, scaling_factor: float = 1.0)
 
 def load_vae(vae_dir: Path) -> "AutoencoderKL":
     """The exported autoencoder, ready to encode and decode."""
-    from diffusers import AutoencoderKL
-
     vae: AutoencoderKL = AutoencoderKL.from_pretrained(vae_dir)
     return vae.eval().requires_grad_(False).to(pick_device(), memory_format=torch.channels_last)

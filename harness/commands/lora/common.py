@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,7 +12,9 @@ from harness.commands.options import Decorator, option, profile_option, together
 from harness.core.errors import UsageError
 from harness.core.text import table
 from harness.core.values import Suite
-from harness.models.lora.resize import Resized
+
+if TYPE_CHECKING:
+    from harness.models.lora.resize import Resized
 
 MOST = 12  # modules shown of those that a resize cost most
 

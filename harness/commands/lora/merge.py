@@ -10,8 +10,6 @@ from harness.core.settings import parse_lora
 from harness.core.values import hash_file
 from harness.models.lora.convert import Style, export_file
 from harness.models.lora.file import read_lora
-from harness.models.lora.merge import Ingredient, concatenate
-from harness.models.lora.resize import resize
 
 
 @command
@@ -21,6 +19,9 @@ from harness.models.lora.resize import resize
 @option("--energy", type=float, metavar="SHARE", help="keep so much of each module's energy")
 @dtype_option
 def merge(loras: tuple[str, ...], out: Path, rank: int | None, energy: float | None, dtype: str) -> int:
+    from harness.models.lora.merge import Ingredient, concatenate
+    from harness.models.lora.resize import resize
+
     results = [parse_lora(text, Path.cwd(), "") for text in loras]
     items = [Ingredient(item.path, hash_file(item.path), read_lora(item.path), item.strength) for item in results]
     mixture = concatenate(items, dtype_of(dtype))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from harness.commands.lora.common import beside, print_written, show_costs, suite_options
 from harness.commands.options import argument, command, option
 from harness.commands.project import open_suite
 from harness.core.settings import parse_lora
-from harness.models.lora import resize as ranks
 from harness.models.lora.convert import Style, export_file
 from harness.models.lora.file import read_lora
 from harness.studies.compare import ComparisonSetup, compare_loras
@@ -24,27 +22,21 @@ from harness.studies.compare import ComparisonSetup, compare_loras
 @option("--store", metavar="DIR", help="with --suite: default .harness")
 @suite_options(required=False, more="; its pictures then say what the resize cost")
 def resize(
-    file: Path,
-    rank: int | None,
-    energy: float | None,
-    out: Path | None,
-    samples: int | None,
-    store: str | None,
-    suite: Path | None,
-    profile: str | None,
+    file: Path, rank: int | None, energy: float | None, out: Path | None, suite: Path | None, **options: object
 ) -> int:
     """The exit status: 0, with a suite `harness compare`'s."""
+    from harness.models.lora.resize import resize as shrink
+
     source = read_lora(file)
-    resized = ranks.resize(source, rank, energy)
+    resized = shrink(source, rank, energy)
     out = out or beside(file, "resized")
     export_file(resized.lora, out, Style(source.style))
     print("\n".join(show_costs(resized)))
     print_written(out)
     if suite is None:
         return 0
-    read, chosen, settings = open_suite(suite, profile=profile, store=store)
-    settings = replace(settings, samples=samples or settings.samples)
+    read, profile, settings = open_suite(suite, **options)
     new, old = (parse_lora(str(path.resolve()), settings.root, "") for path in (out, file))
-    result = compare_loras(ComparisonSetup(read, chosen, settings, read.gate[0]), new, old)
+    result = compare_loras(ComparisonSetup(read, profile, settings, read.gate[0]), new, old)
     print(f"\n{result.text}")
     return result.status()

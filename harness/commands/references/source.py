@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,17 +72,9 @@ def with_source(callback: Callback) -> Callback:
     """Give a subcommand the options of all of them, as one `PictureSource`."""
 
     @wraps(callback)
-    def call(
-        path: Path,
-        profile: str | None,
-        kind: str | None,
-        trigger: str | None,
-        store: str | None,
-        no_clip: bool,
-        **own: Any,
-    ) -> int:
-        status: int = callback(PictureSource(path, profile, kind, trigger, store, no_clip), **own)
-        return status
+    def call(**options: Any) -> Any:
+        source = PictureSource(**{field.name: options.pop(field.name) for field in fields(PictureSource)})
+        return callback(source, **options)
 
     return shared_options(call)
 

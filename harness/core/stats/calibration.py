@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from harness.core.arrays import Floats
 from harness.core.stats import quantile
-from harness.core.values import Floats
 
 LEAST_D = 1.0  # below it genuine and impostor overlap so far that a threshold means nothing
 LEAST_PICTURES = 8  # references in all; fewer cannot be split into what trains and what judges
@@ -151,7 +151,7 @@ class Calibration:
     sharpness: float  # the blurriest reference's variance of Laplacian
     contrast: float  # the flattest reference's standard deviation of grey levels
     agreement: float  # of train/ with held_out/ on the scale of `clip`: 0 another person, 1 the same
-    population: float  # mean similarity among the impostors themselves: how alike strangers look
+    crowd: float  # mean similarity among the impostors themselves: how alike strangers look
     references: int
     leave_one_out: bool = False
     names: tuple[str, ...] = ()  # the impostors' file names, in the order of their embeddings

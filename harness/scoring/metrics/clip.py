@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from harness.core.arrays import Floats
 from harness.core.stats.calibration import Calibration, Separation, leave_one_out, separate
-from harness.core.values import Floats, Score
+from harness.core.values import Score
 
 
 def clip_separation(gallery: Floats, impostors: Floats) -> Separation:
@@ -37,10 +38,10 @@ def clip_score(vector: Floats, gallery: Floats, train: Floats, impostors: Floats
 
 def self_similarity(vectors: Floats, calibration: Calibration) -> float | None:
     """How alike pictures are among themselves: 0 as strangers, 1 as the references; None for fewer than two."""
-    span = calibration.clip.genuine - calibration.population
+    span = calibration.clip.genuine - calibration.crowd
     if len(vectors) < 2 or span <= 0:
         return None
-    return (float(np.mean(leave_one_out(vectors @ vectors.T))) - calibration.population) / span
+    return (float(np.mean(leave_one_out(vectors @ vectors.T))) - calibration.crowd) / span
 
 
 def mean_or_none(values: Sequence[float | None]) -> float | None:

@@ -13,16 +13,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from harness.core.values import Floats, hash_file, to_record
+from harness.core.arrays import Floats
+from harness.core.values import hash_file, to_record
 from harness.models.embeddings import open_file, open_picture
 from harness.scoring.metrics.lines import REACH, SIDE, Sketches, lines_of
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 SCALES = tuple(1 - 0.025 * step for step in range(13))  # how much of the training picture a crop shows, its side
 ALIKE = 0.9  # correlation of lines from which two pictures are one

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.core.values import Floats, to_record
+from harness.core.arrays import Floats
+from harness.core.values import to_record
 from harness.models.embeddings import open_picture
 from harness.scoring.metrics.lines import Sketches, lines_of
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from harness.core.arrays import Floats
 from harness.core.stats.calibration import Measure, measure
-from harness.core.values import Floats, Score
+from harness.core.values import Score
 from harness.models.embeddings import softmax
 
 NONE = "none of these"  # the alternative that lets a free description be wrong

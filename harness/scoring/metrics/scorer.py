@@ -6,13 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from harness.config.profile import merge_vocabulary
-from harness.core.errors import ReferencesError
+from harness.config.profile import Profile, merge_vocabulary
+from harness.core.arrays import Floats
+from harness.core.errors import LoraError, ReferencesError
 from harness.core.stats.calibration import Calibration, calibration_from
-from harness.core.values import Case, CaseResult, Floats, Lora, Score, Suite, Trait, digest, to_record
+from harness.core.values import Case, CaseResult, Lora, Score, Suite, Trait, digest, to_record
 from harness.models.embeddings import Embedder, Embeddings, open_file, open_picture
+from harness.models.identity import library_class
+from harness.models.loading import Models
+from harness.models.lora.header import read_header
 from harness.scoring.metrics.applied import Applied, check_applied
 from harness.scoring.metrics.clip import clip_separation, population_similarity, self_similarity
 from harness.scoring.metrics.copying import TrainSet
@@ -33,11 +37,7 @@ from harness.scoring.references import (
     read_category,
     set_hash,
 )
-
-if TYPE_CHECKING:
-    from harness.config.profile import Profile
-    from harness.models.loading import Models
-    from harness.store import Store
+from harness.store import Store
 
 VERSION = 2  # of every formula in this package and in calibrate.py: raise it, and stored scores are computed anew
 EMBEDDING = 1  # of how pictures and words are laid before CLIP: no formula's new version embeds anything again
@@ -105,8 +105,6 @@ class Scorer:
 
     @cached_property
     def _libraries(self) -> str:
-        from harness.models.identity import library_class
-
         return library_class(*LIBRARIES)
 
     @cached_property
@@ -179,7 +177,7 @@ class Scorer:
             sharpness=min(map(sharpness, greys)),
             contrast=min(map(contrast, greys)),
             agreement=agreement if agreement == agreement else 0.0,  # NaN: no scale to stand on
-            population=population_similarity(impostors),
+            crowd=population_similarity(impostors),
             references=len(references.all),
             leave_one_out=references.leave_one_out,
             names=tuple(path.name for path in self.impostors),
@@ -230,9 +228,6 @@ class Scorer:
         self, provider: str, results: Sequence[CaseResult], lora: Lora | None = None, applied: Applied | None = None
     ) -> Evidence:
         """Everything that tells why a gate is red; cheap when the pictures were scored before."""
-        from harness.core.errors import LoraError
-        from harness.models.lora.header import read_header
-
         finding = gather_evidence(provider, results, applied, self.calibration())
         images = [sample.image for result in results for sample in result.scored if sample.image]
         alike = (
