@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.card import figures_of
-from harness.commands.card import card_options, effort_of
+from harness.commands.card import effort_of
 from harness.core.errors import UsageError
 from harness.scoring.known_cards import find_card, judge_identity, judge_parts
 from harness.store import Store
@@ -55,6 +54,7 @@ from harness.studies.metric_card.sheets import (
 )
 from harness.world.people import IDENTITY, Scene, random_scene
 from harness.world.render import render
+from tests.command_line import parse
 from tests.oracle import Hashes, world_profile
 
 # --- what is planted --------------------------------------------------------------------------------------------------
@@ -342,18 +342,18 @@ def test_the_table_and_the_flat_figures_name_every_axis(card: Card) -> None:
     assert flat["memorised_copies.recall"] == 1.0 and flat["blur.tau"] == -1.0
 
 
-def options(*words: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    card_options(parser)
-    return parser.parse_args(words)
+def effort(*words: str) -> Effort:
+    """Of `harness card WORDS`."""
+    params = parse(["card", *words]).params
+    return effort_of(params["people"], params["quick"])
 
 
 def test_efforts() -> None:
-    assert effort_of(options()) == Effort() and Effort().people == 30 and Effort().dev == 10
-    assert effort_of(options("--quick")).people == 6
-    assert effort_of(options("--quick", "--people", "9")).people == 9
+    assert effort() == Effort() and Effort().people == 30 and Effort().dev == 10
+    assert effort("--quick").people == 6
+    assert effort("--quick", "--people", "9").people == 9
     with pytest.raises(UsageError, match="at least 3"):
-        effort_of(options("--people", "2"))
+        effort("--people", "2")
 
 
 # --- the whole of it --------------------------------------------------------------------------------------------------

@@ -13,10 +13,9 @@ from harness.config.profile import Profile, load_profile
 from harness.config.suite import load_suite
 from harness.core.errors import UsageError, nearest
 from harness.core.settings import Settings
-from harness.core.values import Case, Job, Suite
+from harness.core.values import Case, Job, Listener, Suite
 
 if TYPE_CHECKING:
-    from harness.core.values import Listener
     from harness.engine.broker import Broker, RemoteRun
     from harness.engine.context import ImproveContext, ImproveResult
     from harness.engine.run import Run

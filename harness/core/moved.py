@@ -6,10 +6,14 @@ import importlib
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
+else:
+    Loader = object  # importlib.abc loads twenty modules, and whatever imports `harness` loads this
 
 MOVED: Mapping[str, tuple[str, ...]] = {
     "harness.values": ("harness.core.values",),
@@ -52,13 +56,16 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
 """By module as it is called now: documented names that were given others, former to present."""
 
 
-class Moved(MetaPathFinder, Loader):
+class Moved(Loader):
     """Finds a module under its former name: an empty one, whose names come from their homes when asked for."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         return ModuleSpec(fullname, self, is_package=True) if fullname in MOVED else None
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """None: a module as usual."""
 
     def exec_module(self, module: ModuleType) -> None:
         forward(module, MOVED[module.__name__])

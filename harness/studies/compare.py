@@ -6,27 +6,23 @@ harness compare --aa LORA.safetensors suites/toma.yaml              what does ch
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness.config.profile import Profile, load_profile
-from harness.config.suite import load_suite
+from harness.config.profile import Profile
 from harness.core import stats
 from harness.core.errors import UsageError, nearest
-from harness.core.settings import Settings, parse_mix
+from harness.core.settings import Settings
 from harness.core.values import Case, CaseResult, Decision, Interval, Job, Lora, Suite, hash_file
 from harness.engine.run import Run
 from harness.judging.changes import Change, Changes, compare_results, compare_scores, flips_text
 from harness.judging.judge import missing_pictures
 from harness.judging.leaderboard import by_case, values_by_metric
-from harness.report import write_report
 from harness.report.terminal import ProgressLine, bounds_text, table
 from harness.store import Store
 
@@ -52,39 +48,6 @@ WORDS: Mapping[str, str] = {
 DECISIONS: Mapping[str, str] = {"improved": "pass", "higher": "pass", "unchanged": "pass", "regressed": "fail"}
 OpenRun = Callable[..., "Run"]
 """As `harness.engine.run.Run`."""
-
-
-# --- the command --------------------------------------------------------------------------------------------------
-
-
-def compare_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("files", nargs="+", metavar="NEW OLD SUITE", help="two LoRAs (FILE[@STRENGTH][+...]) and a suite")
-    sub.add_argument("--aa", action="store_true", help="LORA SUITE: one LoRA against itself, with other seeds")
-    sub.add_argument("--samples", type=int, metavar="N", help="seeds per prompt (default: the suite's)")
-    sub.add_argument("--locked", action="store_true", help="also the cases that are kept for promotions")
-    sub.add_argument("--provider", help="who draws (default: the suite's first gate provider)")
-    sub.add_argument("--prove", action="store_true", help="an open verdict is exit code 11, not 0")
-    sub.add_argument("--profile", help="default: embedded, or HARNESS_PROFILE")
-    sub.add_argument("--store", metavar="DIR", help="default: .harness")
-    sub.add_argument("--report-dir", default="reports/compare", metavar="DIR", help="default: reports/compare")
-
-
-def compare(options: argparse.Namespace) -> int:
-    """The exit status: 0 better or unchanged, 1 worse, 10 a picture is missing, 11 open, with --prove."""
-    *loras, suite_file = options.files
-    if len(loras) != (1 if options.aa else 2):
-        raise UsageError("compare: `harness compare NEW OLD SUITE`, or `harness compare --aa LORA SUITE`")
-    given = {name: getattr(options, name) for name in ("samples", "locked", "profile", "store", "report_dir")}
-    settings = Settings.load(Path.cwd(), given)
-    parsed = [parse_mix(text, settings.root, "") for text in loras]
-    profile = load_profile(settings.profile, settings.root)
-    suite = load_suite(Path(suite_file).resolve(), profile)
-    bench = ComparisonSetup(suite, profile, settings, options.provider or suite.gate[0])
-    result = check_itself(bench, *parsed) if options.aa else compare_loras(bench, *parsed)
-    with Store(settings.store) as store:
-        page = write_report(result.results, store, settings.report_dir)
-    print(f"{result.text}\n\nreport: {page}")
-    return result.status(options.prove)
 
 
 @dataclass(frozen=True)
