@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,11 @@ class Outcome(StrEnum):
     TIMEOUT = "timeout"
     PROVIDER_ERROR = "provider_error"
     BAD_IMAGE = "bad_image"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Outcome:
+        """A word of another version's: whatever it says, it is no picture that may be scored."""
+        return cls.PROVIDER_ERROR
 
 
 class Decision(StrEnum):
@@ -61,6 +66,24 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+class Recorded:
+    """What stands in a run's record: read by pydantic, a field takes its default where the value is of a wrong type."""
+
+    PROMISED: ClassVar[frozenset[str]] = frozenset()  # fields with a default that must be right all the same
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        schema = handler(source)
+        inner = handler.resolve_ref_schema(schema)
+        while inner["type"] not in ("model-fields", "dataclass-args"):
+            inner = inner["schema"]
+        fields = inner["fields"]
+        for name, field_ in fields.items() if isinstance(fields, dict) else [(item["name"], item) for item in fields]:
+            if field_["schema"]["type"] == "default" and name not in cls.PROMISED:
+                field_["schema"]["on_error"] = "default"
+        return schema
+
+
 @dataclass(frozen=True)
 class Threshold:
     """`fail`: below it is wrong; `warn`: below it is worth a look. Calibrated scores in [0, 1]; None: no bound."""
@@ -85,7 +108,7 @@ class Lora:
 
 
 @dataclass(frozen=True)
-class Trait:
+class Trait(Recorded):
     """One thing that makes the subject recognisable."""
 
     category: str
@@ -229,7 +252,7 @@ class Generation:
 
 
 @dataclass(frozen=True)
-class Score:
+class Score(Recorded):
     """What one metric found in one picture."""
 
     metric: str
@@ -240,7 +263,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class SetScore:
+class SetScore(Recorded):
     """What one provider's pictures of a suite say together, where no single picture could."""
 
     metric: str  # copy, diversity, drift, aesthetics
@@ -251,8 +274,10 @@ class SetScore:
 
 
 @dataclass(frozen=True)
-class Sample:
+class Sample(Recorded):
     """One picture of one request (or its absence), who made it, and its scores."""
+
+    PROMISED = frozenset({"image", "scores"})
 
     request: str  # the request's key
     seed: int
@@ -266,19 +291,25 @@ class Sample:
     scores: Mapping[str, Score] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def quality(self) -> float | None:
+        """Its calibrated quality, where it could be measured."""
+        score = self.scores.get(METRICS[0])
+        return score.value if score else None
+
 
 @dataclass(frozen=True)
-class Interval:
+class Interval(Recorded):
     """A mean with its 95% confidence interval; low and high are None when one cannot be had (n < 2)."""
 
     mean: float
-    low: float | None
-    high: float | None
-    n: int  # clusters
+    low: float | None = None
+    high: float | None = None
+    n: int = 0  # clusters
 
 
 @dataclass(frozen=True)
-class Complaint:
+class Complaint(Recorded):
     """One reason of a verdict, in words and numbers."""
 
     metric: str
