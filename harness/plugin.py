@@ -1,4 +1,7 @@
-"""The pytest plugin: every hook translates between pytest and the core, which does not know pytest."""
+"""The pytest plugin: every hook translates between pytest and the core, which does not know pytest.
+
+PYTEST_DONT_REWRITE: a warning filter of pytest.ini that names QualityWarning imports this file before pytest could.
+"""
 
 from __future__ import annotations
 

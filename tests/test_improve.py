@@ -167,7 +167,7 @@ def test_an_under_trained_lora_is_replaced_by_a_proven_challenger(world: World) 
 def test_what_no_training_mends_is_not_trained_for_once_the_pictures_are_good(world: World) -> None:
     """References of two people: the LoRA gets better, the run stays red until somebody corrects the folder."""
     clip, band = Separation(0.8, 0.2, 0.02, 0.1, 8.0, 0.0, 8, 48), Band(0.4, 0.1, 8)
-    torn = Calibration(clip, band, band, (), 50.0, 40.0, agreement=0.37, population=0.3, references=20)
+    torn = Calibration(clip, band, band, (), 50.0, 40.0, agreement=0.37, crowd=0.3, references=20)
     scorer = SimpleNamespace(traits=lambda: (), identity="known", calibration=lambda: torn)
     context, _ = world.context(Lora(world.lora("weak", steps=1)), scorer=scorer)
 

@@ -151,7 +151,7 @@ class Calibration:
     sharpness: float  # the blurriest reference's variance of Laplacian
     contrast: float  # the flattest reference's standard deviation of grey levels
     agreement: float  # of train/ with held_out/ on the scale of `clip`: 0 another person, 1 the same
-    population: float  # mean similarity among the impostors themselves: how alike strangers look
+    crowd: float  # mean similarity among the impostors themselves: how alike strangers look
     references: int
     leave_one_out: bool = False
     names: tuple[str, ...] = ()  # the impostors' file names, in the order of their embeddings

@@ -37,10 +37,10 @@ def clip_score(vector: Floats, gallery: Floats, train: Floats, impostors: Floats
 
 def self_similarity(vectors: Floats, calibration: Calibration) -> float | None:
     """How alike pictures are among themselves: 0 as strangers, 1 as the references; None for fewer than two."""
-    span = calibration.clip.genuine - calibration.population
+    span = calibration.clip.genuine - calibration.crowd
     if len(vectors) < 2 or span <= 0:
         return None
-    return (float(np.mean(leave_one_out(vectors @ vectors.T))) - calibration.population) / span
+    return (float(np.mean(leave_one_out(vectors @ vectors.T))) - calibration.crowd) / span
 
 
 def mean_or_none(values: Sequence[float | None]) -> float | None:

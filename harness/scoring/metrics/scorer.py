@@ -179,7 +179,7 @@ class Scorer:
             sharpness=min(map(sharpness, greys)),
             contrast=min(map(contrast, greys)),
             agreement=agreement if agreement == agreement else 0.0,  # NaN: no scale to stand on
-            population=population_similarity(impostors),
+            crowd=population_similarity(impostors),
             references=len(references.all),
             leave_one_out=references.leave_one_out,
             names=tuple(path.name for path in self.impostors),

@@ -147,16 +147,16 @@ def plot_curves(axis: Axis) -> Plot | None:
 
 def plot_populations(axis: Axis) -> Plot | None:
     """The outlines of crowds of pictures."""
-    if not axis.populations:
+    if not axis.crowds:
         return None
-    values = [value for population in axis.populations.values() for value in population]
+    values = [value for population in axis.crowds.values() for value in population]
     x = Scale(min(0.0, *values) - 0.03, max(1.0, *values) + 0.03, LEFT, WIDTH - RIGHT)
     ticks = tuple(Tick(x.at(value), f"{value:g}") for value in tick_values(x.low, x.high))
-    message = "; ".join(f"{name} about {np.mean(population):.2f}" for name, population in axis.populations.items())
+    message = "; ".join(f"{name} about {np.mean(population):.2f}" for name, population in axis.crowds.items())
     return Plot(
         f"{axis.name}: {message}",
         ticks,
-        populations=tuple((name, outline(each, x)) for name, each in axis.populations.items()),
+        populations=tuple((name, outline(each, x)) for name, each in axis.crowds.items()),
     )
 
 
