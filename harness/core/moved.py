@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 MOVED: Mapping[str, tuple[str, ...]] = {
-    "harness.values": ("harness.core.values",),
+    "harness.values": ("harness.core.values", "harness.judging.record"),
     "harness.errors": ("harness.core.errors",),
     "harness.settings": ("harness.core.settings",),
     "harness.profile": ("harness.config.profile", "harness.core.settings", "harness.core.yaml"),
@@ -39,7 +39,8 @@ MOVED: Mapping[str, tuple[str, ...]] = {
 
 
 RENAMED: Mapping[str, Mapping[str, str]] = {
-    "harness.core.values": {"Drawing": "Generation", "Row": "LeaderboardRow"},
+    "harness.core.values": {"Drawing": "Generation"},
+    "harness.judging.record": {"Row": "LeaderboardRow"},
     "harness.core.stats.intervals": {"Spread": "StandardDeviations"},
     "harness.core.stats": {"Spread": "StandardDeviations"},
     "harness.config.profile": {"Models": "ModelPaths"},

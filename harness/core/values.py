@@ -346,30 +346,6 @@ class Verdict:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class LeaderboardRow:
-    """One line of the leaderboard."""
-
-    suite: str
-    provider: str
-    rank: int
-    gate: bool
-    emulated: bool
-    scores: Mapping[str, Interval]  # calibrated
-    raw: Mapping[str, float]  # clip_raw, features_raw, ssim_raw, quality_raw
-    versus: Mapping[str, Interval]  # quality minus the other provider's, paired by case and seed, clustered by case
-    outcomes: Mapping[str, int] = field(default_factory=dict)  # how many samples ended how
-    cost_usd: float = 0.0
-    seconds: float = 0.0
-    common: Interval | None = None  # quality on the cases and seeds that all providers share: what `rank` is by
-    simultaneous: Interval | None = None  # the same mean; the intervals of all rows hold at once
-    rank_range: tuple[int, int] | None = None  # the best and the worst rank that the pictures leave possible
-    ties: str = ""  # letters; rows that share one are not proven to differ
-    best_gap: Interval | None = None  # quality minus the best competitor's, corrected for the choice of the best
-    ranks: Mapping[str, int] = field(default_factory=dict)  # by metric, on what all providers share
-    trait_ranks: Mapping[str, int] = field(default_factory=dict)  # by trait's category, likewise
-
-
 class Provider(Protocol):
     """Whatever turns requests into pictures. Construction and `requests` import nothing heavy."""
 

@@ -34,7 +34,8 @@ from harness.engine.resources import OpenProvider, Resources
 from harness.engine.set_metrics import ExtraSamples, Sets, measure_sets, plan_beside
 from harness.engine.spending import spending_record
 from harness.judging.adaptive import next_draws, saved_text
-from harness.judging.baseline import found_record, hold_record, hold_verdict
+from harness.judging.baseline import hold_record, hold_verdict
+from harness.judging.record import EngineRecord, RoundRecord, RunFacts, RunRecord
 from harness.models.identity import hash_once
 from harness.store import Store
 
@@ -201,7 +202,7 @@ class Run:
         with self._changed:
             self._changed.notify_all()
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> RunRecord:
         """Stop, and make the record of what there is: the content of `results.json`."""
         from harness.judging.results import build_results
 
@@ -212,24 +213,24 @@ class Run:
             broken = [str(error) for error in self._results.values() if isinstance(error, HarnessError)]
             budget = self._resources.budget
             trouble = str(self._dead) if self._dead else broken[0] if broken else budget.reached
-            record = build_results(
-                self._about(trouble), suites, self.usage, self._rounds, trouble, spending_record(budget)
-            )
-            self._journal.append({"event": "finish", "gate": record["gate"], "usage": to_record(self.usage)})
+            engine = EngineRecord(**to_record(self.usage), **spending_record(budget))
+            rounds = [RoundRecord.of(item) for item in self._rounds]
+            record = build_results(self._about(trouble), suites, engine, rounds, trouble)
+            self._journal.append({"event": "finish", "gate": record.gate.plain, "usage": to_record(self.usage)})
         self._tell(Progress("done"))
         return record
 
-    def _about(self, trouble: str) -> dict[str, Any]:
+    def _about(self, trouble: str) -> RunFacts:
         """Which run it was, and with what."""
-        return {
-            "id": self.id, "started": self.started, "profile": self.profile.name, "versions": versions(),
-            "profile_sha256": hash_once(self.profile.path) if self.profile.path.is_file() else "",
-            "seconds": round(time.time() - datetime.fromisoformat(self.started).timestamp(), 1),
-            "size": list(self.profile.size), "models": to_record(self.profile.models),
-            "git": git_state(self.settings.root),
-            "warnings": list(self.store.notices), "locked": self.settings.locked, "trouble": trouble,
-            **({"shard": str(self.settings.shard)} if self.settings.shard else {}),
-        }  # fmt: skip
+        shard: dict[str, Any] = {"shard": str(self.settings.shard)} if self.settings.shard else {}
+        return RunFacts(
+            id=self.id, started=self.started, profile=self.profile.name, versions=versions(),
+            profile_sha256=hash_once(self.profile.path) if self.profile.path.is_file() else "",
+            seconds=round(time.time() - datetime.fromisoformat(self.started).timestamp(), 1),
+            size=self.profile.size, models=to_record(self.profile.models), git=git_state(self.settings.root),
+            warnings=tuple(self.store.notices), locked=self.settings.locked, trouble=trouble,
+            **shard,
+        )  # fmt: skip
 
     def close(self) -> None:
         """Stop and let go of models, providers and the store; closing twice is fine."""
@@ -503,10 +504,8 @@ class Run:
         result = self._resources.baselines.of(run.suite)
         if result is None:
             return run
-        record = hold_record(result, run.suite, suite_record(run), run.results)
-        if self.settings.shard:  # the merge holds the whole run against it
-            record["found"] = found_record(result)
-        return replace(run, baseline=record)
+        held = hold_record(result, run.suite, suite_record(run), run.results, keep=bool(self.settings.shard))
+        return replace(run, baseline=held)
 
     def _saved(self, suite: Suite, results: Mapping[str, Sequence[CaseResult]]) -> list[str]:
         """What stopping early spared, as a note."""

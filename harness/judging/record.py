@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
@@ -34,7 +34,7 @@ from harness.core.values import (
     to_record,
 )
 
-SCHEMA = 1
+SCHEMA: Final = 1
 """Raised whenever a key changes its meaning or goes away; a new key does not raise it."""
 
 LARGEST = 512 * 2**20  # bytes of a results file
@@ -341,7 +341,7 @@ class PopulationRecord(Part):
     impostor: tuple[float, ...] = ()
 
 
-class Thumbnail(Part):
+class FormerPicture(Part):
     """A small picture of a case in its baseline."""
 
     seed: int = 0
@@ -361,7 +361,7 @@ class Change(Part):
     n: int  # cases, for one case its seeds
     p: float = 1.0  # two-sided, of no difference; Holm's in a family
     sign_flip_p: float | None = None  # the same by exact sign flips, where cases are few
-    thumbnail: Thumbnail | None = None
+    thumbnail: FormerPicture | None = None
 
     @property
     def gap(self) -> Interval:
@@ -429,6 +429,15 @@ class HeldBaseline(Part):
     made: Mapping[str, Any] = {}  # date, commit, profile, versions
     providers: Mapping[str, HeldProvider] = {}  # by gate provider
     found: Any = None  # of a shard: the baseline itself, a `harness.judging.baseline.BaselineLookup`
+
+
+class SuiteFindings(Part):
+    """What a suite's record may tell besides, where there is something to tell."""
+
+    under_test: Mapping[str, LoraRecord] = {}
+    references_check: AuditRecord | None = None
+    crowds: tuple[PopulationRecord, ...] = ()
+    sweep: tuple[Tried, ...] = ()
 
 
 class SuiteRecord(Part):
@@ -578,13 +587,6 @@ class RoundRecord(Part):
 # --- the whole ------------------------------------------------------------------------------------------------------
 
 
-class ComparedLoras(HeldProvider):
-    """What `harness compare` found of two LoRAs."""
-
-    new: str = ""
-    old: str = ""
-
-
 class RunRecord(Part):
     """The content of `results.json`."""
 
@@ -599,7 +601,6 @@ class RunRecord(Part):
     rounds: tuple[RoundRecord, ...]
     suites: tuple[SuiteRecord, ...] = ()
     feedback: tuple[FeedbackRecord, ...] = ()
-    comparison: ComparedLoras | None = None
 
     def suite(self, name: str) -> SuiteRecord:
         """What it says of a suite; nothing but the name of one that it says nothing of."""
