@@ -125,7 +125,7 @@ def merge_options(sub: argparse.ArgumentParser) -> None:
 def merge(options: argparse.Namespace) -> int:
     """Unite shards, judge their suites again, write the whole report; exits as one run over everything would have."""
     from harness.engine.merge import merge_results
-    from harness.judging.results import load_results
+    from harness.judging.record import load_results
     from harness.report import write_report
     from harness.report.ci.outputs import exit_code, final_record, publish, write_contact_sheet
     from harness.report.terminal import summary_text

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.core.values import Suite
+from harness.core.values import Interval, Suite
 from harness.training.improve.history import read_rounds
 
 if TYPE_CHECKING:
@@ -80,10 +80,12 @@ def round_lines(item: Mapping[str, Any]) -> list[tuple[str, str]]:
     lines += [("" if place else "plan", line) for place, line in enumerate(item.get("plan", ()))]
     lines += [("change", f"{name}: {old} -> {new}") for name, (old, new) in item.get("changes", {}).items()]
     if gap := item.get("gap"):
-        gained = bounds_text(gap, signed=True)
+        gained = bounds_text(Interval(**gap), signed=True)
         lines.append(("gained", f"{item.get('goal', 'quality')} {gained} on the locked cases"))
     if gap := item.get("competitor_gap"):
-        lines.append(("beside", f"{item['competitor']}, the best competitor: {bounds_text(gap, signed=True)}"))
+        lines.append(
+            ("beside", f"{item['competitor']}, the best competitor: {bounds_text(Interval(**gap), signed=True)}")
+        )
     if "failing_after" in item:
         before, after = len(item["failing_before"]), len(item["failing_after"])
         lines.append(("failing", f"{before} open cases before, {after} after"))

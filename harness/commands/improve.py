@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.core.errors import UsageError
 from harness.core.values import Job, Suite
 
 if TYPE_CHECKING:
     from harness.engine.run import Run
+    from harness.judging.record import RunRecord
 
 STATUS = {"pass": 0, "inconclusive": 0, "fail": 1, "error": 10}
 """Exit status by the run's verdict, as pytest's."""
@@ -60,10 +61,10 @@ def improve_suite(options: argparse.Namespace) -> int:
     finally:
         run.close()
     print(summary_text(results, report=page))
-    return STATUS[results["gate"]["verdict"]]
+    return STATUS[results.gate.verdict]
 
 
-def judge(run: Run, suite: Suite) -> dict[str, Any]:
+def judge(run: Run, suite: Suite) -> RunRecord:
     """Every open case by the gate's providers and those that they must beat; the run's record."""
     rivals = (
         suite.providers if "best_competitor" in suite.beat else [name for name in suite.providers if name in suite.beat]

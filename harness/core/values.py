@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -261,6 +262,31 @@ class Score(Recorded):
     reason: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)  # plain JSON, per trait say
 
+    @property
+    def traits(self) -> dict[str, TraitScore]:
+        """What `features` says of each trait, by category."""
+        items = {str(name): item for name, item in self.details.items() if isinstance(item, Mapping)}
+        return {
+            name: TraitScore(str(item.get("value", "")), as_number(item.get("score")), str(item.get("seen") or ""))
+            for name, item in items.items()
+        }
+
+
+@dataclass(frozen=True)
+class TraitScore:
+    """How surely one picture shows one trait."""
+
+    value: str  # what was wanted
+    score: float | None  # calibrated, [0, 1]; None: could not be measured
+    seen: str = ""  # what the scorer takes it for
+
+
+def as_number(value: object) -> float | None:
+    """A finite number of plain JSON data, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
 
 @dataclass(frozen=True)
 class SetScore(Recorded):
@@ -296,6 +322,12 @@ class Sample(Recorded):
         """Its calibrated quality, where it could be measured."""
         score = self.scores.get(METRICS[0])
         return score.value if score else None
+
+    @property
+    def traits(self) -> dict[str, TraitScore]:
+        """How surely it shows each trait, by category."""
+        features = self.scores.get("features")
+        return features.traits if features else {}
 
 
 @dataclass(frozen=True)

@@ -183,9 +183,9 @@ def trait_values(results: Sequence[CaseResult]) -> dict[str, dict[Pair, float]]:
     """Category to the score of that trait in each picture that could be measured."""
     result: dict[str, dict[Pair, float]] = defaultdict(dict)
     for pair, score in scores_of(results, "features").items():
-        for category, item in score.details.items():
-            if isinstance(item, Mapping) and item.get("score") is not None:
-                result[category][pair] = float(item["score"])
+        for category, trait in score.traits.items():
+            if trait.score is not None:
+                result[category][pair] = trait.score
     return dict(result)
 
 

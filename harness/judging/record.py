@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
 from harness.core.errors import UsageError
 from harness.core.stats.calibration import Band, Calibration, Measure, Separation
@@ -37,6 +39,7 @@ from harness.core.values import (
 SCHEMA: Final = 1
 """Raised whenever a key changes its meaning or goes away; a new key does not raise it."""
 
+HALF_PAIR = re.compile("[\ud800-\udfff]")
 LARGEST = 512 * 2**20  # bytes of a results file
 
 
@@ -179,6 +182,11 @@ class LeaderboardRow(Part):
         results = {**{name: getattr(self, name) for name in METRICS}, **self.added}
         return {name: score for name, score in results.items() if score}
 
+    @property
+    def tied(self) -> bool:
+        """Whether the pictures leave more than one rank possible."""
+        return self.rank_range is not None and self.rank_range[0] != self.rank_range[1]
+
 
 class CaseRecord(Part):
     """One case by one provider."""
@@ -213,6 +221,11 @@ class CaseRecord(Part):
         """
         return CaseResult(Job(path or self.suite, self.case, self.provider), self.samples, self.skipped)
 
+    @property
+    def complaint(self) -> str:
+        """What is wrong with it, in a sentence."""
+        return "; ".join(item.message for item in self.complaints) or str(self.outcome)
+
     @cached_property
     def qualities(self) -> tuple[float, ...]:
         """The quality of every picture that has one."""
@@ -224,6 +237,32 @@ class CaseRecord(Part):
         if judged := self.scores.get("quality"):
             return judged.mean
         return sum(self.qualities) / len(self.qualities) if self.qualities else None
+
+    @cached_property
+    def trait_means(self) -> dict[str, TraitMean]:
+        """How surely its pictures show each trait, by category."""
+        return trait_means(self.samples)
+
+
+@dataclass(frozen=True)
+class TraitMean:
+    """How surely some pictures show a trait."""
+
+    value: str  # what was wanted
+    mean: float
+    pictures: int
+
+
+def trait_means(samples: Iterable[Sample]) -> dict[str, TraitMean]:
+    """Category to the mean over the pictures in which it could be measured."""
+    known: dict[str, list[float]] = {}
+    wanted: dict[str, str] = {}
+    for sample in samples:
+        for category, trait in sample.traits.items():
+            if trait.score is not None:
+                known.setdefault(category, []).append(trait.score)
+                wanted.setdefault(category, trait.value)
+    return {name: TraitMean(wanted[name], sum(own) / len(own), len(own)) for name, own in known.items()}
 
 
 # --- a suite --------------------------------------------------------------------------------------------------------
@@ -256,7 +295,7 @@ class CalibrationRecord(Part):
     sharpness: float = 0.0
     contrast: float = 0.0
     agreement: float = 0.0
-    crowd: float = Field(0.0, validation_alias=AliasChoices("crowd", "population"))
+    crowd: float = 0.0
     references: int = 0
     leave_one_out: bool = False
     names: tuple[str, ...] = ()
@@ -341,6 +380,35 @@ class PopulationRecord(Part):
     impostor: tuple[float, ...] = ()
 
 
+class CopyPair(Part):
+    """A drawn picture and the training picture that it is nearest to."""
+
+    case: str = ""
+    seed: int | None = None
+    image: str | None = None  # SHA-256, like the next
+    training: str | None = None
+    name: str = ""
+    lines: float | None = None  # how alike they are, [0, 1]
+    how: str = ""
+    copied: bool = False
+
+
+class NearPicture(Part):
+    """The training picture that a drawn one is nearest to."""
+
+    to: str | None = None  # SHA-256
+    name: str = ""
+    lines: float | None = None
+    copied: bool = False
+
+
+class CopyDetails(Part):
+    """What the details of a set score may hold of single pictures."""
+
+    pairs: tuple[CopyPair, ...] = ()
+    nearest: Mapping[str, NearPicture] = {}  # by drawn picture
+
+
 class FormerPicture(Part):
     """A small picture of a case in its baseline."""
 
@@ -408,6 +476,11 @@ class HeldProvider(Part):
     warned: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()  # cases whose prompt has changed
     same_pictures: int | None = None
+
+    @property
+    def all_same(self) -> bool:
+        """Whether every picture is the very same: nothing that draws has changed."""
+        return self.same_pictures == self.pairs
 
     @property
     def changed_cases(self) -> list[Change]:
@@ -497,6 +570,11 @@ class ShortfallRecord(Part):
     bound: str = ""
     gap: float | None = None
 
+    @property
+    def wanted(self) -> Threshold:
+        """Its target, as a bound."""
+        return Threshold(fail=self.target)
+
 
 class RecommendationRecord(Part):
     """One thing to do: `harness.judging.advice.Recommendation`."""
@@ -517,7 +595,7 @@ class FeedbackRecord(Part):
     lora_score: float | None = None
     best_competitor: str | None = None
     competitor_score: float | None = None
-    score_gap: Interval | float | None = None
+    score_gap: Interval | float | None = None  # quality minus the best of the others', paired
     needs_improvement: bool = False
     metrics: tuple[ShortfallRecord, ...] = ()
     traits: tuple[ShortfallRecord, ...] = ()
@@ -526,6 +604,16 @@ class FeedbackRecord(Part):
     cause: str = ""
     warned: tuple[ShortfallRecord, ...] = ()
     intervals: Mapping[str, Interval | None] = {}
+
+    @property
+    def gap(self) -> Interval | None:
+        """Quality minus the best of the others' with its interval, where the record has one."""
+        return self.score_gap if isinstance(self.score_gap, Interval) else None
+
+    @property
+    def shortfalls(self) -> tuple[ShortfallRecord, ...]:
+        """Everything that is below its bound, metrics first."""
+        return (*self.metrics, *self.traits, *self.cases)
 
 
 class CauseRecord(Part):
@@ -601,6 +689,12 @@ class RunRecord(Part):
     rounds: tuple[RoundRecord, ...]
     suites: tuple[SuiteRecord, ...] = ()
     feedback: tuple[FeedbackRecord, ...] = ()
+
+    @property
+    def red_cases(self) -> list[CaseRecord]:
+        """Gate providers' cases that failed or broke; a shard's only those that broke: a part fails nothing."""
+        bad = ("error",) if self.run.shard else ("fail", "error")
+        return [case for case in self.cases if case.gate and case.verdict in bad]
 
     def suite(self, name: str) -> SuiteRecord:
         """What it says of a suite; nothing but the name of one that it says nothing of."""
@@ -688,6 +782,6 @@ def parse_results(text: str, where: str) -> RunRecord:
         remedy = "update this package to read it" if newer else "make it again with this version"
         raise UsageError(f"{where}: schema {schema!r}, this version reads schema {SCHEMA}; {remedy}")
     if first["type"] == "json_invalid":  # half a surrogate pair is text to Python alone
-        return parse_results(to_json(record).encode("utf-8", "replace").decode(), where)
+        return parse_results(HALF_PAIR.sub("\N{REPLACEMENT CHARACTER}", to_json(record)), where)
     key = ".".join(str(part) for part in first["loc"])
     raise UsageError(f"{where}: {key}: {first['msg']}; the file was changed or cut off, make it again")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness import __version__
 from harness.core.html import policy_of, read_asset
+from harness.core.values import Recorded
+from harness.judging.record import RunRecord
 from harness.report.pictures import Pictures
-from harness.report.view import build_view
+from harness.report.view import PageView
+from harness.report.words import plain
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -22,10 +25,10 @@ SCRIPTS = ("page", "state", "cases", "filter", "grid", "viewer", "stage", "keys"
 """Parts of the page's one style and one script, in the order in which they are joined."""
 
 
-def render_page(results: Mapping[str, Any], pictures: Pictures) -> str:
+def render_page(results: RunRecord, pictures: Pictures) -> str:
     """index.html as text. Every string of the record is escaped; only our own style and script may run."""
     pictures.prepare(images_of(results))
-    view = build_view(results, pictures)
+    view = PageView(results, pictures)
     style = "".join(read_asset(f"{name}.css") for name in STYLES) + pictures.shared_style
     script = f'"use strict";\n(() => {{\n{"".join(read_asset(f"{name}.js") for name in SCRIPTS)}}})();\n'
     return page_template().render(
@@ -37,20 +40,22 @@ def render_page(results: Mapping[str, Any], pictures: Pictures) -> str:
     )
 
 
-def images_of(record: Any) -> Iterator[str]:
+def images_of(record: object) -> Iterator[str]:
     """Every hash of a picture in a record, wherever it stands."""
+    if isinstance(record, Recorded):
+        record = vars(record)
     if isinstance(record, Mapping):
         for key, value in record.items():
             yield from _hashes(value) if key in PICTURED else images_of(value)
-    elif isinstance(record, list):
+    elif isinstance(record, list | tuple):
         for item in record:
             yield from images_of(item)
 
 
-def _hashes(value: Any) -> Iterator[str]:
+def _hashes(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
-    elif isinstance(value, list):
+    elif isinstance(value, list | tuple):
         yield from (item for item in value if isinstance(item, str))
     elif isinstance(value, Mapping):
         for item in value.values():
@@ -68,5 +73,6 @@ def page_template() -> Template:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=plain,
     )
     return environment.get_template("index.html")
