@@ -19,7 +19,7 @@ HOSTILE = {
 
 
 def full_record(store: Store, level: float = 0.83) -> dict[str, Any]:
-    """The file of the example run, with two rounds, a sweep, copies, a metric card, a check of the references and git."""
+    """The example run's file, with two rounds, a sweep, copies, a metric card, a check of the references and git."""
     second = {**ROUND, "round": 2, "promoted": False, "verdict": "refused", "reason": "no proof on locked prompts"}
     second |= {"cause": "too few steps", "evidence": {"clip": {"mean": 0.5, "low": 0.4, "high": 0.6}}}
     second["choice"] = [

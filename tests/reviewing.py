@@ -16,8 +16,8 @@ from typing import Any
 import requests
 
 from harness.core.values import hash_file
-from harness.models.lora.registry import promote, register_challenger
 from harness.judging.record import to_lines
+from harness.models.lora.registry import promote, register_challenger
 from harness.report.review.app_state import AppState
 from harness.report.review.server import ReviewServer
 from harness.store import Store

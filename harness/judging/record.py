@@ -151,7 +151,7 @@ class EngineRecord(Part):
 class LeaderboardRow(Part):
     """One line of the leaderboard."""
 
-    PROMISED = frozenset({*METRICS, "added", "simultaneous", "rank_range", "raw", "versus", "outcomes"})
+    PROMISED = frozenset({*METRICS, "added", "simultaneous", "rank_range", "versus", "outcomes"})
 
     suite: str
     provider: str
