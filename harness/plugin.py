@@ -415,7 +415,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if harness.update_baselines() and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.USAGE_ERROR  # a baseline was asked for, and there is none
     if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        result = results["gate"]["verdict"] if results else ""
+        result = results.gate.verdict if results else ""
         if harness.trouble or result == "error":
             session.exitstatus = EXIT_BROKEN
         elif result == "inconclusive" and harness.demands_proof and not harness.settings.shard:

@@ -10,7 +10,7 @@ from typing import Any
 from harness.commands.options import command, flag, option, profile_option, suite_argument
 from harness.commands.project import open_suite
 from harness.core.text import bounds_text, clean
-from harness.core.values import Suite
+from harness.core.values import Interval, Suite
 from harness.judging.diagnosis import WORDS
 from harness.models.lora.registry import read_challengers, read_history
 from harness.store import Store
@@ -68,10 +68,12 @@ def round_lines(item: Mapping[str, Any]) -> list[tuple[str, str]]:
     lines += [("" if place else "plan", line) for place, line in enumerate(item.get("plan", ()))]
     lines += [("change", f"{name}: {old} -> {new}") for name, (old, new) in item.get("changes", {}).items()]
     if gap := item.get("gap"):
-        gained = bounds_text(gap, signed=True)
+        gained = bounds_text(Interval(**gap), signed=True)
         lines.append(("gained", f"{item.get('goal', 'quality')} {gained} on the locked cases"))
     if gap := item.get("competitor_gap"):
-        lines.append(("beside", f"{item['competitor']}, the best competitor: {bounds_text(gap, signed=True)}"))
+        lines.append(
+            ("beside", f"{item['competitor']}, the best competitor: {bounds_text(Interval(**gap), signed=True)}")
+        )
     if "failing_after" in item:
         before, after = len(item["failing_before"]), len(item["failing_after"])
         lines.append(("failing", f"{before} open cases before, {after} after"))

@@ -16,7 +16,7 @@ else:
     Loader = object  # importlib.abc loads twenty modules, and whatever imports `harness` loads this
 
 MOVED: Mapping[str, tuple[str, ...]] = {
-    "harness.values": ("harness.core.values",),
+    "harness.values": ("harness.core.values", "harness.judging.record"),
     "harness.errors": ("harness.core.errors",),
     "harness.settings": ("harness.core.settings",),
     "harness.profile": ("harness.config.profile", "harness.core.settings", "harness.core.yaml"),
@@ -43,7 +43,8 @@ MOVED: Mapping[str, tuple[str, ...]] = {
 
 
 RENAMED: Mapping[str, Mapping[str, str]] = {
-    "harness.core.values": {"Drawing": "Generation", "Row": "LeaderboardRow"},
+    "harness.core.values": {"Drawing": "Generation"},
+    "harness.judging.record": {"Row": "LeaderboardRow"},
     "harness.core.stats.intervals": {"Spread": "StandardDeviations"},
     "harness.core.stats": {"Spread": "StandardDeviations"},
     "harness.config.profile": {"Models": "ModelPaths"},

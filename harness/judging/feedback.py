@@ -316,7 +316,7 @@ def advice_for(metric: str) -> tuple[str, str]:
 
 def describe(score: Interval | None, signed: bool = False) -> str:
     """`0.52 [0.45, 0.59]`; a difference with its sign."""
-    return "not measured" if score is None else bounds_text(to_record(score), signed)
+    return "not measured" if score is None else bounds_text(score, signed)
 
 
 def about_fault(cause: str, facts: ProviderFacts) -> tuple[Recommendation, ...]:

@@ -574,4 +574,4 @@ def bounded(threshold: Threshold) -> bool:
 
 def show(found: Interval, signed: bool = False) -> str:
     """A mean and its interval: "0.71 [0.66, 0.76]"; a difference with its sign and a place more."""
-    return bounds_text(to_record(found), signed, places=3 if signed else 2)
+    return bounds_text(found, signed, places=3 if signed else 2)

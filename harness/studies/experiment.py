@@ -273,12 +273,16 @@ def lines_of(found: Experiment) -> list[str]:
 
 
 def effect_row(effect: Effect) -> tuple[str, ...]:
-    over = {"mean": effect.gap.mean, "low": effect.gap.low, "high": effect.gap.high}
-    runs = {"mean": effect.runs.mean, "low": effect.runs.low, "high": effect.runs.high}
     levels = (
         Path(str(value)).name if effect.factor == REFERENCES else f"{value}" for value in (effect.level, effect.against)
     )
-    return (effect.factor, *levels, bounds_text(over, signed=True), bounds_text(runs, signed=True), WORDS[effect.word])
+    return (
+        effect.factor,
+        *levels,
+        bounds_text(effect.gap, signed=True),
+        bounds_text(effect.runs, signed=True),
+        WORDS[effect.word],
+    )
 
 
 def notes(found: Experiment) -> list[str]:
