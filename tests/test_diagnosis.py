@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 
 from harness.core.values import Interval, SetScore, Subject, Vocabulary
-from harness.judging.diagnosis import Cause, DiagnosticInputs, Making, Study, diagnose_lora
+from harness.judging.causes import cause_from, diagnose_lora
+from harness.judging.causes.cause import Cause
+from harness.judging.causes.lora import DiagnosticInputs, Making, Study
 from harness.models.lora.train_config import TrainConfig
 from harness.scoring.references import load_references
 from harness.training.improve.candidates import Candidate, halve, rung_steps, variants
@@ -88,7 +90,7 @@ def test_likeness_alone_only_hints_at_too_little_training() -> None:
 
 
 def cause(name: str, confidence: float = 0.95) -> Cause:
-    return Cause(name, confidence, ("because",))
+    return cause_from({"name": name, "confidence": confidence, "evidence": ["because"]})
 
 
 @pytest.mark.parametrize(

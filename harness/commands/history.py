@@ -69,13 +69,13 @@ def history_lines(
 
 def round_lines(item: Mapping[str, Any]) -> list[tuple[str, str]]:
     """One round as labels and texts: when, how it ended, why it was needed, what changed, what it gained."""
-    from harness.judging.diagnosis import WORDS
+    from harness.judging.causes import title_of
     from harness.report.terminal import bounds_text
 
     at = item["at"][:16].replace("T", " ")
     lines = [(at, f"attempt {item['attempt']}, {item['provider']}: {item['verdict']}")]
     if cause := item.get("cause"):
-        lines.append(("cause", f"{WORDS.get(cause, cause)} ({item.get('confidence', 0):.0%})"))
+        lines.append(("cause", f"{title_of(cause)} ({item.get('confidence', 0):.0%})"))
         lines += [("", line) for line in item.get("evidence", ())]
     lines += [("" if place else "plan", line) for place, line in enumerate(item.get("plan", ()))]
     lines += [("change", f"{name}: {old} -> {new}") for name, (old, new) in item.get("changes", {}).items()]

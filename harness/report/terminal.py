@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core.text import STYLES, bounds_text, cells, clean, clip_cells, paint, styled, table, wrap
 from harness.core.values import METRICS, Case, CaseResult, Decision, Interval, Outcome, Suite, Verdict
+from harness.judging.scores import scores_of, trait_means
 from harness.report.leaderboard_table import (
     added_metrics,
     gap_lines,
@@ -267,9 +268,6 @@ def metrics_table(
 def _metric_row(
     suite: Suite, case: Case | None, name: str, score: Interval, result: CaseResult | None
 ) -> tuple[str, ...]:
-    from harness.judging.feedback import describe
-    from harness.judging.leaderboard import scores_of
-
     bound = suite.threshold(case, name)
     if bound.fail is not None and score.mean < bound.fail:
         sure = score.high is None or score.high < bound.fail
@@ -280,26 +278,16 @@ def _metric_row(
         word = "" if bound.fail is None and bound.warn is None else "ok"
     needed = "" if bound.fail is None else f">= {bound.fail:.2f}"
     raw = [score.raw for score in scores_of([result], name).values() if score.raw is not None] if result else []
-    return name, describe(score), needed, word, f"{sum(raw) / len(raw):.3f}" if raw else ""
+    return name, bounds_text(score), needed, word, f"{sum(raw) / len(raw):.3f}" if raw else ""
 
 
 def _missing_traits(result: CaseResult) -> list[str]:
     """The traits that these pictures show too rarely."""
-    from harness.judging.feedback import GOOD, trait_values
+    from harness.judging.feedback import GOOD
 
-    seen: dict[str, list[float]] = {}
-    for score in (sample.scores["features"] for sample in result.scored if "features" in sample.scores):
-        for category, value in trait_values(score.details).items():
-            seen.setdefault(trait_name(category, score.details), []).append(value)
-    means = {name: sum(values) / len(values) for name, values in seen.items()}
-    low = sorted((mean, name) for name, mean in means.items() if mean < GOOD)
+    traits = trait_means(sample.scores["features"].details for sample in result.scored if "features" in sample.scores)
+    low = sorted((trait.mean, trait.name(category)) for category, trait in traits.items() if trait.mean < GOOD)
     return ["  missing traits: " + ", ".join(f"{clean(name, 60)} {mean:.2f}" for mean, name in low)] if low else []
-
-
-def trait_name(category: str, details: Mapping[str, Any]) -> str:
-    """`facial_hair: thin mustache` where the details say what is wanted, else the category."""
-    wanted = details.get(category, {}).get("value")
-    return f"{category}: {wanted}" if wanted else category
 
 
 def _lost_samples(result: CaseResult) -> list[str]:

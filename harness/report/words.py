@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.judging import scores
 from harness.report.pictures import SHA, Pictures
 from harness.report.terminal import bounds_text
 
@@ -181,17 +182,9 @@ def sample_value(sample: Record, metric: str) -> float | None:
     return number(mapped(mapped(sample, "scores"), metric).get("value"))
 
 
-def trait_means(samples: list[Any]) -> dict[str, tuple[str, float, int]]:
+def trait_means(samples: list[Any]) -> dict[str, scores.TraitMean]:
     """Category to the wanted value, the mean score over pictures, and of how many."""
-    results: dict[str, list[float]] = {}
-    wanted: dict[str, str] = {}
-    for sample in samples:
-        for category, item in mapped(mapped(mapped(sample, "scores"), "features"), "details").items():
-            value = number(item.get("score")) if isinstance(item, Mapping) else None
-            if value is not None:
-                results.setdefault(category, []).append(value)
-                wanted.setdefault(category, str(item.get("value", "")))
-    return {name: (wanted[name], sum(values) / len(values), len(values)) for name, values in results.items()}
+    return scores.trait_means(mapped(mapped(mapped(sample, "scores"), "features"), "details") for sample in samples)
 
 
 def slug(*parts: Any) -> str:

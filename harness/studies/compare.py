@@ -181,7 +181,7 @@ def progress_line() -> Any:
 
 def missing_words(sides: Mapping[str, Sequence[CaseResult]]) -> str:
     """What is missing on either side; no missing picture is ever a difference."""
-    from harness.judging.judge import missing_pictures
+    from harness.judging.complaints import missing_pictures
 
     result = {name: missing_pictures(results) for name, results in sides.items()}
     return "; ".join(f"{name}: {finding.complaint.message}" for name, finding in result.items() if finding)
@@ -301,7 +301,7 @@ def p_text(changes: Changes) -> str:
 def gap_text(gap: Interval) -> str:
     from harness.report.terminal import bounds_text
 
-    return bounds_text({"mean": gap.mean, "low": gap.low, "high": gap.high}, signed=True)
+    return bounds_text(gap, signed=True)
 
 
 def cause_lines(drawn: ComparedResults) -> list[str]:
@@ -369,7 +369,7 @@ def check_itself(bench: ComparisonSetup, lora: Lora) -> SelfCheck:
     """
     from harness.core import stats
     from harness.judging.changes import compare_scores
-    from harness.judging.leaderboard import by_case, values_by_metric
+    from harness.judging.scores import by_case, values_by_metric
 
     name, seeds = lora.path.stem, bench.samples
     drawn = draw(bench, {name: lora}, 2 * seeds)

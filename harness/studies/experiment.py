@@ -146,7 +146,7 @@ def experiment(
     Raises:
         HarnessError: as training and drawing raise.
     """
-    from harness.judging.leaderboard import values_by_metric
+    from harness.judging.scores import values_of
     from harness.studies.effects import Trial, main_effects
 
     combinations = [dict(zip(matrix, chosen, strict=True)) for chosen in itertools.product(*matrix.values())]
@@ -158,7 +158,7 @@ def experiment(
     bench = replace(bench, settings=replace(bench.settings, locked=False))
     drawn = draw(bench, {cell.name: Lora(cell.lora) for cell in cells}, bench.samples)
     trials = tuple(
-        Trial(cell.settings, values_by_metric(results).get("quality", {}))
+        Trial(cell.settings, values_of(results, "quality"))
         for cell, results in zip(cells, drawn.sides.values(), strict=True)
     )
     effects = tuple(main_effects([trial for trial in trials if trial.values], bench.suite.margin))
@@ -329,12 +329,16 @@ def lines_of(found: Experiment) -> list[str]:
 def effect_row(effect: Effect) -> tuple[str, ...]:
     from harness.report.terminal import bounds_text
 
-    over = {"mean": effect.gap.mean, "low": effect.gap.low, "high": effect.gap.high}
-    runs = {"mean": effect.runs.mean, "low": effect.runs.low, "high": effect.runs.high}
     levels = (
         Path(str(value)).name if effect.factor == REFERENCES else f"{value}" for value in (effect.level, effect.against)
     )
-    return (effect.factor, *levels, bounds_text(over, signed=True), bounds_text(runs, signed=True), WORDS[effect.word])
+    return (
+        effect.factor,
+        *levels,
+        bounds_text(effect.gap, signed=True),
+        bounds_text(effect.runs, signed=True),
+        WORDS[effect.word],
+    )
 
 
 def notes(found: Experiment) -> list[str]:

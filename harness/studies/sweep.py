@@ -196,7 +196,6 @@ def read_strengths(text: str) -> tuple[float, ...]:
 
 def grid_lines(cells: Sequence[SweepCell]) -> list[str]:
     """Checkpoints down, strengths across, mean quality with its interval; the best is named, and what that is worth."""
-    from harness.core.values import to_record
     from harness.report.terminal import bounds_text, table
 
     strengths = list(dict.fromkeys(cell.strength for cell in cells))
@@ -204,7 +203,7 @@ def grid_lines(cells: Sequence[SweepCell]) -> list[str]:
     rows = [("quality", *(f"@{strength:g}" for strength in strengths))]
     for checkpoint in dict.fromkeys(cell.checkpoint for cell in cells):
         values = [results.get((checkpoint, strength)) for strength in strengths]
-        rows.append((checkpoint, *(bounds_text(to_record(value)) if value else "-" for value in values)))
+        rows.append((checkpoint, *map(bounds_text, values)))
     lines = list(table(rows))
     ranked = sorted(
         (cell for cell in cells if cell.quality), key=lambda cell: -(cell.quality.mean if cell.quality else 0)

@@ -307,11 +307,5 @@ def percent_bar(share: Interval) -> dict[str, Any] | None:
     made = bar(to_record(share))
     if made is None:
         return None
-    figures = {"mean": share.mean, "low": share.low, "high": share.high}
-    return {**made, "zero": 50.0, "text": bounds_text(figures), "value": f"{share.mean:.0%}", "range": percents(share)}
-
-
-def percents(share: Interval) -> str:
-    if share.low is None or share.high is None:
-        return ""
-    return f"[{share.low:.0%}, {share.high:.0%}]"
+    value, _, bounds = bounds_text(share, percent=True).partition(" ")
+    return {**made, "zero": 50.0, "text": bounds_text(share), "value": value, "range": bounds}
