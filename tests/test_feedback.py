@@ -20,7 +20,10 @@ from harness.core.values import (
     SetScore,
     Threshold,
     Verdict,
+    to_record,
+    verdict_from,
 )
+from harness.engine.merge import judge_gate_again
 from harness.judging.causes import PROBES, find_problems
 from harness.judging.causes.pictures import ProviderFacts
 from harness.judging.feedback import Feedback, Recommendation, feedback, feedback_file
@@ -128,6 +131,16 @@ def test_after_a_cause_that_training_cannot_mend_no_training_is_advised(weak: Su
     assert not {item.area for item in found.recommendations} & {"training", "data"}
     assert not any("train longer" in item.message for item in found.recommendations)
     assert found.metrics, "what falls short is still told"
+
+
+def test_a_cause_that_took_the_lora_file_to_see_keeps_its_area_in_a_merge(weak: SuiteRun) -> None:
+    seen = {"details": {}, "cause": "LoRA of another person: give the right file", "cause_name": "wrong_lora"}
+
+    gate = judge_gate_again(weak, "lora", [{"details": {}}, seen], None, None)
+    found = feedback(weak.suite, weak.verdicts, weak.results, TRAITS, gate=gate)
+
+    assert (gate.cause, gate.cause_name) == (seen["cause"], "wrong_lora")
+    assert gate == verdict_from(to_record(gate)) and found.recommendations[0].area == "lora"
 
 
 def test_a_metric_that_single_cases_bound_is_told(weak: SuiteRun) -> None:

@@ -126,13 +126,10 @@ def feedback(
     every = [gate, *judged.values()] if gate else list(judged.values())
     bad = any(item.decision in (Decision.FAIL, Decision.ERROR) for item in every)
     faulty = next((item for item in every if item.cause), None)
-    base = next((results[other] for other in BASE if results.get(other)), ())
-    facts = facts_of(short, own, base, gate, sets or {}, readings)
-    if faulty:  # a LoRA of somebody else has every problem at once, and no training mends one of them
-        advice = about_fault(faulty, facts)
-    else:
-        diagnosed = about_causes(causes, facts) if bad else []
-        advice = recommend(*short, facts, rival, gap, every, [*diagnosed, *map(_about_metric, warned)])
+    facts = facts_of(short, results, name, gate, sets or {}, readings)
+    others = [*(about_causes(causes, facts) if bad else []), *map(_about_metric, warned)]
+    # a LoRA of somebody else has every problem at once, and no training mends one of them
+    advice = about_fault(faulty, facts) if faulty else recommend(*short, facts, rival, gap, every, others)
     return Feedback(
         suite=suite.name,
         provider=name,
@@ -153,8 +150,8 @@ def feedback(
 
 def facts_of(
     short: Sequence[Sequence[Shortfall]],
-    own: Sequence[CaseResult],
-    base: Sequence[CaseResult],
+    results: Results,
+    provider: str,
     gate: Verdict | None,
     sets: Mapping[str, SetScore],
     readings: Sequence[TraitReading],
@@ -163,11 +160,12 @@ def facts_of(
 
     Args:
         short: metrics and traits below their bounds.
+        results: of every provider, open cases alone.
     """
     low, lagging = ([item for item in group if item.certain] for group in short[:2])
     return ProviderFacts(
-        own,
-        base,
+        results.get(provider, ()),
+        next((results[other] for other in BASE if results.get(other)), ()),
         low={item.name: item.score for item in low if item.score},
         lagging={item.category: item.score for item in lagging if item.score},
         sets=sets,
@@ -286,8 +284,8 @@ def _worst_images(results: Sequence[CaseResult], values: Mapping[Pair, float]) -
     return tuple(image for pair in worst if (image := images.get(pair)))[:PROOFS]
 
 
-def _furthest_first(found: Iterable[Shortfall]) -> tuple[Shortfall, ...]:
-    return tuple(sorted(found, key=lambda item: -(item.gap if item.gap is not None else 1.0)))
+def _furthest_first(items: Iterable[Shortfall]) -> tuple[Shortfall, ...]:
+    return tuple(sorted(items, key=lambda item: -(item.gap if item.gap is not None else 1.0)))
 
 
 # --- recommendations ----------------------------------------------------------------------------------------------
@@ -384,15 +382,8 @@ def about_cause(cause: Cause, evidence: Mapping[str, Any]) -> Recommendation:
 
 def evidence_of(item: Shortfall) -> dict[str, Any]:
     """How far and how sure, and where to look."""
-    return {
-        "score": to_record(item.score),
-        "target": item.target,
-        "bound": item.bound,
-        "gap": item.gap,
-        "certain": item.certain,
-        "cases": list(item.cases),
-        "images": list(item.images),
-    }
+    names = ("score", "target", "bound", "gap", "certain", "cases", "images")
+    return {name: to_record(getattr(item, name)) for name in names}
 
 
 def _about_outcomes(own: Sequence[CaseResult]) -> list[Recommendation]:

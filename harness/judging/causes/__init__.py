@@ -4,8 +4,8 @@
     LORA       what is wrong with the LoRA itself, told before it is retrained
     PICTURES   what this run's figures show of problems that LoRA practice knows
 
-A cause is one function in the file of its family, which yields what it sees, and one line here. Code reads a cause's
-name and area; its words are for people alone.
+A cause is one function in the file of its family, which yields what it sees, and one line here; a function that tells
+several causes apart has a line for each. Code reads a cause's name and area; its words are for people alone.
 """
 
 from __future__ import annotations
@@ -68,29 +68,29 @@ LORA: Mapping[str, Probe[DiagnosticInputs]] = {
 
 PICTURES: Mapping[str, Probe[ProviderFacts]] = {
     "copied_picture": Probe(
-        pictures.copied_picture, "data", "one training picture is copied",
+        pictures.identical_pictures, "data", "one training picture is copied",
         "remove what repeats it (`harness references check`) or lower its weight, and train fewer steps"),
     "copies": Probe(
-        pictures.copies, "training", "training pictures are copied",
+        pictures.identical_pictures, "training", "training pictures are copied",
         "over-trained: fewer steps, a lower rank or strength, or more and more varied pictures"),
     "equal_seeds": Probe(
-        pictures.equal_seeds, "training", "seeds draw nearly the same picture",
+        pictures.identical_pictures, "training", "seeds draw nearly the same picture",
         "over-trained, on no copies: fewer steps, a lower rank or strength, or more varied pictures"),
     "trigger_ignored": Probe(
         pictures.trigger_ignored, "training", "the trigger is ignored",
         "the trigger calls nothing, so begin every caption with it, spell it as the suite does, and train longer"),
     "face_not_shown": Probe(
-        pictures.face_not_shown, "data", "the training pictures hardly show the face", "add frontal portraits"),
+        pictures.face_lost, "data", "the training pictures hardly show the face", "add frontal portraits"),
     "face_not_learnt": Probe(
-        pictures.face_not_learnt, "training", "the face was not learnt", "more steps, or a higher rank"),
+        pictures.face_lost, "training", "the face was not learnt", "more steps, or a higher rank"),
     "value_of_training": Probe(
-        pictures.value_of_training, "data", "one value of the scene, learnt from the training pictures",
+        pictures.value_of_scene, "data", "one value of the scene, learnt from the training pictures",
         "add pictures with another one, and name it in the captions of those that show it"),
     "value_of_base": Probe(
-        pictures.value_of_base, "prompt", "one value of the scene, as the base draws it",
+        pictures.value_of_scene, "prompt", "one value of the scene, as the base draws it",
         "say it more plainly in the prompts"),
     "value_unexplained": Probe(
-        pictures.value_unexplained, "training", "one value of the scene",
+        pictures.value_of_scene, "training", "one value of the scene",
         "the training pictures do not explain it; a lower strength, or captions that name it in every picture"),
     "drift": Probe(pictures.drift, "training", "prompts about others are drawn otherwise"),
 }

@@ -18,6 +18,7 @@ class Sign:
 
     confidence: float  # [0, 1]
     evidence: tuple[str, ...] = ()  # in words, with figures
+    cause: str = ""  # which, where a function tells several causes apart
     title: str = ""  # in place of the table's, where figures belong into it
     remedy: str = ""  # likewise
     figures: Mapping[str, Any] = field(default_factory=dict)  # behind the words, plain JSON
@@ -67,5 +68,6 @@ class Probe(Generic[Facts]):
     def causes(self, name: str, facts: Facts) -> Iterator[Cause]:
         """The cause once for each of its signs."""
         for sign in self.find(facts):
-            title, remedy = sign.title or self.title, sign.remedy or self.remedy
-            yield Cause(name, self.area, remedy, sign.confidence, sign.evidence, title, sign.figures)
+            if sign.cause in ("", name):
+                title, remedy = sign.title or self.title, sign.remedy or self.remedy
+                yield Cause(name, self.area, remedy, sign.confidence, sign.evidence, title, sign.figures)

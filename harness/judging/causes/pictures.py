@@ -51,66 +51,30 @@ class ProviderFacts:
     readings: Mapping[str, TraitReading] = field(default_factory=dict)  # by category: what the training pictures show
     applied: Mapping[str, Any] = field(default_factory=dict)  # of the gate's control pictures; {} without a LoRA
 
-    def alarm(self, name: str) -> SetScore | None:
-        """What the pictures say together, where that raises its alarm."""
-        result = self.sets.get(name)
-        return result if result and result.alarm else None
 
-
-# --- identical pictures -------------------------------------------------------------------------------------------
-
-
-def copied_picture(facts: ProviderFacts) -> Iterator[Sign]:
-    """One training picture is drawn again and again: it weighs too much."""
-    copy, (source, count) = facts.alarm("copy"), main_source(facts)
-    if copy and count:
-        title = f"{copies_text(copy)}, {count} of them {source}"
-        yield Sign(LIKELY, title=title, figures=figures_of_copies(facts, copy))
-
-
-def copies(facts: ProviderFacts) -> Iterator[Sign]:
-    """Training pictures are drawn again, and no single one of them is to blame."""
-    copy, (_, count) = facts.alarm("copy"), main_source(facts)
-    if copy and not count:
-        yield Sign(LIKELY, title=copies_text(copy), figures=figures_of_copies(facts, copy))
-
-
-def equal_seeds(facts: ProviderFacts) -> Iterator[Sign]:
-    """One picture for every seed, and no copy."""
-    diversity = facts.alarm("diversity")
-    if diversity and not facts.alarm("copy"):
+def identical_pictures(facts: ProviderFacts) -> Iterator[Sign]:
+    """Training pictures drawn again, or one picture for every seed: over-training, or one picture that weighs much."""
+    copy, diversity = facts.sets.get("copy"), facts.sets.get("diversity")
+    figures = {"different_pictures_a_seed": diversity.details["share"]} if diversity and diversity.judged else {}
+    if copy and copy.alarm:
+        details = copy.details
+        source, count = next(iter(details["sources"].items()))
+        figures |= {name: details[name] for name in ("copies", "pictures", "share", "sources")}
+        title = f"{details['copies']} of {details['pictures']} pictures copy training pictures"
+        if details["copies"] >= FEW_COPIES and count > ONE_SOURCE * details["copies"]:
+            yield Sign(LIKELY, cause="copied_picture", title=f"{title}, {count} of them {source}", figures=figures)
+        else:
+            yield Sign(LIKELY, cause="copies", title=title, figures=figures)
+    elif diversity and diversity.alarm:
         text = f"only {diversity.details['share']:.0%} differ from the others of their prompt"
-        yield Sign(LIKELY, (text,), figures=share_of_seeds(facts))
-
-
-def main_source(facts: ProviderFacts) -> tuple[str, int]:
-    """The training picture that most copies are of, and of how many; ("", 0) where there is none."""
-    copy = facts.alarm("copy")
-    source, count = next(iter(copy.details["sources"].items())) if copy else ("", 0)
-    clear = copy and copy.details["copies"] >= FEW_COPIES and count > ONE_SOURCE * copy.details["copies"]
-    return (source, count) if clear else ("", 0)
-
-
-def copies_text(copy: SetScore) -> str:
-    return f"{copy.details['copies']} of {copy.details['pictures']} pictures copy training pictures"
-
-
-def figures_of_copies(facts: ProviderFacts, copy: SetScore) -> dict[str, Any]:
-    return share_of_seeds(facts) | {name: copy.details[name] for name in ("copies", "pictures", "share", "sources")}
-
-
-def share_of_seeds(facts: ProviderFacts) -> dict[str, Any]:
-    diversity = facts.sets.get("diversity")
-    return {"different_pictures_a_seed": diversity.details["share"]} if diversity and diversity.judged else {}
-
-
-# --- the subject does not come ------------------------------------------------------------------------------------
+        yield Sign(LIKELY, (text,), cause="equal_seeds", figures=figures)
 
 
 def trigger_ignored(facts: ProviderFacts) -> Iterator[Sign]:
     """The LoRA changes pictures and the subject does not come: they stand where the base's do."""
-    clip, gain = clip_and_gain(facts)
-    if clip and ignores_trigger(facts):
+    own = values_of(facts.own, "clip")
+    clip, gain = interval_of(own), stats.paired(own, values_of(facts.base, "clip"))
+    if facts.applied.get("ok") and clip and upper(clip) < STRANGE and (gain is None or upper(gain) < AS_BASE):
         difference = facts.applied["difference"]
         title = f"the LoRA is applied (control pictures differ by {difference:.2f}) and the subject does not come"
         text = f"clip {bounds_text(clip, percent=True)} of the way from strangers to the subject"
@@ -118,146 +82,60 @@ def trigger_ignored(facts: ProviderFacts) -> Iterator[Sign]:
         yield Sign(LIKELY, (text,), title=title, figures=figures)
 
 
-def ignores_trigger(facts: ProviderFacts) -> bool:
-    clip, gain = clip_and_gain(facts)
-    if not facts.applied.get("ok") or clip is None or upper(clip) >= STRANGE:
-        return False
-    return gain is None or upper(gain) < AS_BASE
-
-
-def clip_and_gain(facts: ProviderFacts) -> tuple[Interval | None, Interval | None]:
-    """The mean likeness, and how far it is over the base's."""
-    own = values_of(facts.own, "clip")
-    return interval_of(own), stats.paired(own, values_of(facts.base, "clip"))
-
-
 def upper(interval: Interval) -> float:
     return interval.mean if interval.high is None else interval.high
 
 
-def face_not_shown(facts: ProviderFacts) -> Iterator[Sign]:
-    """The face is lost, and half of what lacks is unclear in the training pictures themselves."""
-    face, shown = lost_face(facts), face_shown(facts)
-    unclear = {category: share for category, share in shown.items() if share < UNCLEAR}
-    if face and 2 * len(unclear) >= len(face):
-        worst = ", ".join(f"{plain(name)} in {share:.0%}" for name, share in unclear.items())
-        title = f"{face_text(facts)}; the training pictures agree on too little of it ({worst})"
-        yield Sign(LIKELY, title=title, figures=figures_of_face(facts))
-
-
-def face_not_learnt(facts: ProviderFacts) -> Iterator[Sign]:
-    """The face is lost, and the training pictures show it."""
-    face, shown = lost_face(facts), face_shown(facts)
-    if face and 2 * sum(share < UNCLEAR for share in shown.values()) < len(face):
-        least = f" (in {min(shown.values()):.0%} of them at least)" if shown else ""
-        title = f"{face_text(facts)}; the training pictures show it{least}, so it was not learnt"
-        yield Sign(LIKELY, title=title, figures=figures_of_face(facts))
-
-
-def lost_face(facts: ProviderFacts) -> dict[str, Interval]:
-    """The traits of the face that lack, where the subject is not recognised; the trigger explains them, or nothing."""
+def face_lost(facts: ProviderFacts) -> Iterator[Sign]:
+    """The subject is not recognised, and it is the face that lacks: what the training pictures show tells why."""
     face = {category: score for category, score in facts.lagging.items() if FACE.search(category)}
-    return face if "clip" in facts.low and not ignores_trigger(facts) else {}
+    if "clip" not in facts.low or not face or any(trigger_ignored(facts)):
+        return
+    shown = {category: facts.readings[category].share for category in face if category in facts.readings}
+    unclear = {category: share for category, share in shown.items() if share < UNCLEAR}
+    figures = {"clip": to_record(facts.low["clip"]), "traits": to_record(face), "share_of_training_pictures": shown}
+    traits = ", ".join(f"{category.replace('_', ' ')} {score.mean:.2f}" for category, score in face.items())
+    text = f"the face is lost: clip {facts.low['clip'].mean:.2f} with {traits}"
+    if 2 * len(unclear) >= len(face):
+        worst = ", ".join(f"{name.replace('_', ' ')} in {share:.0%}" for name, share in unclear.items())
+        title = f"{text}; the training pictures agree on too little of it ({worst})"
+        yield Sign(LIKELY, cause="face_not_shown", title=title, figures=figures)
+    else:
+        least = f" (in {min(shown.values()):.0%} of them at least)" if shown else ""
+        title = f"{text}; the training pictures show it{least}, so it was not learnt"
+        yield Sign(LIKELY, cause="face_not_learnt", title=title, figures=figures)
 
 
-def face_shown(facts: ProviderFacts) -> dict[str, float]:
-    """Lacking trait of the face to the share of the training pictures that show it."""
-    return {name: facts.readings[name].share for name in lost_face(facts) if name in facts.readings}
-
-
-def face_text(facts: ProviderFacts) -> str:
-    traits = ", ".join(f"{plain(category)} {score.mean:.2f}" for category, score in lost_face(facts).items())
-    return f"the face is lost: clip {facts.low['clip'].mean:.2f} with {traits}"
-
-
-def figures_of_face(facts: ProviderFacts) -> dict[str, Any]:
-    return {
-        "clip": to_record(facts.low["clip"]),
-        "traits": to_record(lost_face(facts)),
-        "share_of_training_pictures": face_shown(facts),
-    }
-
-
-def plain(category: str) -> str:
-    return category.replace("_", " ")
-
-
-# --- always smiling -----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Tendency:
-    """A value of the scene that is drawn where prompts ask for another one."""
-
-    category: str
-    value: str
-    rate: Interval  # of the pictures that ask for something else
-    base: Interval | None  # the same of the base
-    trained: float | None  # the share of the training pictures that show it; None where they mostly show another one
-
-    @property
-    def learnt(self) -> bool:
-        return self.trained is not None and self.trained >= SKEWED
-
-    @property
-    def inherited(self) -> bool:
-        """The base does so too, and the training pictures do not explain it."""
-        return not self.learnt and self.base is not None and self.base.mean >= self.rate.mean - 0.1
-
-    @property
-    def text(self) -> str:
-        rate = bounds_text(self.rate, percent=True)
-        return f"{self.value!r} is drawn in {rate} of the pictures that ask for something else"
-
-    @property
-    def figures(self) -> dict[str, Any]:
-        rates = {"rate": to_record(self.rate), "base": to_record(self.base)}
-        return rates | {"share_of_training_pictures": self.trained}
-
-
-def value_of_training(facts: ProviderFacts) -> Iterator[Sign]:
-    """The training pictures show it as well."""
-    for tendency in tendencies(facts):
-        if tendency.learnt:
-            category = tendency.category
-            title = f"{category}: {tendency.text}, and {tendency.trained:.0%} of the training pictures show it"
+def value_of_scene(facts: ProviderFacts) -> Iterator[Sign]:
+    """Always smiling: where pictures miss what a prompt asks of the scene they go one way, at most one a category."""
+    for category in dict.fromkeys(category for result in facts.own for category in answers(result)):
+        value, rate = frequent_miss(facts.own, category)
+        if rate is None:
+            continue
+        base, reading = rate_of(facts.base, category, value), facts.readings.get(category)
+        trained = reading.share if reading and reading.value == value else None
+        figures = {"rate": to_record(rate), "base": to_record(base), "share_of_training_pictures": trained}
+        text = f"{value!r} is drawn in {bounds_text(rate, percent=True)} of the pictures that ask for something else"
+        if trained is not None and trained >= SKEWED:
+            title = f"{category}: {text}, and {trained:.0%} of the training pictures show it"
             remedy = f"add pictures with another {category}, and name it in the captions of those that show it"
-            yield Sign(LIKELY, title=title, remedy=remedy, figures=tendency.figures)
+            yield Sign(LIKELY, cause="value_of_training", title=title, remedy=remedy, figures=figures)
+        elif base is not None and base.mean >= rate.mean - 0.1:
+            title = f"{category}: {text}, and the base does so too ({bounds_text(base, percent=True)})"
+            yield Sign(FAINT, cause="value_of_base", title=title, figures=figures)
+        else:
+            yield Sign(HINT, (text,), cause="value_unexplained", title=category, figures=figures)
 
 
-def value_of_base(facts: ProviderFacts) -> Iterator[Sign]:
-    """The base does so as well."""
-    for tendency in tendencies(facts):
-        if tendency.inherited and tendency.base:
-            base = bounds_text(tendency.base, percent=True)
-            title = f"{tendency.category}: {tendency.text}, and the base does so too ({base})"
-            yield Sign(FAINT, title=title, figures=tendency.figures)
-
-
-def value_unexplained(facts: ProviderFacts) -> Iterator[Sign]:
-    """Neither the training pictures nor the base do so."""
-    for tendency in tendencies(facts):
-        if not tendency.learnt and not tendency.inherited:
-            yield Sign(HINT, (tendency.text,), title=tendency.category, figures=tendency.figures)
-
-
-def tendencies(facts: ProviderFacts) -> list[Tendency]:
-    """Where pictures miss what a prompt asks of the scene and go one way, at most one a category."""
-    categories = dict.fromkeys(category for result in facts.own for category in answers(result))
-    return [result for category in categories if (result := tendency_of(facts, category))]
-
-
-def tendency_of(facts: ProviderFacts, category: str) -> Tendency | None:
-    pairs = [pair for result in facts.own for pair in answers(result).get(category, ())]
+def frequent_miss(results: Sequence[CaseResult], category: str) -> tuple[str, Interval | None]:
+    """The value that is drawn where another one was asked for, and how often; None where misses go every way."""
+    pairs = [pair for result in results for pair in answers(result).get(category, ())]
     misses = Counter(seen for wanted, seen in pairs if seen != wanted)
     value, count = misses.most_common(1)[0] if misses else ("", 0)
-    if sum(misses.values()) < MISSED or count < ONE_WAY * sum(misses.values()):
-        return None
-    rate, reading = rate_of(facts.own, category, value), facts.readings.get(category)
-    if rate is None or rate.mean < OFTEN or (rate.low is not None and rate.low <= 0):
-        return None
-    trained = reading.share if reading and reading.value == value else None
-    return Tendency(category, value, rate, rate_of(facts.base, category, value), trained)
+    one_way = misses.total() >= MISSED and count >= ONE_WAY * misses.total()
+    rate = rate_of(results, category, value) if one_way else None
+    often = rate is not None and rate.mean >= OFTEN and (rate.low is None or rate.low > 0)
+    return value, rate if often else None
 
 
 def answers(result: CaseResult) -> dict[str, list[tuple[str, str]]]:
@@ -281,11 +159,9 @@ def rate_of(results: Sequence[CaseResult], category: str, value: str) -> Interva
     return stats.clustered(groups) if groups else None
 
 
-# --- others change too --------------------------------------------------------------------------------------------
-
-
 def drift(facts: ProviderFacts) -> Iterator[Sign]:
     """Prompts about others are drawn with the subject's looks, or in another style."""
-    if alarm := facts.alarm("drift"):
+    alarm = facts.sets.get("drift")
+    if alarm and alarm.alarm:
         figures = {name: alarm.details.get(name) for name in ("leak", "taken", "ratio", "moved", "prompts", "pictures")}
         yield Sign(LIKELY, title=alarm.sentence, figures=figures)

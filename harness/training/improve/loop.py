@@ -107,7 +107,7 @@ class Round:
         continued: whether one of them continued the champion.
         """
         self.context, self.number, self.champion = context, number, champion
-        self.standing, self.feedback, self.refused = standing, standing.told, refused
+        self.standing, self.feedback, self.refused = standing, standing.feedback, refused
         self.continued, self.deadline, self.started = continued, deadline, time.monotonic()
         # counted over sessions: an exam that was sat once has no fresh seeds for anybody else
         self.attempt = 1 + int(context.store.memo(MEMO, self._suite_key()) or 0)

@@ -83,12 +83,12 @@ def earlier_checkpoints(folder: Path, facts: LoraFacts | None) -> list[Path]:
     return earlier[stride - 1 :: stride][:EARLIER]
 
 
-def goal_of(suite: Suite, told: Feedback, verdicts: Mapping[Job, Verdict]) -> str:
+def goal_of(suite: Suite, result: Feedback, verdicts: Mapping[Job, Verdict]) -> str:
     """The one metric that a challenger must be better in, named before the exam: quality, unless another one fails.
 
     Where quality is sound and prompts are not followed, say, a challenger that follows them is what is wanted.
     """
-    failing = [item.name for item in told.metrics]
+    failing = [item.name for item in result.metrics]
     if "quality" in failing:
         return "quality"
     if failing:
