@@ -9,7 +9,7 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,6 @@ MARKS = {
     "case(id)": "which prompt it is",
     "gate": "an item that may turn the run red",
     "competitor": "an item that only informs",
-    "slow": "an item that takes long",
     "lora_suite(path)": "parametrizes a test's `lora_case` fixture over a suite's cases",
 }
 
@@ -65,74 +64,46 @@ class Told(str):
 # --- options and session ------------------------------------------------------------------------------------------
 
 
+OPTIONS: Mapping[str, tuple[str, str]] = {
+    "--profile": ("NAME", "models, providers and scorers: embedded, sdxl or a file (default: embedded)"),
+    "--providers": ("A,B", "only these providers of each suite"),
+    "--samples": ("N", "seeds per prompt instead of the suite's own number"),
+    "--lora": (
+        "FILE[@STRENGTH][+...]",
+        "the LoRA under test instead of the suite's own; behind + come LoRAs that are drawn with it",
+    ),
+    "--store": ("DIR", "where pictures and records are kept (default: .harness)"),
+    "--fresh": ("", "draw and score everything again"),
+    "--locked": ("", "also run the cases that are kept for promotions"),
+    "--report-dir": ("DIR", "where the report goes (default: reports)"),
+    "--baseline": (
+        "FILE|compare|off|save|git:REF",
+        "what to compare with, paired by case and seed (default: baselines/<suite>.json beside the suite, if any)",
+    ),
+    "--update-baseline": (
+        "",
+        "write baselines/<suite>.json beside each suite from this run, if it is green and complete",
+    ),
+    "--update-baseline-anyway": ("", "write it from a red or incomplete run too"),
+    "--budget": ("USD", "stop asking remote services before more than this is spent (default: no limit)"),
+    "--max-calls": ("N", "make at most N paid calls (default: no limit)"),
+    "--shard": ("I/N", "draw only every N-th case; `harness merge` judges the suites over all N shards"),
+    "--retrain": ("N", "retrain a failing LoRA, up to N rounds, and keep it only if it is proven better"),
+    "--retrain-budget": ("MINUTES", "let no training of --retrain go on after so many minutes (default: no limit)"),
+}
+"""Option to the name of its value, "" for a switch, and its help; `Settings.load` reads what is given."""
+WHOLE = ("--samples", "--retrain")  # options whose value is a whole number
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("harness", "LoRA quality suites")
-    add = group.addoption
-    add(
-        "--profile",
-        dest="harness_profile",
-        metavar="NAME",
-        help="models, providers and scorers: embedded, sdxl or a file (default: embedded)",
-    )
-    add("--providers", dest="harness_providers", metavar="A,B", help="only these providers of each suite")
-    add(
-        "--samples",
-        dest="harness_samples",
-        type=int,
-        metavar="N",
-        help="seeds per prompt instead of the suite's own number",
-    )
-    mix = "the LoRA under test instead of the suite's own; behind + come LoRAs that are drawn with it"
-    add("--lora", dest="harness_lora", metavar="FILE[@STRENGTH][+...]", help=mix)
-    add("--store", dest="harness_store", metavar="DIR", help="where pictures and records are kept (default: .harness)")
-    add("--fresh", dest="harness_fresh", action="store_true", help="draw and score everything again")
-    add("--locked", dest="harness_locked", action="store_true", help="also run the cases that are kept for promotions")
-    add("--report-dir", dest="harness_report_dir", metavar="DIR", help="where the report goes (default: reports)")
-    add(
-        "--baseline",
-        dest="harness_baseline",
-        metavar="FILE|compare|off|save|git:REF",
-        help="what to compare with, paired by case and seed (default: baselines/<suite>.json beside the suite, if any)",
-    )
-    add(
-        "--update-baseline",
-        dest="harness_update_baseline",
-        action="store_true",
-        help="write baselines/<suite>.json beside each suite from this run, if it is green and complete",
-    )
-    add(
-        "--update-baseline-anyway",
-        dest="harness_update_baseline_anyway",
-        action="store_true",
-        help="write it from a red or incomplete run too",
-    )
-    add(
-        "--budget",
-        dest="harness_budget",
-        metavar="USD",
-        help="stop asking remote services before more than this is spent (default: no limit)",
-    )
-    add("--max-calls", dest="harness_max_calls", metavar="N", help="make at most N paid calls (default: no limit)")
-    add(
-        "--shard",
-        dest="harness_shard",
-        metavar="I/N",
-        help="draw only every N-th case; `harness merge` judges the suites over all N shards",
-    )
-    add(
-        "--retrain",
-        dest="harness_retrain",
-        type=int,
-        default=0,
-        metavar="N",
-        help="retrain a failing LoRA, up to N rounds, and keep it only if it is proven better",
-    )
-    add(
-        "--retrain-budget",
-        dest="harness_retrain_budget",
-        metavar="MINUTES",
-        help="let no training of --retrain go on after so many minutes (default: no limit)",
-    )
+    for option, (value, text) in OPTIONS.items():
+        dest = f"harness_{option.removeprefix('--').replace('-', '_')}"
+        if value:
+            kind = int if option in WHOLE else str
+            group.addoption(option, dest=dest, type=kind, metavar=value, help=text)
+        else:
+            group.addoption(option, dest=dest, action="store_true", help=text)
 
 
 @pytest.hookimpl(trylast=True)

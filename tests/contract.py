@@ -115,7 +115,20 @@ def try_cell(row: Row, fault: Fault) -> Cell:
 
 
 def all_cells(rows: Iterable[Row]) -> list[tuple[Row, Fault]]:
+    """Every row against every fault that can befall it: minutes, so the benchmark tries them and the docs show them."""
     return [(row, fault) for row in rows for fault in row.faults()]
+
+
+def family_cells(rows: Sequence[Row]) -> list[tuple[Row, Fault]]:
+    """Every fault once for each adapter, by its rows in turn: what rows share an adapter share its code."""
+    cells: list[tuple[Row, Fault]] = []
+    for adapter in dict.fromkeys(row.adapter for row in rows):
+        family = [row for row in rows if row.adapter == adapter]
+        faults = {fault.name: fault for row in family for fault in row.faults()}
+        for turn, (name, fault) in enumerate(faults.items()):
+            able = [row for row in family if name in {each.name for each in row.faults()}]
+            cells.append((able[turn % len(able)], fault))
+    return cells
 
 
 # --- services that draw -----------------------------------------------------------------------------------------------

@@ -72,7 +72,7 @@ class Painter:
         return self.needs
 
     def requests(self, suite: Suite, case: Case, seeds: Sequence[int]) -> tuple[Request, ...]:
-        lora = (self.settings.lora or suite.subject.lora) if self.use == "lora" else None
+        lora = self.settings.under_test.of(suite, self.name) if self.use == "lora" else None
         sha, strength = (hash_file(lora.path), lora.strength) if lora and lora.strength else ("", 0.0)
         if lora:
             self._files[sha] = lora.path
@@ -225,15 +225,18 @@ class Studio:
     def settings(self, **keys: Any) -> Settings:
         return Settings(root=self.folder, **{"store": self.folder / "store", **keys})
 
-    def run(self, *, listener: Any = None, improve: Any = None, **keys: Any) -> Run:
+    def run(
+        self, *, listener: Any = None, improve: Any = None, suites: Any = None, providers: Any = None, **keys: Any
+    ) -> Run:
+        """`suites`, `providers`: in place of the studio's own, as `Run` takes them; `keys`: of the settings."""
         settings = self.settings(**keys)
         return Run(
             settings,
             make_profile(),
-            [self.suite],
+            suites or [self.suite],
             Store(settings.store),
             listener=listener,
-            providers=self.open_provider,
+            providers=providers or self.open_provider,
             scorers=lambda suite: self.scorer,
             improve=improve,
         )

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.card import figures_of
 from harness.commands.card import card_options, effort_of
 from harness.core.errors import UsageError
 from harness.scoring.known_cards import find_card, judge_identity, judge_parts
@@ -27,7 +28,7 @@ from harness.studies.metric_card.distortions import (
     shift,
     turn_hue,
 )
-from harness.studies.metric_card.page import axis_record, brief_record, card_page, card_record, card_text, figures_of
+from harness.studies.metric_card.page import axis_record, brief_record, card_page, card_record, card_text
 from harness.studies.metric_card.protocol import (
     Card,
     Effort,

@@ -21,7 +21,7 @@ from harness.engine.context import ImproveContext, ImproveResult
 from harness.engine.plan import build_plan, chunks, lanes, tasks_of
 from harness.engine.run import Run
 from harness.store import Store
-from tests.painter import SIZE, Studio, png, shades
+from tests.painter import SIZE, Studio, make_profile, png, shades
 
 LOCAL = Request("local/1", "base", "a person", 0, SIZE, SIZE)
 REMOTE = replace(LOCAL, adapter="http/1")
@@ -131,7 +131,7 @@ def test_the_plan_does_not_depend_on_the_order_of_collection(studio: Studio) -> 
     painters = {name: studio.open_provider(name, studio.settings()) for name in suite.providers}
 
     def keys(jobs: Sequence[Job]) -> list[list[str]]:
-        tasks = tasks_of(build_plan(jobs, suites, painters.__getitem__))
+        tasks = tasks_of(build_plan(jobs, suites, lambda name, suite: painters[name]))
         return [[task.request.key for task in chunk] for chunk in chunks(tasks)]
 
     assert keys(jobs) == keys(jobs[::-1])
@@ -144,7 +144,7 @@ def test_equal_requests_are_drawn_once_and_neighbours_share_a_lora(studio: Studi
     suites = {suite.path.as_posix(): suite}
     painters = {name: studio.open_provider(name, studio.settings()) for name in suite.providers}
 
-    tasks = tasks_of(build_plan(studio.jobs(), suites, painters.__getitem__))
+    tasks = tasks_of(build_plan(studio.jobs(), suites, lambda name, suite: painters[name]))
 
     assert len(tasks) == 16
     assert [bool(task.request.lora) for task in tasks] == [False] * 8 + [True] * 8
@@ -154,7 +154,7 @@ def test_services_draw_beside_this_machine(studio: Studio) -> None:
     studio.painters = {"lora": {"use": "lora"}, "base": {}, "cloud": {"adapter": "http/1", "batch": 1}}
     suite = studio.suite
     painters = {name: studio.open_provider(name, studio.settings()) for name in suite.providers}
-    plan = build_plan(studio.jobs(), {suite.path.as_posix(): suite}, painters.__getitem__)
+    plan = build_plan(studio.jobs(), {suite.path.as_posix(): suite}, lambda name, suite: painters[name])
 
     found = {tuple(sorted({task.provider.name for task in lane})) for lane in lanes(tasks_of(plan))}
 
@@ -216,9 +216,8 @@ def test_another_scorer_scores_again_and_draws_nothing(studio: Studio, opened: O
 def test_what_a_case_expects_is_part_of_its_scores_key(studio: Studio, opened: Opener) -> None:
     studio.cases = 1
     submitted(opened(), studio.jobs()).wait()
-    run = opened()
     expecting = replace(studio.suite.cases[0], expect={"place": "steppe"})
-    run._suites[studio.suite.path.as_posix()] = replace(studio.suite, cases=(expecting,))
+    run = opened(suites=[replace(studio.suite, cases=(expecting,))])
 
     submitted(run, studio.jobs()).wait()
 
@@ -313,9 +312,7 @@ def test_an_unknown_provider_is_an_error_of_its_own_jobs(studio: Studio, opened:
             raise HarnessError("no provider called 'base'")
         return studio.open_provider(name, settings)
 
-    run = opened()
-    run._resources._open_provider = open_one
-    submitted(run, studio.jobs())
+    run = submitted(opened(providers=open_one), studio.jobs())
 
     assert run.result(studio.jobs("base")[0]).samples[0].outcome is Outcome.PROVIDER_ERROR
     assert run.verdict(studio.jobs("lora")[0]).decision is Decision.PASS
@@ -553,6 +550,35 @@ def test_a_failing_lora_is_retrained_and_the_tests_run_again(studio: Studio, ope
     (round_,) = record["rounds"]
     assert round_["failing"] == 4
     assert round_["values"] == pytest.approx([0.4, 0.4, 0.95, 0.95, 0.2], abs=0.02)
+
+
+def test_jobs_submitted_after_a_promotion_are_drawn_with_what_was_promoted(studio: Studio, opened: Opener) -> None:
+    studio.lora = 0.4
+    jobs = studio.jobs("lora")
+    run = submitted(opened(retrain=1, improve=brighter), jobs[:2])
+    run.wait()
+
+    submitted(run, jobs)
+
+    values = [sample.scores["quality"].value for job in jobs for sample in run.result(job).samples]
+    assert values == pytest.approx([0.95] * 8, abs=0.02), "a leaderboard must not mix two LoRAs"
+
+
+def test_a_gate_provider_with_a_lora_of_its_own_is_judged_by_that_one(studio: Studio) -> None:
+    """Over the command line's, which changes nothing: its control would turn the gate red."""
+    studio.suite_keys = {"thresholds": {}}
+    own, given = (Lora(studio.write_lora(name, level)) for name, level in (("own", 0.9), ("given", 0.2)))
+    settings, path = studio.settings(lora=given), studio.suite.path.as_posix()
+    keys: dict[str, Any] = {"providers": studio.open_provider, "scorers": lambda suite: studio.scorer}
+    gates: list[Decision] = []
+    for loras in ({"lora": own}, {"another": own}):
+        run = Run(settings, make_profile(), [studio.suite], Store(settings.store), loras=loras, **keys)
+        gates.append(submitted(run, studio.jobs("lora")).gate(path, "lora").decision)
+        under_test = run.finish()["suites"][0]["under_test"]["lora"]["file"]
+        assert under_test == ("own.safetensors" if "lora" in loras else "given.safetensors")
+        run.close()
+
+    assert gates == [Decision.PASS, Decision.FAIL]
 
 
 def test_a_lora_that_passes_is_not_retrained(studio: Studio, opened: Opener) -> None:

@@ -14,13 +14,11 @@ from harness.core.errors import UsageError
 from harness.core.values import Decision, Interval, Usage, Verdict, sample_from
 from harness.judging.results import (
     SCHEMA,
-    baseline_scores,
     build_results,
     compare_recipes,
     finite,
     gate_record,
     load_results,
-    paired_scores,
 )
 from harness.store import Store
 from tests.example_run import ROUND, RUN, example_record, example_run
@@ -131,15 +129,6 @@ def test_a_bad_file_is_refused_in_words(text: str, words: str, tmp_path: Path) -
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot be read .* earlier run"):
         load_results(tmp_path / "results.json")
-
-
-def test_a_baseline_is_keyed_for_pairs(record: dict[str, Any]) -> None:
-    scores = baseline_scores(record)
-
-    pairs = paired_scores(record, "aldar-kose", "lora")
-    assert len(pairs) == 12
-    assert scores["aldar-kose", "angry-city", "lora", 2] == pairs["angry-city", 2]
-    assert ("aldar-kose", "night-staff", "painter", 0) not in scores, "a refused picture has no score"
 
 
 def test_another_dtype_is_a_warning_and_anything_else_a_refusal(record: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from harness.training.data import Item, TrainingSet, View, train_pictures
 from harness.training.distributed import ProcessGroup
 from harness.training.improve.plan import FROM_TOO_MUCH, Learner, plan_from_feedback
 from harness.training.loop import Loop, Setup, Trained, curve
-from harness.training.optimizers import learning_rate_at
+from harness.training.optimizers import rate_factor
 from harness.training.prompt_encoding import without_trigger
 from harness.training.state import STATE
 from harness.training.trainer import prepare, train, training_place
@@ -75,7 +75,7 @@ def test_a_configuration_survives_json() -> None:
 
 
 def test_the_rate_warms_up_and_falls_to_zero() -> None:
-    rates = [learning_rate_at(step, SMALL) for step in range(SMALL.steps + 1)]
+    rates = [SMALL.learning_rate * rate_factor(step, SMALL) for step in range(SMALL.steps + 1)]
 
     assert max(rates) == SMALL.learning_rate == rates[SMALL.warmup]
     assert rates[0] == SMALL.learning_rate / 2 and rates[-1] < 1e-9

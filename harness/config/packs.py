@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from harness.core.errors import nearest
 from harness.core.settings import data_root
+from harness.core.values import Vocabulary
 from harness.core.yaml import Document, Strict, read_yaml, validate
-
-if TYPE_CHECKING:
-    from harness.core.values import Vocabulary
 
 USUAL = "people"  # the words of a profile that a pack does not know: those of a full-size model
 

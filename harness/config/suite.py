@@ -8,23 +8,20 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema
 
 from harness.config.local_options import WrongOption, read_loras
 from harness.config.packs import read_packs
-from harness.config.profile import CategoryEntry, merge_vocabulary, profile_schema, to_vocabulary
+from harness.config.profile import CategoryEntry, Profile, merge_vocabulary, profile_schema, to_vocabulary
 from harness.config.prompts.lint import lint_prompts
 from harness.config.prompts.negatives import read_negative
+from harness.config.prompts.tokens import Encoder
 from harness.config.prompts.trigger import trigger_pattern
 from harness.core.errors import nearest
 from harness.core.values import ALARMS, BESIDE, METRICS, Case, Lora, Subject, Suite, Threshold, Vocabulary
 from harness.core.yaml import Document, PathText, Place, Strict, read_yaml, validate
-
-if TYPE_CHECKING:
-    from harness.config.profile import Profile
-    from harness.config.prompts.tokens import Encoder
 
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 WEIGHTS = {"clip": 0.4, "features": 0.4, "ssim": 0.2}

@@ -18,7 +18,7 @@ MOVED: Mapping[str, tuple[str, ...]] = {
     "harness.profile": ("harness.config.profile", "harness.core.settings", "harness.core.yaml"),
     "harness.suite": ("harness.config.suite",),
     "harness.judge": ("harness.judging.judge", "harness.judging.complaints"),
-    "harness.calibrate": ("harness.core.stats.calibration", "harness.core.values"),
+    "harness.calibrate": ("harness.core.stats.calibration", "harness.core.arrays", "harness.core.values"),
     "harness.leaderboard": ("harness.judging.leaderboard", "harness.judging.scores"),
     "harness.stats": ("harness.core.stats",),
     "harness.stats.intervals": ("harness.core.stats.intervals",),

@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from harness.core.values import Request
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 BYTES_CAP = 100_000_000
@@ -55,8 +54,6 @@ def check_picture(data: bytes | None, request: Request) -> CheckedPicture:
 
 def decode(data: bytes) -> Image.Image:
     """An RGB image, upright, with nothing but its pixels; nothing large is decoded before its size is known."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
     if not data:
         raise BadPicture("has no bytes")
     if len(data) > BYTES_CAP:
@@ -95,8 +92,6 @@ def is_blank(image: Image.Image) -> bool:
 
 def fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """Crop the middle to the wanted proportions, then resize."""
-    from PIL import Image, ImageOps
-
     return ImageOps.fit(image, size, Image.Resampling.LANCZOS)
 
 
@@ -127,8 +122,6 @@ STEPS = (ThumbnailSize(THUMB, QUALITY), *map(ThumbnailSize, (256, 224, 192, 160,
 
 def shrink(data: bytes, step: ThumbnailSize = STEPS[0]) -> bytes:
     """An encoded picture as a small WebP; raises OSError or ValueError for no picture."""
-    from PIL import Image
-
     with Image.open(io.BytesIO(data)) as opened:
         picture = opened.convert("RGB")
     if max(picture.size) <= TINY:

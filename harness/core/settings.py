@@ -14,6 +14,7 @@ from dotenv import dotenv_values
 
 from harness.core.errors import UsageError
 from harness.core.sharding import Shard, read_shard
+from harness.core.under_test import LoraUnderTest
 from harness.core.values import Lora
 
 DEFAULTS = {"profile": "embedded", "store": ".harness", "report_dir": "reports"}
@@ -118,6 +119,11 @@ class Settings:
             max_calls=int(calls) if (calls := read_limit("--max-calls", given.get("max_calls"))) is not None else None,
             environment={name: Secret(value) for name, value in environment.items()},
         )
+
+    @property
+    def under_test(self) -> LoraUnderTest:
+        """Which LoRA providers draw with, as far as the command line says."""
+        return LoraUnderTest(self.lora)
 
     @property
     def emulator_address(self) -> str:

@@ -10,11 +10,11 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from harness.core.values import Interval
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
-
-    from harness.core.values import Interval
 
 LONGEST = 400  # characters of a foreign text, a service's message say
 STYLES: Mapping[str, str] = {  # of a verdict

@@ -10,9 +10,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 METRICS: tuple[str, ...] = ("quality", "clip", "features", "ssim")
 """The metrics of every suite, the primary one first; the others of them carry the weights."""
 
@@ -132,6 +129,11 @@ class Case:
     split: str = "open"  # or "locked"
     line: int = 1  # in the suite's file
     tags: tuple[str, ...] = ()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may be read by who trains and chooses; a locked one is kept for the held-out test."""
+        return self.split == "open"
 
 
 @dataclass(frozen=True)
@@ -418,9 +420,6 @@ def verdict_from(record: Mapping[str, Any]) -> Verdict:
         record.get("details", {}),
         record.get("cause_name", ""),
     )
-
-
-Floats = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from harness.world.people import CATEGORIES, IDENTITY, SCENE, Scene, random_person, random_scene
-
-if TYPE_CHECKING:
-    import numpy as np
-    from PIL import Image
+from harness.world.render import render
 
 SIZE = 96  # pixels: what is drawn before it is brought to the size asked for
 FORMS: dict[str, str] = {
@@ -69,15 +69,11 @@ def faithful(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def oversaturated(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    from PIL import ImageEnhance
-
     return ImageEnhance.Contrast(ImageEnhance.Color(picture).enhance(1.7)).enhance(1.12)
 
 
 def soft(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Half the detail, and the blocks of a JPEG packed too hard."""
-    from PIL import Image
-
     small = picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.BOX)
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=45)
@@ -85,16 +81,11 @@ def soft(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def washed_out(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    from PIL import Image
-
     return Image.blend(picture, Image.new("RGB", picture.size, (255, 248, 250)), 0.38)
 
 
 def tint(picture: Image.Image, factors: tuple[float, float, float], noise: float, rng: Any) -> Image.Image:
     """Every channel by its factor, and grain of `noise` levels."""
-    import numpy as np
-    from PIL import Image
-
     values = np.asarray(picture, dtype=np.float32) * np.asarray(factors, dtype=np.float32)
     if noise:
         values += rng.normal(0.0, noise, values.shape[:2])[..., None]
@@ -118,27 +109,19 @@ def dark(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def flat(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    from PIL import ImageEnhance
-
     return ImageEnhance.Contrast(picture).enhance(0.66)
 
 
 def sharpened(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    from PIL import ImageFilter
-
     return picture.filter(ImageFilter.UnsharpMask(2, 260, 0))
 
 
 def blurred(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    from PIL import ImageFilter
-
     return picture.filter(ImageFilter.GaussianBlur(1.3))
 
 
 def cropped(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Too near: the shoulders are cut off."""
-    from PIL import Image
-
     edge = picture.width // 9
     return picture.resize(
         picture.size, Image.Resampling.BICUBIC, (edge, edge // 2, picture.width - edge, picture.height - edge * 3 // 2)
@@ -146,8 +129,6 @@ def cropped(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def shifted_hue(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    from PIL import Image
-
     hue, saturation, value = picture.convert("HSV").split()
     turned = hue.point([(level + 9) % 256 for level in range(256)])
     return Image.merge("HSV", (turned, saturation, value)).convert("RGB")
@@ -177,11 +158,6 @@ PLAIN = Habit(faithful, slips=0.0)
 
 def paint(service: str, prompt: str, seed: int, width: int, height: int) -> Image.Image:
     """One RGB picture of `width` x `height` pixels, a pure function of its arguments."""
-    import numpy as np
-    from PIL import Image, ImageOps
-
-    from harness.world.render import render
-
     habit = HABITS.get(service, PLAIN)
     chance = zlib.crc32(f"{service}\n{prompt}".encode())  # another prompt is answered with another person
     rng = np.random.default_rng([abs(seed), chance])

@@ -52,14 +52,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count as counter
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
+from harness.emulator.cdn import Cdn
 from harness.emulator.exchange import Answer, Asked, Problem, Rejected, answer_json, invalid
 from harness.emulator.faults import FAULTS, LIST
-
-if TYPE_CHECKING:
-    from harness.emulator.cdn import Cdn
+from harness.emulator.pictures import encode_faulty
 
 MAX_TASKS = 5000  # a service forgets the oldest
 MARKER = re.compile(r"\s*\[\[(\w+)\]\]")  # a prompt may ask for a fault: "a person [[refused]]"
@@ -219,7 +218,6 @@ class Service:
     ) -> list[Pic]:
         """`draw` without the delay."""
         from harness.emulator.image_generator import paint
-        from harness.emulator.pictures import encode_faulty
 
         if asked.fault == "no_pictures":
             return []

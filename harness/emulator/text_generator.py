@@ -8,13 +8,12 @@ import random
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from PIL import Image
 
 from harness.world.captions import phrase
 from harness.world.people import CATEGORIES
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 CATEGORY_OF = {"face": "expression", "expression": "expression", "scene": "background", "objects": "accessory"}
 """A property of a scene to the category of the world that fills it; the others stay empty."""
@@ -175,8 +174,6 @@ def describe_picture(data: bytes, question: str) -> str:
     Raises:
         OSError: no picture.
     """
-    from PIL import Image
-
     with Image.open(io.BytesIO(data)) as opened:
         image = opened.convert("RGB")
     shape = "square" if image.width == image.height else "wide" if image.width > image.height else "tall"

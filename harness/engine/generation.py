@@ -33,7 +33,6 @@ class SampleGenerator:
         self.samples: dict[str, Sample] = {}
         self.generated = 0  # pictures that providers made in this run
         self.cached = 0  # pictures that the store had
-        self.cost_usd = 0.0
         self._cancelled, self._drawn = cancelled, drawn
         self._lock = threading.Lock()
         self._most: dict[str, int] = {}  # provider to the largest batch that fits in memory, once it is known
@@ -106,7 +105,6 @@ class SampleGenerator:
         with self._lock:
             self.samples[task.request.key] = sample
             self.generated += sample.outcome is Outcome.OK
-            self.cost_usd += sample.cost_usd
         self._drawn(task, sample)
         return sample
 

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from harness.core.errors import UsageError
 from harness.core.sharding import read_shard
+from harness.core.stats.calibration import Calibration, calibration_from
 from harness.core.values import CaseResult, Decision, Job, SetScore, Suite, Trait, Usage, Verdict, sample_from
+from harness.engine.merge_sets import merge_sets
+from harness.engine.record import notes_of
+from harness.judging.baseline import BaselineLookup, found_from, hold_record, hold_verdict
+from harness.judging.judge import judge_case, judge_gate, pooled_sds
 from harness.judging.results import ABOUT, SuiteRun, build_results, check_results, suite_record
-
-if TYPE_CHECKING:
-    from harness.core.stats.calibration import Calibration
-    from harness.judging.baseline import BaselineLookup
+from harness.scoring.metrics.applied import applied_from
 
 Record = Mapping[str, Any]
 SAME = ("profile", "size", "models", "versions", "locked")  # of a run's record: other ones are other pictures
@@ -133,9 +135,6 @@ def parts_of(name: str, records: Sequence[Record]) -> Iterator[PartialRun]:
 
 def merge_suite(name: str, parts: Sequence[PartialRun]) -> SuiteRun:
     """All runs of one suite, judged as one."""
-    from harness.engine.merge_sets import merge_sets
-    from harness.engine.record import notes_of
-
     check_parts(name, parts)
     suite = suite_of(parts[0].record)
     results = merge_cases(suite, parts)
@@ -198,8 +197,6 @@ def judge_cases(
     suite: Suite, results: Mapping[str, Sequence[CaseResult]], calibration: Calibration | None
 ) -> dict[Job, Verdict]:
     """As `harness.engine` does: seeds are judged with the variance of all cases of their provider."""
-    from harness.judging.judge import judge_case, pooled_sds
-
     findings: dict[Job, Verdict] = {}
     for group in results.values():
         pooled = pooled_sds(group)
@@ -212,8 +209,6 @@ def judge_cases(
 
 def judge_gates(run: SuiteRun, parts: Sequence[PartialRun], calibration: Calibration | None) -> SuiteRun:
     """The gates that the runs looked at, judged over all cases, and the baseline, held against all cases."""
-
-    from harness.judging.baseline import hold_record, hold_verdict
 
     result, record = found_of(parts), suite_record(run)
     gates: dict[str, Verdict] = {}
@@ -229,9 +224,6 @@ def judge_gates(run: SuiteRun, parts: Sequence[PartialRun], calibration: Calibra
 def judge_gate_again(
     run: SuiteRun, provider: str, items: Sequence[Record], found: BaselineLookup | None, calibration: Calibration | None
 ) -> Verdict:
-
-    from harness.judging.judge import judge_gate
-    from harness.scoring.metrics.applied import applied_from
 
     own = run.results[provider]
     shown = [item["details"]["applied"] for item in items if item["details"].get("applied")]
@@ -262,8 +254,6 @@ def first_of(parts: Iterable[PartialRun], key: str) -> Any:
 
 
 def calibration_of(parts: Iterable[PartialRun]) -> Calibration | None:
-    from harness.core.stats.calibration import calibration_from
-
     kept = first_of(parts, "calibration")
     return calibration_from({name: value for name, value in kept.items() if name != "reason"}) if kept else None
 
@@ -278,8 +268,6 @@ def found_of(parts: Sequence[PartialRun]) -> BaselineLookup | None:
     Raises:
         UsageError: they were no shards, and so did not keep it.
     """
-    from harness.judging.baseline import found_from
-
     held = [part.record["baseline"] for part in parts if part.record.get("baseline")]
     if not held:
         return None

@@ -8,6 +8,9 @@ from dataclasses import fields
 from typing import Any
 
 from harness.core.values import CaseResult, SetScore
+from harness.scoring.metrics.aesthetics import compare_aesthetics
+from harness.scoring.metrics.copying import Copies, Nearest
+from harness.scoring.metrics.diversity import Diversity, PromptPictures
 
 Results = Mapping[str, Sequence[CaseResult]]
 Sets = Mapping[str, SetScore]
@@ -42,8 +45,6 @@ def first(judged: Sequence[SetScore]) -> SetScore:
 
 def merge_spreads(judged: Sequence[SetScore]) -> SetScore:
     """Diversity is measured prompt by prompt."""
-    from harness.scoring.metrics.diversity import Diversity, PromptPictures
-
     groups = [
         {case: PromptPictures(**spread) for score in judged for case, spread in score.details[name].items()}
         for name in ("cases", "base")
@@ -54,8 +55,6 @@ def merge_spreads(judged: Sequence[SetScore]) -> SetScore:
 
 def merge_copies(judged: Sequence[SetScore]) -> SetScore:
     """Copies are found picture by picture."""
-    from harness.scoring.metrics.copying import Copies, Nearest
-
     details = [score.details for score in judged]
     every = [pair for part in details for pair in part["pairs"]]
     pairs = sorted(every, key=lambda pair: (-pair["lines"], -(pair["embedding"] or 0.0)))
@@ -94,8 +93,6 @@ def merge_counts(counts: Sequence[Sequence[int] | None]) -> tuple[int, int] | No
 
 def merge_gain(provider: str, results: Results) -> SetScore | None:
     """Aesthetics beside the base's, from the ratings themselves; None without pairs."""
-    from harness.scoring.metrics.aesthetics import compare_aesthetics
-
     gain = compare_aesthetics(results.get(provider, ()), results.get(BASE, ()))
     return SetScore("aesthetics", gain.sentence, details=gain.record) if gain else None
 

@@ -15,7 +15,10 @@ from harness.core.values import CaseResult, Lora, Request, Suite, digest, to_rec
 from harness.engine.context import ScorerLike
 from harness.engine.plan import Step
 from harness.models.identity import hash_once
+from harness.scoring.calibration.populations import populations
 from harness.scoring.metrics.scorer import Scorer
+from harness.scoring.references.check import check_references
+from harness.scoring.references.gather import gather_subject
 from harness.store import Store
 
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "pytest")
@@ -108,9 +111,6 @@ def lora_record(lora: Lora) -> dict[str, Any]:
 
 def check_record(store: Store, suite: Suite, size: tuple[int, int]) -> dict[str, Any]:
     """What `harness references check` says of a suite's references without CLIP, found once for each state of them."""
-    from harness.scoring.references.check import check_references
-    from harness.scoring.references.gather import gather_subject
-
     try:
         gathered = gather_subject(suite.subject)
         paths = {gathered.label(path): path for path in gathered.pictures}
@@ -141,8 +141,6 @@ def check_record(store: Store, suite: Suite, size: tuple[int, int]) -> dict[str,
 
 def populations_record(store: Store, scorer: Scorer) -> list[dict[str, Any]]:
     """Every gated score of the references and of the impostors: what the calibration was made from."""
-    from harness.scoring.calibration.populations import populations
-
     key = digest(["crowds", VERSION, scorer.identity])
     known: list[dict[str, Any]] | None = store.memo("crowds", key)
     if known is None:

@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
+from harness.config.profile import Profile, extend_vocabulary
 from harness.core.errors import EngineError, HarnessError
+from harness.core.settings import Settings
 from harness.core.values import (
     Case,
     CaseResult,
@@ -34,17 +35,15 @@ from harness.engine.plan import Step, Task, chunks, lanes, plan_step, tasks_of
 from harness.engine.scoring import Scoring
 from harness.engine.spending import estimate, estimate_text
 from harness.judging.baseline import Baselines
+from harness.models.loading import Models
+from harness.providers import ProviderContext, open_provider
 from harness.providers.budget import Budget
+from harness.scoring.metrics.scorer import Scorer
 from harness.store import Journal, Store
-
-if TYPE_CHECKING:
-    from harness.config.profile import Profile
-    from harness.core.settings import Settings
-    from harness.models.loading import Models
 
 SURE_DRAWN, SURE_S = 3, 5.0  # pictures and seconds before which a time that is left would be a wild guess
 SCORE_EVERY = 8  # pictures of a service, so that tests finish while it goes on
-OpenProvider = Callable[[str, "Settings"], Provider]
+OpenProvider = Callable[[str, Settings], Provider]
 Done = Callable[[Step, CaseResult | HarnessError], None]
 
 
@@ -103,8 +102,8 @@ class Resources:
     ) -> None:
         """`loras`: what single providers draw with in place of the LoRA under test."""
         self.settings, self.profile, self.store, self.journal = settings, profile, store, journal
-        self.loras, self.baselines = loras or {}, Baselines(settings)
-        self.cancelled, self.meter = cancelled, Meter(listener)
+        self.under_test, self.baselines = replace(settings.under_test, own=loras or {}), Baselines(settings)
+        self.listener, self.cancelled, self.meter = listener, cancelled, Meter(listener)
         self.budget = Budget(settings.budget, settings.max_calls)
         self.scoring = Scoring(store, scorers or self._scorer, fresh=settings.fresh)
         self.drawer = SampleGenerator(store, journal, fresh=settings.fresh, cancelled=cancelled, drawn=self.meter.drawn)
@@ -116,8 +115,6 @@ class Resources:
     @cached_property
     def models(self) -> Models:
         """Not loaded, only ready to be: a run that finds everything in the store never loads one."""
-        from harness.models.loading import Models
-
         return self._given_models or Models(self.profile, self.settings)
 
     # --- planning ---------------------------------------------------------------------------------------------------
@@ -128,12 +125,15 @@ class Resources:
         Raises:
             HarnessError: the profile does not know it, or it cannot be set up.
         """
-        lora = lora or self.loras.get(name)
+        lora = lora or self.under_test.override(name)
         key = (name, lora)
         if key not in self._providers:
-            settings = replace(self.settings, lora=lora) if lora else self.settings
-            self._providers[key] = self._open_provider(name, settings)
+            self._providers[key] = self._open_provider(name, replace(self.settings, lora=lora))
         return self._providers[key]
+
+    def provider_of(self, name: str, suite: Suite) -> Provider:
+        """A suite's provider by name, with the LoRA that is under test now. Raises as `provider` does."""
+        return self.provider(name, self.under_test.override(name, suite))
 
     def trial(
         self, suite: Suite, cases: Sequence[Case], provider: str, seeds: Sequence[int], lora: Lora | None
@@ -144,8 +144,6 @@ class Resources:
         return [plan_step(suite, case, job, opened, tuple(seeds)) for case, job in zip(cases, jobs, strict=True)]
 
     def _from_profile(self, name: str, settings: Settings) -> Provider:
-        from harness.providers import ProviderContext, open_provider
-
         def traits(suite: Suite) -> Sequence[Trait]:
             with self.timed("score"), self.scoring.lock:
                 return self.scoring.scorer(suite).traits()
@@ -153,9 +151,6 @@ class Resources:
         return open_provider(name, ProviderContext(self.profile, settings, self.models, traits, self.budget))
 
     def _scorer(self, suite: Suite) -> ScorerLike:
-        from harness.config.profile import extend_vocabulary
-        from harness.scoring.metrics.scorer import Scorer
-
         return Scorer(suite, extend_vocabulary(self.profile, suite), self.models, self.store)
 
     # --- making -----------------------------------------------------------------------------------------------------

@@ -9,21 +9,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
+from harness.config.profile import Profile, merge_vocabulary
+from harness.core.arrays import Floats
 from harness.core.errors import HarnessError
-from harness.core.values import Case, CaseResult, Job, Lora, Outcome, SetScore, Suite, Trait, digest, to_record
+from harness.core.under_test import LoraUnderTest
+from harness.core.values import Case, CaseResult, Job, Outcome, SetScore, Suite, Trait, digest, to_record
 from harness.engine.gates import Control, lora_of, plan_controls
 from harness.engine.plan import Step, plan_step
 from harness.engine.resources import Resources
+from harness.models.embeddings import open_picture
+from harness.scoring.metrics.aesthetics import compare_aesthetics
+from harness.scoring.metrics.copying import Nearest, TrainSet, gather_copies
+from harness.scoring.metrics.diversity import LEAST, Diversity, PromptPictures, measure_spread
+from harness.scoring.metrics.drift import Drift, unrelated_prompts
 from harness.store import Store
-
-if TYPE_CHECKING:
-    from harness.config.profile import Profile
-    from harness.core.values import Floats
-    from harness.scoring.metrics.copying import Nearest, TrainSet
-    from harness.scoring.metrics.diversity import PromptPictures
-    from harness.scoring.metrics.drift import Drift
 
 VERSION = 1  # of what is remembered: raise it, and copies and spreads are looked for anew
 BASE = "base"  # the provider that draws the same prompts without a LoRA
@@ -89,15 +90,16 @@ class ExtraSamples:
         return [*(c.off for c in self.controls), *(step for c in self.strangers for step in (c.tested, c.off))]
 
 
-def plan_beside(resources: Resources, steps: Sequence[Step], promoted: Lora | None = None) -> ExtraSamples:
-    return ExtraSamples(plan_controls(resources, steps, promoted), plan_unrelated(resources, steps, promoted))
+def plan_extras(resources: Resources, steps: Sequence[Step], under_test: LoraUnderTest) -> ExtraSamples:
+    """What one gate provider's verdict needs beside its steps, with this LoRA under test."""
+    return ExtraSamples(plan_controls(resources, steps, under_test), plan_unrelated(resources, steps, under_test))
 
 
 def measure_sets(
     resources: Resources, suite: Suite, provider: str, results: Results, strangers: Sequence[Control] = ()
 ) -> Sets:
     """All of one gate provider; {} for a scorer that sees single pictures only, or where nothing was drawn."""
-    open_cases = {case.id for case in suite.cases if case.split == "open"}  # feedback reads what is found here
+    open_cases = {case.id for case in suite.cases if case.is_open}  # feedback reads what is found here
     results = {name: [item for item in items if item.job.case in open_cases] for name, items in results.items()}
     scorer, own = resources.scoring.scorer(suite), results.get(provider, ())
     if not isinstance(scorer, SetScorer) or not any(result.scored for result in own):
@@ -127,8 +129,6 @@ def shots_of(results: Sequence[CaseResult]) -> list[ReceivedPicture]:
 
 def find_set_copies(table: Table, results: Sequence[CaseResult]) -> SetScore:
     """Whether pictures are training pictures drawn again, and which of which."""
-    from harness.scoring.metrics.copying import gather_copies
-
     shots = shots_of(results)
     key = table.key("copies", "nearest", [to_record(shot) for shot in shots])
     known = table.store.memo("copies", key)
@@ -159,9 +159,6 @@ def find_set_copies(table: Table, results: Sequence[CaseResult]) -> SetScore:
 
 def look_at(table: Table, train: TrainSet, shots: Sequence[ReceivedPicture]) -> dict[int, Nearest]:
     """Place to the nearest training picture, of the pictures that the embeddings say are nearest to any."""
-    from harness.models.embeddings import open_picture
-    from harness.scoring.metrics.copying import Nearest
-
     vectors = table.embed(shots)
     most = max(LEAST_LOOKED, WORK // len(train.paths))
     places = list(range(len(shots)))
@@ -207,15 +204,11 @@ def near_record(nearest: Nearest) -> dict[str, Any]:
 
 def enough_seeds(results: Sequence[CaseResult]) -> bool:
     """Whether any prompt has the seeds that collapse can be seen in."""
-    from harness.scoring.metrics.diversity import LEAST
-
     return any(len(result.scored) >= LEAST for result in results)
 
 
 def find_diversity(table: Table, own: Sequence[CaseResult], base: Sequence[CaseResult] = ()) -> SetScore:
     """Whether seeds give different pictures, beside the base's at the same prompts and seeds where it has them all."""
-    from harness.scoring.metrics.diversity import LEAST, Diversity
-
     most = max((len(result.scored) for result in own), default=0)
     if most < LEAST:
         return SetScore("diversity", f"not judged: {most} seeds a prompt, {LEAST} are needed", judged=False)
@@ -232,8 +225,6 @@ def find_diversity(table: Table, own: Sequence[CaseResult], base: Sequence[CaseR
 
 def spread_of(table: Table, shots: Sequence[ReceivedPicture]) -> PromptPictures:
     """How much the pictures of one prompt differ."""
-    from harness.scoring.metrics.diversity import PromptPictures, measure_spread
-
     key = table.key("spread", [shot.image for shot in shots])
     known = table.store.memo("spread", key)
     if known is None:
@@ -263,8 +254,6 @@ def stored_base(resources: Resources, suite: Suite, own: Sequence[CaseResult]) -
 
 def find_gain(own: Sequence[CaseResult], base: Sequence[CaseResult]) -> SetScore | None:
     """How much more pleasing the pictures are than the base's; never an alarm. None where nothing rates pictures."""
-    from harness.scoring.metrics.aesthetics import compare_aesthetics
-
     if not any("aesthetics" in sample.scores for result in own for sample in result.scored):
         return None
     gain = compare_aesthetics(own, base)
@@ -279,20 +268,17 @@ def find_gain(own: Sequence[CaseResult], base: Sequence[CaseResult]) -> SetScore
 
 def stranger_cases(suite: Suite, profile: Profile, traits: Sequence[Trait]) -> list[Case]:
     """Prompts about others as cases that no suite has."""
-    from harness.config.profile import merge_vocabulary
-    from harness.scoring.metrics.drift import unrelated_prompts
-
     vocabulary = merge_vocabulary(profile.vocabulary, suite.vocabulary)
     prompts = unrelated_prompts(vocabulary, {trait.category: trait.value for trait in traits}, STRANGERS)
     return [Case(suite.name, f"stranger-{place}", prompt) for place, prompt in enumerate(dict.fromkeys(prompts))]
 
 
-def plan_unrelated(resources: Resources, steps: Sequence[Step], promoted: Lora | None = None) -> list[Control]:
+def plan_unrelated(resources: Resources, steps: Sequence[Step], under_test: LoraUnderTest) -> list[Control]:
     """Prompts about others with the LoRA of a gate provider and without it, where the suite asks for drift."""
     first = next((step for step in steps if step.requests), None)
     if first is None or first.provider is None or first.suite.alarm("drift") == "off":
         return []
-    lora, suite = lora_of(first, promoted or resources.settings.lora), first.suite
+    lora, suite = lora_of(first, under_test), first.suite
     if lora is None or not lora.strength:
         return []
     with resources.timed("score"), resources.scoring.lock:

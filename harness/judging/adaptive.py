@@ -97,9 +97,9 @@ def next_draws(
     looks, wanted = looks_of(suite), dict[Job, int]()
     for provider, gate in gates.items():
         own = [job for job in drawn if job.provider == provider]
-        every = is_open(gate)
+        every = needs_more_samples(gate)
         for job in own:
-            if every or (job in verdicts and is_open(verdicts[job])):
+            if every or (job in verdicts and needs_more_samples(verdicts[job])):
                 wanted[job] = looks.after(drawn[job]) or drawn[job]
         for rival in rivals_of(suite, gate, drawn):
             goal = max((wanted.get(job, drawn[job]) for job in own if job.case == rival.case), default=0)
@@ -109,14 +109,14 @@ def next_draws(
     return tuple(sorted(draws, key=lambda draw: (draw.seed, places[draw.job.case], draw.job.provider)))
 
 
-def is_open(verdict: Verdict) -> bool:
+def needs_more_samples(verdict: Verdict) -> bool:
     """Whether more pictures could settle it; what is missing, unmeasured or not calibrated they cannot mend."""
     return verdict.decision is Decision.INCONCLUSIVE and bool(verdict.details.get("open"))
 
 
 def rivals_of(suite: Suite, gate: Verdict, jobs: Iterable[Job]) -> list[Job]:
     """The jobs of those whom an open `beat` waits for."""
-    if not is_open(gate) or "beat" not in gate.details["open"]:
+    if not needs_more_samples(gate) or "beat" not in gate.details["open"]:
         return []
     everybody = BEST in suite.beat
     return [job for job in jobs if job.provider not in suite.gate and (everybody or job.provider in suite.beat)]

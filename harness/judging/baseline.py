@@ -14,19 +14,18 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.core.errors import UsageError
 from harness.core.git import find_commit, git_state, read_commit
+from harness.core.settings import Settings
 from harness.core.values import Case, CaseResult, Complaint, Decision, Job, Outcome, Sample, Score, Suite, Verdict
 from harness.judging.adaptive import level_at
 from harness.judging.changes import REGRESSED, Changes, compare_results
 from harness.judging.results import ADDED, LARGEST, UNDER_TEST, Comparable, check_results, compare_parts, relative
-
-if TYPE_CHECKING:
-    from harness.core.settings import Settings
 
 KIND, SCHEMA = "lora-harness baseline", 1
 FOLDER = "baselines"  # beside the suite
@@ -341,8 +340,6 @@ def is_same(path: Path, made: Baseline) -> bool:
 
 def shrink(data: bytes) -> str:
     """A picture as base64 of a WebP of at most `THUMB_BYTES`, or of the smallest that there is."""
-    from PIL import Image
-
     with Image.open(io.BytesIO(data)) as opened:
         picture = opened.convert("RGB")
     picture.thumbnail((THUMB, THUMB), Image.Resampling.LANCZOS)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.core.stats import Pair
 from harness.core.text import bounds_text, measured_text
@@ -18,9 +18,7 @@ from harness.judging.causes.lora import DiagnosticInputs
 from harness.judging.causes.pictures import ProviderFacts
 from harness.judging.leaderboard import BASE, Results, gap_to_best, interval_of
 from harness.judging.scores import trait_values, values_of
-
-if TYPE_CHECKING:
-    from harness.scoring.references import TraitReading
+from harness.scoring.references import TraitReading
 
 GOOD = 0.6  # the band "good" begins here; what a trait is held against when the suite sets no bound for features
 PRIORITIES = ("high", "medium", "low")

@@ -521,27 +521,6 @@ def check_results(record: Any, where: str) -> None:
 
 # --- as a baseline ------------------------------------------------------------------------------------------------
 
-BaselineKey = tuple[str, str, str, int]  # (suite, case, provider, seed)
-
-
-def baseline_scores(results: Mapping[str, Any], metric: str = "quality") -> dict[BaselineKey, float]:
-    """Calibrated values of one metric by (suite, case, provider, seed), for a comparison in pairs."""
-    return {
-        (case["suite"], case["case"], case["provider"], sample["seed"]): float(value)
-        for case in results["cases"]
-        for sample in case["samples"]
-        if (value := sample["scores"].get(metric, {}).get("value")) is not None
-    }
-
-
-def paired_scores(results: Mapping[str, Any], suite: str, provider: str) -> dict[tuple[str, int], float]:
-    """The qualities of one suite and provider by (case, seed), as `harness.core.stats.paired` takes them."""
-    return {
-        (case, seed): value
-        for (of_suite, case, by, seed), value in baseline_scores(results).items()
-        if of_suite == suite and by == provider
-    }
-
 
 @dataclass(frozen=True)
 class Comparable:

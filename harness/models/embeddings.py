@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
 
+from harness.core.arrays import Floats
 from harness.core.errors import ReferencesError
-from harness.core.values import Floats, digest, hash_file
+from harness.core.values import digest, hash_file
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from harness.store import Store
 
 MOST_PIXELS = 100_000_000  # of one picture; more is a decompression bomb
@@ -41,8 +41,6 @@ def open_picture(data: bytes, name: str = "the picture") -> Image.Image:
     Raises:
         ReferencesError: it is no picture, is cut off, or is a decompression bomb; the text begins with `name`.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
     try:
         with Image.open(io.BytesIO(data)) as opened:
             if opened.width * opened.height > MOST_PIXELS:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
+from tokenizers.models import BPE
+
+from harness.config.profile import Profile
 from harness.config.prompts.tokens import CLIP_WORDS, WORD_END, Encoder
 from harness.core.errors import ModelError
-
-if TYPE_CHECKING:
-    from harness.config.profile import Profile
-
+from harness.models.loading import locate_model
 
 FOLDERS = ("tokenizer", "tokenizer_2")
 
@@ -23,8 +24,6 @@ def find_encoders(profile: Profile, root: Path) -> tuple[Encoder, ...]:
     Raises:
         ModelError: the model or its tokenizers are not on this machine.
     """
-    from harness.models.loading import locate_model
-
     folder = locate_model(profile.models.base, root, profile.name)
     result = tuple(open_encoder(folder / name, profile.max_tokens) for name in FOLDERS if (folder / name).is_dir())
     if not result:
@@ -44,8 +43,6 @@ def open_encoder(folder: Path, window: int) -> Encoder:
     Raises:
         ModelError: the files are missing or broken.
     """
-    from tokenizers import Tokenizer
-
     try:
         whole = folder / "tokenizer.json"
         tokenizer = Tokenizer.from_file(str(whole)) if whole.is_file() else build_clip(folder)
@@ -61,9 +58,6 @@ def open_encoder(folder: Path, window: int) -> Encoder:
 
 def build_clip(folder: Path) -> Any:
     """CLIP's tokenizer as transformers builds it from vocab.json and merges.txt."""
-    from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
-    from tokenizers.models import BPE
-
     files = str(folder / "vocab.json"), str(folder / "merges.txt")
     settings = {"continuing_subword_prefix": "", "end_of_word_suffix": WORD_END, "unk_token": "<|endoftext|>"}
     model = BPE.from_file(*files, fuse_unk=False, **settings)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from peft import LoraConfig
+from peft.tuners.lora import LoraLayer
 
 from harness.core.errors import LoraError
-
-if TYPE_CHECKING:
-    import torch
 
 SLOT = "slot"
 LEAST, STEP = 32, 16  # of a slot's rank: two usual LoRAs, so that a second one compiles nothing; and its steps
@@ -40,8 +41,6 @@ Taken = Mapping[str, LayerUpdate]
 
 def lora_layers(model: Any) -> Iterator[tuple[str, Any]]:
     """The layers of a model that can hold adapters, by name."""
-    from peft.tuners.lora import LoraLayer
-
     for name, module in model.named_modules():
         if isinstance(module, LoraLayer):
             yield name, module
@@ -81,8 +80,6 @@ class AdapterSlot:
 
         What the slot is too narrow for, or has no place for, makes it anew, and the next drawing compiles once.
         """
-        import torch
-
         wanted = frozenset(layer for taken, _ in parts for layer in taken)
         rank = max((sum(taken[layer].rank for taken, _ in parts if layer in taken) for layer in wanted), default=0)
         if not wanted <= self.layers or rank > self.rank:
@@ -106,8 +103,6 @@ class AdapterSlot:
 
     def _widen(self, layers: frozenset[str], rank: int) -> None:
         """One adapter of that rank at all these layers, which does nothing yet."""
-        from peft import LoraConfig
-
         if self.layers:
             self.unet.delete_adapters(SLOT)
         self.layers, self.rank = layers, rank

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import platform
 import sys
 import threading
 import time
@@ -14,16 +15,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from PIL import Image
+
+from harness.config.profile import Profile
 from harness.core.errors import ModelError
+from harness.core.settings import data_root
 from harness.core.values import digest
 from harness.models.checkpoints import PICKLES, PLACE, SDXL, is_single_file, settings_hash, unpacked
 from harness.models.identity import HUB_ID, WEIGHT_FILE, WEIGHTS, hash_once, quiet_libraries
 
 if TYPE_CHECKING:
     import numpy as np
-    from PIL import Image
 
-    from harness.config.profile import Profile
     from harness.models.pipeline import LocalPipeline
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -67,8 +70,6 @@ def locate_model(name: str, root: Path, profile: str = "PROFILE", config: str | 
 
 def find_local(name: str, root: Path) -> Path | None:
     """A model's folder, or its single file; None when it is neither under `root` nor beside the shipped suites."""
-    from harness.core.settings import data_root
-
     for base in (root, data_root()):
         if (base / name).is_dir() or is_single_file(base / name):  # an absolute name stays itself
             return base / name
@@ -92,24 +93,20 @@ def locate_settings(config: str | None, root: Path, profile: str) -> Path:
 
 def cached_snapshot(name: str, profile: str) -> Path:
     """The newest snapshot of a hub model in the local cache."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.constants import HF_HUB_CACHE
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub import constants, errors, snapshot_download
 
     repository, _, revision = name.partition("@")
     try:
         return Path(snapshot_download(repository, revision=revision or None, local_files_only=True))
-    except (LocalEntryNotFoundError, FileNotFoundError) as error:
+    except (errors.LocalEntryNotFoundError, FileNotFoundError) as error:
         raise ModelError(
-            f"model {name!r} is not in the cache folder {HF_HUB_CACHE}; "
+            f"model {name!r} is not in the cache folder {constants.HF_HUB_CACHE}; "
             f"run `harness fetch {profile}` where there is a network, or name a folder in the profile"
         ) from error
 
 
 def fetch_models(profile: Profile) -> list[Path]:
     """Download whatever the profile names on the hub; models that are folders are left alone."""
-    from harness.core.settings import data_root
-
     models, root, folders = profile.models, Path.cwd(), []
     if any(name and find_file(name, root) for name in (models.base, models.vae)):
         settings = models.config or SDXL
@@ -183,8 +180,6 @@ def resolve_device(name: str = "auto") -> str:
             raise ModelError(f"device {name!r} is unknown; choose auto, {', '.join(DEVICES)}")
         return name
     if sys.platform == "darwin":
-        import platform
-
         return "mps" if platform.machine() == "arm64" else "cpu"
     return "cpu" if metadata.version("torch").endswith("+cpu") or not count_cuda_cards() else "cuda"
 

@@ -6,18 +6,15 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING
 
 from harness.config.adapters import ADAPTERS, find_adapter, known_adapters
+from harness.config.profile import Profile, ProviderConfig
 from harness.core.errors import SuiteError, nearest
 from harness.core.moved import keep_former_names
+from harness.core.settings import Settings
 from harness.core.values import Provider, Suite, Trait
+from harness.models.loading import Models
 from harness.providers.budget import Budget
-
-if TYPE_CHECKING:
-    from harness.config.profile import Profile, ProviderConfig
-    from harness.core.settings import Settings
-    from harness.models.loading import Models
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,7 @@ class ProviderContext:
     budget: Budget = field(default_factory=Budget)
 
 
-Factory = Callable[[str, "ProviderConfig", ProviderContext], Provider]
+Factory = Callable[[str, ProviderConfig, ProviderContext], Provider]
 PARTS = ("close", "draw", "emulated", "missing", "name", "requests")  # of every provider
 
 

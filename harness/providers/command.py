@@ -20,24 +20,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import Field, ValidationError
 
-from harness.config.profile import extend_vocabulary
+from harness.config.profile import ProviderConfig, extend_vocabulary
 from harness.core.errors import MissingKey, SuiteError, nearest
 from harness.core.values import Case, Generation, Outcome, Request, Suite
 from harness.core.yaml import Strict
 from harness.models.identity import hash_once
+from harness.providers import ProviderContext
 from harness.providers.http_client.exchange import Unanswered
 from harness.providers.http_client.options import Price
 from harness.providers.http_client.redact import Redactor
 from harness.providers.prompts import describe_subject, traits_of
 from harness.providers.remote import group_requests, in_order
-
-if TYPE_CHECKING:
-    from harness.config.profile import ProviderConfig
-    from harness.providers import ProviderContext
 
 ADAPTER = "command/1"
 CODES: dict[int, Outcome] = {

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import urljoin
 
+from PIL import Image
 from pydantic import model_validator
 
 from harness.core.values import Outcome, Request
@@ -108,8 +109,6 @@ class DeepAiProvider(RemoteProvider):
 
     def examine(self, data: bytes, request: Request) -> Unanswered | None:
         """The collage of four that was not asked for; `super_genius` draws larger than asked, and is no collage."""
-        from PIL import Image
-
         if self.options.version == "super_genius":
             return None
         try:

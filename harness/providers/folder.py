@@ -11,18 +11,16 @@ import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import Field, ValidationError
 
+from harness.config.profile import ProviderConfig
 from harness.core.errors import SuiteError, nearest
 from harness.core.values import Case, Generation, Outcome, Request, Suite, hash_file
 from harness.core.yaml import Strict
 from harness.models.identity import hash_once
-
-if TYPE_CHECKING:
-    from harness.config.profile import ProviderConfig
-    from harness.providers import ProviderContext
+from harness.providers import ProviderContext
 
 ADAPTER = "folder/1"
 PATTERNS = ("{case}[-_]{seed}.*", "{case}/{seed}.*", "{suite}/{case}[-_]{seed}.*", "{case}.*", "{case}/*")

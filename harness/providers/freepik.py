@@ -11,12 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
 from pydantic import Field
 
+from harness.config.profile import ProviderConfig
 from harness.core.values import Outcome, Request
+from harness.providers import ProviderContext
 from harness.providers.http_client.exchange import Call, Reply, Unanswered
 from harness.providers.http_client.options import RemoteOptions
 from harness.providers.remote import (
@@ -36,10 +38,6 @@ from harness.providers.remote import (
     refusal,
     wrap_seed,
 )
-
-if TYPE_CHECKING:
-    from harness.config.profile import ProviderConfig
-    from harness.providers import ProviderContext
 
 SHAPES: dict[str, tuple[int, int]] = {
     "square_1_1": (1, 1),

@@ -10,13 +10,18 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
+from PIL import Image, ImageChops, ImageFilter
+
+from harness.config.profile import ProviderConfig
 from harness.core.errors import SuiteError, nearest
 from harness.core.values import Outcome, Request, digest
 from harness.core.yaml import Document, read_yaml, validate
+from harness.emulator.services import SERVICES
 from harness.models.identity import hash_once
+from harness.providers import ProviderContext
 from harness.providers.description import (
     Description,
     RuleEntry,
@@ -53,12 +58,6 @@ from harness.providers.remote import (
     refusal,
     wrap_seed,
 )
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-    from harness.config.profile import ProviderConfig
-    from harness.providers import ProviderContext
 
 FETCHING = "done; its result is fetched"  # the state of a task whose result is a reply of its own
 BROKEN = {
@@ -217,7 +216,7 @@ class HttpProvider(RemoteProvider):
             waiting = self._stand(answer, pending)
             if waiting:
                 return waiting
-        return ParsedReply(self._pictures(answer), self._remember(answer))
+        return ParsedReply(self._pictures(answer), remember(self.options.meta, answer))
 
     def _stand(self, answer: Any, pending: Pending | None) -> Pending | None:
         """How a task stands: still pending, or None when its pictures are in this reply.
@@ -284,17 +283,6 @@ class HttpProvider(RemoteProvider):
             return linked_picture(self.session.url(item) if relative else item)
         return inline_picture(item)
 
-    def _remember(self, answer: Any) -> dict[str, Any]:
-        """What the description wants kept, where it is plain; addresses may be signed, so none is kept."""
-        meta: dict[str, Any] = {}
-        for name, expression in self.options.meta.items():
-            value = look_up(expression, answer)
-            if isinstance(value, str) and "://" not in value[:12]:
-                meta[name] = value[:MEMORY]
-            elif isinstance(value, int | float):
-                meta[name] = value
-        return meta
-
     def examine(self, data: bytes, request: Request) -> Unanswered | None:
         """A picture that looks like the service's way of saying no is a refusal."""
         look = moderated_look(data, self.options.picture.moderated)
@@ -319,8 +307,6 @@ class HttpProvider(RemoteProvider):
             raise SuiteError(f"provider {self.name!r}: {text}", path, error.line) from error
 
     def _check_emulated(self, service: str) -> None:
-        from harness.emulator.services import SERVICES
-
         if service not in SERVICES:
             known = nearest(service, SERVICES)
             raise self._wrong(
@@ -338,6 +324,22 @@ def ending(outcome: Outcome, words: str, status: int = 0, *, billed: bool = Fals
     advice = BROKEN.get(outcome, UNKNOWN[1])
     text = (f"HTTP {status}: " if status else "") + advice + (f" ({words})" if words else "")
     return Unanswered(outcome, text, final=outcome in LAST, billed=billed or status in MAYBE_BILLED)
+
+
+def remember(wanted: Mapping[str, str], answer: Any) -> dict[str, Any]:
+    """What the description wants kept, where it is plain; addresses may be signed, so none is kept.
+
+    Args:
+        wanted: JMESPath by name.
+    """
+    meta: dict[str, Any] = {}
+    for name, expression in wanted.items():
+        value = look_up(expression, answer)
+        if isinstance(value, str) and "://" not in value[:12]:
+            meta[name] = value[:MEMORY]
+        elif isinstance(value, int | float):
+            meta[name] = value
+    return meta
 
 
 def is_true(value: Any) -> bool:
@@ -369,8 +371,6 @@ def moderated_look(data: bytes, looks: Sequence[str]) -> str:
 
 def read_grey(data: bytes) -> Image.Image | None:
     """A picture in grey, 256 pixels high; None when it is no picture, which the engine will say."""
-    from PIL import Image
-
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
             if image.width * image.height > PIXEL_CAP:
@@ -383,8 +383,6 @@ def read_grey(data: bytes) -> Image.Image | None:
 
 def finest_detail(grey: Image.Image) -> float:
     """By how many grey levels the sharpest thousandth of a picture differs from its surroundings."""
-    from PIL import ImageChops, ImageFilter
-
     histogram = ImageChops.difference(grey, grey.filter(ImageFilter.GaussianBlur(2))).histogram()
     left = sum(histogram) / 1000
     for level in range(255, 0, -1):

@@ -10,12 +10,14 @@ POST {url}/v1/projects/{project}/locations/{location}/publishers/google/models/{
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
 from pydantic import Field, model_validator
 
+from harness.config.profile import ProviderConfig
 from harness.core.values import Outcome, Request
+from harness.providers import ProviderContext
 from harness.providers.gemini import SHAPES as ALL_SHAPES
 from harness.providers.gemini import explain_google, ignored_negative
 from harness.providers.http_client.exchange import Call, Reply, Unanswered
@@ -31,10 +33,6 @@ from harness.providers.remote import (
     refusal,
     wrap_seed,
 )
-
-if TYPE_CHECKING:
-    from harness.config.profile import ProviderConfig
-    from harness.providers import ProviderContext
 
 SHAPES = {name: ALL_SHAPES[name] for name in ("1:1", "3:4", "4:3", "9:16", "16:9")}
 SEEDS = (1, 2_147_483_647)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
+from harness.config.profile import Vocabulary
 from harness.config.prompts.syntax import plain_text
 from harness.core.values import Case, Suite, Trait
-
-if TYPE_CHECKING:
-    from harness.config.profile import Vocabulary
-    from harness.providers import ProviderContext
+from harness.providers import ProviderContext
 
 OPENING = "a person"
 

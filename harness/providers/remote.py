@@ -17,20 +17,21 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ValidationError
 
-from harness.config.profile import extend_vocabulary
+from harness.config.profile import ProviderConfig, extend_vocabulary
 from harness.config.prompts.syntax import plain_text
 from harness.core.errors import HarnessError, MissingKey, SuiteError, nearest
 from harness.core.moved import keep_former_names
+from harness.core.settings import Secret
 from harness.core.values import Case, Generation, Outcome, Request, Suite
+from harness.emulator import share
+from harness.emulator.shared import Shared
+from harness.providers import ProviderContext
 from harness.providers.http_client.exchange import Call, Deadline, Reply, Unanswered
 from harness.providers.http_client.options import RemoteOptions
 from harness.providers.http_client.waits import forbids_retry
 from harness.providers.prompts import describe_subject, traits_of
 
 if TYPE_CHECKING:
-    from harness.config.profile import ProviderConfig
-    from harness.emulator.shared import Shared
-    from harness.providers import ProviderContext
     from harness.providers.http_client.session import Session
 
 AHEAD = 3  # pictures under way or waiting to be handed over, for each call that may run at once
@@ -215,9 +216,6 @@ class RemoteProvider:
             if self._session is None:
                 url, key = self.options.url, self.context.settings.secret(self.options.key)
                 if self.emulated:
-                    from harness.core.settings import Secret
-                    from harness.emulator import share
-
                     self._emulator = share(self.context.settings.emulator_address)
                     self._emulator.plan(self.service_name, self.options.faults)
                     url, key = f"{self._emulator.url}/{self.service_name}", Secret(EMULATED_KEY)

@@ -17,6 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
+
 from harness.core.errors import StoreError
 from harness.core.values import Outcome, Request, Sample, Score, canonical_json, sample_from, score_from, to_record
 from harness.store.journal import Journal
@@ -104,10 +106,6 @@ class Store:
 
     # --- samples ----------------------------------------------------------------------------------------------------
 
-    def sample(self, request: str) -> Sample | None:
-        """The sample of a request's key, drawn by whichever run; marked `cached`, without scores."""
-        return self.samples([request]).get(request)
-
     def samples(self, requests: Sequence[str]) -> dict[str, Sample]:
         """Those of many requests that are there and whole; an altered or lost picture is told of and left out."""
         results: dict[str, Sample] = {}
@@ -128,12 +126,6 @@ class Store:
         values = (request.key, canonical_json(to_record(request)), canonical_json(record), sample.image, time.time())
         self._execute("INSERT OR REPLACE INTO samples VALUES (?, ?, ?, ?, ?)", values)
 
-    def recipe(self, request: str) -> dict[str, Any] | None:
-        """Everything that decided the pixels of a stored sample."""
-        for (text,) in self._query("SELECT recipe FROM samples WHERE request = ?", [request]):
-            return dict(json.loads(text))
-        return None
-
     def _whole(self, sample: Sample) -> bool:
         try:
             self.image(sample.image or "")
@@ -151,9 +143,6 @@ class Store:
         for (text,) in self._query("SELECT record FROM scores WHERE image = ? AND scorer = ?", [image, scorer]):
             return {name: score_from(record) for name, record in json.loads(text).items()}
         return None
-
-    def put_scores(self, image: str, scorer: str, scores: Mapping[str, Score]) -> None:
-        self.put_many_scores([(image, scorer, scores)])
 
     def put_many_scores(self, found: Sequence[tuple[str, str, Mapping[str, Score]]]) -> None:
         """Several (picture, scorer, scores) at the price of one write to the disk."""
@@ -208,11 +197,6 @@ class Store:
         """The journal of one run, a new or an old one."""
         return Journal(self.folder / "journal" / f"{run_id}.jsonl")
 
-    def runs(self) -> list[str]:
-        """The ids of all runs, the oldest first."""
-        paths = sorted((self.folder / "journal").glob("*.jsonl"), key=lambda path: (path.stat().st_mtime, path.name))
-        return [path.stem for path in paths]
-
     @contextmanager
     def lock(self, notice: Notice | None = None, cancelled: Callable[[], bool] = lambda: False) -> Iterator[None]:
         """Hold the engine's lock: one run draws at a time. The system frees it when its holder dies.
@@ -221,8 +205,6 @@ class Store:
             notice: told once, in words, when another run holds it and this one begins to wait.
             cancelled: asked while waiting; True raises StoreError.
         """
-        from filelock import FileLock, Timeout
-
         lock = FileLock(self.folder / "engine.lock")
         message = False
         while True:

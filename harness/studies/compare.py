@@ -12,16 +12,23 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from harness.core.errors import UsageError
+import numpy as np
 
-if TYPE_CHECKING:
-    from harness.config.profile import Profile
-    from harness.core.settings import Settings
-    from harness.core.values import Case, CaseResult, Interval, Lora, Suite
-    from harness.engine.run import Run
-    from harness.judging.changes import Change, Changes
+from harness.config.profile import Profile, load_profile
+from harness.config.suite import load_suite
+from harness.core import stats
+from harness.core.errors import UsageError, nearest
+from harness.core.settings import Settings, parse_mix
+from harness.core.values import Case, CaseResult, Decision, Interval, Job, Lora, Suite, hash_file
+from harness.engine.run import Run
+from harness.judging.changes import Change, Changes, compare_results, compare_scores, flips_text
+from harness.judging.complaints import missing_pictures
+from harness.judging.scores import by_case, values_by_metric
+from harness.report import write_report
+from harness.report.terminal import ProgressLine, bounds_text, table
+from harness.store import Store
 
 WORSE, BROKEN, OPEN = 1, 10, 11  # exit codes beside 0; the last two as pytest's
 SPLITS = 1_000  # of one LoRA's pictures into two halves
@@ -64,12 +71,6 @@ def compare_options(sub: argparse.ArgumentParser) -> None:
 
 def compare(options: argparse.Namespace) -> int:
     """The exit status: 0 better or unchanged, 1 worse, 10 a picture is missing, 11 open, with --prove."""
-    from harness.config.profile import load_profile
-    from harness.config.suite import load_suite
-    from harness.core.settings import Settings, parse_mix
-    from harness.report import write_report
-    from harness.store import Store
-
     *loras, suite_file = options.files
     if len(loras) != (1 if options.aa else 2):
         raise UsageError("compare: `harness compare NEW OLD SUITE`, or `harness compare --aa LORA SUITE`")
@@ -117,10 +118,6 @@ class ComparedResults:
 
 def draw(bench: ComparisonSetup, loras: Mapping[str, Lora], samples: int) -> ComparedResults:
     """Every LoRA on every case with the same seeds, in one run of the engine; the first is the one under test."""
-    from harness.core.values import Decision, Job
-    from harness.engine.run import Run
-    from harness.store import Store
-
     first, *others = loras
     suite = plain_suite(bench.suite, tuple(loras), samples)
     settings = replace(
@@ -161,8 +158,6 @@ def plain_profile(profile: Profile, provider: str, names: tuple[str, ...]) -> Pr
     Raises:
         UsageError: the profile does not know it.
     """
-    from harness.core.errors import nearest
-
     config = profile.providers.get(provider)
     if config is None:
         raise UsageError(f"--provider: no provider called {provider!r}; {nearest(provider, profile.providers)}")
@@ -174,15 +169,11 @@ def plain_profile(profile: Profile, provider: str, names: tuple[str, ...]) -> Pr
 
 
 def progress_line() -> Any:
-    from harness.report.terminal import ProgressLine
-
     return ProgressLine(lambda text: print(text, end="", file=sys.stderr, flush=True), sys.stderr.isatty())
 
 
 def missing_words(sides: Mapping[str, Sequence[CaseResult]]) -> str:
     """What is missing on either side; no missing picture is ever a difference."""
-    from harness.judging.complaints import missing_pictures
-
     result = {name: missing_pictures(results) for name, results in sides.items()}
     return "; ".join(f"{name}: {finding.complaint.message}" for name, finding in result.items() if finding)
 
@@ -216,9 +207,6 @@ def compare_loras(bench: ComparisonSetup, new: Lora, old: Lora) -> Comparison:
         UsageError: they are the same, or the provider uses no LoRA.
         EngineError: drawing or scoring broke down.
     """
-    from harness.core.values import hash_file
-    from harness.judging.changes import compare_results
-
     contents = [sorted((hash_file(part.path), part.strength) for part in lora.parts) for lora in (new, old)]
     if contents[0] == contents[1]:
         raise UsageError("compare: these are the same LoRA at the same strength; --aa compares one with itself")
@@ -265,8 +253,6 @@ def headline(bench: ComparisonSetup, changes: Changes, names: Sequence[str]) -> 
 
 def verdict_words(new: str, old: str, changes: Changes) -> str:
     """The answer in a sentence: `a is better than b: quality 0.83 against 0.41, +0.42 [+0.35, +0.49]`."""
-    from harness.judging.changes import flips_text
-
     quality = changes.quality
     if quality is None:
         return f"{new} and {old} have no picture in common"
@@ -299,8 +285,6 @@ def p_text(changes: Changes) -> str:
 
 
 def gap_text(gap: Interval) -> str:
-    from harness.report.terminal import bounds_text
-
     return bounds_text(gap, signed=True)
 
 
@@ -310,8 +294,6 @@ def cause_lines(drawn: ComparedResults) -> list[str]:
 
 def detail_lines(new: str, old: str, changes: Changes) -> list[str]:
     """Metrics, traits and cases."""
-    from harness.report.terminal import table
-
     if changes.quality is None:
         return []
     rows: list[tuple[str, ...]] = [("metric", new, old, "difference", "")]
@@ -367,10 +349,6 @@ def check_itself(bench: ComparisonSetup, lora: Lora) -> SelfCheck:
     Raises:
         EngineError: drawing or scoring broke down.
     """
-    from harness.core import stats
-    from harness.judging.changes import compare_scores
-    from harness.judging.scores import by_case, values_by_metric
-
     name, seeds = lora.path.stem, bench.samples
     drawn = draw(bench, {name: lora}, 2 * seeds)
     values = values_by_metric(drawn.sides[name])
@@ -407,10 +385,6 @@ def split_alarms(groups: Sequence[Sequence[float]], margin: float) -> tuple[floa
     Args:
         groups: the values of each case, equally many and evenly many.
     """
-    import numpy as np
-
-    from harness.core import stats
-
     if len(groups) < 2:
         return 0.0, 0.0
     values = np.array(groups)

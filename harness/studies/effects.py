@@ -51,11 +51,6 @@ class Effect:
     p: float  # two-sided, Holm's over all comparisons
     word: str  # improved, regressed, unchanged, inconclusive
 
-    @property
-    def shared(self) -> bool:
-        """Whether what varies between trainings could be told from what the setting did."""
-        return self.runs.n >= ENOUGH_RUNS
-
 
 def main_effects(trials: Sequence[Trial], margin: float, level: float = stats.LEVEL) -> list[Effect]:
     """Every level of every factor against the factor's first one, in the order of the trials.

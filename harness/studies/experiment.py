@@ -17,19 +17,23 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
+from harness.config.profile import load_profile
+from harness.config.suite import load_suite
 from harness.core.errors import UsageError, nearest
+from harness.core.settings import Settings
 from harness.core.values import Lora, Subject, digest, hash_file, to_record
+from harness.judging.scores import values_of
+from harness.models.loading import Models
 from harness.models.lora.train_config import TrainConfig, read_setting
+from harness.report.terminal import bounds_text, table
+from harness.scoring.references import set_hash
 from harness.studies.compare import ComparisonSetup, draw
-from harness.training.auto import config_for
-
-if TYPE_CHECKING:
-    from harness.models.loading import Models
-    from harness.studies.effects import Effect, Trial
+from harness.studies.effects import ENOUGH_RUNS, Effect, Trial, main_effects
+from harness.training.auto import combine, config_for
 
 MOST = 64  # trainings
 REFERENCES = "references"  # the factor that is a data set: folders in place of the suite's
@@ -146,9 +150,6 @@ def experiment(
     Raises:
         HarnessError: as training and drawing raise.
     """
-    from harness.judging.scores import values_of
-    from harness.studies.effects import Trial, main_effects
-
     combinations = [dict(zip(matrix, chosen, strict=True)) for chosen in itertools.product(*matrix.values())]
     cells = []
     for number, settings in enumerate(combinations, 1):
@@ -177,8 +178,6 @@ def train_cell(
     say: Callable[[str], None],
 ) -> Combination:
     """One combination's LoRA: found where it was trained before, else trained now, resuming what was begun."""
-    from harness.scoring.references import set_hash
-    from harness.training.auto import combine
     from harness.training.data import train_pictures
     from harness.training.suite_training import choose_settings
     from harness.training.trainer import run_record, train
@@ -259,11 +258,6 @@ def experiment_options(sub: argparse.ArgumentParser) -> None:
 
 def experiment_command(options: argparse.Namespace) -> int:
     """Print the table; 10 when a picture is missing."""
-    from harness.config.profile import load_profile
-    from harness.config.suite import load_suite
-    from harness.core.settings import Settings
-    from harness.models.loading import Models
-
     if options.repeats < 1:
         raise UsageError(f"--repeats {options.repeats}: 1 or more")
     matrix = read_matrix(options.matrix, options.repeats)
@@ -306,8 +300,6 @@ WORDS: Mapping[str, str] = {
 
 def lines_of(found: Experiment) -> list[str]:
     """Combinations by quality, then what each factor did, then what this cannot tell."""
-    from harness.report.terminal import table
-
     ranked = sorted(
         zip(found.cells, found.trials, strict=True), key=lambda pair: (math.isnan(pair[1].mean), -pair[1].mean)
     )
@@ -327,24 +319,15 @@ def lines_of(found: Experiment) -> list[str]:
 
 
 def effect_row(effect: Effect) -> tuple[str, ...]:
-    from harness.report.terminal import bounds_text
-
     levels = (
         Path(str(value)).name if effect.factor == REFERENCES else f"{value}" for value in (effect.level, effect.against)
     )
-    return (
-        effect.factor,
-        *levels,
-        bounds_text(effect.gap, signed=True),
-        bounds_text(effect.runs, signed=True),
-        WORDS[effect.word],
-    )
+    gaps = (bounds_text(gap, signed=True) for gap in (effect.gap, effect.runs))
+    return (effect.factor, *levels, *gaps, WORDS[effect.word])
 
 
 def notes(found: Experiment) -> list[str]:
     """What a reader must know."""
-    from harness.studies.effects import ENOUGH_RUNS
-
     lines = ["quality: level minus the one it is held against, all else the same, with the interval over open cases"]
     least = min((effect.runs.n for effect in found.effects), default=0)
     if least < ENOUGH_RUNS:

@@ -11,13 +11,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from harness.config.profile import load_profile
+from harness.config.suite import load_suite
 from harness.core.errors import UsageError
-
-if TYPE_CHECKING:
-    from harness.core.values import Interval, Lora
-    from harness.studies.compare import ComparisonSetup
+from harness.core.settings import Settings
+from harness.core.stats import clustered
+from harness.core.values import Interval, Lora, to_record
+from harness.engine.record import SWEEPS
+from harness.report.terminal import bounds_text, table
+from harness.store import Store
+from harness.studies.compare import ComparisonSetup, draw
 
 STRENGTHS = (0.6, 0.8, 1.0, 1.2)
 MOST = 200  # combinations
@@ -63,8 +68,6 @@ def sweep(
         UsageError: nothing to combine, or too much.
         EngineError: drawing or scoring broke down.
     """
-    from harness.studies.compare import draw
-
     loras = combine(checkpoints, strengths)
     bench = replace(bench, settings=replace(bench.settings, locked=False))
     drawn = draw(bench, {f"{name}@{lora.strength:g}": lora for name, lora in loras}, bench.samples)
@@ -88,8 +91,6 @@ def combine(checkpoints: Sequence[Path], strengths: Sequence[float]) -> list[tup
     Raises:
         UsageError: nothing to combine, something twice, or too much.
     """
-    from harness.core.values import Lora
-
     paths = [path.resolve() for path in checkpoints]
     if not paths or not strengths:
         raise UsageError("sweep: needs a checkpoint and a strength")
@@ -106,8 +107,6 @@ def combine(checkpoints: Sequence[Path], strengths: Sequence[float]) -> list[tup
 
 def cells_of(rows: Sequence[SweepRow], metric: str = "quality") -> list[SweepCell]:
     """A sweep's grid, in the order in which it was drawn."""
-    from harness.core.stats import clustered
-
     grouped: dict[tuple[str, float], list[SweepRow]] = {}
     for row in rows:
         grouped.setdefault((row.checkpoint, row.strength), []).append(row)
@@ -139,12 +138,6 @@ def sweep_options(sub: argparse.ArgumentParser) -> None:
 
 def sweep_command(options: argparse.Namespace) -> int:
     """Print the grid; 10 when a picture is missing."""
-    from harness.config.profile import load_profile
-    from harness.config.suite import load_suite
-    from harness.core.settings import Settings
-    from harness.core.values import to_record
-    from harness.studies.compare import ComparisonSetup
-
     given = {name: getattr(options, name) for name in ("samples", "profile", "store")}
     settings = Settings.load(Path.cwd(), given)
     profile = load_profile(settings.profile, settings.root)
@@ -168,9 +161,6 @@ def sweep_command(options: argparse.Namespace) -> int:
 
 def keep_sweep(store: Path, suite: Path, rows: Sequence[SweepRow], cells: Sequence[SweepCell]) -> None:
     """Remember the grid with a picture of each cell: the suite's next report shows it, with its date."""
-    from harness.engine.record import SWEEPS
-    from harness.store import Store
-
     first = {(row.checkpoint, row.strength): row.image for row in reversed(rows) if row.image}
     date = datetime.now(UTC).date().isoformat()
     tries = [
@@ -196,8 +186,6 @@ def read_strengths(text: str) -> tuple[float, ...]:
 
 def grid_lines(cells: Sequence[SweepCell]) -> list[str]:
     """Checkpoints down, strengths across, mean quality with its interval; the best is named, and what that is worth."""
-    from harness.report.terminal import bounds_text, table
-
     strengths = list(dict.fromkeys(cell.strength for cell in cells))
     results = {(cell.checkpoint, cell.strength): cell.quality for cell in cells}
     rows = [("quality", *(f"@{strength:g}" for strength in strengths))]

@@ -11,14 +11,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from PIL import Image
 
 from harness.core.errors import HarnessError, UsageError, nearest
+from harness.core.values import Subject
 from harness.models.lora.train_config import TrainConfig, config_from
-
-if TYPE_CHECKING:
-    from harness.core.values import Subject
-    from harness.models.lora.training_pictures import TrainingPicture
+from harness.models.lora.training_pictures import TrainingPicture
 
 SAMPLES_PER_PICTURE = 80
 SAMPLES = (800, 3000)
@@ -85,8 +85,6 @@ def choose_settings(
 
 def look_at(pictures: Sequence[TrainingPicture], models: Any, keep: bool = False) -> float | None:
     """How much the pictures differ to CLIP; None where CLIP is not at hand, because training needs no scorer."""
-    from PIL import Image
-
     try:
         clip = models.clip()
         images = []

@@ -6,15 +6,14 @@ So a resumed run, another device and any number of devices see the same pictures
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from harness.core.values import digest
 from harness.models.lora.train_config import TrainConfig
 from harness.training.data import Item, TrainingSet, sampling_weights
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,6 @@ def draw(config: TrainConfig, step: int, data: TrainingSet, levels: int, devices
         levels: noise levels of the schedule.
         devices: that train together, each with its part of the pictures.
     """
-    import torch
-
     generator = torch.Generator().manual_seed(int(digest([config.seed, step])[:15], 16))
     prior, n = is_prior(step, config), config.samples * devices
     items = data.shown(prior)
@@ -69,8 +66,6 @@ class Minibatch:
 
 def look(data: TrainingSet, chance: StepSample) -> Minibatch:
     """The pictures and texts that a draw means."""
-    import torch
-
     items = [data.shown(chance.prior)[row] for row in chance.rows.tolist()]
     views: list[Any] = [pick(item.views, place) for item, place in zip(items, chance.views.tolist(), strict=True)]
     texts = [text_of(data, item, chance.prior, place) for item, place in zip(items, chance.words.tolist(), strict=True)]
@@ -97,8 +92,6 @@ def pick(choices: tuple[Any, ...], place: float) -> Any:
 
 def draw_rows(items: tuple[Item, ...], config: TrainConfig, n: int, generator: torch.Generator) -> Tensor:
     """Pictures by their weights; the first decides the shape, so that each still comes as often as it should."""
-    import torch
-
     weights = torch.tensor(sampling_weights([item.name for item in items], config.sampling), dtype=torch.float64)
     first = torch.multinomial(weights, 1, generator=generator)
     alike = torch.tensor([item.shape == items[int(first)].shape for item in items])
@@ -108,8 +101,6 @@ def draw_rows(items: tuple[Item, ...], config: TrainConfig, n: int, generator: t
 
 def draw_times(config: TrainConfig, n: int, levels: int, generator: torch.Generator) -> Tensor:
     """Noise levels: uniform, or logit-normal (arXiv 2403.03206); the bias moves their log-odds towards noise."""
-    import torch
-
     if config.timesteps == "uniform" and not config.timestep_bias:
         return torch.randint(levels, (n,), generator=generator)
     if config.timesteps == "uniform":

@@ -10,7 +10,13 @@ import gc
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from PIL import Image as Pillow
+from torch import Tensor
 
 from harness.config.prompts.trigger import with_trigger
 from harness.core.errors import ModelError, ReferencesError
@@ -20,12 +26,9 @@ from harness.models.loading import load_options, locate_model, translated
 from harness.models.lora.train_config import TrainConfig
 from harness.models.lora.training_pictures import TrainingPicture
 from harness.scoring.references import load_references
+from harness.scoring.references.loading import picture_files, read_captions
 from harness.training.buckets import Cut, Size, make_cuts
 from harness.training.prompt_encoding import phrasings, without_trigger
-
-if TYPE_CHECKING:
-    from PIL import Image
-    from torch import Tensor
 
 __all__ = ["Item", "TrainingPicture", "TrainingSet", "View", "held_out_pictures", "train_pictures", "with_trigger"]
 
@@ -62,10 +65,6 @@ class TrainingSet:
     others: tuple[str, ...] = ()  # prompts about others for prior steps; (): the items' own without the trigger
     strangers: tuple[Item, ...] = ()  # pictures of others for prior steps; (): the items themselves
     held_out: tuple[Item, ...] = ()  # never learnt from
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(item.name for item in self.items)
 
     def shown(self, prior: bool) -> tuple[Item, ...]:
         """The pictures of an ordinary step, or of a prior step."""
@@ -109,8 +108,6 @@ def captioned(paths: Iterable[Path], captions: Mapping[Path, str], trigger: str)
 
 def stranger_pictures(folder: Path, class_word: str) -> tuple[TrainingPicture, ...]:
     """The pictures of others in a folder, with the captions beside them. Raises ReferencesError for an empty one."""
-    from harness.scoring.references.loading import picture_files, read_captions
-
     paths = picture_files(folder)
     if not paths:
         raise ReferencesError(f"class_folder {folder}: no picture there; put some in, or remove the key")
@@ -139,10 +136,6 @@ def make_items(
 
 def make_view(each: Cut, background: float, vae: Any, device: str) -> View:
     """A cut as latents, its six numbers, and its mask at the latents' size."""
-    import numpy as np
-    import torch
-    from PIL import Image as Pillow
-
     latents = encode_picture(each.image, vae, device)[0]
     mask = None
     if each.mask is not None:
@@ -154,9 +147,6 @@ def make_view(each: Cut, background: float, vae: Any, device: str) -> View:
 
 def encode_picture(image: Image.Image, vae: Any, device: str) -> Tensor:
     """The posterior's mean in the UNet's scale, (1, channels, height / 8, width / 8)."""
-    import numpy as np
-    import torch
-
     pixels = torch.from_numpy(np.asarray(image, dtype=np.float32).copy()).permute(2, 0, 1)[None] / 127.5 - 1
     with torch.no_grad():
         mean = vae.encode(pixels.to(device, vae.dtype)).latent_dist.mean.float().cpu()
@@ -174,8 +164,6 @@ def load_encoders(profile: Any, models: Any, dtype: Any, device: str | None = No
 
     A copy of its own beside the one that draws: it is gone before the first step, and nobody's LoRA is in it.
     """
-    import torch
-
     root, settings = models.root, profile.models.config  # a single file's, where the base is one
     folder = locate_model(profile.models.base, root, profile.name, settings)
     parts: dict[str, Any] = {"unet": None}
@@ -194,8 +182,6 @@ def load_encoders(profile: Any, models: Any, dtype: Any, device: str | None = No
 
 def free_memory() -> None:
     """Give back what the encoders held."""
-    import torch
-
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

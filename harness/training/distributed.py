@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import torch
+from accelerate import PartialState
+from torch import Tensor
 
 from harness.core.settings import launched_processes
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -32,16 +32,12 @@ class ProcessGroup:
     def wait(self) -> None:
         """Until all have come this far."""
         if self.size > 1:
-            import torch
-
             torch.distributed.barrier()
 
     def average(self, tensors: Iterable[Tensor | None]) -> None:
         """Replace each tensor by its mean over the processes, in one exchange."""
         if self.size == 1:
             return
-        import torch
-
         own = [tensor for tensor in tensors if tensor is not None]
         flat = torch.cat([tensor.reshape(-1) for tensor in own])
         torch.distributed.all_reduce(flat)
@@ -58,7 +54,5 @@ def join_processes(device: str) -> ProcessGroup:
     """
     if launched_processes() <= 1:
         return ProcessGroup(device=device)
-    from accelerate import PartialState
-
     state = PartialState(cpu=device == "cpu")
     return ProcessGroup(state.process_index, state.num_processes, str(state.device))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import Tensor
+import torch
+from torch import Tensor
 
 
 class EmaWeights:
@@ -21,8 +20,6 @@ class EmaWeights:
         """Take in the weights after a step (counted from 0)."""
         if not self.mean:
             return
-        import torch
-
         decay = min(self.decay, (1 + step) / (10 + step))
         with torch.no_grad():
             for name, mean in self.mean.items():
@@ -34,8 +31,6 @@ class EmaWeights:
         if not self.mean:
             yield
             return
-        import torch
-
         kept = {name: weight.detach().clone() for name, weight in self.weights.items()}
         with torch.no_grad():
             for name, weight in self.weights.items():

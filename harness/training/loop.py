@@ -8,7 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from harness.core.errors import EngineError
 from harness.models.lora.export import export_lora, read_tensors, write_tensors
@@ -24,10 +27,6 @@ from harness.training.prompt_encoding import PromptEncoder
 from harness.training.sampling import Sampler
 from harness.training.state import Parts, load_state, save_state
 from harness.training.validation import held_out_loss
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
 
 CURVE = 100  # points of a loss curve that travels into a report
 CHECK_EVERY = 10  # steps between looks at the loss: each look makes a card wait
@@ -77,8 +76,6 @@ class Loop:
     """One run: the place where configuration, pictures, models and work folder meet."""
 
     def __init__(self, setup: Setup) -> None:
-        import torch
-
         self.setup, self.config, self.data, self.processes = setup, setup.config, setup.data, setup.processes
         self.models, self.schedule, self.device = dict(setup.models), setup.schedule, setup.device
         self.unet = self.models["unet"]
@@ -122,8 +119,6 @@ class Loop:
 
     def step(self, step: int) -> Tensor:
         """One update; the loss before it, of this process's pictures."""
-        import torch
-
         config, scaler = self.config, self.state.scaler
         set_rates(self.state.optimizer, step, config)
         levels = self.schedule.config.num_train_timesteps
@@ -140,8 +135,6 @@ class Loop:
 
     def update(self, step: int) -> None:
         """Move the weights along the gradients of all passes and processes."""
-        import torch
-
         optimizer, scaler, weights = self.state.optimizer, self.state.scaler, list(self.weights.values())
         self.processes.average(weight.grad for weight in weights)
         scaler.unscale_(optimizer)
@@ -153,8 +146,6 @@ class Loop:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The base in its own dtype, the LoRA's weights in float32."""
-        import torch
-
         if self.setup.dtype is torch.float32:
             return nullcontext()
         stack = ExitStack()
@@ -166,8 +157,6 @@ class Loop:
 
     def loss(self, chance: StepSample) -> Tensor:
         """Min-SNR weighted error of the prediction: against the truth, or in a prior step against the base's own."""
-        import torch
-
         seen = look(self.data, chance)
         noisy = self.schedule.add_noise(seen.latents, chance.noise, chance.times)
         inputs = (noisy, chance.times, seen.texts, seen.ids)
@@ -183,8 +172,6 @@ class Loop:
 
     def predict(self, noisy: Tensor, times: Tensor, texts: Sequence[str | None], ids: Tensor) -> Any:
         """What the UNet says of noisy latents, on the loop's device and in its dtype."""
-        import torch
-
         tokens, pooled = self.setup.texts.read(texts)
         noisy, tokens, pooled, ids = (
             tensor.to(self.device, self.setup.dtype) for tensor in (noisy, tokens, pooled, ids)
@@ -211,8 +198,6 @@ class Loop:
 
     def take(self, fresh: list[Any], step: int) -> None:
         """Move losses to the record; a loss that is not finite ends the run before it can be saved."""
-        import torch
-
         values = torch.stack(fresh).float().cpu().tolist()
         fresh.clear()
         if not all(math.isfinite(value) for value in values):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from harness.core.errors import EngineError
 from harness.core.values import digest
@@ -15,9 +18,6 @@ from harness.training.adapter import without_lora
 from harness.training.data import Item, TrainingSet, View
 from harness.training.distributed import ProcessGroup
 from harness.training.prompt_encoding import PromptEncoder
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 FIRST_SEED = 700_000  # far from the seeds of suites and exams
 AT_ONCE = 8
@@ -61,8 +61,6 @@ def read_known(path: Path, identity: str) -> Tensor | None:
 
 
 def as_items(latents: Tensor, wanted: Sequence[str], size: tuple[int, int]) -> tuple[Item, ...]:
-    import torch
-
     width, height = size
     ids = torch.tensor([height, width, 0, 0, height, width], dtype=torch.float32)
     pairs = enumerate(zip(latents, wanted, strict=True))
@@ -79,7 +77,6 @@ def draw_latents(
     shape: tuple[int, ...],
 ) -> Tensor:
     """The base's pictures as latents (n, channels, height / 8, width / 8), float32; the autoencoder is not asked."""
-    import torch
     from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
 
     scheduler = EulerDiscreteScheduler.from_config(schedule.config)
@@ -113,6 +110,4 @@ def draw_latents(
 
 
 def first_noise(seeds: Sequence[int], shape: tuple[int, ...]) -> Tensor:
-    import torch
-
     return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])

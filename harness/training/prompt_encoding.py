@@ -6,14 +6,14 @@ import random
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
 
 from harness.config.prompts.trigger import trigger_pattern
 from harness.core.values import Vocabulary, digest
 from harness.models.lora.train_config import TrainConfig
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 ORDERS = 8  # ways of saying one caption that are kept, where phrases are shuffled or left out
 OTHERS = 48  # prompts about others that a prior step chooses from
@@ -52,8 +52,6 @@ class KnownTexts:
         return {}
 
     def read(self, texts: Sequence[str | None]) -> tuple[Tensor, Tensor]:
-        import torch
-
         results = [self.nothing if text is None else self.known[text] for text in texts]
         return torch.stack([each.tokens for each in results]), torch.stack([each.pooled for each in results])
 
@@ -66,8 +64,6 @@ def know_texts(texts: Iterable[str], encoders: Any, device: str) -> KnownTexts:
 
 def embed(text: str, encoders: Any, device: str) -> Embedding:
     """One caption through both text encoders, as the pipeline itself does it."""
-    import torch
-
     with torch.no_grad():
         tokens, _, pooled, _ = encoders.encode_prompt(text, device=device, do_classifier_free_guidance=False)
     return Embedding(tokens[0].float().cpu(), pooled[0].float().cpu())
@@ -75,8 +71,6 @@ def embed(text: str, encoders: Any, device: str) -> Embedding:
 
 def embed_nothing(encoders: Any, device: str) -> Embedding:
     """What the pipeline gives the UNet for no prompt at all: zeros where it is configured so."""
-    import torch
-
     empty = embed("", encoders, device)
     if encoders.config.get("force_zeros_for_empty_prompt"):
         return Embedding(torch.zeros_like(empty.tokens), torch.zeros_like(empty.pooled))

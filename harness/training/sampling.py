@@ -13,7 +13,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from PIL.Image import Image
 
 from harness.config.local_options import LocalOptions
 from harness.config.profile import local_options
@@ -25,10 +28,6 @@ from harness.models.identity import quiet_libraries
 from harness.models.memory import memory_errors_translated, release_memory
 from harness.models.pipeline import decode, denoise, hold_latents_in_float32, to_picture
 from harness.training.prompt_encoding import PromptEncoder
-
-if TYPE_CHECKING:
-    import torch
-    from PIL.Image import Image
 
 CASES = 4  # the first open ones
 THUMB = 384  # pixels a side of a picture in the sheet, at most
@@ -143,8 +142,6 @@ class Sampler:
 
     def _draw(self, dtype: torch.dtype, precision: Precision) -> list[Image | None]:
         """With the UNet as it learns, in float32 latents as everywhere else; afterwards it is as it was."""
-        import torch
-
         handles, learning = hold_latents_in_float32(self.unet), self.unet.training
         self.pipe.scheduler = self._scheduler()
         self.unet.eval()

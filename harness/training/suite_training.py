@@ -7,10 +7,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from harness.config.profile import extend_vocabulary
 from harness.core.errors import HarnessError, UsageError
 from harness.core.values import Suite, digest
 from harness.models.loading import Models
 from harness.models.lora.registry import promote, read_champion
+from harness.scoring.metrics.scorer import Scorer
+from harness.store import Store
 from harness.training.auto import choose_settings, combine
 from harness.training.data import train_pictures
 from harness.training.distributed import join_processes
@@ -73,10 +76,6 @@ def open_judge(
     suite: Suite, profile: Any, models: Models, settings: Any, stack: ExitStack, say: Callable[[str], None]
 ) -> Judge | None:
     """What scores the samples as a run would; None, and why, where no scorer is at hand: training needs none."""
-    from harness.config.profile import extend_vocabulary
-    from harness.scoring.metrics.scorer import Scorer
-    from harness.store import Store
-
     try:
         scorer = Scorer(suite, extend_vocabulary(profile, suite), models, stack.enter_context(Store(settings.store)))
         scorer.calibration()

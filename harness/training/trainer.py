@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from diffusers import DDPMScheduler, UNet2DConditionModel
 
 from harness.config.schedulers import COMMON
 from harness.core.errors import UsageError
@@ -34,9 +37,6 @@ from harness.training.prompt_encoding import PromptEncoder, know_texts, prompts_
 from harness.training.sampling import Sampler, Samples
 from harness.training.state import STATE
 from harness.training.text_encoders import LiveTexts
-
-if TYPE_CHECKING:
-    import torch
 
 __all__ = ["STATE", "Loop", "Material", "Trained", "open_unet", "prepare", "train", "training_place", "without_lora"]
 
@@ -170,8 +170,6 @@ def make_schedule(own: Mapping[str, Any], profile: Any) -> Any:
     Raises:
         UsageError: the base predicts neither noise nor velocity.
     """
-    from diffusers import DDPMScheduler
-
     schedule = DDPMScheduler.from_config(dict(own), **said_of_noise(profile))
     if (kind := schedule.config.prediction_type) not in TRAINABLE:
         raise UsageError(f"training: prediction_type is {kind!r}; a LoRA is trained for {' or '.join(TRAINABLE)}")
@@ -185,8 +183,6 @@ def schedule_record(schedule: Any) -> dict[str, Any]:
 
 def training_place(config: TrainConfig, models: Any) -> tuple[str, torch.dtype]:
     """Device and dtype of the frozen base; float16 only where the configuration asks for it: it needs loss scaling."""
-    import torch
-
     named = models.dtype if config.dtype == "auto" else config.dtype
     name = str(named).removeprefix("torch.")
     device = str(models.device)
@@ -256,9 +252,6 @@ def read_pictures(config: TrainConfig, subject: Subject, profile: Any, encoders:
 
 def open_unet(config: TrainConfig, profile: Any, models: Any, dtype: torch.dtype, device: str) -> Any:
     """The base's UNet, frozen."""
-    import torch
-    from diffusers import UNet2DConditionModel
-
     folder = locate_model(profile.models.base, models.root, profile.name, profile.models.config)
     options = load_options(folder)
     with quiet_libraries(), translated(profile.models.base):

@@ -7,13 +7,17 @@ whatever works on this pipeline (LoRA, schedulers, guidance) works on the real o
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from harness.world.bank import open_bank
+from harness.world.captions import vocabulary
 from harness.world.latents import SIDE, open_latents
 from harness.world.loop import (
     CHECKPOINT_EVERY,
@@ -31,10 +35,6 @@ from harness.world.loop import (
 )
 from harness.world.tokens import LENGTH, build_tokenizer, encode_texts
 from harness.world.vae import CHANNELS, FACTOR, SIZE, head_weights
-
-if TYPE_CHECKING:
-    from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTokenizer
 
 WIDTH = 128  # of each text model; the UNet reads both side by side
 TIME_WIDTH = 32  # of each of the six numbers in time_ids
@@ -54,8 +54,6 @@ class Denoiser(nn.Module):
     time_ids: Tensor
 
     def __init__(self, config: CLIPTextConfig) -> None:
-        from transformers import CLIPTextModel, CLIPTextModelWithProjection
-
         super().__init__()
         self.unet = build_unet()
         self.text_encoder = CLIPTextModel(config)
@@ -84,8 +82,6 @@ class Denoiser(nn.Module):
 
 def build_unet() -> UNet2DConditionModel:
     """SDXL's UNet in small: attention only at half the latents' size, where it is cheap and still sees a face."""
-    from diffusers import UNet2DConditionModel
-
     return UNet2DConditionModel(
         sample_size=SIDE,
         in_channels=CHANNELS,
@@ -106,8 +102,6 @@ def build_unet() -> UNet2DConditionModel:
 
 def text_config(tokenizer: CLIPTokenizer) -> CLIPTextConfig:
     """One shape for both text models: three layers of 128."""
-    from transformers import CLIPTextConfig
-
     return CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=WIDTH,
@@ -124,8 +118,6 @@ def text_config(tokenizer: CLIPTokenizer) -> CLIPTextConfig:
 
 def build_scheduler() -> EulerDiscreteScheduler:
     """SDXL's scheduler, letter for letter."""
-    from diffusers import EulerDiscreteScheduler
-
     return EulerDiscreteScheduler(
         num_train_timesteps=TIMESTEPS,
         beta_start=0.00085,
@@ -202,8 +194,6 @@ def train_base(
         out_dir: receives tokenizer/, checkpoint.pt and, at the end, the whole pipeline in `pipeline/`.
         batch: pictures a step.
     """
-    from harness.world.bank import open_bank
-
     torch.manual_seed(seed)
     device = pick_device()
     bank, latents = open_bank(bank_dir), open_latents(latents_dir)
@@ -238,12 +228,8 @@ def train_base(
 
 def open_tokenizer(out_dir: Path) -> CLIPTokenizer:
     """The tokenizer of this training: built once from the world's words, then kept beside the checkpoint."""
-    from transformers import CLIPTokenizer
-
     folder = out_dir / "tokenizer"
     if not (folder / "tokenizer_config.json").exists():
-        from harness.world.captions import vocabulary
-
         build_tokenizer(vocabulary()).save_pretrained(folder)
     tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder)
     return tokenizer
@@ -269,8 +255,6 @@ def export_base(checkpoint_dir: Path, vae_dir: Path, out_dir: Path) -> None:
 
 def build_pipeline(model: Denoiser, tokenizer: CLIPTokenizer, vae_dir: Path) -> StableDiffusionXLPipeline:
     """The trained parts in SDXL's own pipeline; both text models share one tokenizer."""
-    from diffusers import AutoencoderKL, StableDiffusionXLPipeline
-
     return StableDiffusionXLPipeline(
         vae=AutoencoderKL.from_pretrained(vae_dir),
         unet=model.unet.eval(),

@@ -21,14 +21,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProcessor, CLIPTokenizer
 
+from harness.world.bank import Bank, open_bank
 from harness.world.captions import TEMPLATES, phrase, vocabulary
 from harness.world.loop import (
     CHECKPOINT_EVERY,
@@ -58,11 +60,6 @@ from harness.world.reader import (
     write_text,
 )
 from harness.world.tokens import build_tokenizer
-
-if TYPE_CHECKING:
-    from transformers import CLIPModel, CLIPTokenizer
-
-    from harness.world.bank import Bank
 
 BLOCK = 4  # rows of the bank that must meet in one batch: a person twice, then his twin (or another) twice
 EMBED_BATCH = 256
@@ -116,15 +113,6 @@ class Batch:
     template: int  # in which template the categories are asked this time
 
 
-@dataclass(frozen=True)
-class IdentitySeparation:
-    """How far apart a person's pictures and other people's lie, in d' (2 is fair, 4 is hardly any overlap)."""
-
-    mean: float
-    worst: float  # of the person told apart least
-    each: tuple[float, ...]
-
-
 class Trainee(nn.Module):
     """The model and the probe, together for the optimizer and the checkpoint."""
 
@@ -139,8 +127,6 @@ class Trainee(nn.Module):
 
 def build_clip(config: ClipConfig, tokenizer: CLIPTokenizer) -> CLIPModel:
     """A fresh CLIPModel whose patches already know where they are."""
-    from transformers import CLIPConfig, CLIPModel
-
     text = {
         "vocab_size": len(tokenizer),
         "hidden_size": config.text_width,
@@ -336,8 +322,6 @@ def train_clip(
         config: must stay the same when a training is resumed.
         start: the folder of an earlier training whose weights a fresh one begins with.
     """
-    from harness.world.bank import open_bank
-
     torch.manual_seed(seed)
     config = config or ClipConfig()
     device, bank = pick_device(), open_bank(bank_dir)
@@ -372,8 +356,6 @@ def train_clip(
 
 def export_clip(checkpoint_dir: Path, model_dir: Path, source: Source) -> Path:
     """Write the averaged weights of a checkpoint, fp16, and the processor, as `from_pretrained` reads them."""
-    from transformers import CLIPImageProcessorPil, CLIPProcessor
-
     record = read_checkpoint(checkpoint_dir)
     if record is None:
         raise FileNotFoundError(f"{checkpoint_dir}: no checkpoint yet; train_clip writes one every two minutes")
@@ -425,8 +407,6 @@ class WorldClip:
 @lru_cache(maxsize=2)
 def load_clip(model_dir: Path) -> WorldClip:
     """A model as `train_clip` exported it, fp32."""
-    from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
-
     model: Any = CLIPModel.from_pretrained(model_dir, dtype=torch.float32)  # the config says fp16, slow on processors
     pictures: Any = CLIPImageProcessorPil.from_pretrained(model_dir)
     mean, deviation = torch.tensor(pictures.image_mean), torch.tensor(pictures.image_std)
@@ -453,44 +433,3 @@ def zero_shot(model_dir: Path, images: Pictures, labels: npt.NDArray[Any]) -> di
         category: float(np.mean(likeness[:, span].argmax(axis=1) == truth[:, place]))
         for place, (category, span) in enumerate(texts.spans.items())
     }
-
-
-def identity_dprime(model_dir: Path, people: Sequence[Pictures], references: int = 8) -> IdentitySeparation:
-    """How well pictures of one person stand apart from pictures of all the others.
-
-    Args:
-        people: for each person his pictures, at least two; the first `references` of them are what pictures are
-            compared with (a reference itself with the other references).
-    """
-    rows = [load_clip(model_dir).embed_images(pictures).numpy() for pictures in people]
-    each = []
-    for place, own in enumerate(rows):
-        kept = own[:references]
-        others = np.concatenate([row for other, row in enumerate(rows) if other != place])
-        each.append(d_prime(likeness_to(own[references:], kept), leave_one_out(kept), likeness_to(others, kept)))
-    return IdentitySeparation(float(np.mean(each)), min(each), tuple(each))
-
-
-def likeness_to(rows: npt.NDArray[Any], references: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Mean cosine of each row to the references."""
-    return np.asarray((rows @ references.T).mean(axis=1))
-
-
-def leave_one_out(references: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Mean cosine of each reference to the other ones."""
-    return np.asarray(((references @ references.T).sum(axis=1) - 1) / (len(references) - 1))
-
-
-def d_prime(fresh: npt.NDArray[Any], kept: npt.NDArray[Any], others: npt.NDArray[Any]) -> float:
-    """Distance of the means of genuine (fresh and kept) and other scores in pooled standard deviations."""
-    genuine = np.concatenate([fresh, kept])
-    spread = math.sqrt((genuine.var() + others.var()) / 2)
-    return float((genuine.mean() - others.mean()) / max(spread, 1e-9))
-
-
-def twin_auc(model_dir: Path, genuine: Pictures, twins: Pictures, references: Pictures) -> float:
-    """Chance that a picture of the person is more like the references than one of his twin: 0.5 is blind, 1 perfect."""
-    clip = load_clip(model_dir)
-    kept = clip.embed_images(references).numpy()
-    right, wrong = (likeness_to(clip.embed_images(pictures).numpy(), kept) for pictures in (genuine, twins))
-    return float(np.mean((right[:, None] > wrong) + 0.5 * (right[:, None] == wrong)))

@@ -5,17 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from diffusers import AutoencoderKL
 
+from harness.world.bank import open_bank
 from harness.world.loop import CHECKPOINT_EVERY, Alarm, ProgressPrinter, autocast, replace_file
 from harness.world.vae import CHANNELS, FACTOR, SIZE, load_vae, read_pictures
-
-if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
 
 LATENTS = "latents.npy"
 NOTES = "latents.json"  # which autoencoder made them, their scale, and how many are done
@@ -56,8 +55,6 @@ def encode_latents(bank_dir: Path, vae_dir: Path, out_dir: Path) -> None:
 
     Latents of another autoencoder than the one in `vae_dir` are made anew.
     """
-    from harness.world.bank import open_bank
-
     images = open_bank(bank_dir).images
     vae = load_vae(vae_dir)
     notes = _read_notes(out_dir)

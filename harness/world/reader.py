@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from harness.world.bank import open_bank
 from harness.world.loop import (
     CHECKPOINT_EVERY,
     Alarm,
@@ -35,6 +36,7 @@ from harness.world.loop import (
     save_checkpoint,
     set_learning_rate,
 )
+from harness.world.people import VALUES
 
 Pictures = npt.NDArray[np.uint8] | Sequence[Image.Image]
 """Pictures as an array (N, H, W, 3) or as PIL images of any size."""
@@ -176,9 +178,6 @@ def train_reader(bank_dir: Path, out_dir: Path, passes: float = 3, batch: int = 
         passes: how often every picture is seen.
         batch: pictures a step.
     """
-    from harness.world.bank import open_bank
-    from harness.world.people import VALUES
-
     torch.manual_seed(seed)
     device, bank = pick_device(), open_bank(bank_dir)
     trained = len(bank) - HELD_OUT

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
+from harness.config.profile import Profile
 from harness.config.prompts.scripts import SYLLABIC, guess_language, script_of
 from harness.config.prompts.syntax import lint_syntax, plain_text
 from harness.config.prompts.tokens import Encoder, Piece, group_alike, spell_word, split_windows
 from harness.config.prompts.trigger import trigger_pattern
-
-if TYPE_CHECKING:
-    from harness.config.profile import Profile
-    from harness.core.values import Suite
+from harness.core.values import Suite
 
 WORD = re.compile(r"[^\W\d_]+")
 READABLE = 1.5  # letters a token: English has 5 in CLIP, Spanish 3, Russian 0.9

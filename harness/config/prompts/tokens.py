@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
+from typing import Any
 
 WORD_END = "</w>"
 CLOSED = 10_000  # tokens; a smaller vocabulary was made for a few words, and every other word is noise to it

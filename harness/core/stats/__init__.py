@@ -34,7 +34,7 @@ from harness.core.stats.intervals import (
     quantile,
     spread_of,
 )
-from harness.core.stats.looking import classic_bounds, crossing, levels, spending_bounds, spent
+from harness.core.stats.looking import crossing, levels, spending_bounds, spent
 from harness.core.stats.many import critical, distinct_pairs, max_of_k, rank_ranges, simultaneous, tie_letters
 from harness.core.stats.power import (
     case_fails,
@@ -57,7 +57,6 @@ __all__ = [
     "bradley_terry",
     "case_fails",
     "change_found",
-    "classic_bounds",
     "cluster_means",
     "clustered",
     "clusters_needed",

@@ -69,20 +69,6 @@ def spending_bounds(
     return tuple(bounds)
 
 
-@lru_cache(maxsize=64)
-def classic_bounds(
-    information: tuple[float, ...], alpha: float, kind: Kind = "pocock", two_sided: bool = False
-) -> tuple[float, ...]:
-    """Pocock's equal bounds, or O'Brien and Fleming's, which fall with the root of the information."""
-    shape = [1.0 if kind == "pocock" else 1 / math.sqrt(share) for share in information]
-
-    def used(scale: float) -> float:
-        return sum(crossing(information, [scale * factor for factor in shape], two_sided))
-
-    scale = _fall(used, alpha)
-    return tuple(scale * factor for factor in shape)
-
-
 def levels(bounds: Sequence[float]) -> tuple[float, ...]:
     """Bounds of one-sided looks as the levels of two-sided intervals: repeated confidence intervals.
 

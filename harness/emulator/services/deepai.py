@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from typing import Any
 
+from PIL import Image
+
 from harness.emulator.exchange import Answer, Asked, Problem, answer_json, invalid
+from harness.emulator.pictures import encode
 from harness.emulator.service import Pic, Route, Service, read_choice, read_text
 
 VERSIONS = ("standard", "hd", "genius", "super_genius")
@@ -78,12 +82,6 @@ def collage(pictures: list[Pic], width: int, height: int) -> Pic:
 
     The emulator's scale does not apply: a client knows a sheet by its size alone.
     """
-    import io
-
-    from PIL import Image
-
-    from harness.emulator.pictures import encode
-
     first = pictures[0]
     sheet = Image.new("RGB", (2 * width, 2 * height))
     for place, picture in enumerate(pictures):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from PIL import Image
+
 from harness.emulator.exchange import Answer, Asked, Problem, Rejected, answer_json, invalid
+from harness.emulator.pictures import encode
 from harness.emulator.service import (
     EmulatedTask,
     Pic,
@@ -88,10 +91,6 @@ class Fal(Service):
         """What the safety checker leaves of a picture."""
         if fault not in ("refused", "refused_black"):
             return picture
-        from PIL import Image
-
-        from harness.emulator.pictures import encode
-
         black = encode(Image.new("RGB", (picture.width, picture.height)), "image/png")
         return Pic(black, "image/png", "", picture.width, picture.height, picture.seed)
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from PIL import Image
+
 from harness.emulator.exchange import Answer, Asked, Problem, answer_json, invalid
+from harness.emulator.pictures import encode
 from harness.emulator.service import Route, Service, find_int, read_int, read_number, read_text
 
 
@@ -33,10 +36,6 @@ class HuggingFace(Service):
         picture = self.draw(asked, prompt, width, height, seed=find_int(given, "seed", 0, 2**64 - 1), mime=mime)[0]
         data = picture.data
         if asked.fault == "refused_black":
-            from PIL import Image
-
-            from harness.emulator.pictures import encode
-
             data = encode(Image.new("RGB", (picture.width, picture.height)), picture.mime)
         return Answer(200, data, {"Content-Type": picture.mime, "x-compute-type": "emulated"})
 

@@ -7,7 +7,10 @@ import io
 from collections.abc import Mapping
 from dataclasses import replace
 
+from PIL import Image, ImageFilter
+
 from harness.emulator.exchange import Answer, Asked, Problem, answer_json, invalid
+from harness.emulator.pictures import encode
 from harness.emulator.service import Pic, Route, Service, read_choice, read_text
 from harness.emulator.services.replicate import megapixel
 
@@ -82,10 +85,6 @@ def read_digits(form: Mapping[str, str], name: str) -> int:
 
 def blur(picture: Pic) -> Pic:
     """What the filter leaves of a picture: its colours."""
-    from PIL import Image, ImageFilter
-
-    from harness.emulator.pictures import encode
-
     with Image.open(io.BytesIO(picture.data)) as image:
         veiled = image.convert("RGB").filter(ImageFilter.GaussianBlur(max(image.size) / 12))
     data = encode(veiled, picture.mime)

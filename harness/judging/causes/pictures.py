@@ -15,7 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.core import stats
 from harness.core.text import bounds_text
@@ -23,9 +23,7 @@ from harness.core.values import CaseResult, Interval, SetScore, to_record
 from harness.judging.causes.cause import FAINT, HINT, LIKELY, Sign
 from harness.judging.leaderboard import interval_of
 from harness.judging.scores import values_of
-
-if TYPE_CHECKING:
-    from harness.scoring.references import TraitReading
+from harness.scoring.references import TraitReading
 
 ONE_SOURCE = 0.5  # of the copies that are of one picture: then that picture is the trouble
 FEW_COPIES = 3  # below it one source is no pattern

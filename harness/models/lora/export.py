@@ -11,8 +11,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
+
 from harness.core.errors import LoraError, UsageError
 from harness.core.values import Subject
+from harness.models.lora.convert import adapter_records, diffusers_tensors
+from harness.models.lora.file import assemble, cast
 from harness.models.lora.header import read_header
 from harness.models.lora.train_config import TrainConfig, config_from
 
@@ -72,9 +76,6 @@ def export_lora(models: Mapping[str, Any], path: Path, metadata: Mapping[str, st
     import torch
     from peft import get_peft_model_state_dict
 
-    from harness.models.lora.convert import adapter_records, diffusers_tensors
-    from harness.models.lora.file import assemble, cast
-
     weights: dict[str, Any] = {}
     fields: dict[str, Any] = {}
     for part, model in models.items():
@@ -108,8 +109,6 @@ def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str,
 
 def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """All tensors of a safetensors file, on the processor, and its metadata."""
-    from safetensors import safe_open
-
     with safe_open(path, framework="pt") as file:
         names = file.keys()
         return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})

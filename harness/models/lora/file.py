@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -252,8 +253,6 @@ def even_alphas(lora: LoraFile) -> LoraFile:
     diffusers 0.42 reads the alphas of a kohya file, takes the commonest of a model, and loses the others on the way to
     PEFT's `alpha_pattern`, whose names then match nothing; a module's change would be as many times too large or small.
     """
-    from collections import Counter
-
     counts = {
         part: Counter(item.alpha for name, item in lora.modules.items() if name.startswith(f"{part}."))
         for part in lora.parts

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError
+
 from harness.core.errors import LoraError
 
 if TYPE_CHECKING:
@@ -118,7 +120,6 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         LoraError: what `read_header` says; NaN or infinite weights; up-projections that are all zero.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     read_header(path)

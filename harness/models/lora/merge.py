@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from harness.core.errors import LoraError, UsageError
 from harness.models.lora.file import LoraFile, LowRankFactors, share_name
 from harness.models.lora.header import name_some
@@ -55,8 +57,6 @@ def join(name: str, items: Sequence[Ingredient], dtype: str | None) -> LowRankFa
 
     A scale that all share goes into alpha, where it costs no precision; others go into the up-projections.
     """
-    import torch
-
     results = [item.lora.modules[name] for item in items]
     scales = [item.strength * factors.scale for item, factors in zip(items, results, strict=True)]
     check_shapes(name, items, results)
@@ -81,8 +81,6 @@ def check_shapes(name: str, items: Sequence[Ingredient], found: Sequence[LowRank
 
 def widest(tensors: Sequence[Any]) -> Any:
     """The dtype that holds all of them."""
-    import torch
-
     kinds = {tensor.dtype for tensor in tensors}
     return kinds.pop() if len(kinds) == 1 else torch.float32
 

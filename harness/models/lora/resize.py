@@ -8,13 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+
+import torch
 
 from harness.core.errors import UsageError
 from harness.models.lora.file import LoraFile, LowRankFactors
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass(frozen=True)
@@ -64,8 +62,6 @@ def resize(lora: LoraFile, rank: int | None = None, energy: float | None = None)
 
 def shrink(item: LowRankFactors, rank: int | None, energy: float | None) -> tuple[LowRankFactors, Cost]:
     """One module. alpha / rank stays what it was, so that the factors' sizes keep their meaning."""
-    import torch
-
     left, core_up = torch.linalg.qr(item.up_matrix)
     right, core_down = torch.linalg.qr(item.down_matrix.T)
     u, values, v = torch.linalg.svd(core_up @ core_down.T)

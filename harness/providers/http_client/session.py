@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
 import requests
@@ -26,6 +26,7 @@ from harness.core.values import Outcome
 from harness.providers.http_client.download import Downloader
 from harness.providers.http_client.exchange import Call, Deadline, Policy, Reply, Unanswered
 from harness.providers.http_client.limits import CallSlot, Limiter, limiter_for
+from harness.providers.http_client.options import RemoteOptions
 from harness.providers.http_client.redact import Redactor, quiet_logs
 from harness.providers.http_client.transport import (
     Attempt,
@@ -43,9 +44,6 @@ from harness.providers.http_client.transport import (
     usual_context,
 )
 from harness.providers.http_client.waits import asked_wait, backoff, forbids_retry
-
-if TYPE_CHECKING:
-    from harness.providers.http_client.options import RemoteOptions
 
 NOT_ACCEPTED = frozenset({429, 503})  # the service says so itself
 HARMLESS = NOT_ACCEPTED | {408, 425, 500, 502, 504}  # worth another try where nothing is paid for

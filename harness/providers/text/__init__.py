@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from harness.config.profile import ProviderConfig
 from harness.core.errors import SuiteError, nearest
-
-if TYPE_CHECKING:
-    from harness.providers import ProviderContext
-    from harness.providers.text.chat import Writer
+from harness.providers import ProviderContext
+from harness.providers.text.chat import Writer
+from harness.providers.text.deepseek import DeepSeekWriter
+from harness.providers.text.gigachat import GigaChatWriter
+from harness.providers.text.openai import OpenAiWriter
 
 
 def deepseek(name: str, config: ProviderConfig, context: ProviderContext) -> Writer:
-    from harness.providers.text.deepseek import DeepSeekWriter
-
     return DeepSeekWriter(name, config, context)
 
 
 def openai(name: str, config: ProviderConfig, context: ProviderContext) -> Writer:
-    from harness.providers.text.openai import OpenAiWriter
-
     return OpenAiWriter(name, config, context)
 
 
 def gigachat(name: str, config: ProviderConfig, context: ProviderContext) -> Writer:
-    from harness.providers.text.gigachat import GigaChatWriter
-
     return GigaChatWriter(name, config, context)
 
 

@@ -5,25 +5,24 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 from pydantic import Field
 
+from harness.config.profile import ProviderConfig
 from harness.core.errors import MissingKey, ProviderError
 from harness.core.settings import Secret
 from harness.core.values import Outcome
+from harness.emulator import share
+from harness.emulator.shared import Shared
+from harness.providers import ProviderContext
 from harness.providers.http_client.exchange import Call, Deadline, Reply, Unanswered
 from harness.providers.http_client.options import RemoteOptions
+from harness.providers.http_client.session import Session, open_session
 from harness.providers.refusals import is_refusal
 from harness.providers.remote import EMULATED_KEY, explain_status, is_emulated, parse_options, read_json
-
-if TYPE_CHECKING:
-    from harness.config.profile import ProviderConfig
-    from harness.emulator.shared import Shared
-    from harness.providers import ProviderContext
-    from harness.providers.http_client.session import Session
 
 SAMPLE = "X-Sample"  # by it the emulator tells a new question from an old one
 Schema = Mapping[str, Any]
@@ -137,8 +136,6 @@ class ChatWriter:
 
     def open(self, url: str, key: Secret | None) -> Session:
         """The session to the service at `url`."""
-        from harness.providers.http_client.session import open_session
-
         return open_session(self.name, url, self.options, key)
 
     # --- what others ask ------------------------------------------------------------------------------------------
@@ -242,8 +239,6 @@ class ChatWriter:
         if not self.emulated:
             return url
         if self._emulator is None:
-            from harness.emulator import share
-
             self._emulator = share(self.context.settings.emulator_address)
             self._emulator.plan(self.service, self.options.faults)
         return f"{self._emulator.url}/{self.service}{urlsplit(url).path.rstrip('/')}"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from PIL import Image
+
+from harness.core.pictures import BadPicture, decode
 from harness.core.values import Outcome
 from harness.providers.http_client.exchange import Unanswered
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 MAX_SIDE = 2048  # pixels: what models look at anyway, and less to send
 QUALITY = 92
@@ -34,8 +33,6 @@ def prepare(picture: bytes, max_bytes: int, max_side: int = MAX_SIDE) -> Encoded
     Raises:
         Unanswered: bad_image, it cannot be decoded.
     """
-    from harness.core.pictures import BadPicture, decode
-
     try:
         image = decode(picture)
     except BadPicture as error:

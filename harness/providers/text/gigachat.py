@@ -8,24 +8,22 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from harness.config.profile import ProviderConfig
 from harness.core.errors import ProviderError
 from harness.core.settings import Secret
 from harness.core.values import Outcome
+from harness.providers import ProviderContext
 from harness.providers.http_client.exchange import Call, Deadline, Reply, Unanswered
 from harness.providers.http_client.limits import limiter_for
+from harness.providers.http_client.session import ApiKey, Session, open_session
 from harness.providers.remote import error_text, explain_status
 from harness.providers.text.chat import ChatWriter, Message, Schema, WriterOptions, read_object, with_schema
 from harness.providers.text.formats import EncodedPicture, prepare
-
-if TYPE_CHECKING:
-    from harness.config.profile import ProviderConfig
-    from harness.providers import ProviderContext
-    from harness.providers.http_client.session import Session
 
 EARLY = 60.0  # seconds before its end that a token is renewed
 LIFE = 1800.0  # seconds that a token lives, where its end makes no sense
@@ -92,8 +90,6 @@ class GigaChatWriter(ChatWriter):
 
     def open(self, url: str, key: Secret | None) -> Session:
         """The session whose key is the current token; the account's own key goes to the token service alone."""
-        from harness.providers.http_client.session import ApiKey, Session, open_session
-
         options = self.options.model_copy(update={"ca_bundle": self._ca_bundle()})
         oauth = urlsplit(self.options.oauth)
         door = self.address(f"{oauth.scheme}://{oauth.netloc}")

@@ -11,22 +11,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import yaml
 from pydantic import AfterValidator, Field, ValidationError
 
+from harness.config.profile import Profile
 from harness.config.suite import least_tokens, load_suite
-from harness.core.errors import ProviderError, SuiteError, UsageError, nearest
+from harness.core.errors import ModelError, ProviderError, SuiteError, UsageError, nearest
 from harness.core.text import clean
 from harness.core.values import Subject, Vocabulary
 from harness.core.yaml import Strict
+from harness.models.loading import locate_model
 from harness.providers.http_client.exchange import Unanswered
 from harness.providers.text.chat import Writer, explain, strip_fence
 from harness.scoring.references import load_references
-
-if TYPE_CHECKING:
-    from harness.config.profile import Profile
 
 REPAIRS = 2  # rounds in which the writer may mend its answer
 MOST_CASES = 100
@@ -254,9 +253,6 @@ def long_prompts(cases: Sequence[Mapping[str, Any]], trigger: str, profile: Prof
 
 def token_counter(profile: Profile, root: Path) -> Callable[[str], int]:
     """The profile's own tokenizer where it lies on this machine, else a lower bound."""
-    from harness.core.errors import ModelError
-    from harness.models.loading import locate_model
-
     try:
         file = locate_model(profile.models.base, root, profile.name) / "tokenizer" / "tokenizer.json"
     except ModelError:

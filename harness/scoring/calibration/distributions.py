@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtr
 
+from harness.core.arrays import Floats
 from harness.core.stats import quantile
 from harness.core.stats.calibration import LEAST_D, LEAST_HALF, Separation, equal_error_level, separate
-from harness.core.values import Floats, Interval
+from harness.core.values import Interval
 
 FALSE_ALARM = 0.05  # share of genuine pictures that a threshold may refuse
 DRAWS = 2_000  # of the bootstrap

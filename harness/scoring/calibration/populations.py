@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from harness.config.profile import Profile
+from harness.core.arrays import Floats
 from harness.core.errors import ModelError
 from harness.core.stats.calibration import LEAST_D, Calibration, band_of
-from harness.core.values import METRICS, Floats, Score, to_record
+from harness.core.values import METRICS, Score, Suite, to_record
 from harness.models.embeddings import open_file
+from harness.models.loading import Models
 from harness.scoring.calibration.distributions import FALSE_ALARM, Discrimination, Sides, examine
 from harness.scoring.metrics.features import features_score, measure_trait
 from harness.scoring.metrics.quality import quality_score
+from harness.scoring.metrics.scorer import Scorer
 from harness.scoring.metrics.ssim import edges, grey_square, plate_of, similarity, typicality
-
-if TYPE_CHECKING:
-    from harness.config.profile import Profile
-    from harness.core.values import Suite
-    from harness.models.loading import Models
-    from harness.scoring.metrics.scorer import Scorer
-    from harness.scoring.metrics.table import ReferenceSet
-    from harness.store import Store
+from harness.scoring.metrics.table import ReferenceSet
+from harness.store import Store
 
 PRIMARY = METRICS[0]
 
@@ -134,7 +132,6 @@ def _side(metric: str, genuine: Sequence[Mapping[str, Score]], strangers: Sequen
 
 def gate_notes(suite: Suite, profile: Profile, models: Models, store: Store) -> list[str]:
     """What an earlier calibration says of a suite's right to gate; no model is loaded, so [] where there was none."""
-    from harness.scoring.metrics.scorer import Scorer
 
     def absent() -> Any:
         raise ModelError("nothing is loaded here")

@@ -10,28 +10,29 @@ from __future__ import annotations
 
 import itertools
 import json
+import pickle
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from PIL import Image
+from safetensors import safe_open
+from safetensors.numpy import load_file
 
 from harness.config.profile import RawHead
 from harness.core import stats
+from harness.core.arrays import Floats
 from harness.core.errors import ModelError
-from harness.core.stats.calibration import Band
-from harness.core.values import CaseResult, Floats, Interval, Score, digest, hash_file, to_record
+from harness.core.stats.calibration import Band, band_of
+from harness.core.values import CaseResult, Interval, Score, digest, hash_file, to_record
 from harness.models.embeddings import normalize
 from harness.models.hub import locate, weights_hash
-from harness.models.loading import load_options, translated
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-    from harness.models.loading import Models
+from harness.models.identity import quiet_libraries
+from harness.models.loading import Models, load_options, translated
 
 LINEAR = (0, 2, 4, 6, 7)  # places of the linear layers in the published Sequential; the others are dropouts
 RELU = (0, 3, 6, 9, 11)  # the same with an activation before each dropout
@@ -122,8 +123,6 @@ def load_predictor(source: str | RawHead, models: Models) -> Predictor:
     Raises:
         ModelError: it is nowhere, does not fit, was altered, or was trained for another CLIP.
     """
-    from harness.models.identity import quiet_libraries
-
     place = partial(locate, root=models.root, profile=models.profile.name)
     with quiet_libraries():
         if isinstance(source, RawHead):
@@ -139,8 +138,6 @@ def load_predictor(source: str | RawHead, models: Models) -> Predictor:
 
 def read_tensors(folder: Path, name: str) -> dict[str, Any]:
     """The head's tensors among all safetensors of a folder; the tower is left on disk."""
-    from safetensors import safe_open
-
     results: dict[str, Any] = {}
     for path in sorted(folder.glob("*.safetensors")):
         with translated(name), safe_open(path, framework="np") as file:
@@ -161,16 +158,12 @@ def read_raw_head(path: Path, sha256: str) -> Head:
     if sha256 and hash_file(path) != sha256.lower():
         raise ModelError(f"aesthetics head {path}: its SHA-256 is {hash_file(path)}, the profile says {sha256}")
     if path.suffix == ".safetensors":
-        from safetensors.numpy import load_file
-
         return read_head(load_file(path), path.name)
     return read_head(unpickle(path), path.name)
 
 
 def unpickle(path: Path) -> dict[str, Any]:
     """Tensors of a .pth; anything else in it is refused by torch itself."""
-    import pickle
-
     import torch
 
     try:
@@ -225,8 +218,6 @@ def load_companion(folder: Path, clip: Path, load: Callable[[], tuple[Any, Any]]
     Raises:
         ModelError: the head was trained for another CLIP.
     """
-    from safetensors import safe_open
-
     path = folder / HEAD_FILE
     with translated(str(folder)), safe_open(path, framework="np") as file:
         metadata = file.metadata() or {}
@@ -266,8 +257,6 @@ class Yardstick:
 
 def yardstick_of(ratings: Sequence[float] | Floats) -> Yardstick:
     """From the ratings of two references at least."""
-    from harness.core.stats.calibration import band_of
-
     return Yardstick(band_of(ratings), float(np.median(ratings)))
 
 

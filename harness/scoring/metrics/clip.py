@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from harness.core.arrays import Floats
 from harness.core.stats.calibration import Calibration, Separation, leave_one_out, separate
-from harness.core.values import Floats, Score
+from harness.core.values import Score
 
 
 def clip_separation(gallery: Floats, impostors: Floats) -> Separation:

@@ -13,16 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
-from harness.core.values import Floats, hash_file, to_record
-from harness.models.embeddings import open_file, open_picture
+from harness.core.arrays import Floats
+from harness.core.values import hash_file
+from harness.models.embeddings import open_file
 from harness.scoring.metrics.lines import REACH, SIDE, Sketches, lines_of
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 SCALES = tuple(1 - 0.025 * step for step in range(13))  # how much of the training picture a crop shows, its side
 ALIKE = 0.9  # correlation of lines from which two pictures are one
@@ -69,11 +67,6 @@ class Copies:
         if self.prompts is None:
             return self.pictures > 0 and len(self.found) > int(binom.ppf(0.95, self.pictures, FALSE))
         return self.prompts[0] > int(binom.ppf(0.95, self.prompts[1], DESCRIBED)) or self.share > MOST
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """As plain JSON data."""
-        return {**to_record(self), "share": self.share, "alarm": self.alarm, "sentence": self.sentence}
 
     @property
     def sentence(self) -> str:
@@ -162,18 +155,6 @@ def describe(scale: float, mirrored: bool, shift: Sequence[int]) -> str:
     moved = max(abs(step - REACH) for step in shift) / SIDE if scale == 1 else 0.0
     parts = ["mirrored" if mirrored else "", f"moved by {moved:.0%}" if moved else ""]
     return ", ".join(filter(None, [*parts, f"cropped to {scale:.0%}" if scale < 1 else ""]))
-
-
-def find_copies(pictures: Sequence[bytes], train: TrainSet, vectors: Floats | None = None) -> Copies:
-    """Holds every picture against the training pictures.
-
-    Args:
-        pictures: encoded.
-        vectors: their CLIP unit vectors (n, d), where there are any.
-    """
-    rows = list(vectors) if vectors is not None else [None] * len(pictures)
-    each = [train.nearest(open_picture(data), vector) for data, vector in zip(pictures, rows, strict=True)]
-    return gather_copies(dict(enumerate(each)), len(each), train.normal)
 
 
 def gather_copies(

@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from harness.core.arrays import Floats
 from harness.core.stats.calibration import Separation
-from harness.core.values import Floats, Score
+from harness.core.values import Score
 from harness.models.embeddings import normalize
 from harness.models.loading import load_options, translated
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 BATCH = 16  # pictures a forward pass
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.core.values import Floats, to_record
+from harness.core.arrays import Floats
+from harness.core.values import to_record
 from harness.models.embeddings import open_picture
 from harness.scoring.metrics.lines import Sketches, lines_of
 
@@ -107,14 +108,3 @@ def measure_spread(pictures: Sequence[bytes], vectors: Floats) -> PromptPictures
         vendi=vendi_score(cosines),
         distinct=vendi_score(same_pictures(lines.likeness())),
     )
-
-
-def measure_diversity(
-    own: Mapping[str, tuple[Sequence[bytes], Floats]], base: Mapping[str, tuple[Sequence[bytes], Floats]]
-) -> Diversity:
-    """Case to (encoded pictures, their CLIP unit vectors), of a provider and of the base at the same seeds."""
-
-    def spreads(group: Mapping[str, tuple[Sequence[bytes], Floats]]) -> dict[str, PromptPictures]:
-        return {case: measure_spread(*result) for case, result in group.items() if len(result[0]) > 1}
-
-    return Diversity(spreads(own), spreads({case: base[case] for case in own if case in base}))

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from harness.core import stats
+from harness.core.arrays import Floats
 from harness.core.stats.calibration import Separation
-from harness.core.values import Floats, Interval, Vocabulary, to_record
+from harness.core.values import Interval, Vocabulary, to_record
 
 FAR = 1.25  # movement in units of another seed's; a LoRA that learnt with prior preservation stays near 0.8
 LEAK = 0.1  # of the way from strangers (0) to the subject (1); one of Aldar's three marks on everybody is 0.14

@@ -9,18 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from harness.config.profile import RawHead
+from harness.core.arrays import Floats
+from harness.core.stats.calibration import Separation
 from harness.core.values import Case, Score, digest
 from harness.models.embeddings import Embedder, Embeddings, open_file, open_picture
+from harness.models.hub import locate, weights_hash
+from harness.scoring.metrics.aesthetics import (
+    Predictor,
+    Yardstick,
+    aesthetics_score,
+    identify,
+    load_predictor,
+    yardstick_of,
+)
 from harness.scoring.metrics.clip import clip_separation
+from harness.scoring.metrics.dino import dino_score, load_dino
 from harness.scoring.metrics.protocol import Extra, MetricContext
-
-if TYPE_CHECKING:
-    from harness.config.profile import RawHead
-    from harness.core.stats.calibration import Separation
-    from harness.core.values import Floats
-    from harness.scoring.metrics.aesthetics import Predictor, Yardstick
+from harness.scoring.metrics.third_party import load_metrics
+from harness.scoring.references import set_hash
 
 VERSION = 1  # of the formulas here, in aesthetics.py and in dino.py
 
@@ -34,8 +42,6 @@ def make_extras(bench: MetricContext, impostors: Callable[[], Sequence[Path]]) -
     if dino := getattr(models, "dino", None):
         made.append(DinoMetric(dino, bench, impostors))
     if named := getattr(bench.profile, "metrics", ()):
-        from harness.scoring.metrics.third_party import load_metrics
-
         made += load_metrics(named, bench)
     return tuple(made)
 
@@ -50,21 +56,14 @@ class AestheticsMetric:
 
     @cached_property
     def identity(self) -> str:
-        from harness.scoring.metrics.aesthetics import identify
-        from harness.scoring.references import set_hash
-
         return digest([VERSION, identify(self.source, self.bench.models), set_hash(self.bench.gallery)])
 
     @cached_property
     def predictor(self) -> Predictor:
-        from harness.scoring.metrics.aesthetics import load_predictor
-
         return load_predictor(self.source, self.bench.models)
 
     @cached_property
     def yardstick(self) -> Yardstick:
-        from harness.scoring.metrics.aesthetics import yardstick_of
-
         known = self.bench.store.memo("aesthetics_references", self.identity)
         if known is None:
             pictures = [open_file(path) for path in self.bench.gallery]
@@ -75,8 +74,6 @@ class AestheticsMetric:
     def score(
         self, items: Sequence[tuple[Case, bytes]], vectors: Floats, found: Sequence[Mapping[str, Score]]
     ) -> Sequence[Score]:
-        from harness.scoring.metrics.aesthetics import aesthetics_score
-
         ratings = self.predictor.rate([open_picture(data) for _, data in items])
         return [aesthetics_score(float(raw), self.yardstick) for raw in ratings]
 
@@ -92,26 +89,18 @@ class DinoMetric:
     @cached_property
     def model(self) -> str:
         """The hash of its weights."""
-        from harness.models.hub import weights_hash
-
         return weights_hash(self.folder)
 
     @cached_property
     def folder(self) -> Path:
-        from harness.models.hub import locate
-
         return locate(self.source, self.bench.models.root, self.bench.profile.name)
 
     @cached_property
     def identity(self) -> str:
-        from harness.scoring.references import set_hash
-
         return digest([VERSION, self.model, set_hash(self.bench.gallery), set_hash(self.impostors())])
 
     @cached_property
     def embeddings(self) -> Embeddings:
-        from harness.scoring.metrics.dino import load_dino
-
         def load() -> Embedder:
             return load_dino(self.folder, self.source, self.bench.models.device)
 
@@ -125,8 +114,6 @@ class DinoMetric:
     def score(
         self, items: Sequence[tuple[Case, bytes]], vectors: Floats, found: Sequence[Mapping[str, Score]]
     ) -> Sequence[Score]:
-        from harness.scoring.metrics.dino import dino_score
-
         gallery, separation = self.ground
         rows = self.embeddings.images([data for _, data in items])
         return [dino_score(row, gallery, separation) for row in rows]

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from harness.core.arrays import Floats
 from harness.core.stats.calibration import Measure, measure
-from harness.core.values import Floats, Score
-from harness.models.embeddings import softmax
+from harness.core.values import Score, Vocabulary
+from harness.models.embeddings import Embeddings, softmax
 
 NONE = "none of these"  # the alternative that lets a free description be wrong
 
@@ -38,6 +39,32 @@ class Question:
 
     def column(self, value: str) -> int:
         return list(self.phrases).index(value)
+
+
+class Questions:
+    """What the pictures of one suite are asked, each category and value once."""
+
+    def __init__(self, vocabulary: Mapping[str, Vocabulary], embeddings: Embeddings, templates: Sequence[str]) -> None:
+        """`templates`: sentences around a phrase, whose vectors are averaged."""
+        self._vocabulary, self._embeddings, self._templates = vocabulary, embeddings, templates
+        self._known: dict[tuple[str, str], Question] = {}
+
+    def of(self, category: str, value: str) -> Question:
+        """A category, with `value` among its alternatives."""
+        if (category, value) not in self._known:
+            phrases, vocabulary = self.phrases(category, value), self._vocabulary.get(category)
+            vectors = self._embeddings.phrases(list(phrases.values()), self._templates)
+            identity = vocabulary.identity if vocabulary else True
+            self._known[category, value] = Question(category, phrases, vectors, identity)
+        return self._known[category, value]
+
+    def phrases(self, category: str, value: str) -> dict[str, str]:
+        """The alternatives of a category with their phrases; a value the vocabulary lacks joins them."""
+        vocabulary = self._vocabulary.get(category)
+        phrases = {item: vocabulary.phrase(item) for item in vocabulary.alternatives} if vocabulary else {}
+        if value not in phrases:
+            phrases[value] = value
+        return phrases if len(phrases) > 1 else {**phrases, NONE: "a person"}
 
 
 def measure_trait(question: Question, value: str, gallery: Floats, scale: float) -> Measure:

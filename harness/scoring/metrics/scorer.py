@@ -6,20 +6,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from harness.config.profile import merge_vocabulary
-from harness.core.errors import ReferencesError
+from harness.config.profile import Profile, merge_vocabulary
+from harness.core.arrays import Floats
+from harness.core.errors import LoraError, ReferencesError
 from harness.core.stats.calibration import Calibration, calibration_from
-from harness.core.values import Case, CaseResult, Floats, Lora, Score, Suite, Trait, digest, to_record
+from harness.core.values import Case, CaseResult, Lora, Score, Suite, Trait, digest, to_record
 from harness.models.embeddings import Embedder, Embeddings, open_file, open_picture
+from harness.models.identity import library_class
+from harness.models.loading import Models
+from harness.models.lora.header import read_header
 from harness.scoring.metrics.applied import Applied, check_applied
 from harness.scoring.metrics.clip import clip_separation, population_similarity, self_similarity
 from harness.scoring.metrics.copying import TrainSet
 from harness.scoring.metrics.drift import Drift, measure_drift
 from harness.scoring.metrics.evidence import Evidence, gather_evidence
 from harness.scoring.metrics.extras import make_extras
-from harness.scoring.metrics.features import NONE, Question, measure_trait
+from harness.scoring.metrics.features import Questions, measure_trait
 from harness.scoring.metrics.protocol import Extra, MetricContext
 from harness.scoring.metrics.ssim import edges_band, grey_square, plate_of, reference_band, sharpness
 from harness.scoring.metrics.table import METRICS, ReferenceSet, SampleViews
@@ -33,11 +37,7 @@ from harness.scoring.references import (
     read_category,
     set_hash,
 )
-
-if TYPE_CHECKING:
-    from harness.config.profile import Profile
-    from harness.models.loading import Models
-    from harness.store import Store
+from harness.store import Store
 
 VERSION = 2  # of every formula in this package and in calibrate.py: raise it, and stored scores are computed anew
 EMBEDDING = 1  # of how pictures and words are laid before CLIP: no formula's new version embeds anything again
@@ -57,7 +57,7 @@ class Scorer:
         clip = models.model_hash(profile.models.clip)
         self._clip = clip
         self._embeddings = Embeddings(load or models.clip, store, digest([EMBEDDING, clip, self._libraries]))
-        self._questions: dict[tuple[str, str], Question] = {}
+        self._questions = Questions(self.vocabulary, self._embeddings, profile.templates)
 
     # --- what decides a score -----------------------------------------------------------------------------------------
 
@@ -105,8 +105,6 @@ class Scorer:
 
     @cached_property
     def _libraries(self) -> str:
-        from harness.models.identity import library_class
-
         return library_class(*LIBRARIES)
 
     @cached_property
@@ -144,7 +142,9 @@ class Scorer:
         given = self.suite.subject.traits
         if given is None:
             return extract_traits(self.readings, self.suite.subject.kind)
-        return tuple(Trait(category, value, self._phrases(category, value)[value]) for category, value in given.items())
+        return tuple(
+            Trait(category, value, self._questions.phrases(category, value)[value]) for category, value in given.items()
+        )
 
     def calibration(self) -> Calibration:
         """What raw numbers mean for this subject; computed once a store."""
@@ -173,7 +173,7 @@ class Scorer:
             ssim=reference_band(plates),
             edges=edges_band(plates),
             measures=tuple(
-                measure_trait(self._question(trait.category, trait.value), trait.value, gallery, scale)
+                measure_trait(self._questions.of(trait.category, trait.value), trait.value, gallery, scale)
                 for trait in self.traits()
             ),
             sharpness=min(map(sharpness, greys)),
@@ -195,7 +195,9 @@ class Scorer:
             train=self._vectors(references.train) if references.train else self._vectors(references.gallery),
             impostors=self._vectors(self.impostors),
             plates=tuple(plate_of(grey_square(open_file(path))) for path in references.gallery),
-            questions={trait.category: self._question(trait.category, trait.value) for trait in calibration.measures},
+            questions={
+                trait.category: self._questions.of(trait.category, trait.value) for trait in calibration.measures
+            },
             scale=self._embeddings.logit_scale,
             size=self.profile.size,
             weights=self.suite.weights,
@@ -230,9 +232,6 @@ class Scorer:
         self, provider: str, results: Sequence[CaseResult], lora: Lora | None = None, applied: Applied | None = None
     ) -> Evidence:
         """Everything that tells why a gate is red; cheap when the pictures were scored before."""
-        from harness.core.errors import LoraError
-        from harness.models.lora.header import read_header
-
         finding = gather_evidence(provider, results, applied, self.calibration())
         images = [sample.image for result in results for sample in result.scored if sample.image]
         alike = (
@@ -272,7 +271,7 @@ class Scorer:
 
     def _score(self, case: Case, data: bytes, vector: Floats) -> dict[str, Score]:
         picture = open_picture(data)
-        expected = {category: self._question(category, value) for category, value in case.expect.items()}
+        expected = {category: self._questions.of(category, value) for category, value in case.expect.items()}
         look = SampleViews(case, picture, vector, plate_of(grey_square(picture)), expected)
         results: dict[str, Score] = {}
         for name, metric in METRICS.items():
@@ -280,31 +279,12 @@ class Scorer:
                 results[name] = score
         return results
 
-    # --- questions ----------------------------------------------------------------------------------------------------
-
     def _vectors(self, paths: Sequence[Path]) -> Floats:
         return self._embeddings.files(paths)
 
     def _read(self, category: str) -> TraitReading:
         vocabulary = self.vocabulary[category]
-        question = self._question(category, next(iter(vocabulary.alternatives)))
+        question = self._questions.of(category, next(iter(vocabulary.alternatives)))
         pictures = self._vectors(self.references.train or self.references.gallery)
         probabilities = question.probabilities(pictures, self._embeddings.logit_scale)
         return read_category(category, question.phrases, probabilities, vocabulary.identity)
-
-    def _phrases(self, category: str, value: str) -> dict[str, str]:
-        """The alternatives of a category with their phrases; a value the vocabulary lacks joins them."""
-        vocabulary = self.vocabulary.get(category)
-        phrases = {item: vocabulary.phrase(item) for item in vocabulary.alternatives} if vocabulary else {}
-        if value not in phrases:
-            phrases[value] = value
-        return phrases if len(phrases) > 1 else {**phrases, NONE: "a person"}
-
-    def _question(self, category: str, value: str) -> Question:
-        if (category, value) not in self._questions:
-            phrases = self._phrases(category, value)
-            vocabulary = self.vocabulary.get(category)
-            vectors = self._embeddings.phrases(list(phrases.values()), self.profile.templates)
-            identity = vocabulary.identity if vocabulary else True
-            self._questions[category, value] = Question(category, phrases, vectors, identity)
-        return self._questions[category, value]

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from PIL import Image
+
+from harness.core.arrays import Floats
 from harness.core.stats.calibration import Calibration
-from harness.core.values import Case, Floats, Score
+from harness.core.values import Case, Score
 from harness.scoring.metrics.clip import clip_score
 from harness.scoring.metrics.features import Question, features_score, prompt_score
 from harness.scoring.metrics.quality import quality_score
 from harness.scoring.metrics.ssim import Plate, ssim_score
 from harness.scoring.metrics.technical import technical_score
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 
 @dataclass(frozen=True)

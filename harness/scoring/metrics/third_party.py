@@ -15,18 +15,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from PIL import Image
 
 from harness.config.profile import metric_name
+from harness.core.arrays import Floats
 from harness.core.errors import SuiteError, nearest
 from harness.core.values import Case, Score, Subject, digest, hash_file
 from harness.models.embeddings import open_picture
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-    from harness.core.values import Floats
-    from harness.scoring.metrics.protocol import MetricContext
+from harness.scoring.metrics.protocol import MetricContext
+from harness.scoring.references import set_hash
 
 GROUP = "lora_harness.metrics"
 NAME = re.compile(r"[a-z0-9_-]+\.[a-z0-9_-]+")
@@ -110,8 +109,6 @@ class PluggedMetric:
     @cached_property
     def identity(self) -> str:
         """Package and version, or the file's bytes; and the bytes of the module that the function is written in."""
-        from harness.scoring.references import set_hash
-
         written = inspect.getsourcefile(inspect.unwrap(self.function)) if inspect.isfunction(self.function) else None
         source = hash_file(Path(written)) if written and Path(written).is_file() else ""
         return digest([self.version, source, set_hash(self.bench.gallery)])

@@ -7,22 +7,21 @@ each other (see registration.py), and there their edges must coincide and all pa
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, ImageOps
 
-from harness.core.values import Floats, hash_file
+from harness.core.arrays import Floats
+from harness.core.values import hash_file
 from harness.models.embeddings import open_file
 from harness.scoring.references.registration import Laid, Place, correlation, find_places, lay
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 Grey = npt.NDArray[np.float32]
 GREY = 128  # pixels: what is kept of a picture
@@ -81,8 +80,6 @@ def take_fingerprint(path: Path) -> Fingerprint:
 
 @lru_cache(maxsize=512)
 def _take(path: Path, size: int, changed: int) -> Fingerprint:
-    from PIL import Image, ImageOps
-
     picture = open_file(path)
     square = picture.resize((GREY, GREY), Image.Resampling.LANCZOS).convert("YCbCr")
     planes = np.ascontiguousarray(np.asarray(square, np.float32).transpose(2, 0, 1))
@@ -93,8 +90,6 @@ def _take(path: Path, size: int, changed: int) -> Fingerprint:
 
 def pixel_hash(picture: Image.Image) -> str:
     """SHA-256 of size and pixels."""
-    import hashlib
-
     return hashlib.sha256(f"{picture.size}".encode() + picture.tobytes()).hexdigest()
 
 

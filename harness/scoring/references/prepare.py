@@ -11,18 +11,18 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from PIL import Image, ImageCms
+from scipy.ndimage import gaussian_filter, sobel
 
+from harness.core.arrays import Floats
 from harness.core.errors import ReferencesError, UsageError
-from harness.core.values import Floats, digest, hash_file, to_record
+from harness.core.values import digest, hash_file, to_record
 from harness.models.embeddings import open_file
 from harness.scoring.references.gather import Gathered
 from harness.scoring.references.quality import SMALL, Box, bar_depth, find_bars, find_faces, find_on_plain, shrink_to
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 CROPS = ("none", "centre", "subject")
 MANIFEST = "prepared.json"
@@ -110,8 +110,6 @@ def join(one: Box, two: Box) -> Box:
 
 def salience(pixels: Floats) -> Floats:
     """How much each pixel stands out, at least 0."""
-    from scipy.ndimage import gaussian_filter, sobel
-
     height, width = pixels.shape[:2]
     grey = gaussian_filter(pixels.mean(2), 1)
     edges = np.hypot(sobel(grey, 0), sobel(grey, 1))
@@ -222,8 +220,6 @@ def shaped_frame(shape: Size, wanted: tuple[int, int, int, int], size: Size) -> 
 
 def pad_to(picture: Image.Image, size: Size) -> tuple[Image.Image, list[str]]:
     """Resized to fit into `size`, the rest filled with the colour of the picture's own rim."""
-    from PIL import Image
-
     scale = min(size[0] / picture.width, size[1] / picture.height)
     inner = (min(size[0], max(1, round(picture.width * scale))), min(size[1], max(1, round(picture.height * scale))))
     if size[0] - inner[0] <= 1 and size[1] - inner[1] <= 1:
@@ -254,8 +250,6 @@ def to_srgb(path: Path) -> tuple[Image.Image, list[str]]:
     Raises:
         ReferencesError: it cannot be read.
     """
-    from PIL import Image, ImageCms
-
     picture, steps = open_file(path), []
     with Image.open(path) as opened:
         if opened.getexif().get(274, 1) != 1:

@@ -10,16 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from PIL import Image
+from scipy.ndimage import sobel
 
-from harness.core.values import Floats
+from harness.core.arrays import Floats
 from harness.models.embeddings import open_file
 from harness.scoring.references.duplicates import Fingerprint, take_fingerprint
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 SMALL = 256  # pixels of the longer side: where borders, subject and faces are looked for
 LARGEST = 1024  # pixels: no sharpness is measured above it
@@ -114,8 +113,6 @@ def take_look(path: Path, split: str, size: tuple[int, int]) -> ImageStatistics:
 
 def shrink_to(picture: Image.Image, side: int) -> Image.Image:
     """A copy whose longer side is at most that many pixels; nothing is enlarged."""
-    from PIL import Image
-
     copy = picture.copy()
     copy.thumbnail((side, side), Image.Resampling.LANCZOS)
     return copy
@@ -224,8 +221,6 @@ def face_cascade() -> Any:
 
 def find_faces(small: Image.Image) -> tuple[Box, ...]:
     """Photographed faces seen from the front, the largest first; drawn ones are mostly missed."""
-    from PIL import Image
-
     scale = max(1.0, 192 / max(small.size))  # a face of a small picture would be under the cascade's own size
     picture = small.resize((round(small.width * scale), round(small.height * scale)), Image.Resampling.BICUBIC)
     width, height = picture.size
@@ -420,9 +415,6 @@ MARK_ALIKE = 0.7  # correlation of a picture's edges with the median's
 
 def corner_edges(small: Image.Image, name: str) -> Floats:
     """Signed edges of one corner at 48 x 48, both directions: (2, 48, 48)."""
-    from PIL import Image
-    from scipy.ndimage import sobel
-
     side = max(1, round(CORNER * min(small.size)))
     left = 0 if "left" in name else small.width - side
     top = 0 if "top" in name else small.height - side

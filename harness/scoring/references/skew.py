@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.core.values import Floats
+from harness.core.arrays import Floats
 from harness.scoring.references.quality import ImageStatistics
 from harness.scoring.references.zero_shot import CategorySeen
 

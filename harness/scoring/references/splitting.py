@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.core.arrays import Floats
 from harness.core.errors import UsageError
-from harness.core.values import Floats, digest, hash_file
+from harness.core.values import digest, hash_file
 from harness.scoring.references.duplicates import Fingerprint, cluster, find_pairs, take_fingerprint
 
 HELD_OUT_SHARE = 0.4  # of an automatic split: 12 + 8 of twenty pictures

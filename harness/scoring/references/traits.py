@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.core.arrays import Floats
 from harness.core.stats.calibration import LEAST_RELIABILITY, above_chance
-from harness.core.values import Floats, Trait
+from harness.core.values import Trait
 
 RENDERING = (
     "style",

@@ -11,19 +11,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from PIL import Image, ImageOps
 
+from harness.config.profile import Profile
+from harness.core.arrays import Floats
+from harness.core.settings import Settings
 from harness.core.stats.calibration import LEAST_PICTURES, above_chance
-from harness.core.values import Floats, Vocabulary, digest
+from harness.core.values import Vocabulary, digest
 from harness.models.embeddings import Embeddings, open_file, softmax
+from harness.models.identity import library_class
+from harness.models.loading import Models
 from harness.scoring.references.traits import TraitReading, read_category
-
-if TYPE_CHECKING:
-    from harness.config.profile import Profile
-    from harness.core.settings import Settings
-    from harness.store import Store
+from harness.store import Store
 
 RELIABLE = 0.5  # least reliability of a category that is judged, on the scale where guessing is 0 and certainty 1
 LEAST_CAPTIONS = 5  # that name a value of a category before they count
@@ -191,8 +193,6 @@ def named_values(caption: str, vocabulary: Vocabulary) -> list[str]:
 
 def variant(path: Path, kind: str) -> bytes:
     """PNG bytes of a picture of at most WORKING pixels a side: as it is, mirrored, or cut and compressed."""
-    from PIL import Image, ImageOps
-
     picture = open_file(path)
     picture.thumbnail((WORKING, WORKING), Image.Resampling.LANCZOS)
     if kind == "mirrored":
@@ -221,9 +221,6 @@ def open_tagger(
     Raises:
         ModelError: the weights are not on this machine.
     """
-    from harness.models.identity import library_class
-    from harness.models.loading import Models
-
     models = Models(profile, settings)
     identity: list[Any] = [VERSION, models.model_hash(profile.models.clip), library_class("transformers", "pillow")]
     embeddings = Embeddings(models.clip, store, digest(identity))

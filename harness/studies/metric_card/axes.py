@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.stats import kendalltau
 
 from harness.core import stats
+from harness.core.arrays import Floats
 from harness.core.stats.calibration import equal_error_rate
-from harness.core.values import METRICS, Floats, Interval
+from harness.core.values import METRICS, Interval
 from harness.scoring.calibration.distributions import area_under_curve
 from harness.studies.metric_card.distortions import COPIES, HUES, WALKS
 from harness.studies.metric_card.sheets import KEPT, NUISANCES, SEEDS, STRENGTHS, IdentityScores, PictureScores
@@ -60,7 +62,7 @@ class Axis:
     question: str
     figures: tuple[Figure, ...]
     curves: tuple[Curve, ...] = ()
-    populations: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # for a picture of distributions
+    crowds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # for a picture of distributions
 
     @property
     def passed(self) -> bool:
@@ -155,8 +157,6 @@ def share(hits: Sequence[bool] | np.ndarray) -> float:
 
 def tau_of(means: Sequence[float]) -> float:
     """Kendall's tau of a walk with its strength: -1 falls at every step."""
-    from scipy.stats import kendalltau
-
     return round(float(kendalltau(np.arange(len(means)), means).statistic), 9)
 
 
@@ -299,7 +299,7 @@ def judge_others(sheets: Sheets, thresholds: Thresholds) -> Axis:
             Figure("refused", float(np.mean(clip_own < frozen)), note=f"genuine, clip at {frozen:.2f}"),
             Figure("refused_quality", float(np.mean(own < least)), note=f"genuine, quality at {least:.3f}: dev has 5%"),
         ),
-        populations={"genuine": tuple(own), "near": tuple(np.concatenate(list(near.values()))), "far": tuple(far)},
+        crowds={"genuine": tuple(own), "near": tuple(np.concatenate(list(near.values()))), "far": tuple(far)},
     )
 
 
@@ -358,7 +358,7 @@ def judge_copies(sheets: Sheets, _: Thresholds) -> Axis:
             Figure("false_alarms", float(np.mean([item.found for item in fresh])), "<=", 0.01, f"of {len(fresh)}"),
             *(Figure(kind, value, note="found") for kind, value in recall.items()),
         ),
-        populations={
+        crowds={
             "fresh pictures": tuple(item.lines for item in fresh),
             "copies": tuple(item.lines for item in every if item.kind != "fresh"),
         },

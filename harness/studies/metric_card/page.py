@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from harness import __version__
 from harness.core.values import to_record
@@ -147,23 +148,21 @@ def plot_curves(axis: Axis) -> Plot | None:
 
 def plot_populations(axis: Axis) -> Plot | None:
     """The outlines of crowds of pictures."""
-    if not axis.populations:
+    if not axis.crowds:
         return None
-    values = [value for population in axis.populations.values() for value in population]
+    values = [value for population in axis.crowds.values() for value in population]
     x = Scale(min(0.0, *values) - 0.03, max(1.0, *values) + 0.03, LEFT, WIDTH - RIGHT)
     ticks = tuple(Tick(x.at(value), f"{value:g}") for value in tick_values(x.low, x.high))
-    message = "; ".join(f"{name} about {np.mean(population):.2f}" for name, population in axis.populations.items())
+    message = "; ".join(f"{name} about {np.mean(population):.2f}" for name, population in axis.crowds.items())
     return Plot(
         f"{axis.name}: {message}",
         ticks,
-        populations=tuple((name, outline(each, x)) for name, each in axis.populations.items()),
+        populations=tuple((name, outline(each, x)) for name, each in axis.crowds.items()),
     )
 
 
 def card_page(card: Card) -> str:
     """A card as one HTML file: no network, no script, every string escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
     environment = Environment(
         loader=PackageLoader("harness.studies.metric_card", "templates"),
         autoescape=select_autoescape(default=True, default_for_string=True),
@@ -186,12 +185,3 @@ def card_page(card: Card) -> str:
 
 def show_bound(figure: Figure) -> str:
     return f"{'≤' if figure.rule == '<=' else '≥'} {figure.bound:g}" if figure.rule else ""
-
-
-def figures_of(card: Card) -> Mapping[str, float]:
-    """Every figure by axis and name, flat: for a benchmark's last line."""
-    return {
-        f"{axis.name}.{figure.name}".replace(" ", "_"): round(figure.value, 4)
-        for axis in card.axes
-        for figure in axis.figures
-    }

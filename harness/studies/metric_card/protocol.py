@@ -12,15 +12,21 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from harness.config.profile import Profile
 from harness.core.values import METRICS, Case, Score, Subject, Suite
 from harness.models.embeddings import open_file
+from harness.models.loading import Models
+from harness.scoring.known_cards import judge_parts
 from harness.scoring.metrics.copying import TrainSet
 from harness.scoring.metrics.diversity import Diversity, measure_spread
+from harness.scoring.metrics.scorer import VERSION, Scorer
+from harness.store import Store
+from harness.studies.metric_card.axes import Axis, freeze_thresholds, judge_axes
 from harness.studies.metric_card.distortions import (
     COPIES,
     HUES,
@@ -55,13 +61,6 @@ from harness.world.people import (
     random_scene,
 )
 from harness.world.render import render
-
-if TYPE_CHECKING:
-    from harness.config.profile import Profile
-    from harness.models.loading import Models
-    from harness.scoring.metrics.scorer import Scorer
-    from harness.store import Store
-    from harness.studies.metric_card.axes import Axis
 
 SEED = 91_000_000  # of the first identity; the banks that models learn from are far below
 TURNED = {"clothing": ("red", "blue", "green", "yellow", "purple"), "hair_color": ("golden", "brown")}
@@ -119,10 +118,6 @@ def make_card(
     Args:
         say: told of every identity that is done.
     """
-    from harness.scoring.known_cards import judge_parts
-    from harness.scoring.metrics.scorer import VERSION
-    from harness.studies.metric_card.axes import freeze_thresholds, judge_axes
-
     started = time.monotonic()
     profile = replace(profile, models=replace(profile.models, aesthetics=None, dino=None))  # gated scores only
     sheets = []
@@ -156,8 +151,6 @@ def person_of(number: int) -> Person:
 
 def make_scorer(folder: Path, number: int, profile: Profile, models: Models, store: Store) -> Scorer:
     """The harness's own scorer for one identity: 12 + 8 references, traits read from them, the profile's impostors."""
-    from harness.scoring.metrics.scorer import Scorer
-
     draw_references(folder, person_of(number), "somebody", SEED + number)
     subject = Subject(f"person {number}", "somebody", folder)
     case = Case("card", "card", "somebody")

@@ -17,6 +17,7 @@ from harness.core.values import Subject, Vocabulary, digest, hash_file
 from harness.judging.causes.cause import Cause
 from harness.models.lora.training_pictures import TrainingPicture
 from harness.scoring.references import load_references
+from harness.scoring.references.zero_shot import named_values
 from harness.training.buckets import MASK
 from harness.training.data import train_pictures
 from harness.training.improve.symptoms import Readings
@@ -81,8 +82,6 @@ def complete(
     pictures: Sequence[TrainingPicture], readings: Readings, vocabulary: Mapping[str, Vocabulary]
 ) -> tuple[dict[str, str], str]:
     """Captions with whatever of the scene they do not say and CLIP reads reliably, and that in words."""
-    from harness.scoring.references.zero_shot import named_values
-
     captions, added = {}, dict[str, int]()
     for picture in pictures:
         text, place = picture.caption, readings.names.index(picture.path.name)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.core.values import Suite, canonical_json, digest, to_record
-
-if TYPE_CHECKING:
-    from harness.engine.context import ImproveContext
-    from harness.store import Store
+from harness.engine.context import ImproveContext
+from harness.store import Store
 
 KIND = "improve-rounds"  # of the memos that hold a suite's rounds
 MOST = 200  # rounds that are remembered, the newest

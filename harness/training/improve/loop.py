@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from harness.config.profile import merge_vocabulary
 from harness.core.errors import EngineError, HarnessError
 from harness.core.values import Lora, Progress, Subject, digest, hash_file, to_record
 from harness.engine.context import ImproveContext, ImproveResult
@@ -173,8 +174,6 @@ class Round:
 
     @property
     def vocabulary(self) -> Any:
-        from harness.config.profile import merge_vocabulary
-
         return merge_vocabulary(self.context.profile.vocabulary, self.context.suite.vocabulary)
 
     # --- the ladder, cheapest first ---------------------------------------------------------------------------------

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.config.profile import extend_vocabulary, merge_vocabulary
 from harness.core.errors import HarnessError
 from harness.core.stats import paired
 from harness.core.values import CaseResult, Lora, SetScore, digest
@@ -17,15 +17,14 @@ from harness.engine.set_metrics import SetScorer, Table, find_diversity, find_se
 from harness.judging.causes.lora import DiagnosticInputs, Making, Study
 from harness.judging.leaderboard import BASE, interval_of
 from harness.judging.scores import values_by_metric, values_of
+from harness.models.embeddings import Embeddings
+from harness.models.identity import library_class
 from harness.models.lora.export import LoraFacts
 from harness.models.lora.train_config import TrainConfig
-from harness.scoring.references import load_references
+from harness.scoring.references import References, load_references
 from harness.scoring.references.duplicates import cluster, find_pairs, take_fingerprint
 from harness.scoring.references.skew import HARMLESS
 from harness.scoring.references.zero_shot import VERSION, CategorySeen, ZeroShotTagger, named_values
-
-if TYPE_CHECKING:
-    from harness.scoring.references import References
 
 CLOSE = 8  # of 64 bits of their perceptual hashes: pictures that are worth a closer look
 LEAST = 6  # train pictures: fewer share a value by chance
@@ -142,10 +141,6 @@ def stand_of(context: ImproveContext, scorer: SetScorer, references: References)
 
 def read_scene(context: ImproveContext, references: References) -> dict[str, CategorySeen]:
     """The categories of the scene that CLIP reads reliably in the train pictures."""
-    from harness.config.profile import extend_vocabulary
-    from harness.models.embeddings import Embeddings
-    from harness.models.identity import library_class
-
     profile, models = extend_vocabulary(context.profile, context.suite), context.models
     identity = [VERSION, models.model_hash(profile.models.clip), library_class("transformers", "pillow")]
     embeddings = Embeddings(models.clip, context.store, digest(identity))
@@ -184,8 +179,6 @@ def silent_shares(
     context: ImproveContext, seen: Mapping[str, CategorySeen], references: References, places: Sequence[int]
 ) -> dict[str, float]:
     """Scene category to the share of captions that name no value of it."""
-    from harness.config.profile import merge_vocabulary
-
     vocabulary = merge_vocabulary(context.profile.vocabulary, context.suite.vocabulary)
     captions = [references.captions.get(references.train[place], "") for place in places]
     return {
