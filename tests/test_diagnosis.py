@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,11 +13,15 @@ import pytest
 from PIL import Image
 
 from harness.core.values import Interval, SetScore, Subject, Vocabulary
-from harness.judging.diagnosis import Cause, DiagnosticInputs, Making, Study, diagnose_lora
+from harness.judging.causes import GATE, HEALTHY, LORA, PICTURES, PROBES, cause_of, diagnose_lora, title_of
+from harness.judging.causes.cause import Cause
+from harness.judging.causes.lora import DiagnosticInputs, Making, Study
+from harness.judging.record import CauseRecord
 from harness.models.lora.train_config import TrainConfig
 from harness.scoring.references import load_references
 from harness.training.improve.candidates import Candidate, halve, rung_steps, variants
 from harness.training.improve.data_fixes import fix_pictures, mended_subject
+from harness.training.improve.plan import in_weights
 from harness.training.improve.remedies import other_strengths
 from harness.training.improve.symptoms import Readings, find_groups
 
@@ -84,11 +89,54 @@ def test_likeness_alone_only_hints_at_too_little_training() -> None:
     assert cause.name == "under_trained" and cause.confidence <= 0.5
 
 
+AREAS = {"strength", "lora", "references", "provider", "rendering", "data", "training", "prompt"}
+
+
+def test_the_table_has_each_cause_once_with_its_area_and_words() -> None:
+    assert len(PROBES) == len(GATE) + len(LORA) + len(PICTURES)
+    assert all(probe.area in AREAS and probe.title for probe in PROBES.values())
+    assert all(probe.remedy and probe.area in ("data", "strength", "training") for probe in LORA.values())
+
+
+@pytest.mark.parametrize("name", LORA)
+def test_a_cause_is_read_back_as_it_was_written(name: str) -> None:
+    written = cause(name, 0.7)
+
+    kept = CauseRecord.model_validate(json.loads(json.dumps(written.to_record())))
+
+    assert cause_of(kept.name, kept.confidence, kept.evidence) == written
+    assert written.sentence == f"{LORA[name].title}: because; {LORA[name].remedy}"
+    assert written.diagnosis == f"{title_of(name)} (70%): because"
+
+
+def test_what_the_table_does_not_know_stands_for_itself() -> None:
+    unknown = cause("of a newer version")
+
+    assert (unknown.title, unknown.area, unknown.sentence) == (unknown.name, "suite", "of a newer version: because")
+    assert title_of("healthy") == "nothing known is wrong" and not in_weights([HEALTHY])
+
+
+@pytest.mark.parametrize(("confidence", "priority"), [(0.7, "high"), (0.69, "medium"), (0.31, "medium"), (0.3, "low")])
+def test_how_sure_a_cause_is_says_how_urgent_its_remedy_is(confidence: float, priority: str) -> None:
+    assert cause("over_trained", confidence).priority == priority
+
+
+@pytest.mark.parametrize(
+    ("name", "confidence", "spoilt"),
+    [
+        *(("over_trained", 0.6, True), ("over_trained", 0.59, False)),
+        *(("wrong_person", 0.6, True), ("high_strength", 0.95, False)),
+    ],
+)
+def test_only_sure_causes_in_pictures_or_training_spoil_the_weights(name: str, confidence: float, spoilt: bool) -> None:
+    assert bool(in_weights([cause(name, confidence)])) is spoilt
+
+
 # --- the ladder ---------------------------------------------------------------------------------------------------
 
 
 def cause(name: str, confidence: float = 0.95) -> Cause:
-    return Cause(name, confidence, ("because",))
+    return cause_of(name, confidence, ("because",))
 
 
 @pytest.mark.parametrize(

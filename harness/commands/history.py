@@ -11,7 +11,7 @@ from harness.commands.options import command, flag, option, profile_option, suit
 from harness.commands.project import open_suite
 from harness.core.text import bounds_text, clean
 from harness.core.values import Interval, Suite
-from harness.judging.diagnosis import WORDS
+from harness.judging.causes import title_of
 from harness.models.lora.registry import read_challengers, read_history
 from harness.store import Store
 from harness.training.improve.history import read_rounds
@@ -63,7 +63,7 @@ def round_lines(item: Mapping[str, Any]) -> list[tuple[str, str]]:
     at = item["at"][:16].replace("T", " ")
     lines = [(at, f"attempt {item['attempt']}, {item['provider']}: {item['verdict']}")]
     if cause := item.get("cause"):
-        lines.append(("cause", f"{WORDS.get(cause, cause)} ({item.get('confidence', 0):.0%})"))
+        lines.append(("cause", f"{title_of(cause)} ({item.get('confidence', 0):.0%})"))
         lines += [("", line) for line in item.get("evidence", ())]
     lines += [("" if place else "plan", line) for place, line in enumerate(item.get("plan", ()))]
     lines += [("change", f"{name}: {old} -> {new}") for name, (old, new) in item.get("changes", {}).items()]

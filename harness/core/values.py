@@ -376,8 +376,9 @@ class Verdict:
     decision: Decision
     scores: Mapping[str, Interval] = field(default_factory=dict)
     complaints: tuple[Complaint, ...] = ()
-    cause: str = ""  # a diagnosed cause: "strength is 0", "LoRA of another person"
+    cause: str = ""  # a diagnosed cause in words: "strength is 0: ...", "LoRA of another person: ..."
     details: Mapping[str, Any] = field(default_factory=dict)
+    cause_name: str = ""  # the same for code: a name of `harness.judging.causes`
 
 
 class Provider(Protocol):
@@ -456,6 +457,7 @@ def verdict_from(record: Mapping[str, Any]) -> Verdict:
         tuple(Complaint(**item) for item in record["complaints"]),
         record.get("cause", ""),
         record.get("details", {}),
+        record.get("cause_name", ""),
     )
 
 

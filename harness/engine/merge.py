@@ -248,8 +248,8 @@ def judge_gate_again(
         sets=run.sets.get(provider),
     )
     if verdict.decision in (Decision.FAIL, Decision.ERROR) and not verdict.cause:
-        message = next((item.cause for item in items if item.cause), "")  # it took the LoRA file to see it
-        return replace(verdict, cause=message)
+        known = next((item for item in items if item.cause), None)  # it took the LoRA file to see it
+        return replace(verdict, cause=known.cause, cause_name=known.cause_name) if known else verdict
     return verdict
 
 

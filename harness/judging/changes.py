@@ -23,8 +23,8 @@ from scipy.special import stdtr
 from harness.core import stats
 from harness.core.stats import Pair
 from harness.core.values import METRICS, CaseResult, Interval
-from harness.judging.leaderboard import by_case, trait_values, values_by_metric
 from harness.judging.record import Change, HeldProvider, NoWorse
+from harness.judging.scores import by_case, trait_values, values_by_metric
 
 REGRESSED, IMPROVED, UNCHANGED, INCONCLUSIVE = "regressed", "improved", "unchanged", "inconclusive"
 LOWER, HIGHER = "lower", "higher"  # proven, and by less than the margin, as far as the mean goes

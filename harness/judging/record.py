@@ -11,8 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -35,6 +34,7 @@ from harness.core.values import (
     Trait,
     to_record,
 )
+from harness.judging.scores import TraitMean, trait_means
 
 SCHEMA: Final = 1
 """Raised whenever a key changes its meaning or goes away; a new key does not raise it."""
@@ -114,7 +114,8 @@ class VerdictRecord(Part):
     verdict: str
     scores: Mapping[str, Interval] = {}
     complaints: tuple[Complaint, ...] = ()
-    cause: str = ""
+    cause: str = ""  # in words
+    cause_name: str = ""  # of `judging.causes`
     details: Mapping[str, Any] = {}
 
 
@@ -242,27 +243,6 @@ class CaseRecord(Part):
     def trait_means(self) -> dict[str, TraitMean]:
         """How surely its pictures show each trait, by category."""
         return trait_means(self.samples)
-
-
-@dataclass(frozen=True)
-class TraitMean:
-    """How surely some pictures show a trait."""
-
-    value: str  # what was wanted
-    mean: float
-    pictures: int
-
-
-def trait_means(samples: Iterable[Sample]) -> dict[str, TraitMean]:
-    """Category to the mean over the pictures in which it could be measured."""
-    known: dict[str, list[float]] = {}
-    wanted: dict[str, str] = {}
-    for sample in samples:
-        for category, trait in sample.traits.items():
-            if trait.score is not None:
-                known.setdefault(category, []).append(trait.score)
-                wanted.setdefault(category, trait.value)
-    return {name: TraitMean(wanted[name], sum(own) / len(own), len(own)) for name, own in known.items()}
 
 
 # --- a suite --------------------------------------------------------------------------------------------------------

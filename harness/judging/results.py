@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.stats.calibration import Calibration
+from harness.core.text import measured_text
 from harness.core.values import ALARMS, CaseResult, Decision, Job, SetScore, Suite, Threshold, Trait, Verdict, to_record
-from harness.judging.diagnosis import Cause
-from harness.judging.feedback import describe, feedback
+from harness.judging.causes import cause_of
+from harness.judging.feedback import feedback
 from harness.judging.leaderboard import leaderboard
 from harness.judging.record import (
     SCHEMA,
@@ -151,7 +152,7 @@ def _reason(name: str, verdict: Verdict) -> str:
     words = words or "; ".join(item.message for item in verdict.complaints)
     cause = f"{verdict.cause}: " if verdict.cause and verdict.cause not in words else ""
     score = verdict.scores.get("quality")
-    return f"{name}: {cause}{words or f'quality {describe(score)}'}"
+    return f"{name}: {cause}{words or f'quality {measured_text(score)}'}"
 
 
 def _gate_reasons(suite: Suite, provider: str, gate: Verdict) -> list[str]:
@@ -161,7 +162,7 @@ def _gate_reasons(suite: Suite, provider: str, gate: Verdict) -> list[str]:
     if gate.decision is Decision.PASS:
         bound = suite.threshold(None, "quality").fail
         wanted = "" if bound is None else f", wanted {bound:.2f}"
-        return [f"{name}: quality {describe(gate.scores.get('quality'))}{wanted}"]
+        return [f"{name}: quality {measured_text(gate.scores.get('quality'))}{wanted}"]
     if not serious:
         return [_reason(name, gate)]
     cause = [f"{name}: {gate.cause}"] if gate.cause and not any(gate.cause in words for words in serious) else []
@@ -280,6 +281,6 @@ def _feedback(item: SuiteRun, provider: str, rounds: Sequence[RoundRecord] = ())
         provider=provider,
         sets=item.sets.get(provider),
         readings=item.readings,
-        causes=[Cause(each.name, each.confidence, each.evidence) for each in result],
+        causes=[cause_of(each.name, each.confidence, each.evidence) for each in result],
     )
     return FeedbackRecord.of(message.to_record())

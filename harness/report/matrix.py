@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.judging.record import CaseRecord, LeaderboardRow, SuiteRecord, TraitMean, trait_means
+from harness.judging.record import CaseRecord, LeaderboardRow, SuiteRecord
+from harness.judging.scores import TraitMean, trait_means
 from harness.report.words import band, spaced, text
 
 WEAK = 0.6  # a trait under it is shown too little; the band "good" begins there

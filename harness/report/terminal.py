@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from harness.core.text import STYLES, bounds_text, cells, clean, clip_cells, paint, styled, table, wrap
 from harness.core.values import METRICS, Case, CaseResult, Decision, Interval, Outcome, Suite, Verdict
+from harness.judging.scores import scores_of, trait_means
 from harness.report.leaderboard_table import (
     added_metrics,
     gap_lines,
@@ -257,9 +258,6 @@ def metrics_table(
 def _metric_row(
     suite: Suite, case: Case | None, name: str, score: Interval, result: CaseResult | None
 ) -> tuple[str, ...]:
-    from harness.judging.feedback import describe
-    from harness.judging.leaderboard import scores_of
-
     bound = suite.threshold(case, name)
     if bound.fail is not None and score.mean < bound.fail:
         sure = score.high is None or score.high < bound.fail
@@ -270,20 +268,17 @@ def _metric_row(
         word = "" if bound.fail is None and bound.warn is None else "ok"
     needed = "" if bound.fail is None else f">= {bound.fail:.2f}"
     raw = [score.raw for score in scores_of([result], name).values() if score.raw is not None] if result else []
-    return name, describe(score), needed, word, f"{sum(raw) / len(raw):.3f}" if raw else ""
+    return name, bounds_text(score), needed, word, f"{sum(raw) / len(raw):.3f}" if raw else ""
 
 
 def _missing_traits(result: CaseResult) -> list[str]:
     """The traits that these pictures show too rarely."""
     from harness.judging.feedback import GOOD
-    from harness.judging.record import trait_means
 
-    low = [item for item in trait_means(result.scored).items() if item[1].mean < GOOD]
-    words = [
-        f"{clean(f'{name}: {trait.value}' if trait.value else name, 60)} {trait.mean:.2f}"
-        for name, trait in sorted(low, key=lambda item: item[1].mean)
-    ]
-    return ["  missing traits: " + ", ".join(words)] if words else []
+    low = sorted(
+        (trait.mean, trait.name(name)) for name, trait in trait_means(result.scored).items() if trait.mean < GOOD
+    )
+    return ["  missing traits: " + ", ".join(f"{clean(name, 60)} {mean:.2f}" for mean, name in low)] if low else []
 
 
 def _lost_samples(result: CaseResult) -> list[str]:

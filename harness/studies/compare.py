@@ -21,9 +21,9 @@ from harness.core.settings import Settings
 from harness.core.values import Case, CaseResult, Decision, Interval, Job, Lora, Suite, hash_file
 from harness.engine.run import Run
 from harness.judging.changes import Changes, compare_results, compare_scores, flips_text
-from harness.judging.judge import missing_pictures
-from harness.judging.leaderboard import by_case, values_by_metric
+from harness.judging.complaints import missing_pictures
 from harness.judging.record import Change, RunRecord
+from harness.judging.scores import by_case, values_by_metric
 from harness.report.terminal import ProgressLine, bounds_text, table
 from harness.store import Store
 
