@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 METRICS: tuple[str, ...] = ("quality", "clip", "features", "ssim")
 """The metrics of every suite, the primary one first; the others of them carry the weights."""
@@ -418,7 +419,7 @@ def verdict_from(record: Mapping[str, Any]) -> Verdict:
     )
 
 
-Floats = npt.NDArray[np.floating[Any]]
+Floats: TypeAlias = "npt.NDArray[np.floating[Any]]"
 
 
 @dataclass(frozen=True)
