@@ -349,6 +349,15 @@ def test_bad_calibration_refuses_to_gate_either_way() -> None:
         assert "cannot be told from the impostors (d' 0.70" in says(verdict)
 
 
+def test_differences_of_scores_that_mean_nothing_fail_nobody() -> None:
+    low = results([mean - 0.1 for mean in GOOD])
+    must, others = suite({}, beat=("base",)), {"base": results(GOOD, provider="base")}
+
+    for sound, decision in ((calibration(), FAIL), (calibration(d_prime=0.7), INCONCLUSIVE)):
+        assert judge_gate(suite({}), "lora", low, baseline=results(GOOD), calibration=sound).decision is decision
+        assert judge_gate(must, "lora", low, others=others, calibration=sound).decision is decision
+
+
 def test_a_lora_without_effect_fails_however_good_the_pictures() -> None:
     verdict = judge_gate(suite(), "lora", results(GOOD), applied=Applied(False, "x.safetensors does nothing"))
 

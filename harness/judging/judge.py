@@ -54,7 +54,7 @@ from harness.scoring.metrics.evidence import Evidence, count_faults, faults_of, 
 Pooled = Mapping[str, tuple[float, int]]  # metric to (standard deviation within cases, degrees of freedom)
 
 PRIMARY = METRICS[0]
-CALIBRATED = (*METRICS, "aesthetics", "dino", "drift")  # what the references decide the meaning of
+CALIBRATED = (*METRICS, "aesthetics", "dino", "drift", "regression", "beat")  # the references decide what they mean
 ORDER = (Decision.PASS, Decision.INCONCLUSIVE, Decision.FAIL, Decision.ERROR)  # the later wins
 SEVERITIES = ("error", "fail", "warn")  # the first is shown first
 MOST = 0.5  # the share of pictures from which a fault is the provider's and not one picture's
