@@ -31,10 +31,10 @@ NEAREST: Mapping[str, tuple[str, ...]] = {
     "harness/judging/judge.py": ("test_judge.py",),
     "harness/judging/adaptive.py": ("test_adaptive.py",),
     "harness/training/improve/promotion.py": ("test_promotion.py", "test_improve.py"),
-    "harness/training/improve/outcome.py": ("test_improve.py",),
-    "harness/training/improve/held_out_test.py": ("test_improve.py", "test_own_best.py"),
+    "harness/training/improve/outcome.py": ("test_held_out_exam.py", "test_improve.py"),
+    "harness/training/improve/held_out_test.py": ("test_held_out_exam.py", "test_setlevel.py", "test_improve.py"),
     "harness/providers/budget.py": ("test_budget.py",),
-    "harness/store/*.py": ("test_store.py", "test_cache_command.py"),
+    "harness/store/*.py": ("test_store.py", "test_store_keeping.py", "test_cache_command.py"),
     "harness/plugin.py": ("test_plugin_hooks.py", "test_plugin.py"),
 }
 """The files that are mutated, and the tests that have to notice, the quickest first."""

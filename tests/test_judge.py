@@ -233,8 +233,9 @@ def test_a_trait_below_one_half_is_missing_and_told_where_traits_count(metric: s
     verdict = judge_case(suite({metric: Threshold(0.6)}), suite().cases[0], drawn, {})
 
     assert verdict.decision is FAIL
-    assert ("missing: eyes 'narrow' 0.49" in says(verdict)) is (told and metric != "clip")
-    assert "hair" not in says(verdict)
+    assert (
+        ("missing: eyes 'narrow' 0.49" in says(verdict)) is ("missing" in says(verdict)) is (told and metric != "clip")
+    )
 
 
 def test_no_more_than_the_three_worst_traits_are_named_by_their_means() -> None:
@@ -363,6 +364,15 @@ def test_secondary_metrics_are_held_at_holms_level() -> None:
     assert primary.decision is FAIL  # a family of one has nothing to correct
 
 
+def test_with_one_case_the_mean_decides_in_every_metric() -> None:
+    """One cluster has no interval, and so no p for Holm's correction."""
+    made = suite({"quality": Threshold(0.2), "clip": Threshold(0.6), "ssim": Threshold(0.6)})
+
+    for clip, decision in ((0.59, FAIL), (0.60, PASS)):
+        drawn = [result("case-0", [sample(0, 0.9, clip=clip, ssim=0.9)])]
+        assert judge_gate(made, "lora", drawn).decision is decision
+
+
 @pytest.mark.parametrize(
     ("change", "noise", "decision"),
     [
@@ -388,8 +398,9 @@ def test_regression_has_three_answers(change: float, noise: float, decision: Dec
 def test_a_complaint_does_not_contradict_its_interval() -> None:
     (found,) = hold("clip", Interval(0.54, 0.50, 0.58, 8), Threshold(0.60), below=False)
 
-    assert found.decision is INCONCLUSIVE and "holds" not in found.complaint.message
-    assert "clip 0.54 [0.50, 0.58] is below 0.60, but not surely enough" in found.complaint.message
+    assert found.decision is INCONCLUSIVE and found.open and "holds" not in found.complaint.message
+    words = "clip 0.54 [0.50, 0.58] is below 0.60, but not surely enough when several bounds are tested at once"
+    assert words in found.complaint.message
 
 
 def test_no_score_is_shown_outside_its_range() -> None:
@@ -579,7 +590,7 @@ def test_what_more_pictures_could_settle_is_said() -> None:
     near = judge_gate(suite(), "lora", results([0.5, 0.7, 0.55, 0.68, 0.52, 0.71, 0.6, 0.61]))
     far = judge_gate(suite(), "lora", results(GOOD))
 
-    assert near.decision is INCONCLUSIVE and near.details["open"] == ["quality"]
+    assert near.decision is INCONCLUSIVE and near.details["open"] == ["quality"] and near.details["faults"] == {}
     assert far.decision is PASS and "open" not in far.details
 
 
@@ -792,4 +803,6 @@ def test_the_cause_is_the_first_complaint() -> None:
     verdict = judge_gate(suite(), "lora", results([0.1] * 8), evidence=evidence(faults={"blank": 24}))
 
     assert verdict.complaints[0].metric == "cause"
-    assert verdict.complaints[0].message == verdict.cause
+    assert verdict.complaints[0].message == verdict.cause and verdict.complaints[0].severity == "fail"
+    lost_one = judge_gate(suite(), "lora", [result("case-0", [lost(0, Outcome.QUOTA)])])
+    assert [each.severity for each in lost_one.complaints] == ["error", "error"]
