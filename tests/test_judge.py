@@ -373,6 +373,13 @@ def test_with_one_case_the_mean_decides_in_every_metric() -> None:
         assert judge_gate(made, "lora", drawn).decision is decision
 
 
+def test_a_bound_of_nothing_is_a_bound_that_everything_reaches() -> None:
+    made = suite({"quality": Threshold(0.2), "clip": Threshold(0.0), "ssim": Threshold(0.0)})
+    drawn = [result(f"case-{n}", [sample(0, 0.9, clip=0.1 * n, ssim=0.01 * n)]) for n in range(8)]
+
+    assert judge_gate(made, "lora", drawn).decision is PASS
+
+
 @pytest.mark.parametrize(
     ("change", "noise", "decision"),
     [
@@ -413,7 +420,11 @@ def test_no_score_is_shown_outside_its_range() -> None:
     ("changes", "decision", "words"),
     [
         ([-0.10, -0.11, -0.10, -0.09], FAIL, "sign flips of 4 prompts agree: p 0.12"),
-        ([-0.10, -0.12, -0.11, -0.10, 0.001], INCONCLUSIVE, "sign flips of 5 prompts do not bear it out: p 0.12"),
+        (
+            [-0.10, -0.12, -0.11, -0.10, 0.001],
+            INCONCLUSIVE,
+            "not proven to stay within the margin 0.02 (sign flips of 5 prompts do not bear it out: p 0.12)",
+        ),
     ],
 )
 def test_with_few_prompts_the_signs_must_agree(changes: list[float], decision: Decision, words: str) -> None:
@@ -449,6 +460,7 @@ def test_a_regression_is_worse_surely_and_by_the_margin(
 
     assert verdict.decision is decision
     assert words in says(verdict) if words else verdict.complaints == ()
+    assert f"baseline {change:+.3f} [" in says(verdict) or not words
 
 
 @pytest.mark.parametrize(("change", "decision"), [(-0.021, INCONCLUSIVE), (-0.019, PASS)])
@@ -513,6 +525,26 @@ def test_who_must_be_beaten(rival: float | None, decision: Decision) -> None:
     assert verdict.decision is decision
 
 
+def test_an_unproven_lead_is_open_and_a_rival_without_pictures_hides_no_other() -> None:
+    others = {name: results(GOOD, provider=name) for name in ("base", "gemini")}
+
+    verdict = judge_gate(suite({}, beat=("nobody", "base", "gemini")), "lora", results(GOOD), others=others)
+
+    assert verdict.decision is INCONCLUSIVE and verdict.details["open"] == ["beat"]
+    assert says(verdict).count("+0.000 [+0.000, +0.000]: not proven better") == 2
+    assert "nobody has no pictures to compare with" in says(verdict)
+    assert "open" not in judge_gate(suite({}, beat=("nobody",)), "lora", results(GOOD)).details
+
+
+@pytest.mark.parametrize("rival", [0.1, 0.95])
+def test_one_case_in_common_with_a_rival_proves_nothing(rival: float) -> None:
+    others = {"base": results([rival], provider="base")}
+
+    verdict = judge_gate(suite({}, beat=("base",)), "lora", results(GOOD), others=others)
+
+    assert verdict.decision is INCONCLUSIVE and "not proven better" in says(verdict)
+
+
 def test_a_list_of_equals_that_must_be_beaten_costs_no_more_than_one() -> None:
     """Each of three alone at 2.5% would fail 6.5% of runs."""
     must, names, fails, runs = suite({}, beat=("a", "b", "c")), "abc", 0, 600
@@ -540,6 +572,7 @@ def test_one_of_a_list_who_is_surely_better_fails_the_gate_and_another_only_perh
     assert listed.decision is FAIL and "quality against a" in says(listed)
     assert alone.decision is FAIL
     assert three.decision is INCONCLUSIVE and "not surely enough when 3 must be beaten at once" in says(three)
+    assert three.details["open"] == ["beat"] and "quality against c -0." in says(three)
 
 
 def test_the_best_competitor_is_no_base_and_corrected_for_being_chosen() -> None:
@@ -681,6 +714,7 @@ def test_a_cause_is_told_from_its_bound_on(over: dict[str, Any], under: dict[str
     [
         ({"clip": 0.49, "alike": 0.95}, True),
         ({"clip": 0.50, "alike": 0.95}, False),  # the middle between impostor and genuine
+        ({"clip": 0.55, "alike": 0.95}, False),
         ({"clip": 0.20, "alike": 0.60}, True),
         ({"clip": 0.20, "alike": 0.59}, False),  # several strangers are no one person
         ({"clip": 0.45, "alike": 0.76}, True),
