@@ -17,6 +17,7 @@ BENCHMARKS = {
     "card": "the metrics themselves, on drawn people whose truth is known",
     "gpu": "SDXL at full size with random weights: pictures and training steps a second, beside the device's ceiling",
     "improve": "planted faults that retraining must name and mend; challengers that must not be promoted",
+    "mutants": "small faults planted in the rules that decide: do the nearest tests notice?",
     "newcomers": "people never seen before: does a LoRA of twelve pictures beat the prompt that spells them out?",
     "overhead": "1,000 cached cases against 1,000 bare parametrized tests",
     "providers": "every adapter against every fault of the emulated services",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,10 @@ from harness.report import page
 from harness.report.ci import outputs, sheet
 from harness.store import Store
 from tests.painter import Brightness, Painter, make_profile, shades
+from tests.support import ROOT
 
 pytest_plugins = ["pytester"]
+PAINTERS: Mapping[str, dict[str, Any]] = {"lora": {"use": "lora"}, "base": {}}
 HEAVY = [matplotlib.figure, matplotlib.backends.backend_svg, page, outputs, sheet, baseline]
 
 SUITE = """\
@@ -43,37 +45,39 @@ cases:
 """
 
 
+def open_painted(session: HarnessSession, painters: Mapping[str, Any] = PAINTERS, improve: Any = None) -> Run:
+    """What a session does by itself, with painters and brightness in the place of models."""
+    if not isinstance(session._run, Run):
+        log = session.settings.root / "drawn.txt"
+        session._run = Run(
+            session.settings,
+            make_profile(),
+            session.load,
+            Store(session.settings.store),
+            listener=session._listener,
+            providers=lambda name, settings: Painter(name, settings, log, **painters[name]),
+            scorers=lambda suite: Brightness(),
+            improve=improve,
+        )
+    return session._run
+
+
 class Project:
     """A folder with suites; `run` is pytest in it."""
 
     def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
         self.pytester, self.folder = pytester, pytester.path
-        self.painters: dict[str, dict[str, Any]] = {"lora": {"use": "lora"}, "base": {}}
+        self.painters: dict[str, dict[str, Any]] = {name: dict(keys) for name, keys in PAINTERS.items()}
         self.improve: Callable[[ImproveContext], ImproveResult] | None = None
         (self.folder / "pictures" / "train").mkdir(parents=True)
         (self.folder / "pictures" / "train" / "0.png").write_bytes(shades(0.5, 0))
         self.level(0.9)
         project = self
-        monkeypatch.setattr(HarnessSession, "_open", lambda session: project.open(session))  # noqa: PLW0108
+        painted = lambda session: open_painted(session, project.painters, project.improve)  # noqa: E731
+        monkeypatch.setattr(HarnessSession, "_open", painted)
         for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "HARNESS_STORE", "HARNESS_REPORT_DIR"):
             monkeypatch.delenv(name, raising=False)
-
-    def open(self, session: HarnessSession) -> Run:
-        """What a session does by itself, with painters and brightness in the place of models."""
-        if not isinstance(session._run, Run):
-            session._run = Run(
-                session.settings,
-                make_profile(),
-                session.load,
-                Store(session.settings.store),
-                listener=session._listener,
-                providers=lambda name, settings: Painter(
-                    name, settings, self.folder / "drawn.txt", **self.painters[name]
-                ),
-                scorers=lambda suite: Brightness(),
-                improve=self.improve,
-            )
-        return session._run
+        monkeypatch.setenv("PYTHONPATH", str(ROOT))  # of the processes that `spawn` starts
 
     def level(self, level: float, name: str = "lora") -> Path:
         """How bright the LoRA draws, and so how good it is."""
@@ -96,6 +100,15 @@ class Project:
         assert HEAVY
         strangers = [word for name in ("hypothesispytest", "anyio", "cacheprovider") for word in ("-p", f"no:{name}")]
         return self.pytester.runpytest_inprocess(*strangers, "-W", "default", *arguments)
+
+    def spawn(self, *arguments: str) -> pytest.RunResult:
+        """The same in a process of its own."""
+        self.pytester.makeconftest(
+            "from harness.commands.session import HarnessSession\n"
+            "from tests.test_plugin_hooks import open_painted\n\n"
+            "HarnessSession._open = open_painted\n"
+        )
+        return self.pytester.runpytest_subprocess("-p", "no:cacheprovider", *arguments)
 
     @property
     def drawn(self) -> list[str]:
@@ -198,11 +211,33 @@ def test_colours_are_for_terminals_and_plain_words_for_reports(project: Project)
     project.suite()
     project.level(0.4)
 
-    coloured = project.run("--color=yes", "--junitxml=junit.xml").stdout.str()
-    plain = project.run("--color=no").stdout.str()
+    coloured = project.run("--color=yes", "--junitxml=junit.xml")
+    plain = project.run("--color=no")
 
-    assert "\x1b[1mquality" in coloured or "\x1b[31m" in coloured.partition("LoRA quality")[0].partition("FAILURES")[2]
-    assert "\x1b" not in plain and "\x1b" not in (project.folder / "junit.xml").read_text(encoding="utf-8")
+    plain.stdout.fnmatch_lines(["=* FAILURES *=", "painted::one::lora  FAIL", "  metric *needed*", "  quality *below*"])
+    coloured.stdout.fnmatch_lines(["painted::one::lora  \x1b*FAIL\x1b*", "*quality *\x1b*below\x1b*"])
+    assert "\x1b" not in plain.stdout.str()
+    report = (project.folder / "junit.xml").read_text(encoding="utf-8")
+    assert "painted::one::lora  FAIL" in report and "\x1b" not in report and "#x1B" not in report
+
+
+def test_progress_is_seen_while_tests_are_captured_and_colours_are_for_terminals(project: Project) -> None:
+    project.suite()
+
+    live, told = project.spawn("--color=yes"), project.spawn("--fresh")
+
+    assert live.ret == told.ret == 0
+    assert "drawing lora, 8/8 pictures" in live.stdout.str() and "drawing" not in told.stdout.str()
+
+
+def test_workers_ask_the_one_who_draws(project: Project) -> None:
+    project.suite()
+
+    run = project.spawn("-n", "2")
+
+    run.assert_outcomes(passed=3, xfailed=2)
+    assert run.ret == 0 and project.results["gate"]["verdict"] == "pass"
+    assert len(project.drawn) == len(set(project.drawn)) == 8, "nothing is drawn twice"
 
 
 def test_an_error_of_anybody_elses_keeps_its_traceback(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

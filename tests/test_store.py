@@ -337,11 +337,12 @@ def test_many_threads_share_a_store(store: Store) -> None:
     assert len(store.samples([request.key for request in requests])) == 40
 
 
-def test_a_journal_survives_a_line_that_was_cut_off(store: Store) -> None:
+@pytest.mark.parametrize("rest", ['{"event": "tw', "\0\0\0"], ids=["half a line", "what a power cut leaves"])
+def test_a_journal_survives_a_line_that_was_cut_off(store: Store, rest: str) -> None:
     journal = store.journal("run")
     journal.append({"event": "one"})
     with journal.path.open("a") as stream:
-        stream.write('{"event": "tw')
+        stream.write(rest)
     journal.append({"event": "three"})
 
     assert [event["event"] for event in journal.events()] == ["one", "three"]
