@@ -45,14 +45,9 @@ STARTS: Mapping[str, str] = {
     f"{PACKAGE}.commands.session": "the plugin loads it",
     f"{PACKAGE}.commands.cli": "every command loads it, `harness --version` too",
     f"{PACKAGE}.__main__": "it is `python -m harness`",
+    f"{PACKAGE}.core.moved": "whatever imports the package loads it",
 }
 """Modules whose time to load everybody pays, and why."""
-
-ELSEWHERE: Mapping[str, str] = {
-    "bitsandbytes": "needs CUDA; `optimizer: adamw8bit` names it",
-    "modelscope": "where it is installed, a mirror of the hub",
-}
-"""What works without being named in pyproject.toml, and for whom."""
 
 
 def unreasoned(source: Source, optional: Collection[str] = ()) -> list[Import]:
@@ -67,7 +62,7 @@ def unreasoned(source: Source, optional: Collection[str] = ()) -> list[Import]:
 def reason(source: Source, each: Import, optional: Collection[str] = ()) -> str:
     """Why an import waits; "" where there is no reason to."""
     names = {target.split(".")[0] for target in each.targets}
-    if names & {*optional, *ELSEWHERE}:
+    if not names.isdisjoint(optional):
         return "not everybody has it"
     own = source.loads(each.module)
     brought = set[str]().union(*(source.loads(target) for target in each.targets))

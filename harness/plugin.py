@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from harness.commands.pytest_internals import Told, is_named, parameter_of, rerun_report, terminal_stream
 from harness.commands.session import SESSION, HarnessSession
 from harness.config.suite import is_suite_file
 from harness.core.errors import HarnessError, SuiteError, UsageError
@@ -43,22 +44,6 @@ class GateBroken(HarnessError):
 
 class QualityFailure(Exception):
     """A verdict that fails; its text is what the person reads."""
-
-
-class Told(str):
-    """What a failing item says: plain wherever a report goes, in colour in a terminal that has any."""
-
-    coloured = ""
-
-    @classmethod
-    def make(cls, write: Callable[[bool], str]) -> Told:
-        """`write` takes whether there are colours."""
-        message = cls(write(False))
-        message.coloured = write(True)
-        return message
-
-    def toterminal(self, writer: Any) -> None:
-        writer.line(self.coloured if writer.hasmarkup else str(self))
 
 
 # --- options and session ------------------------------------------------------------------------------------------
@@ -132,8 +117,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def spell_out(config: pytest.Config) -> None:
     """Letters that the terminal lacks become `\\u0433`; by itself pytest would write line ends as `\\n` then, too."""
-    reporter = config.pluginmanager.getplugin("terminalreporter")
-    stream = reporter._tw._file if reporter else None
+    stream = terminal_stream(config) if config.pluginmanager.getplugin("terminalreporter") else None
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
 
@@ -178,7 +162,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    if file_path.suffix in {".yaml", ".yml"} and is_suite_file(file_path, file_path in parent.session._initialpaths):
+    if file_path.suffix in {".yaml", ".yml"} and is_suite_file(file_path, is_named(parent.session, file_path)):
         return SuiteFile.from_parent(parent, path=file_path)
     return None
 
@@ -342,8 +326,7 @@ def report_attempts(item: pytest.Item, attempts: Iterable[Verdict]) -> None:
     """Earlier verdicts of a retrained case become `rerun` reports, as people know them from pytest-rerunfailures."""
     for verdict in attempts:
         text = "before retraining: " + "; ".join(complaint.message for complaint in verdict.complaints)
-        report = pytest.TestReport(item.nodeid, item.location, {}, "rerun", text, "call")  # type: ignore[arg-type]
-        item.ihook.pytest_runtest_logreport(report=report)
+        item.ihook.pytest_runtest_logreport(report=rerun_report(item, text))
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
@@ -405,7 +388,7 @@ def jobs_of(item: pytest.Item) -> list[Job]:
         return [item.job]
     if isinstance(item, GateItem):
         return item.jobs
-    case = getattr(item, "callspec", None) and item.callspec.params.get("lora_case")  # type: ignore[attr-defined]
+    case = parameter_of(item, "lora_case")
     return [case.job] if isinstance(case, LoraCase) else []
 
 
@@ -432,7 +415,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if harness.update_baselines() and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.USAGE_ERROR  # a baseline was asked for, and there is none
     if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        result = results["gate"]["verdict"] if results else ""
+        result = results.gate.verdict if results else ""
         if harness.trouble or result == "error":
             session.exitstatus = EXIT_BROKEN
         elif result == "inconclusive" and harness.demands_proof and not harness.settings.shard:
@@ -446,7 +429,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(harness.trouble)
     if harness.results is not None:
         terminalreporter.section("LoRA quality", sep="=")
-        writer = terminalreporter._tw
+        writer = config.get_terminal_writer()
         words = (harness.report_index, config.get_verbosity(), writer.hasmarkup)
         terminalreporter.write_line(summary_text(harness.results, writer.fullwidth, *words))
         for saved in harness.saved:

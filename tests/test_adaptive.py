@@ -221,7 +221,7 @@ def test_a_verdict_that_is_closed_costs_the_first_look_only(opened: Callable[...
 
     assert run.gate(studio.jobs()[0].path, "lora").decision is Decision.PASS
     assert drawn_by(studio, "lora") == 3 * 2
-    assert "12 of 72 pictures were drawn (83% saved)" in " ".join(run.finish()["suites"][0]["notes"])
+    assert "12 of 72 pictures were drawn (83% saved)" in " ".join(run.finish().suites[0].notes)
 
 
 def test_a_verdict_that_stays_open_draws_to_the_end(opened: Callable[..., tuple[Studio, Run]]) -> None:
@@ -242,7 +242,7 @@ def test_a_number_on_the_command_line_is_meant(opened: Callable[..., tuple[Studi
     run.wait()
 
     assert drawn_by(studio, "lora") == 3 * 3
-    assert not any("samples 2 to" in note for note in run.finish()["suites"][0]["notes"])
+    assert not any("samples 2 to" in note for note in run.finish().suites[0].notes)
 
 
 # --- before anything is drawn -----------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.card import figures_of
-from harness.commands.card import card_options, effort_of
+from harness.commands.card import effort_of
 from harness.core.errors import UsageError
 from harness.scoring.known_cards import find_card, judge_identity, judge_parts
 from harness.store import Store
@@ -55,6 +54,7 @@ from harness.studies.metric_card.sheets import (
 )
 from harness.world.people import IDENTITY, Scene, random_scene
 from harness.world.render import render
+from tests.command_line import parse
 from tests.oracle import Hashes, world_profile
 
 # --- what is planted --------------------------------------------------------------------------------------------------
@@ -330,6 +330,7 @@ def test_the_page_has_a_plot_for_every_walk_and_no_network(card: Card) -> None:
     assert page.count("<svg") >= 9
     assert "&lt;b&gt;" in page and "<script" not in page
     assert "http://" not in page and "https://" not in page
+    assert "style=" not in page and "#0000f" not in page  # the policy forbids the one, the page's colours are not those
     assert "12 of 12 axes hold" in page
 
 
@@ -341,18 +342,18 @@ def test_the_table_and_the_flat_figures_name_every_axis(card: Card) -> None:
     assert flat["memorised_copies.recall"] == 1.0 and flat["blur.tau"] == -1.0
 
 
-def options(*words: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    card_options(parser)
-    return parser.parse_args(words)
+def effort(*words: str) -> Effort:
+    """Of `harness card WORDS`."""
+    params = parse(["card", *words]).params
+    return effort_of(params["people"], params["quick"])
 
 
 def test_efforts() -> None:
-    assert effort_of(options()) == Effort() and Effort().people == 30 and Effort().dev == 10
-    assert effort_of(options("--quick")).people == 6
-    assert effort_of(options("--quick", "--people", "9")).people == 9
+    assert effort() == Effort() and Effort().people == 30 and Effort().dev == 10
+    assert effort("--quick").people == 6
+    assert effort("--quick", "--people", "9").people == 9
     with pytest.raises(UsageError, match="at least 3"):
-        effort_of(options("--people", "2"))
+        effort("--people", "2")
 
 
 # --- the whole of it --------------------------------------------------------------------------------------------------
@@ -459,9 +460,9 @@ def test_a_run_of_the_shipped_suite_is_shown_the_shipped_card(tmp_path: Path) ->
         record = suite_record(SuiteRun(suite, {}, scorer={"identity": scorer.identity, **scorer.parts}))
         other = suite_record(SuiteRun(suite, {}, scorer={**scorer.parts, "clip": "another"}))
 
-    assert record["card"]["identities"] == 30
-    assert [axis["name"] for axis in record["card"]["axes"] if not axis["passed"]] == []
-    assert other["card"] is None
+    assert record.card and record.card.identities == 30
+    assert all(axis.passed for axis in record.card.axes)
+    assert other.card is None
 
 
 def test_the_shipped_scores_were_found_by_the_formulas_at_hand() -> None:

@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 from harness.core.values import Interval, SetScore, Subject, Vocabulary
-from harness.judging.causes import GATE, HEALTHY, LORA, PICTURES, PROBES, cause_from, diagnose_lora, title_of
+from harness.judging.causes import GATE, HEALTHY, LORA, PICTURES, PROBES, cause_of, diagnose_lora, title_of
 from harness.judging.causes.cause import Cause
 from harness.judging.causes.lora import DiagnosticInputs, Making, Study
+from harness.judging.record import CauseRecord
 from harness.models.lora.train_config import TrainConfig
 from harness.scoring.references import load_references
 from harness.training.improve.candidates import Candidate, halve, rung_steps, variants
@@ -102,7 +103,9 @@ def test_the_table_has_each_cause_once_with_its_area_and_words() -> None:
 def test_a_cause_is_read_back_as_it_was_written(name: str) -> None:
     written = cause(name, 0.7)
 
-    assert cause_from(json.loads(json.dumps(written.to_record()))) == written
+    kept = CauseRecord.model_validate(json.loads(json.dumps(written.to_record())))
+
+    assert cause_of(kept.name, kept.confidence, kept.evidence) == written
     assert written.sentence == f"{LORA[name].title}: because; {LORA[name].remedy}"
     assert written.diagnosis == f"{title_of(name)} (70%): because"
 
@@ -134,7 +137,7 @@ def test_only_sure_causes_in_pictures_or_training_spoil_the_weights(name: str, c
 
 
 def cause(name: str, confidence: float = 0.95) -> Cause:
-    return cause_from({"name": name, "confidence": confidence, "evidence": ["because"]})
+    return cause_of(name, confidence, ("because",))
 
 
 @pytest.mark.parametrize(

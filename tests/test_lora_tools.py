@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import math
@@ -15,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from harness.commands import lora
 from harness.core.errors import LoraError, UsageError
 from harness.core.values import Lora, Request, hash_file
 from harness.models.lora.convert import Style, diffusers_tensors, export_file, kohya_tensors, load_instead
@@ -29,6 +27,7 @@ from harness.models.lora.registry import promote, read_challengers, read_champio
 from harness.models.lora.resize import resize
 from harness.studies.lora_import import download, empty_parts, file_address, take_in
 from harness.studies.lora_publish import read_leaderboard, write_card
+from tests.command_line import call
 from tests.tiny import SIZE, make_context, save_lora
 from tests.wire import Wire, make_authority, reply, serve_tls
 
@@ -153,9 +152,7 @@ def change(item: LowRankFactors) -> Any:
 
 def run(*words: str) -> int:
     """`harness lora ...`."""
-    parser = argparse.ArgumentParser()
-    lora.lora_options(parser)
-    return lora.lora(parser.parse_args(words))
+    return call("lora", *words)
 
 
 # --- names ----------------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -14,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from harness.commands.lint import lint_options, lint_suites
 from harness.commands.lint_tokens import show_suite
 from harness.config.profile import Profile, load_profile
 from harness.config.prompts.lint import lint_prompts
@@ -25,6 +23,7 @@ from harness.config.suite import lint_suite, load_suite
 from harness.core.errors import ModelError, SuiteError
 from harness.core.values import Case, Subject, Suite
 from harness.models.encoders import find_encoders, open_encoder
+from tests.command_line import call
 from tests.support import ROOT
 
 TOKENIZER = ROOT / "fixtures/models/sdxl/tokenizer"
@@ -275,11 +274,8 @@ cases: [{{id: one, prompt: "{{trigger}}, smiling"}}]
     )
     program = """
 import sys
-from argparse import ArgumentParser
-from harness.commands.lint import lint_options, lint_suites
-parser = ArgumentParser()
-lint_options(parser)
-status = lint_suites(parser.parse_args(sys.argv[1:]))
+from harness.commands.cli import main
+status = main(["lint", *sys.argv[1:]])
 assert not {"torch", "transformers", "diffusers"} & set(sys.modules)
 sys.exit(status)
 """
@@ -296,10 +292,8 @@ sys.exit(status)
 def test_lint_says_when_it_cannot_count(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr("harness.models.loading.locate_model", refuse)
-    parser = argparse.ArgumentParser()
-    lint_options(parser)
 
-    lint_suites(parser.parse_args(["suites/smoke.yaml", "--profile", "sdxl"]))
+    call("lint", "suites/smoke.yaml", "--profile", "sdxl")
 
     said = capsys.readouterr().out
     assert "prompts are checked roughly, because their tokens cannot be counted: run `harness fetch`" in said

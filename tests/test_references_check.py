@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import html
 import io
 import json
@@ -16,7 +15,6 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 from skimage import data
 
-from harness.commands.references import references, references_options
 from harness.config.profile import Profile, load_profile
 from harness.core.errors import ReferencesError, UsageError
 from harness.core.settings import Settings
@@ -30,6 +28,7 @@ from harness.store import Store
 from harness.world.gallery import varied_scenes
 from harness.world.people import Scene, random_person
 from harness.world.render import render
+from tests import command_line
 from tests.support import ROOT
 
 SIZE = (96, 96)
@@ -424,9 +423,8 @@ def test_a_style_is_judged_as_a_style(tmp_path: Path, look: Callable[[Gathered],
 
 
 def call(*words: str) -> int:
-    parser = argparse.ArgumentParser()
-    references_options(parser)
-    return references(parser.parse_args(list(words)))
+    """`harness references ...`."""
+    return command_line.call("references", *words)
 
 
 def test_the_exit_status_says_whether_something_is_serious(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
+from harness.config.profile import Profile
 from harness.config.prompts.lint import texts_of
 from harness.config.prompts.syntax import parse_weights, plain_text
 from harness.config.prompts.tokens import WORD_END, Encoder, Piece, group_alike, spell_word, split_windows
-
-if TYPE_CHECKING:
-    from harness.config.profile import Profile
-    from harness.core.values import Suite
+from harness.core.values import Suite
 
 INDENT = " " * 4
 

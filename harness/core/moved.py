@@ -6,13 +6,17 @@ import importlib
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
+else:
+    Loader = object  # importlib.abc loads twenty modules, and whatever imports `harness` loads this
 
 MOVED: Mapping[str, tuple[str, ...]] = {
-    "harness.values": ("harness.core.values",),
+    "harness.values": ("harness.core.values", "harness.judging.record"),
     "harness.errors": ("harness.core.errors",),
     "harness.settings": ("harness.core.settings",),
     "harness.profile": ("harness.config.profile", "harness.core.settings", "harness.core.yaml"),
@@ -39,7 +43,8 @@ MOVED: Mapping[str, tuple[str, ...]] = {
 
 
 RENAMED: Mapping[str, Mapping[str, str]] = {
-    "harness.core.values": {"Drawing": "Generation", "Row": "LeaderboardRow"},
+    "harness.core.values": {"Drawing": "Generation"},
+    "harness.judging.record": {"Row": "LeaderboardRow"},
     "harness.core.stats.intervals": {"Spread": "StandardDeviations"},
     "harness.core.stats": {"Spread": "StandardDeviations"},
     "harness.config.profile": {"Models": "ModelPaths"},
@@ -52,13 +57,16 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
 """By module as it is called now: documented names that were given others, former to present."""
 
 
-class Moved(MetaPathFinder, Loader):
+class Moved(Loader):
     """Finds a module under its former name: an empty one, whose names come from their homes when asked for."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         return ModuleSpec(fullname, self, is_package=True) if fullname in MOVED else None
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """None: a module as usual."""
 
     def exec_module(self, module: ModuleType) -> None:
         forward(module, MOVED[module.__name__])

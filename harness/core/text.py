@@ -8,13 +8,15 @@ from __future__ import annotations
 import io
 import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.core.values import Interval
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
+
+    from harness.core.values import Interval
 
 LONGEST = 400  # characters of a foreign text, a service's message say
 STYLES: Mapping[str, str] = {  # of a verdict
@@ -107,10 +109,8 @@ def table_width(rows: Sequence[Sequence[str | Text]]) -> int:
     return sum(widths) + 2 * (len(widths) - 1)
 
 
-def bounds_text(
-    record: Interval | Mapping[str, Any] | None, signed: bool = False, places: int = 2, percent: bool = False
-) -> str:
-    """An interval, or its record, as `0.52 [0.45, 0.59]`; "-" of nothing.
+def bounds_text(score: Interval | None, signed: bool = False, places: int = 2, percent: bool = False) -> str:
+    """An interval as `0.52 [0.45, 0.59]`; "-" of nothing.
 
     Scores lie in [0, 1] and their differences (`signed`) in [-1, 1]: what an interval holds beyond is not shown.
 
@@ -118,16 +118,14 @@ def bounds_text(
         places: behind the point.
         percent: as `52% [45%, 59%]` instead.
     """
-    values = record if isinstance(record, Mapping) else vars(record) if record else {}
-    mean, low, high = (values.get(name) for name in ("mean", "low", "high"))
-    if mean is None:
+    if score is None:
         return "-"
     form = f"{'+' if signed else ''}.{'0%' if percent else f'{places}f'}"
-    if low is None or high is None:
-        return f"{mean:{form}}"
+    if score.low is None or score.high is None:
+        return f"{score.mean:{form}}"
     least = -1.0 if signed else 0.0
-    low, high = (min(1.0, max(least, bound)) for bound in (low, high))
-    return f"{mean:{form}} [{low:{form}}, {high:{form}}]"
+    low, high = (min(1.0, max(least, end)) for end in (score.low, score.high))
+    return f"{score.mean:{form}} [{low:{form}}, {high:{form}}]"
 
 
 def measured_text(interval: Interval | None, signed: bool = False) -> str:

@@ -147,7 +147,7 @@ def weakest(metric: str, samples: Sequence[Sample], most: int = 3) -> str:
     """The traits that are missing, the worst first, as the end of a complaint."""
     if metric not in (PRIMARY, "features"):
         return ""
-    traits = trait_means(sample.scores["features"].details for sample in samples if "features" in sample.scores)
+    traits = trait_means(samples)
     worst = sorted((trait.mean, category, trait.value) for category, trait in traits.items() if trait.mean < 0.5)
     listed = ", ".join(f"{category} {value!r} {mean:.2f}" for mean, category, value in worst[:most])
     return f"; missing: {listed}" if listed else ""

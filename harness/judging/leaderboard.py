@@ -11,7 +11,8 @@ import numpy as np
 
 from harness.core import stats
 from harness.core.stats import Pair, clustered, paired
-from harness.core.values import METRICS, CaseResult, Interval, LeaderboardRow, Suite
+from harness.core.values import METRICS, CaseResult, Interval, Suite
+from harness.judging.record import LeaderboardRow
 from harness.judging.scores import by_case, trait_values, values_by_metric, values_of
 
 THIN = 0.5  # a provider with less than this share of the fullest one's pictures must not shrink the common grid
@@ -52,9 +53,9 @@ def common_grid(quality: Mapping[str, Mapping[Pair, float]]) -> set[Pair]:
 class SharedComparison:
     """What the shared pictures say of one provider beside the others."""
 
-    simultaneous: Interval
-    rank_range: tuple[int, int]
-    ties: str
+    simultaneous: Interval | None = None
+    rank_range: tuple[int, int] | None = None
+    ties: str = ""
 
 
 @dataclass(frozen=True)
@@ -162,27 +163,32 @@ def _row(everybody: Field, provider: str, number: int, emulated: bool) -> Leader
     suite, items, quality = everybody.suite, everybody.results[provider], everybody.quality
     samples = [sample for item in items for sample in item.samples]
     versus = {other: paired(quality[provider], values) for other, values in quality.items() if other != provider}
-    row = LeaderboardRow(
+    scores = {name: possible(mean) for name in everybody.metrics if (mean := interval_of(values_of(items, name)))}
+    standing = everybody.comparisons.get(provider, SharedComparison())
+    return LeaderboardRow(
         suite=suite.name,
         provider=provider,
         rank=number,
         gate=provider in suite.gate,
         emulated=emulated or any(sample.emulated for sample in samples),
-        scores={
-            metric: possible(mean) for metric in everybody.metrics if (mean := interval_of(values_of(items, metric)))
-        },
+        quality=scores.get("quality"),
+        clip=scores.get("clip"),
+        features=scores.get("features"),
+        ssim=scores.get("ssim"),
+        added={name: score for name, score in scores.items() if name not in METRICS},
+        common=everybody.common[provider],
+        simultaneous=standing.simultaneous,
+        rank_range=standing.rank_range,
+        ties=standing.ties,
+        best_gap=gap_to_best(quality, provider, suite.gate)[1],
+        ranks={name: ranks[provider] for name, ranks in everybody.ranks.items() if provider in ranks},
+        trait_ranks={name: ranks[provider] for name, ranks in everybody.trait_ranks.items() if provider in ranks},
         raw={f"{metric}_raw": raw for metric in everybody.metrics if (raw := _raw_mean(items, metric)) is not None},
         versus={other: gap for other, gap in versus.items() if gap is not None},
         outcomes=dict(Counter(sample.outcome.value for sample in samples)),
         cost_usd=sum(sample.cost_usd for sample in samples),
         seconds=sum(sample.seconds for sample in samples),
-        common=everybody.common[provider],
-        best_gap=gap_to_best(quality, provider, suite.gate)[1],
-        ranks={name: ranks[provider] for name, ranks in everybody.ranks.items() if provider in ranks},
-        trait_ranks={name: ranks[provider] for name, ranks in everybody.trait_ranks.items() if provider in ranks},
     )
-    result = everybody.comparisons.get(provider)
-    return replace(row, **vars(result)) if result else row
 
 
 def _raw_mean(items: Sequence[CaseResult], metric: str) -> float | None:

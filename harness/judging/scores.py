@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from numbers import Real
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from harness.core.values import CaseResult, Score
+from harness.core.values import CaseResult, Sample, Score
 
 if TYPE_CHECKING:
     from harness.core.stats import Pair  # stats brings scipy
@@ -55,39 +55,36 @@ def by_case(values: Mapping[Pair, float]) -> dict[Hashable, list[float]]:
 # --- traits -------------------------------------------------------------------------------------------------------
 
 
-class TraitMean(NamedTuple):
-    """How well pictures show what is wanted of one category."""
+def trait_values(results: Sequence[CaseResult]) -> dict[str, dict[Pair, float]]:
+    """Category to the score of that trait in each picture that could be measured."""
+    values: dict[str, dict[Pair, float]] = defaultdict(dict)
+    for pair, score in scores_of(results, "features").items():
+        for category, trait in score.traits.items():
+            if trait.score is not None:
+                values[category][pair] = trait.score
+    return dict(values)
 
-    value: str  # that is wanted; "" where nothing says so
+
+@dataclass(frozen=True)
+class TraitMean:
+    """How surely some pictures show a trait."""
+
+    value: str  # what was wanted
     mean: float
-    pictures: int  # that could be measured
+    pictures: int
 
     def name(self, category: str) -> str:
         """`facial_hair: thin mustache`, or the category alone."""
         return f"{category}: {self.value}" if self.value else category
 
 
-def trait_scores(details: Mapping[str, Any]) -> dict[str, float]:
-    """Category to calibrated score from the details of a `features` score; what is not measurable is left out."""
-    items = {str(category): item.get("score") for category, item in details.items() if isinstance(item, Mapping)}
-    return {category: float(score) for category, score in items.items() if isinstance(score, Real)}
-
-
-def trait_values(results: Sequence[CaseResult]) -> dict[str, dict[Pair, float]]:
-    """Category to the score of that trait in each picture that could be measured."""
-    values: dict[str, dict[Pair, float]] = defaultdict(dict)
-    for pair, score in scores_of(results, "features").items():
-        for category, value in trait_scores(score.details).items():
-            values[category][pair] = value
-    return dict(values)
-
-
-def trait_means(details: Iterable[Mapping[str, Any]]) -> dict[str, TraitMean]:
-    """Category to its mean over pictures, of which each has the details of a `features` score."""
-    values: dict[str, list[float]] = defaultdict(list)
+def trait_means(samples: Iterable[Sample]) -> dict[str, TraitMean]:
+    """Category to the mean over the pictures in which it could be measured."""
+    known: dict[str, list[float]] = {}
     wanted: dict[str, str] = {}
-    for each in details:
-        for category, value in trait_scores(each).items():
-            values[category].append(value)
-            wanted.setdefault(category, str(each[category].get("value") or ""))
-    return {name: TraitMean(wanted[name], sum(group) / len(group), len(group)) for name, group in values.items()}
+    for sample in samples:
+        for category, trait in sample.traits.items():
+            if trait.score is not None:
+                known.setdefault(category, []).append(trait.score)
+                wanted.setdefault(category, trait.value)
+    return {name: TraitMean(wanted[name], sum(own) / len(own), len(own)) for name, own in known.items()}

@@ -6,27 +6,24 @@ harness compare --aa LORA.safetensors suites/toma.yaml              what does ch
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness.config.profile import Profile, load_profile
-from harness.config.suite import load_suite
+from harness.config.profile import Profile
 from harness.core import stats
 from harness.core.errors import UsageError, nearest
-from harness.core.settings import Settings, parse_mix
+from harness.core.settings import Settings
 from harness.core.values import Case, CaseResult, Decision, Interval, Job, Lora, Suite, hash_file
 from harness.engine.run import Run
-from harness.judging.changes import Change, Changes, compare_results, compare_scores, flips_text
+from harness.judging.changes import Changes, compare_results, compare_scores, flips_text
 from harness.judging.complaints import missing_pictures
+from harness.judging.record import Change, RunRecord
 from harness.judging.scores import by_case, values_by_metric
-from harness.report import write_report
 from harness.report.terminal import ProgressLine, bounds_text, table
 from harness.store import Store
 
@@ -54,39 +51,6 @@ OpenRun = Callable[..., "Run"]
 """As `harness.engine.run.Run`."""
 
 
-# --- the command --------------------------------------------------------------------------------------------------
-
-
-def compare_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("files", nargs="+", metavar="NEW OLD SUITE", help="two LoRAs (FILE[@STRENGTH][+...]) and a suite")
-    sub.add_argument("--aa", action="store_true", help="LORA SUITE: one LoRA against itself, with other seeds")
-    sub.add_argument("--samples", type=int, metavar="N", help="seeds per prompt (default: the suite's)")
-    sub.add_argument("--locked", action="store_true", help="also the cases that are kept for promotions")
-    sub.add_argument("--provider", help="who draws (default: the suite's first gate provider)")
-    sub.add_argument("--prove", action="store_true", help="an open verdict is exit code 11, not 0")
-    sub.add_argument("--profile", help="default: embedded, or HARNESS_PROFILE")
-    sub.add_argument("--store", metavar="DIR", help="default: .harness")
-    sub.add_argument("--report-dir", default="reports/compare", metavar="DIR", help="default: reports/compare")
-
-
-def compare(options: argparse.Namespace) -> int:
-    """The exit status: 0 better or unchanged, 1 worse, 10 a picture is missing, 11 open, with --prove."""
-    *loras, suite_file = options.files
-    if len(loras) != (1 if options.aa else 2):
-        raise UsageError("compare: `harness compare NEW OLD SUITE`, or `harness compare --aa LORA SUITE`")
-    given = {name: getattr(options, name) for name in ("samples", "locked", "profile", "store", "report_dir")}
-    settings = Settings.load(Path.cwd(), given)
-    parsed = [parse_mix(text, settings.root, "") for text in loras]
-    profile = load_profile(settings.profile, settings.root)
-    suite = load_suite(Path(suite_file).resolve(), profile)
-    bench = ComparisonSetup(suite, profile, settings, options.provider or suite.gate[0])
-    result = check_itself(bench, *parsed) if options.aa else compare_loras(bench, *parsed)
-    with Store(settings.store) as store:
-        page = write_report(result.results, store, settings.report_dir)
-    print(f"{result.text}\n\nreport: {page}")
-    return result.status(options.prove)
-
-
 @dataclass(frozen=True)
 class ComparisonSetup:
     """Where and with what LoRAs are compared."""
@@ -111,7 +75,7 @@ class ComparedResults:
     """What a run made of some LoRAs, by the names under which they are told."""
 
     sides: Mapping[str, Sequence[CaseResult]]
-    results: dict[str, Any]  # of `harness.judging.results.build_results`
+    results: RunRecord
     problem: str = ""  # why nothing can be concluded
     cause: str = ""  # what the gate found besides: the LoRA without effect, say
 
@@ -188,7 +152,7 @@ class Comparison:
     new: str
     old: str
     changes: Changes
-    results: dict[str, Any]
+    results: RunRecord
     text: str
     problem: str = ""
 
@@ -212,7 +176,7 @@ def compare_loras(bench: ComparisonSetup, new: Lora, old: Lora) -> Comparison:
         raise UsageError("compare: these are the same LoRA at the same strength; --aa compares one with itself")
     names = name_loras(new, old)
     drawn = draw(bench, dict(zip(names, (new, old), strict=True)), bench.samples)
-    recipes = drawn.results["suites"][0]["recipe"]
+    recipes = drawn.results.suites[0].recipe
     if all(recipe.get("lora", "") == "" for recipe in recipes.values()) and new.strength and old.strength:
         raise UsageError(f"compare: provider {bench.provider!r} uses no LoRA; name one that does with --provider")
     changes = compare_results(drawn.sides[names[0]], drawn.sides[names[1]], bench.suite.margin)
@@ -221,12 +185,18 @@ def compare_loras(bench: ComparisonSetup, new: Lora, old: Lora) -> Comparison:
     texts = [verdict, *no_worse_words(*names, changes), *cause_lines(drawn)]
     lines = [headline(bench, changes, names), *texts, *detail_lines(*names, changes)]
     decision = "error" if problem else DECISIONS.get(changes.word, "inconclusive")
-    results = {
-        **drawn.results,
-        "gate": {"verdict": decision, "reasons": texts, "items": []},
-        "comparison": {"new": names[0], "old": names[1], **changes.to_record()},
-    }
+    compared = {"new": names[0], "old": names[1], **changes.record.plain}
+    results = concluded(drawn.results, decision, texts, comparison=compared)
     return Comparison(*names, changes, results, "\n".join(lines), problem)
+
+
+def concluded(results: RunRecord, verdict: str, reasons: Sequence[str], **besides: object) -> RunRecord:
+    """A run's record with what was concluded from it in place of its gate, and what was found besides."""
+    from harness.core.values import Decision
+    from harness.judging.record import GateRecord
+
+    gate = GateRecord(verdict=Decision(verdict), reasons=tuple(reasons))
+    return results.model_copy(update={"gate": gate, **besides})
 
 
 def name_loras(new: Lora, old: Lora) -> tuple[str, str]:
@@ -257,15 +227,15 @@ def verdict_words(new: str, old: str, changes: Changes) -> str:
     if quality is None:
         return f"{new} and {old} have no picture in common"
     sentence = (
-        f"{new} {VERDICTS[quality.word]} {old}: quality {quality.after:.2f} against {quality.before:.2f}, "
+        f"{new} {VERDICTS[quality.verdict]} {old}: quality {quality.after:.2f} against {quality.before:.2f}, "
         f"{gap_text(quality.gap)}"
     )
-    few = flips_text(quality.gap, quality.flips)
-    if quality.word == "unchanged":
+    few = flips_text(quality.gap, quality.sign_flip_p)
+    if quality.verdict == "unchanged":
         return f"{sentence}, within the margin of {changes.margin:g}"
-    if quality.word in ("higher", "lower"):
+    if quality.verdict in ("higher", "lower"):
         return f"{sentence}: proven, and by less than the margin of {changes.margin:g}{few}"
-    if quality.word == "inconclusive":
+    if quality.verdict == "inconclusive":
         better = quality.gap.high
         side = "; not better by more than the margin" if better is not None and better <= changes.margin else ""
         return f"{sentence}{few}{side}; more cases or --samples would tell"
@@ -300,7 +270,7 @@ def detail_lines(new: str, old: str, changes: Changes) -> list[str]:
     rows += [change_row(name, change) for name, change in {"quality": changes.quality, **changes.metrics}.items()]
     lines = ["", *table(rows)]
     for title, word in (("gains", "improved"), ("losses", "regressed")):
-        traits = [f"{name} {gap_text(item.gap)}" for name, item in changes.traits.items() if item.word == word]
+        traits = [f"{name} {gap_text(item.gap)}" for name, item in changes.traits.items() if item.verdict == word]
         lines += [f"  traits, {title}: {', '.join(traits)}"] if traits else []
     cases = [change_row(name, change) for name, change in changes.cases.items()]
     parts = {"cases, the best first": cases[::-1]}
@@ -312,7 +282,7 @@ def detail_lines(new: str, old: str, changes: Changes) -> list[str]:
 
 
 def change_row(name: str, change: Change) -> tuple[str, ...]:
-    return name, f"{change.after:.2f}", f"{change.before:.2f}", gap_text(change.gap), WORDS[change.word]
+    return name, f"{change.after:.2f}", f"{change.before:.2f}", gap_text(change.gap), WORDS[change.verdict]
 
 
 # --- one against itself -------------------------------------------------------------------------------------------
@@ -327,7 +297,7 @@ class SelfCheck:
     detectable: float  # the smallest true difference called better or worse in 80% of comparisons
     alarms: float  # share of random halves whose interval leaves out 0
     wrong: float  # share of random halves called better or worse
-    results: dict[str, Any]
+    results: RunRecord
     text: str
     problem: str = ""
 
@@ -362,14 +332,11 @@ def check_itself(bench: ComparisonSetup, lora: Lora) -> SelfCheck:
     sd = stats.spread_of(groups).of_difference(seeds) if groups else 0.0
     alarms, wrong = split_alarms(complete, bench.suite.margin)
     noise, smallest = sd / math.sqrt(max(1, len(groups))), stats.smallest_change(sd, len(groups), bench.suite.margin)
-    check = SelfCheck(changes, noise, smallest, alarms, wrong, {}, "", problem)
+    check = SelfCheck(changes, noise, smallest, alarms, wrong, drawn.results, "", problem)
     lines = [problem] if problem else self_lines(bench, name, check)
     decision = "error" if problem else "fail" if check.status() else "pass"
-    results = {
-        **drawn.results,
-        "gate": {"verdict": decision, "reasons": [*lines[:2], *cause_lines(drawn)], "items": []},
-        "self_check": {"noise": check.noise, "alarms": alarms, "wrong": wrong, **changes.to_record()},
-    }
+    found = {"noise": check.noise, "alarms": alarms, "wrong": wrong, **changes.record.plain}
+    results = concluded(drawn.results, decision, [*lines[:2], *cause_lines(drawn)], self_check=found)
     return replace(check, results=results, text="\n".join([*lines, *cause_lines(drawn)]))
 
 
@@ -400,12 +367,12 @@ def self_lines(bench: ComparisonSetup, name: str, check: SelfCheck) -> list[str]
     quality = check.changes.quality
     if quality is None:
         return []
-    wrongly = {"improved": "called better than itself", "regressed": "called worse than itself"}.get(quality.word)
+    wrongly = {"improved": "called better than itself", "regressed": "called worse than itself"}.get(quality.verdict)
     covers = "holds 0, as it should" if check.covers else "leaves out 0, which chance does in 5% of comparisons"
     detectable = f"{check.detectable:.3f}" if math.isfinite(check.detectable) else "no difference at all"
     return [
         f"{name} against itself with other seeds, suite {bench.suite.name}: "
-        f"{wrongly or quality.word}, {gap_text(quality.gap)}; the interval {covers}",
+        f"{wrongly or quality.verdict}, {gap_text(quality.gap)}; the interval {covers}",
         f"expected noise: +-{check.noise:.3f} (one standard deviation) with {quality.gap.n} cases x {bench.samples} "
         f"seeds; the smallest difference called better or worse in 80% of comparisons is {detectable}",
         f"of {SPLITS:,} random halves of these pictures {check.alarms:.1%} leave out 0 and {check.wrong:.1%} would be "

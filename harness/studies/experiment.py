@@ -8,11 +8,9 @@ goes on, and a larger matrix trains only what is new. Pictures are the engine's,
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import math
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,10 +19,8 @@ from typing import Any
 
 import yaml
 
-from harness.config.profile import load_profile
-from harness.config.suite import load_suite
 from harness.core.errors import UsageError, nearest
-from harness.core.settings import Settings
+from harness.core.files import write_file
 from harness.core.values import Lora, Subject, digest, hash_file, to_record
 from harness.judging.scores import values_of
 from harness.models.loading import Models
@@ -206,7 +202,7 @@ def train_cell(
         "references": sha,
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    write_whole(note, record)
+    write_file(note, to_json(record))
     say(f"{made.steps} steps in {made.seconds:.0f} s")
     return Combination(cell_name(settings), settings, out, record)
 
@@ -228,51 +224,9 @@ def finished(note: Path, lora: Path) -> dict[str, Any] | None:
         return None
 
 
-def write_whole(path: Path, record: Mapping[str, Any]) -> None:
-    """A file that is there whole or not at all."""
-    work = path.with_suffix(".part")
-    work.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8", newline="\n")
-    work.replace(path)
-
-
-# --- the command ----------------------------------------------------------------------------------------------------
-
-
-def experiment_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("suite", type=Path)
-    sub.add_argument(
-        "--matrix",
-        action="append",
-        default=[],
-        metavar="NAME=A,B",
-        help="a training setting and its values (again for another one); references=DIR,DIR are data sets",
-    )
-    sub.add_argument("--repeats", type=int, default=1, metavar="N", help="trainings of each combination, other seeds")
-    sub.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of all combinations")
-    sub.add_argument("--samples", type=int, metavar="N", help="seeds per prompt (default: the suite's)")
-    sub.add_argument("--provider", help="who draws (default: the suite's first gate provider)")
-    sub.add_argument("--profile", help="default: embedded, or HARNESS_PROFILE")
-    sub.add_argument("--store", metavar="DIR", help="where LoRAs, records and pictures are kept (default: .harness)")
-    sub.add_argument("--json", type=Path, metavar="FILE", help="also write the result")
-
-
-def experiment_command(options: argparse.Namespace) -> int:
-    """Print the table; 10 when a picture is missing."""
-    if options.repeats < 1:
-        raise UsageError(f"--repeats {options.repeats}: 1 or more")
-    matrix = read_matrix(options.matrix, options.repeats)
-    base = {name: value for name, (value, *_) in read_base(options.set, matrix).items()}
-    settings = Settings.load(Path.cwd(), {name: getattr(options, name) for name in ("samples", "profile", "store")})
-    profile = load_profile(settings.profile, settings.root)
-    suite = load_suite(options.suite.resolve(), profile)
-    bench = ComparisonSetup(suite, profile, settings, options.provider or (suite.gate or suite.providers)[0])
-    say = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
-    result = experiment(bench, matrix, Models(profile, settings), base=base, progress=say)
-    print("\n".join(lines_of(result)))
-    if options.json:
-        write_whole(options.json, result.to_record())
-        print(f"wrote {options.json}")
-    return 10 if result.problem else 0
+def to_json(record: Mapping[str, Any]) -> str:
+    """A record as people compare it: by keys in order, a line each."""
+    return json.dumps(record, indent=1, sort_keys=True) + "\n"
 
 
 def read_base(texts: Sequence[str], matrix: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:

@@ -20,18 +20,11 @@ from harness.models.lora.file import LoraFile, read_lora
 from harness.models.lora.header import HEADER_LIMIT, check_fit, read_weights
 from harness.models.lora.inspection import inspect_lora
 from harness.models.lora.registry import register_challenger
+from harness.providers.http_client.attempt import Connector, Resolver, connect, resolve
 from harness.providers.http_client.download import Downloader, Wanted
 from harness.providers.http_client.exchange import Deadline, Policy, Unanswered
 from harness.providers.http_client.redact import Redactor
-from harness.providers.http_client.transport import (
-    Clients,
-    Connector,
-    Origin,
-    Resolver,
-    connect,
-    resolve,
-    usual_context,
-)
+from harness.providers.http_client.transport import Clients, Origin, usual_context
 
 MEGABYTE = 1024 * 1024
 LARGEST = 1024 * MEGABYTE  # an SDXL LoRA of rank 128 with both text encoders has about 800 MB in half precision

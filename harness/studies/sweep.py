@@ -5,20 +5,14 @@ harness sweep suites/toma.yaml step-200.safetensors step-400.safetensors --stren
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from harness.config.profile import load_profile
-from harness.config.suite import load_suite
 from harness.core.errors import UsageError
-from harness.core.settings import Settings
 from harness.core.stats import clustered
-from harness.core.values import Interval, Lora, to_record
+from harness.core.values import Interval, Lora
 from harness.engine.record import SWEEPS
 from harness.report.terminal import bounds_text, table
 from harness.store import Store
@@ -120,43 +114,6 @@ def cells_of(rows: Sequence[SweepRow], metric: str = "quality") -> list[SweepCel
         missing = sum(row.outcome != "ok" for row in own)
         cells.append(SweepCell(checkpoint, strength, clustered(by_case) if by_case else None, missing))
     return cells
-
-
-# --- the command --------------------------------------------------------------------------------------------------
-
-
-def sweep_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("suite", type=Path)
-    sub.add_argument("checkpoints", nargs="+", type=Path, metavar="LORA", help="LoRA files, of one training say")
-    sub.add_argument("--strengths", default=",".join(map(str, STRENGTHS)), metavar="A,B", help="default: %(default)s")
-    sub.add_argument("--samples", type=int, metavar="N", help="seeds per prompt (default: the suite's)")
-    sub.add_argument("--provider", help="who draws (default: the suite's first gate provider)")
-    sub.add_argument("--profile", help="default: embedded, or HARNESS_PROFILE")
-    sub.add_argument("--store", metavar="DIR", help="default: .harness")
-    sub.add_argument("--json", type=Path, metavar="FILE", help="also write every picture's row")
-
-
-def sweep_command(options: argparse.Namespace) -> int:
-    """Print the grid; 10 when a picture is missing."""
-    given = {name: getattr(options, name) for name in ("samples", "profile", "store")}
-    settings = Settings.load(Path.cwd(), given)
-    profile = load_profile(settings.profile, settings.root)
-    suite = load_suite(options.suite.resolve(), profile)
-    provider = options.provider or (suite.gate or suite.providers)[0]
-    absent = [path for path in options.checkpoints if not path.is_file()]
-    if absent:
-        raise UsageError(f"sweep: there is no file {absent[0]}")
-    rows = sweep(
-        ComparisonSetup(suite, profile, settings, provider), options.checkpoints, read_strengths(options.strengths)
-    )
-    cells = cells_of(rows)
-    print("\n".join(grid_lines(cells)))
-    keep_sweep(settings.store, suite.path, rows, cells)
-    if options.json:
-        record: dict[str, Any] = {"suite": suite.name, "cells": to_record(cells), "rows": to_record(rows)}
-        options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8", newline="\n")
-        print(f"wrote {options.json}")
-    return 10 if any(cell.missing for cell in cells) else 0
 
 
 def keep_sweep(store: Path, suite: Path, rows: Sequence[SweepRow], cells: Sequence[SweepCell]) -> None:

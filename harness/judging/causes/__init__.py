@@ -129,11 +129,10 @@ def find_problems(facts: ProviderFacts) -> list[Cause]:
     return [cause for name in PICTURES for cause in look_for(name, facts)]
 
 
-def cause_from(record: Mapping[str, Any]) -> Cause:
-    """Reads what `Cause.to_record` wrote, with the table's words; a name that it lacks stands for itself."""
-    name, evidence = record["name"], tuple(record["evidence"])
+def cause_of(name: str, confidence: float, evidence: tuple[str, ...]) -> Cause:
+    """A cause that was recorded, with the table's words; a name that it lacks stands for itself."""
     remedy = PROBES[name].remedy if name in PROBES else ""
-    return Cause(name, area_of(name), remedy, record["confidence"], evidence, title_of(name))
+    return Cause(name, area_of(name), remedy, confidence, evidence, title_of(name))
 
 
 def area_of(name: str) -> str:

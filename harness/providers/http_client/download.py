@@ -15,20 +15,9 @@ from urllib.parse import urljoin
 import requests
 
 from harness.core.values import Outcome
+from harness.providers.http_client.attempt import Attempt, Connector, Resolver, explain, resolve_within
 from harness.providers.http_client.exchange import Deadline, Policy, Reply, Unanswered
-from harness.providers.http_client.transport import (
-    Attempt,
-    Clients,
-    Connector,
-    Lost,
-    Origin,
-    RequestStage,
-    Resolver,
-    exchange,
-    explain,
-    parse_origin,
-    resolve_within,
-)
+from harness.providers.http_client.transport import Clients, Lost, Origin, RequestStage, exchange, parse_origin
 from harness.providers.http_client.waits import asked_wait, backoff
 
 HOPS = 5  # redirects followed, at most

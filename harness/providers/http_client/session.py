@@ -23,24 +23,20 @@ import requests
 from harness.core.errors import ProviderError
 from harness.core.settings import Secret
 from harness.core.values import Outcome
+from harness.providers.http_client.attempt import Attempt, Connector, Resolver, connect, resolve
 from harness.providers.http_client.download import Downloader
 from harness.providers.http_client.exchange import Call, Deadline, Policy, Reply, Unanswered
 from harness.providers.http_client.limits import CallSlot, Limiter, limiter_for
 from harness.providers.http_client.options import RemoteOptions
 from harness.providers.http_client.redact import Redactor, quiet_logs
 from harness.providers.http_client.transport import (
-    Attempt,
     Clients,
-    Connector,
     Lost,
     Origin,
     RequestStage,
-    Resolver,
-    connect,
     exchange,
     load_context,
     parse_origin,
-    resolve,
     usual_context,
 )
 from harness.providers.http_client.waits import asked_wait, backoff, forbids_retry

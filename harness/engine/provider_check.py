@@ -5,19 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from harness.config.profile import Profile
 from harness.core.errors import HarnessError
+from harness.core.settings import Settings
 from harness.core.values import Outcome, Request
+from harness.models.loading import Models
 from harness.providers import ProviderContext, open_provider
 from harness.providers.http_client.exchange import Deadline, Unanswered
 from harness.providers.remote import RemoteProvider
 from harness.providers.text import open_writer, writer_configs
 from harness.providers.text.chat import ChatWriter
-
-if TYPE_CHECKING:
-    from harness.config.profile import Profile
-    from harness.core.settings import Settings
 
 PROMPT = "a red apple on a white table"
 
@@ -34,8 +32,6 @@ class ProviderCheck:
 
 def check_providers(profile: Profile, settings: Settings, paid: bool) -> Iterator[ProviderCheck]:
     """Each remote provider and writer of a profile; `paid`: where nothing is free, one picture is drawn."""
-    from harness.models.loading import Models
-
     context = ProviderContext(profile, settings, Models(profile, settings))
     for name in profile.providers:
         try:
