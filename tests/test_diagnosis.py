@@ -33,6 +33,7 @@ SOUND = Study(
     harmless=frozenset({"accessory"}),
 )
 USUAL = Making(1.0, 1.0, words="400 steps of 8 at 0.002")
+LOW = Interval(0.3, 0.2, 0.4, 12)
 COPIES = {"copy": SetScore("copy", "12 of 36 pictures copy a training picture", alarm=True)}
 
 
@@ -60,7 +61,7 @@ def study(**changes: Any) -> Study:
         ),
         (DiagnosticInputs(making=USUAL, study=study(silent={"expression": 0.8})), "missing_captions"),
         (DiagnosticInputs(sets=COPIES), "over_trained"),
-        (DiagnosticInputs(loss=[(step, 0.05 + 0.01 * step) for step in range(20)]), "high_rate"),
+        (DiagnosticInputs(clip=LOW, prompt=LOW, ssim=LOW), "high_rate"),
     ],
 )
 def test_a_cause_is_named_from_what_shows_it(seen: DiagnosticInputs, named: str) -> None:
@@ -81,9 +82,9 @@ def test_when_most_pictures_are_strange_the_held_out_ones_may_be_the_wrong_ones(
 
 
 def test_likeness_alone_only_hints_at_too_little_training() -> None:
-    low, none = Interval(0.3, 0.2, 0.4, 12), Interval(0.1, 0.0, 0.2, 12)
+    none = Interval(0.1, 0.0, 0.2, 12)
 
-    (cause,) = diagnose_lora(DiagnosticInputs(clip=low, over_base=none, bounds={"clip": 0.5}))
+    (cause,) = diagnose_lora(DiagnosticInputs(clip=LOW, over_base=none, bounds={"clip": 0.5}))
 
     assert cause.name == "under_trained" and cause.confidence <= 0.5
 

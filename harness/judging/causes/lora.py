@@ -20,8 +20,6 @@ STRANGER = 0.5  # of the way from strangers (0) to the held-out pictures (1): be
 REPEATED = 0.15  # of the train pictures that repeat another one
 SAME = 0.75  # of the train pictures with one value of the scene
 SILENT = 0.5  # of the captions that do not name what changes from picture to picture
-DULL = 0.03  # of the loss at the start: a curve that fell by less has not learnt
-ROSE = 1.5  # times the loss at the start
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,6 @@ class DiagnosticInputs:
     prompt: Interval | None = None
     ssim: Interval | None = None
     over_base: Interval | None = None  # clip minus the base's
-    loss: Sequence[tuple[int, float]] = ()  # (step, loss)
     bounds: Mapping[str, float] = field(default_factory=dict)  # the suite's, by metric
 
 
@@ -150,24 +147,20 @@ def under_trained(known: DiagnosticInputs) -> Iterator[Sign]:
 
 
 def high_rate(known: DiagnosticInputs) -> Iterator[Sign]:
-    """By its own record; a loss that rose; broken pictures."""
-    making, curve = known.making, ends_of_curve(known)
+    """By its own record, or by broken pictures."""
+    making = known.making
     if making and making.rate >= FAST:
         yield Sign(CERTAIN, (f"{making.words}: {making.rate:.1f} times the profile's rate",))
-    if curve and curve[1] > ROSE * curve[0]:
-        yield Sign(LIKELY, (f"the loss rose from {curve[0]:.3f} to {curve[1]:.3f}",))
     low = below(known, "clip")
     if low and below(known, "prompt") and below(known, "ssim"):
         yield Sign(hint_of(known), (f"clip {low.mean:.2f}, prompt and ssim are all too low: the pictures are broken",))
 
 
 def low_rate(known: DiagnosticInputs) -> Iterator[Sign]:
-    """By its own record, or by a loss that never fell."""
-    making, curve = known.making, ends_of_curve(known)
+    """By its own record."""
+    making = known.making
     if making and making.rate <= SLOW:
         yield Sign(CERTAIN, (f"{making.words}: {making.rate:.2f} of the profile's rate",))
-    if curve and not making and (1 - DULL) * curve[0] < curve[1] <= ROSE * curve[0]:
-        yield Sign(HINT, (f"the loss went from {curve[0]:.3f} to {curve[1]:.3f} only",))
 
 
 # --- small things -------------------------------------------------------------------------------------------------
@@ -187,13 +180,6 @@ def below(known: DiagnosticInputs, metric: str) -> Interval | None:
 def hint_of(known: DiagnosticInputs) -> float:
     """How sure pictures alone make it: less where the LoRA's record tells another story, or none of this."""
     return HINT if known.making is None else HINT - 0.1
-
-
-def ends_of_curve(known: DiagnosticInputs) -> tuple[float, float] | None:
-    """The mean loss of the first and of the last fifth; None of fewer than eight points."""
-    losses = [loss for _, loss in known.loss]
-    part = max(2, len(losses) // 5)
-    return (sum(losses[:part]) / part, sum(losses[-part:]) / part) if len(losses) >= 8 else None
 
 
 def first_names(names: Mapping[str, float], most: int = 6) -> str:

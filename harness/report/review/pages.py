@@ -14,6 +14,7 @@ from typing import Any
 from harness import __version__
 from harness.core.errors import HarnessError
 from harness.core.html import templates
+from harness.core.text import bounds_text
 from harness.core.values import Interval
 from harness.judging.results import relative
 from harness.report.review.agreement import Agreement, known_scores, measure_all, people_agree
@@ -269,9 +270,7 @@ class PercentBar(Bar):
 
     @property
     def range(self) -> str:
-        if self.score.low is None or self.score.high is None:
-            return ""
-        return f"[{self.score.low:.0%}, {self.score.high:.0%}]"
+        return bounds_text(self.score, percent=True).partition(" ")[2]
 
 
 def share_bar(strength: Interval | None) -> PercentBar | None:
