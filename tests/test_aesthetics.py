@@ -19,15 +19,9 @@ from torch import nn
 from harness.config.profile import RawHead
 from harness.core.errors import ModelError
 from harness.core.values import CaseResult, Job, Outcome, Sample, Score
+from harness.models.aesthetics_predictor import HEAD_FILE, load_predictor, read_head
 from harness.models.hub import locate, weights_hash
-from harness.scoring.metrics.aesthetics import (
-    HEAD_FILE,
-    aesthetics_score,
-    compare_aesthetics,
-    load_predictor,
-    read_head,
-    yardstick_of,
-)
+from harness.scoring.metrics.aesthetics import aesthetics_score, compare_aesthetics, yardstick_of
 from harness.scoring.metrics.scorer import Scorer
 from harness.store import Store
 from harness.world.aesthetics import FAULTS, draw_rated, fit_head, measure_head

@@ -161,7 +161,8 @@ def test_the_page_escapes_and_needs_no_network(tmp_path: Path, store: Store) -> 
     assert "<script" not in page and "&lt;script&gt;" in page
     assert "default-src &#39;none&#39;" in page and "http://" not in page and "https://" not in page
     assert page.count("<svg") == 2 * len(report.findings)
-    assert 'class="fail"' in page and 'class="warn"' in page
+    assert ">fail</text>" in page and ">warn</text>" in page
+    assert "style=" not in page and "#0000f" not in page  # the policy forbids the one, the page's colours are not those
 
 
 def test_the_provenance_says_when_with_what_and_of_how_many(tmp_path: Path, store: Store) -> None:

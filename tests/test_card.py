@@ -330,6 +330,7 @@ def test_the_page_has_a_plot_for_every_walk_and_no_network(card: Card) -> None:
     assert page.count("<svg") >= 9
     assert "&lt;b&gt;" in page and "<script" not in page
     assert "http://" not in page and "https://" not in page
+    assert "style=" not in page and "#0000f" not in page  # the policy forbids the one, the page's colours are not those
     assert "12 of 12 axes hold" in page
 
 

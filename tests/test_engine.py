@@ -591,6 +591,13 @@ def test_a_lora_that_passes_is_not_retrained(studio: Studio, opened: Opener) -> 
     assert run.finish()["rounds"] == []
 
 
+def test_nobody_waits_for_a_retraining_that_nothing_does(studio: Studio, opened: Opener) -> None:
+    studio.lora = 0.4
+    run = submitted(opened(retrain=1, improve=None), studio.jobs())
+
+    assert run.verdict(studio.jobs("lora")[0]).decision is Decision.FAIL
+
+
 def test_locked_cases_are_no_reason_to_train_and_no_training_reads_them(studio: Studio, opened: Opener) -> None:
     studio.lora, told = 0.4, list[ImproveContext]()
 

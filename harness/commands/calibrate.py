@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.core.errors import UsageError
+from harness.core.files import write_file
 from harness.scoring.calibration.distributions import FALSE_ALARM
 
 if TYPE_CHECKING:
@@ -38,14 +39,13 @@ def parse_rate(text: str) -> float:
 
 def calibrate(options: argparse.Namespace) -> int:
     """The exit status: 1 when the suite cannot tell its subject from others and must not gate."""
-    from harness.report import write_text
     from harness.report.calibration_page import report_page, report_text
 
     report = examine_suite(options)
     print(json.dumps(report.record, indent=2, ensure_ascii=False) if options.json else report_text(report))
     if options.html:
         options.html.parent.mkdir(parents=True, exist_ok=True)
-        write_text(options.html, report_page(report))
+        write_file(options.html, report_page(report))
     if options.write:
         note = write_into(options.suite, report)
         if not options.json:

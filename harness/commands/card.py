@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from harness.core.errors import UsageError
+from harness.core.files import write_file
 
 if TYPE_CHECKING:
     from harness.store import Store
@@ -38,7 +39,6 @@ def card_options(sub: argparse.ArgumentParser) -> None:
 
 def card(options: argparse.Namespace) -> int:
     """The exit status: 1 when an axis misses its bound."""
-    from harness.report import write_text
     from harness.studies.metric_card.page import brief_record, card_page, card_record, card_text
 
     result = measure_card(effort_of(options), options.profile, options.store, progress=sys.stderr.isatty())
@@ -46,11 +46,11 @@ def card(options: argparse.Namespace) -> int:
     for path in filter(None, (options.out, options.html, options.brief)):
         path.parent.mkdir(parents=True, exist_ok=True)
     if options.out:
-        write_text(options.out, json.dumps(card_record(result), indent=1, ensure_ascii=False) + "\n")
+        write_file(options.out, json.dumps(card_record(result), indent=1, ensure_ascii=False) + "\n")
     if options.brief:
-        write_text(options.brief, json.dumps(brief_record(result), indent=1, ensure_ascii=False) + "\n")
+        write_file(options.brief, json.dumps(brief_record(result), indent=1, ensure_ascii=False) + "\n")
     if options.html:
-        write_text(options.html, card_page(result))
+        write_file(options.html, card_page(result))
     return 0 if result.passed == len(result.axes) else 1
 
 

@@ -20,6 +20,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.core.errors import UsageError
+from harness.core.files import write_file
 from harness.core.git import find_commit, git_state, read_commit
 from harness.core.settings import Settings
 from harness.core.values import Case, CaseResult, Complaint, Decision, Job, Outcome, Sample, Score, Suite, Verdict
@@ -265,10 +266,7 @@ def update_baseline(results: Mapping[str, Any], suite: Suite, pictures: Pictures
     text = to_text(made)
     if path.is_file() and is_same(path, made):
         return Saved(f"{shown} says the same already")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(text.encode())
-    part.replace(path)
+    write_file(path, text)
     size = f"{len(made.scores)} scores, {len(made.thumbnails)} thumbnails, {round(len(text) / 1024)} KB"
     although = f", although {'; '.join(reasons)}" if reasons else ""
     return Saved(f"wrote {shown} ({size}){although}; review and commit it")

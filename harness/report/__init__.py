@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import UsageError
+from harness.core.files import write_file
 from harness.judging.feedback import feedback_file
 from harness.judging.results import load_results
 from harness.report.pictures import ImageStore, Pictures, lost_words
@@ -39,10 +40,10 @@ def write_report(
     pictures = Pictures(store, folder / "images", beside)
     page = render_page(results, pictures)
     pictures.forget_others()
-    write_text(folder / "results.json", to_lines(results))
-    write_text(folder / "feedback.json", to_lines(feedback_file(results.get("feedback", ()))))
-    write_text(folder / "summary.md", summary_markdown(results))
-    write_text(folder / "index.html", page)
+    write_file(folder / "results.json", to_lines(results))
+    write_file(folder / "feedback.json", to_lines(feedback_file(results.get("feedback", ()))))
+    write_file(folder / "summary.md", summary_markdown(results))
+    write_file(folder / "index.html", page)
     if words := lost_words(*pictures.lost):
         tell(words)
     return folder / "index.html"
@@ -101,11 +102,3 @@ def to_lines(results: Mapping[str, Any]) -> str:
         return "[\n" + ",\n".join(map(dump, value)) + "\n]"
 
     return "{\n" + ",\n".join(f"{dump(key)}: {part(value)}" for key, value in results.items()) + "\n}\n"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace a file at once, so that a page that somebody reads is never half a page."""
-    part = path.with_name(path.name + ".part")
-    # a lone surrogate in a service's message must not cost the report
-    part.write_bytes(text.encode("utf-8", "replace"))
-    part.replace(path)

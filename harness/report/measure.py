@@ -11,7 +11,6 @@ from harness.report import plots
 from harness.report.matrix import spread_of
 from harness.report.pictures import is_hash
 from harness.report.words import Frame, Record, interval, listed, mapped, number, plain_figure, text, texts, two_places
-from harness.scoring.calibration.distributions import density
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -113,7 +112,8 @@ def spread_view(cases: Sequence[Record], rows: Sequence[Record], bound: Record) 
         for place, (row, values) in enumerate(reversed(results)):
             colour = plots.RANGE if row["gate"] else plots.QUIET
             plots.label(axes, place + 0.3, text(row["provider"], 24)[:24], f"{len(values)}", bool(row["gate"]))
-            ridge(axes, values, place, colour)
+            if len(values) >= 4:  # fewer have no outline
+                plots.outline(axes, values, 0, 1, place, 0.75, colour)
             plots.rug(axes, np.clip(spaced(values), 0, 1).tolist(), place - 0.1, place - 0.02, colour)
         bounds(axes, bound, -0.15, len(results) - 0.15)
 
@@ -132,14 +132,6 @@ def spaced(values: Sequence[float]) -> list[float]:
     ordered = sorted(values)
     stride = max(1, -(-len(ordered) // MARKS))
     return ordered[::stride]
-
-
-def ridge(axes: Axes, values: Sequence[float], base: float, colour: str) -> None:
-    """A crowd's smooth outline above its base line; nothing for a crowd of fewer than four."""
-    if len(values) >= 4:
-        at = np.linspace(0, 1, 81)
-        heights = base + 0.75 * np.asarray(density(values, at))
-        axes.fill([0, *at, 1], [base, *heights, base], color=colour, alpha=0.3, linewidth=0)
 
 
 # --- card and references ------------------------------------------------------------------------------------------

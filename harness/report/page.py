@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from harness import __version__
-from harness.core.html import policy_of, read_asset
+from harness.core import html
 from harness.report.pictures import Pictures
 from harness.report.view import build_view
-
-if TYPE_CHECKING:
-    from jinja2 import Template
-
 
 PICTURED = frozenset({"image", "images", "training", "references"})
 """Keys of the record under which pictures stand."""
@@ -26,15 +20,10 @@ def render_page(results: Mapping[str, Any], pictures: Pictures) -> str:
     """index.html as text. Every string of the record is escaped; only our own style and script may run."""
     pictures.prepare(images_of(results))
     view = build_view(results, pictures)
-    style = "".join(read_asset(f"{name}.css") for name in STYLES) + pictures.shared_style
-    script = f'"use strict";\n(() => {{\n{"".join(read_asset(f"{name}.js") for name in SCRIPTS)}}})();\n'
-    return page_template().render(
-        view=view,
-        style=style,
-        script=script,
-        policy=policy_of(style, script),
-        version=__version__,
-    )
+    style = html.read_assets("harness.report", *(f"{name}.css" for name in STYLES)) + pictures.shared_style
+    parts = html.read_assets("harness.report", *(f"{name}.js" for name in SCRIPTS))
+    script = f'"use strict";\n(() => {{\n{parts}}})();\n'
+    return html.render_page("harness.report", "index.html", style, script, images="data: 'self'", view=view)
 
 
 def images_of(record: Any) -> Iterator[str]:
@@ -55,18 +44,3 @@ def _hashes(value: Any) -> Iterator[str]:
     elif isinstance(value, Mapping):
         for item in value.values():
             yield from _hashes(item)
-
-
-@cache
-def page_template() -> Template:
-    """The template, compiled once a process."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
-    environment = Environment(
-        loader=PackageLoader("harness.report", "templates"),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("index.html")

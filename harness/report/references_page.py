@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Sequence
-from importlib.resources import files
 from typing import Any
 
-from harness import __version__
+from harness.core.html import read_assets, render_page
 from harness.core.values import to_record
 from harness.scoring.references.analyse import Analysis
 from harness.scoring.references.check import Audit, counted
@@ -63,41 +62,18 @@ def few(names: Sequence[str]) -> str:
 
 def audit_page(audit: Audit) -> str:
     """An audit as one HTML file: no network, no script, every string escaped, pictures inside."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
-    environment = Environment(
-        loader=PackageLoader("harness.report", "templates/references"),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style = (
-        (files("harness.report") / "templates/references" / "style.css")
-        .read_text(encoding="utf-8")
-        .replace("\r\n", "\n")
-    )
     word = "serious" if audit.serious else "good" if audit.spotless else "warn"
-    return environment.get_template("page.html").render(
+    return render_page(
+        "harness.report",
+        "references/page.html",
+        read_assets("harness.report", "references/style.css"),
+        images="data:",
         audit=audit,
         count=counted(len(audit.pictures)),
         thumbs=thumbs_of(audit),
-        style=style,
-        policy=policy_of(style),
         word=word,
         sign={"serious": "✕", "warn": "!", "good": "✓"}[word],
         says=summary(audit),
-        version=__version__,
-    )
-
-
-def policy_of(style: str) -> str:
-    """The content security policy: pictures inside the page and this style sheet, nothing else."""
-    from harness.core.html import content_hash
-
-    return (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{content_hash(style)}'; "
-        "base-uri 'none'; form-action 'none'"
     )
 
 

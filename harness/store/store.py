@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from harness.core.errors import StoreError
+from harness.core.files import write_file
 from harness.core.values import Outcome, Request, Sample, Score, canonical_json, sample_from, score_from, to_record
 from harness.store.journal import Journal
 from harness.store.schema import migrate
@@ -98,10 +99,7 @@ class Store:
         except OSError:
             data = make(self.image(sha))
         with self._translated():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
-            part.write_bytes(data)
-            part.replace(path)
+            write_file(path, data, lasting=False)
         return data
 
     # --- samples ----------------------------------------------------------------------------------------------------
@@ -233,13 +231,7 @@ class Store:
         with self._translated():
             if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == sha:
                 return sha
-            path.parent.mkdir(exist_ok=True)
-            part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
-            with part.open("wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            part.replace(path)
+            write_file(path, data)
         return sha
 
     def _file(self, kind: str, suffix: str, sha: str) -> bytes:

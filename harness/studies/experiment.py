@@ -24,6 +24,7 @@ import yaml
 from harness.config.profile import load_profile
 from harness.config.suite import load_suite
 from harness.core.errors import UsageError, nearest
+from harness.core.files import write_file
 from harness.core.settings import Settings
 from harness.core.values import Lora, Subject, digest, hash_file, to_record
 from harness.judging.leaderboard import values_by_metric
@@ -206,7 +207,7 @@ def train_cell(
         "references": sha,
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    write_whole(note, record)
+    write_file(note, to_json(record))
     say(f"{made.steps} steps in {made.seconds:.0f} s")
     return Combination(cell_name(settings), settings, out, record)
 
@@ -228,11 +229,9 @@ def finished(note: Path, lora: Path) -> dict[str, Any] | None:
         return None
 
 
-def write_whole(path: Path, record: Mapping[str, Any]) -> None:
-    """A file that is there whole or not at all."""
-    work = path.with_suffix(".part")
-    work.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8", newline="\n")
-    work.replace(path)
+def to_json(record: Mapping[str, Any]) -> str:
+    """A record as people compare it: by keys in order, a line each."""
+    return json.dumps(record, indent=1, sort_keys=True) + "\n"
 
 
 # --- the command ----------------------------------------------------------------------------------------------------
@@ -270,7 +269,7 @@ def experiment_command(options: argparse.Namespace) -> int:
     result = experiment(bench, matrix, Models(profile, settings), base=base, progress=say)
     print("\n".join(lines_of(result)))
     if options.json:
-        write_whole(options.json, result.to_record())
+        write_file(options.json, to_json(result.to_record()))
         print(f"wrote {options.json}")
     return 10 if result.problem else 0
 

@@ -13,9 +13,10 @@ from PIL import Image, UnidentifiedImageError
 from harness.core.arrays import Floats
 from harness.core.errors import ReferencesError, UsageError
 from harness.core.values import hash_file, to_record
+from harness.models.aesthetics_predictor import load_predictor
 from harness.models.embeddings import open_file
 from harness.models.loading import Models
-from harness.scoring.metrics.aesthetics import LEAST, MOST, load_predictor
+from harness.scoring.metrics.aesthetics import LEAST, MOST
 from harness.scoring.metrics.clip import clip_separation
 from harness.scoring.metrics.ssim import grey_square, sharpness
 from harness.scoring.metrics.technical import contrast, find_faults

@@ -23,6 +23,7 @@ from harness.config.profile import local_options
 from harness.config.schedulers import config_of, make_scheduler
 from harness.core.contact_sheet import MUTED, Cell, SheetRow, draw_contact_sheet
 from harness.core.errors import EngineError, HarnessError, ModelError, UsageError
+from harness.core.files import write_file
 from harness.core.values import Case, Request, Score, Suite
 from harness.models.identity import quiet_libraries
 from harness.models.memory import memory_errors_translated, release_memory
@@ -204,9 +205,7 @@ class Sampler:
         path = self.samples.folder / NOTES
         if not notes and not path.exists():
             return
-        part = path.with_name(path.name + ".part")
-        part.write_text("".join(json.dumps(note) + "\n" for note in notes), encoding="utf-8")
-        part.replace(path)
+        write_file(path, "".join(json.dumps(note) + "\n" for note in notes))
 
 
 def make_request(samples: Samples, case: Case, profile: Any) -> Request:

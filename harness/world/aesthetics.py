@@ -25,8 +25,8 @@ from torch import nn
 from torch.nn import functional
 from transformers import CLIPImageProcessorPil, CLIPModel
 
+from harness.models.aesthetics_predictor import HEAD_FILE, RELU, read_head, see_patches
 from harness.models.hub import weights_hash
-from harness.scoring.metrics.aesthetics import HEAD_FILE, RELU, read_head, see_patches
 from harness.world.people import random_person, random_scene
 from harness.world.render import render
 

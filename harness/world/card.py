@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 from transformers import CLIPImageProcessorPil, CLIPModel
 
-from harness.scoring.metrics.aesthetics import HEAD_FILE, read_head
+from harness.models.aesthetics_predictor import HEAD_FILE, read_head
 from harness.world.aesthetics import draw_rated, measure_head, see_all
 from harness.world.captions import describe
 from harness.world.clip import zero_shot

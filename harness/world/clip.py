@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProcessor, CLIPTokenizer
 
+from harness.core.files import write_file
 from harness.world.bank import Bank, open_bank
 from harness.world.captions import TEMPLATES, phrase, vocabulary
 from harness.world.loop import (
@@ -41,7 +42,6 @@ from harness.world.loop import (
     learning_rate_at,
     pick_device,
     read_checkpoint,
-    replace_file,
     resume,
     save_checkpoint,
     set_learning_rate,
@@ -57,7 +57,6 @@ from harness.world.reader import (
     load_reader,
     to_array,
     to_pixels,
-    write_text,
 )
 from harness.world.tokens import build_tokenizer
 
@@ -373,7 +372,7 @@ def export_clip(checkpoint_dir: Path, model_dir: Path, source: Source) -> Path:
     )
     CLIPProcessor(image_processor=pictures, tokenizer=source.tokenizer).save_pretrained(model_dir)
     text = json.dumps({**asdict(source.config), "steps": record["step"], "batch": source.batch}, indent=2) + "\n"
-    replace_file(model_dir / CONFIG_FILE, lambda part: write_text(part, text))
+    write_file(model_dir / CONFIG_FILE, text)
     return model_dir
 
 

@@ -12,8 +12,9 @@ import numpy.typing as npt
 import torch
 from diffusers import AutoencoderKL
 
+from harness.core.files import write_file
 from harness.world.bank import open_bank
-from harness.world.loop import CHECKPOINT_EVERY, Alarm, ProgressPrinter, autocast, replace_file
+from harness.world.loop import CHECKPOINT_EVERY, Alarm, ProgressPrinter, autocast
 from harness.world.vae import CHANNELS, FACTOR, SIZE, load_vae, read_pictures
 
 LATENTS = "latents.npy"
@@ -106,4 +107,4 @@ def _read_notes(folder: Path) -> dict[str, Any] | None:
 
 
 def _write_notes(folder: Path, notes: dict[str, Any]) -> None:
-    replace_file(folder / NOTES, lambda part: part.write_text(json.dumps(notes)))
+    write_file(folder / NOTES, json.dumps(notes))

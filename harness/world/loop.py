@@ -6,7 +6,7 @@ stays in its own module.
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from harness.core.files import replacing
 
 CHECKPOINT = "checkpoint.pt"
 CHECKPOINT_EVERY = 120.0  # seconds
@@ -99,14 +101,6 @@ def load_average(model: nn.Module, state: Iterable[Tensor]) -> None:
         weight.copy_(mean)
 
 
-def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Write beside `path` and rename, so that a reader never meets half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    write(part)
-    part.replace(path)
-
-
 def save_checkpoint(
     folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, average: RunningAverage
 ) -> None:
@@ -117,7 +111,8 @@ def save_checkpoint(
         "optimizer": optimizer.state_dict(),
         "average": average.state(),
     }
-    replace_file(folder / CHECKPOINT, lambda part: torch.save(record, part))
+    with replacing(folder / CHECKPOINT) as draft:
+        torch.save(record, draft)
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any] | None:

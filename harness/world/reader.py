@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from harness.core.files import replacing, write_file
 from harness.world.bank import open_bank
 from harness.world.loop import (
     CHECKPOINT_EVERY,
@@ -31,7 +32,6 @@ from harness.world.loop import (
     autocast,
     learning_rate_at,
     pick_device,
-    replace_file,
     resume,
     save_checkpoint,
     set_learning_rate,
@@ -220,14 +220,10 @@ def save_reader(reader: AttributeReader, folder: Path) -> Path:
         for name, value in reader.state_dict().items()
     }
     text = json.dumps(asdict(reader.config), indent=2) + "\n"
-    replace_file(folder / WEIGHTS_FILE, lambda part: save_file(state, part))
-    replace_file(folder / CONFIG_FILE, lambda part: write_text(part, text))
+    with replacing(folder / WEIGHTS_FILE) as draft:
+        save_file(state, draft)
+    write_file(folder / CONFIG_FILE, text)
     return folder
-
-
-def write_text(path: Path, text: str) -> None:
-    """`Path.write_text` without its count, as `replace_file` wants it."""
-    path.write_text(text)
 
 
 def load_reader(folder: Path) -> AttributeReader:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import LoraError
+from harness.core.files import write_file
 from harness.models.lora.file import LoraFile, LowRankFactors, cast, even_alphas, fold_alphas
 from harness.models.lora.keys import LAYERS, kohya_name
 
@@ -81,10 +82,7 @@ def write_hashed(out: Path, tensors: Mapping[str, torch.Tensor], metadata: Mappi
     plain = save(whole)
     sha256 = hashlib.sha256(memoryview(plain)[8 + int.from_bytes(plain[:8], "little") :]).hexdigest()
     whole_metadata = {**metadata, "modelspec.hash_sha256": f"0x{sha256}", "sshs_model_hash": sha256}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(out.name + ".part")
-    part.write_bytes(save(whole, whole_metadata))
-    part.replace(out)
+    write_file(out, save(whole, whole_metadata))
     return whole_metadata
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from typing import Any
 from safetensors import safe_open
 
 from harness.core.errors import LoraError, UsageError
+from harness.core.files import replacing
 from harness.core.values import Subject
 from harness.models.lora.convert import adapter_records, diffusers_tensors
 from harness.models.lora.file import assemble, cast
@@ -99,12 +99,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str,
     """A safetensors file, whole or not at all."""
     from safetensors.torch import save_file
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, dict(metadata))
-    with part.open("rb") as file:
-        os.fsync(file.fileno())  # a power cut must not leave a name without its content
-    part.replace(path)
+    with replacing(path) as draft:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, draft, dict(metadata))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:

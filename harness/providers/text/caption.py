@@ -15,6 +15,7 @@ from typing import Any
 
 from harness.config.prompts.trigger import with_trigger
 from harness.core.errors import UsageError
+from harness.core.files import write_file
 from harness.core.text import clean
 from harness.core.values import Outcome
 from harness.providers.http_client.exchange import Unanswered
@@ -205,20 +206,10 @@ class Captioner:
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         with self._lock:
-            replace_file(path.with_suffix(".txt"), content)
+            write_file(path.with_suffix(".txt"), content)
             pictures = read_record(path.parent) | {path.name: entry}
             whole = {"version": 1, "pictures": dict(sorted(pictures.items()))}
-            replace_file(path.parent / RECORD, (json.dumps(whole, indent=2, ensure_ascii=False) + "\n").encode())
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that it is never there in part."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+            write_file(path.parent / RECORD, json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
 
 
 def show_report(report: CaptionReport, leftovers: Sequence[str] = ()) -> str:

@@ -19,6 +19,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from harness.config.profile import Profile
 from harness.config.suite import least_tokens, load_suite
 from harness.core.errors import ModelError, ProviderError, SuiteError, UsageError, nearest
+from harness.core.files import replacing
 from harness.core.text import clean
 from harness.core.values import Subject, Vocabulary
 from harness.core.yaml import Strict
@@ -379,14 +380,9 @@ def write_suite(text: str, out: Path, profile: Profile, force: bool) -> None:
     """
     if out.exists() and not force:
         raise UsageError(f"{out} exists already; choose another --out, or --force to replace it")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f".{out.name}.part")
-    try:
-        part.write_text(text, encoding="utf-8", newline="\n")
-        load_suite(part, profile)
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(out) as draft:
+        draft.write_text(text, encoding="utf-8", newline="\n")
+        load_suite(draft, profile)
 
 
 def origin_of(writer: Writer, wish: Wish, today: date) -> str:

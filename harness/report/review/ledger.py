@@ -8,7 +8,6 @@ withdrawn, so two files are merged by putting their lines together: `read_file` 
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.core.errors import StoreError, UsageError
+from harness.core.files import write_file
 from harness.store.journal import Journal
 
 SCHEMA = 1
@@ -184,13 +184,7 @@ def write_whole(path: Path, text: str) -> None:
         StoreError: the disk is full or the folder is not writable.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        with part.open("wb") as stream:
-            stream.write(text.encode("utf-8", "replace"))
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
+        write_file(path, text)
     except OSError as error:
         raise StoreError(
             f"{path}: cannot be written ({error.strerror}); free some space or make it writable"

@@ -6,13 +6,13 @@ import html
 import math
 import re
 from collections.abc import Mapping
-from functools import cache
 from http import HTTPStatus
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness import __version__
 from harness.core.errors import HarnessError
+from harness.core.html import templates
 from harness.core.values import Interval, to_record
 from harness.judging.results import relative
 from harness.report.review.agreement import Agreement, known_scores, measure_all, people_agree
@@ -36,9 +36,6 @@ from harness.report.review.votes import (
 from harness.report.terminal import bounds_text
 from harness.report.words import bar, text, verdict_word
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
 LONGEST = 5_000  # characters of one foreign text
 TINY = 64  # pixels: up to this width a picture is enlarged pixel by pixel; others smoothly, as in the report
 REFERENCES = 5  # shown beside a blind pair
@@ -57,28 +54,14 @@ META = re.compile(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)"
 CLOSED = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'"  # for a report without a policy
 
 
-@cache
-def templates() -> Environment:
-    """Everything that is printed is a text node without switches of the reading direction, unless it is our own."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    return Environment(
-        loader=PackageLoader("harness.report.review", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=plain,
-    )
-
-
 def plain(value: Any) -> Any:
+    """Everything that is printed is a text node without switches of the reading direction, unless it is our own."""
     return text(value, LONGEST) if type(value) is str else value
 
 
 def render(state: AppState, secret: str, name: str, **context: Any) -> Response:
     """A page of ours."""
-    page = templates().get_template(f"{name}.html")
+    page = templates("harness.report.review", plain).get_template(f"{name}.html")
     whole = page.render(
         page=name, csrf=secret, who=state.who, version=__version__, picture=picture_of(state), **context
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -175,11 +175,3 @@ def prediction_sd(values: Floats) -> float:
 def on_scale(value: float) -> float:
     """A threshold as it is written: hundredths, rounded down so that it refuses no more than it should, in [0, 1]."""
     return round(min(1.0, max(0.0, math.floor(float(value) / STEP + 1e-9) * STEP)), 2)
-
-
-def density(values: Sequence[float] | Floats, at: Floats) -> Floats:
-    """A smooth outline of values for the eye: normal kernels, its highest point 1."""
-    array = np.asarray(values, float)
-    width = max(0.9 * float(array.std()) * len(array) ** -0.2, 0.012)
-    heights = np.exp(-0.5 * ((at[:, None] - array[None]) / width) ** 2).sum(1)
-    return np.asarray(heights / max(float(heights.max()), 1e-12))

@@ -14,16 +14,10 @@ from harness.config.profile import RawHead
 from harness.core.arrays import Floats
 from harness.core.stats.calibration import Separation
 from harness.core.values import Case, Score, digest
+from harness.models.aesthetics_predictor import Predictor, identify, load_predictor
 from harness.models.embeddings import Embedder, Embeddings, open_file, open_picture
 from harness.models.hub import locate, weights_hash
-from harness.scoring.metrics.aesthetics import (
-    Predictor,
-    Yardstick,
-    aesthetics_score,
-    identify,
-    load_predictor,
-    yardstick_of,
-)
+from harness.scoring.metrics.aesthetics import Yardstick, aesthetics_score, yardstick_of
 from harness.scoring.metrics.clip import clip_separation
 from harness.scoring.metrics.dino import dino_score, load_dino
 from harness.scoring.metrics.protocol import Extra, MetricContext

@@ -19,6 +19,7 @@ from scipy.ndimage import gaussian_filter, sobel
 
 from harness.core.arrays import Floats
 from harness.core.errors import ReferencesError, UsageError
+from harness.core.files import write_file
 from harness.core.values import digest, hash_file, to_record
 from harness.models.embeddings import open_file
 from harness.scoring.references.gather import Gathered
@@ -367,6 +368,4 @@ def read_manifest(into: Path) -> dict[str, dict[str, Any]]:
 def write_manifest(into: Path, known: dict[str, dict[str, Any]]) -> None:
     """Replaced in one step, so that a kill leaves the old one or the new one."""
     record = json.dumps({"version": VERSION, "pictures": known}, indent=1, sort_keys=True)
-    draft = into / f".{MANIFEST}.new"
-    draft.write_text(record + "\n", encoding="utf-8")
-    draft.replace(into / MANIFEST)
+    write_file(into / MANIFEST, record + "\n")
