@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from harness.emulator.exchange import invalid
 from harness.emulator.service import Service, plain_prompt
@@ -13,15 +13,8 @@ from harness.emulator.service import Service, plain_prompt
 class ChatService(Service):
     """Writes texts."""
 
-    delivers: ClassVar[tuple[str, ...]] = ("text",)
-    forms: ClassVar[tuple[str, ...]] = (
-        "blank_once",
-        "blank_always",
-        "bad_content",
-        "wrong_shape",
-        "length",
-        "no_choices",
-    )
+    delivers = ("text",)
+    forms = ("blank_once", "blank_always", "bad_content", "wrong_shape", "length", "no_choices")
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -68,6 +61,11 @@ def faulty(text: str, fault: str) -> str:
     if fault in ("bad_content", "length"):
         return text[: len(text) // 2]
     return '{"title": "Nothing but a title"}' if fault == "wrong_shape" else text
+
+
+def list_models(names: Sequence[str]) -> dict[str, Any]:
+    """The models that there are, in OpenAI's shape."""
+    return {"object": "list", "data": [{"id": name, "object": "model"} for name in names]}
 
 
 def completion(
