@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from harness.emulator.exchange import invalid
 from harness.emulator.service import Service, plain_prompt
@@ -14,7 +14,14 @@ class ChatService(Service):
     """Writes texts."""
 
     delivers = ("text",)
-    forms = ("blank_once", "blank_always", "bad_content", "wrong_shape", "length", "no_choices")
+    forms: ClassVar[tuple[str, ...]] = (
+        "blank_once",
+        "blank_always",
+        "bad_content",
+        "wrong_shape",
+        "length",
+        "no_choices",
+    )
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)

@@ -153,7 +153,11 @@ class Service:
         self._counter = counter(1)
         handlers = [getattr(self, name) for name in dir(self)]
         self._routes = [
-            *(Route(*address[:2], one, *address[2:]) for one in handlers for address in getattr(one, "addresses", ())),
+            *(
+                Route(method, path, one, paid, without_key)
+                for one in handlers
+                for method, path, paid, without_key in getattr(one, "addresses", ())
+            ),
             *(Route("GET", path, partial(answer_always, reply)) for path, reply in self.replies),
         ]
 
