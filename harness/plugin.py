@@ -9,7 +9,7 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -322,6 +322,17 @@ class GateItem(HarnessItem):
         return Told.make(lambda markup: failure_text(*about, markup=markup))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """pytest asks an item for words only when its call fails; a broken setup would be hundreds of lines of pytest."""
+    report = yield
+    if isinstance(item, HarnessItem) and call.when == "setup" and call.excinfo and report.failed:
+        report.longrepr = item.repr_failure(call.excinfo)
+    return report
+
+
 def report_attempts(item: pytest.Item, attempts: Iterable[Verdict]) -> None:
     """Earlier verdicts of a retrained case become `rerun` reports, as people know them from pytest-rerunfailures."""
     for verdict in attempts:
@@ -415,7 +426,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if harness.update_baselines() and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.USAGE_ERROR  # a baseline was asked for, and there is none
     if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        result = results["gate"]["verdict"] if results else ""
+        result = results.gate.verdict if results else ""
         if harness.trouble or result == "error":
             session.exitstatus = EXIT_BROKEN
         elif result == "inconclusive" and harness.demands_proof and not harness.settings.shard:

@@ -19,6 +19,7 @@ from harness.core.settings import Settings
 from harness.core.values import Case, Decision, Job, Lora, Threshold, Verdict
 from harness.engine.run import Run
 from harness.judging.baseline import baseline_path, make_baseline, parse_baseline, to_text, update_baseline
+from harness.judging.record import HeldProvider, RunRecord
 from harness.report import summary_markdown, write_report
 from harness.report.terminal import summary_text
 from harness.store import Store
@@ -41,7 +42,7 @@ class Desk:
     studio: Studio
     runs: list[Run] = field(default_factory=list)
 
-    def run(self, level: float = 0.9, jobs: list[Job] | None = None, **keys: Any) -> tuple[dict[str, Any], Verdict]:
+    def run(self, level: float = 0.9, jobs: list[Job] | None = None, **keys: Any) -> tuple[RunRecord, Verdict]:
         """The record and the gate's verdict of a run with a LoRA of this brightness."""
         lora = Lora(self.studio.write_lora(f"level-{level}", level))
         run = self.studio.run(lora=lora, **keys)
@@ -63,8 +64,10 @@ class Desk:
     def path(self) -> Path:
         return baseline_path(self.studio.suite)
 
-    def held(self, results: dict[str, Any]) -> dict[str, Any]:
-        return results["suites"][0]["baseline"]["providers"]["lora"]
+    def held(self, results: RunRecord) -> HeldProvider:
+        baseline = results.suites[0].baseline
+        assert baseline
+        return baseline.providers["lora"]
 
 
 @pytest.fixture
@@ -164,7 +167,7 @@ def test_an_old_baseline_does_not_stand_in_the_way_of_a_new_one(state: Desk) -> 
     results, verdict = state.run(0.7, update_baseline="whole")
 
     assert verdict.decision is Decision.PASS
-    assert state.held(results)["verdict"] == "regressed", "it is told all the same"
+    assert state.held(results).verdict == "regressed", "it is told all the same"
     assert "is to replace it" in summary_text(results, 100)
     assert "wrote" in update_baseline(results, state.studio.suite, state.picture).text
 
@@ -190,8 +193,8 @@ def test_the_file_beside_the_suite_is_used(
 
     assert verdict.decision is decision
     held = state.held(results)
-    assert held["verdict"] == word and held["pairs"] == 8
-    assert {case["verdict"] for case in held["cases"]} == {word}
+    assert held.verdict == word and held.pairs == 8
+    assert {case.verdict for case in held.cases} == {word}
     assert f"baseline: lora {word}, quality {now - before:+.2f}"[:30] in summary_text(results, 100)
     assert word in summary_markdown(results)
 
@@ -204,7 +207,7 @@ def test_the_very_same_pictures_are_said_to_be_the_same(state: Desk) -> None:
 
     assert verdict.decision is Decision.PASS
     held = state.held(results)
-    assert (held["verdict"], held["quality"]["diff"], held["same_pictures"]) == ("unchanged", 0, 8)
+    assert held.quality and (held.verdict, held.quality.diff, held.same_pictures) == ("unchanged", 0, 8)
     assert "the very same" in summary_text(results, 100)
 
 
@@ -219,10 +222,10 @@ def test_one_bad_case_is_named_with_its_old_picture(state: Desk, tmp_path: Path)
 
     results, _ = state.run(0.88)
 
-    first = state.held(results)["cases"][0]
-    assert (first["case"], first["verdict"]) == ("case-2", "regressed")
+    first = state.held(results).cases[0]
+    assert (first.case, first.verdict) == ("case-2", "regressed")
     page = write_report(results, None, tmp_path / "report").read_text(encoding="utf-8")
-    assert "case-2 as it was" in page and first["thumbnail"]["webp"] in page
+    assert "case-2 as it was" in page and first.thumbnail and first.thumbnail.webp in page
 
 
 def test_off_leaves_it_out(state: Desk) -> None:
@@ -231,7 +234,7 @@ def test_off_leaves_it_out(state: Desk) -> None:
     results, verdict = state.run(0.7, baseline_from="off")
 
     assert verdict.decision is Decision.PASS
-    assert results["suites"][0]["baseline"] is None
+    assert results.suites[0].baseline is None
 
 
 def test_compare_demands_one(state: Desk) -> None:
@@ -245,7 +248,7 @@ def test_compare_demands_one(state: Desk) -> None:
 def test_without_a_file_nothing_is_compared(state: Desk) -> None:
     results, verdict = state.run()
 
-    assert verdict.decision is Decision.PASS and results["suites"][0]["baseline"] is None
+    assert verdict.decision is Decision.PASS and results.suites[0].baseline is None
 
 
 def test_a_damaged_file_turns_the_gate_into_an_error(state: Desk) -> None:
@@ -267,7 +270,7 @@ def test_another_scorer_is_refused_by_the_name_of_what_differs(state: Desk) -> N
     (message,) = [item.message for item in verdict.complaints if item.metric == "baseline"]
     assert "scorer.impostors: aa in the baseline, bb now" in message and "--update-baseline" in message
     assert "scorer.identity" not in message and "version" not in message
-    assert state.held(results)["verdict"] == "refused"
+    assert state.held(results).verdict == "refused"
 
 
 def test_another_dtype_and_another_added_metric_are_only_warned_about(state: Desk) -> None:
@@ -280,7 +283,7 @@ def test_another_dtype_and_another_added_metric_are_only_warned_about(state: Des
     assert verdict.decision is Decision.PASS
     warned = " ".join(item.message for item in verdict.complaints)
     assert "scorer.dtype: float32 in the baseline, bfloat16 now" in warned and "metrics.ssim" in warned
-    assert state.held(results)["metrics"].keys() == {"clip", "features"}, "ssim measures something else now"
+    assert state.held(results).metrics.keys() == {"clip", "features"}, "ssim measures something else now"
 
 
 def test_a_change_that_no_part_shows_is_still_refused(state: Desk) -> None:
@@ -298,7 +301,7 @@ def test_a_case_with_another_prompt_is_left_out(state: Desk) -> None:
     results, _ = state.run()
 
     held = state.held(results)
-    assert held["left_out"] == ["case-1"] and held["pairs"] == 6
+    assert held.left_out == ("case-1",) and held.pairs == 6
     assert "without case-1, whose prompt has changed" in summary_text(results, 100)
 
 
@@ -348,8 +351,8 @@ def branch(state: Desk) -> Desk:
 def test_a_commit_says_what_it_is_compared_with(branch: Desk, source: str, word: str) -> None:
     results, _ = branch.run(0.7, baseline_from=source)
 
-    assert branch.held(results)["verdict"] == word
-    assert len(results["suites"][0]["baseline"]["made"]["commit"]) == 40
+    assert branch.held(results).verdict == word
+    assert results.suites[0].baseline and len(results.suites[0].baseline.made["commit"]) == 40
 
 
 def test_the_merge_base_stays_when_the_default_branch_moves_on(branch: Desk) -> None:
@@ -361,7 +364,7 @@ def test_the_merge_base_stays_when_the_default_branch_moves_on(branch: Desk) -> 
 
     results, _ = branch.run(0.7, baseline_from="git:merge-base")
 
-    assert branch.held(results)["quality"]["before"] == pytest.approx(0.9, abs=0.01)
+    assert branch.held(results).quality.before == pytest.approx(0.9, abs=0.01)
 
 
 def test_a_suite_without_a_baseline_at_that_commit_is_a_warning(branch: Desk) -> None:
@@ -394,7 +397,7 @@ def test_ci_names_the_branch_that_a_change_is_for(branch: Desk, monkeypatch: pyt
 
     results, _ = branch.run(0.7, baseline_from="git:merge-base", environment=environment)
 
-    assert branch.held(results)["verdict"] == "unchanged"
+    assert branch.held(results).verdict == "unchanged"
 
 
 # --- options ------------------------------------------------------------------------------------------------------
@@ -449,5 +452,5 @@ def test_a_case_that_is_new_to_the_suite_is_not_in_the_way(state: Desk) -> None:
 
     results, verdict = state.run()
 
-    assert verdict.decision is Decision.PASS and state.held(results)["pairs"] == 8
+    assert verdict.decision is Decision.PASS and state.held(results).pairs == 8
     assert Case("painted", "case-4", "aldar, case-4") in state.studio.suite.cases

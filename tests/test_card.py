@@ -460,9 +460,9 @@ def test_a_run_of_the_shipped_suite_is_shown_the_shipped_card(tmp_path: Path) ->
         record = suite_record(SuiteRun(suite, {}, scorer={"identity": scorer.identity, **scorer.parts}))
         other = suite_record(SuiteRun(suite, {}, scorer={**scorer.parts, "clip": "another"}))
 
-    assert record["card"]["identities"] == 30
-    assert [axis["name"] for axis in record["card"]["axes"] if not axis["passed"]] == []
-    assert other["card"] is None
+    assert record.card and record.card.identities == 30
+    assert all(axis.passed for axis in record.card.axes)
+    assert other.card is None
 
 
 def test_the_shipped_scores_were_found_by_the_formulas_at_hand() -> None:

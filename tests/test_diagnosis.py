@@ -12,11 +12,15 @@ import pytest
 from PIL import Image
 
 from harness.core.values import Interval, SetScore, Subject, Vocabulary
-from harness.judging.diagnosis import Cause, DiagnosticInputs, Making, Study, diagnose_lora
+from harness.judging.causes import GATE, HEALTHY, LORA, PICTURES, PROBES, cause_of, diagnose_lora, title_of
+from harness.judging.causes.cause import Cause
+from harness.judging.causes.lora import DiagnosticInputs, Making, Study
+from harness.judging.record import CauseRecord
 from harness.models.lora.train_config import TrainConfig
 from harness.scoring.references import load_references
 from harness.training.improve.candidates import Candidate, halve, rung_steps, variants
 from harness.training.improve.data_fixes import fix_pictures, mended_subject
+from harness.training.improve.plan import in_weights
 from harness.training.improve.remedies import other_strengths
 from harness.training.improve.symptoms import Readings, find_groups
 
@@ -29,6 +33,7 @@ SOUND = Study(
     harmless=frozenset({"accessory"}),
 )
 USUAL = Making(1.0, 1.0, words="400 steps of 8 at 0.002")
+LOW = Interval(0.3, 0.2, 0.4, 12)
 COPIES = {"copy": SetScore("copy", "12 of 36 pictures copy a training picture", alarm=True)}
 
 
@@ -56,7 +61,7 @@ def study(**changes: Any) -> Study:
         ),
         (DiagnosticInputs(making=USUAL, study=study(silent={"expression": 0.8})), "missing_captions"),
         (DiagnosticInputs(sets=COPIES), "over_trained"),
-        (DiagnosticInputs(loss=[(step, 0.05 + 0.01 * step) for step in range(20)]), "high_rate"),
+        (DiagnosticInputs(clip=LOW, prompt=LOW, ssim=LOW), "high_rate"),
     ],
 )
 def test_a_cause_is_named_from_what_shows_it(seen: DiagnosticInputs, named: str) -> None:
@@ -77,18 +82,61 @@ def test_when_most_pictures_are_strange_the_held_out_ones_may_be_the_wrong_ones(
 
 
 def test_likeness_alone_only_hints_at_too_little_training() -> None:
-    low, none = Interval(0.3, 0.2, 0.4, 12), Interval(0.1, 0.0, 0.2, 12)
+    none = Interval(0.1, 0.0, 0.2, 12)
 
-    (cause,) = diagnose_lora(DiagnosticInputs(clip=low, over_base=none, bounds={"clip": 0.5}))
+    (cause,) = diagnose_lora(DiagnosticInputs(clip=LOW, over_base=none, bounds={"clip": 0.5}))
 
     assert cause.name == "under_trained" and cause.confidence <= 0.5
+
+
+AREAS = {"strength", "lora", "references", "provider", "rendering", "data", "training", "prompt"}
+
+
+def test_the_table_has_each_cause_once_with_its_area_and_words() -> None:
+    assert len(PROBES) == len(GATE) + len(LORA) + len(PICTURES)
+    assert all(probe.area in AREAS and probe.title for probe in PROBES.values())
+    assert all(probe.remedy and probe.area in ("data", "strength", "training") for probe in LORA.values())
+
+
+@pytest.mark.parametrize("name", LORA)
+def test_a_cause_is_read_back_as_it_was_written(name: str) -> None:
+    written = cause(name, 0.7)
+
+    kept = CauseRecord.of(written.to_record())
+
+    assert cause_of(kept.name, kept.confidence, kept.evidence) == written
+    assert written.sentence == f"{LORA[name].title}: because; {LORA[name].remedy}"
+    assert written.diagnosis == f"{title_of(name)} (70%): because"
+
+
+def test_what_the_table_does_not_know_stands_for_itself() -> None:
+    unknown = cause("of a newer version")
+
+    assert (unknown.title, unknown.area, unknown.sentence) == (unknown.name, "suite", "of a newer version: because")
+    assert title_of("healthy") == "nothing known is wrong" and not in_weights([HEALTHY])
+
+
+@pytest.mark.parametrize(("confidence", "priority"), [(0.7, "high"), (0.69, "medium"), (0.31, "medium"), (0.3, "low")])
+def test_how_sure_a_cause_is_says_how_urgent_its_remedy_is(confidence: float, priority: str) -> None:
+    assert cause("over_trained", confidence).priority == priority
+
+
+@pytest.mark.parametrize(
+    ("name", "confidence", "spoilt"),
+    [
+        *(("over_trained", 0.6, True), ("over_trained", 0.59, False)),
+        *(("wrong_person", 0.6, True), ("high_strength", 0.95, False)),
+    ],
+)
+def test_only_sure_causes_in_pictures_or_training_spoil_the_weights(name: str, confidence: float, spoilt: bool) -> None:
+    assert bool(in_weights([cause(name, confidence)])) is spoilt
 
 
 # --- the ladder ---------------------------------------------------------------------------------------------------
 
 
 def cause(name: str, confidence: float = 0.95) -> Cause:
-    return Cause(name, confidence, ("because",))
+    return cause_of(name, confidence, ("because",))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import json
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ from harness.core.values import Case, Decision, Generation, Job, Lora, Outcome, 
 from harness.engine.context import ImproveContext, ImproveResult
 from harness.engine.plan import build_plan, chunks, lanes, tasks_of
 from harness.engine.run import Run
+from harness.judging.record import parse_results
 from harness.store import Store
 from tests.painter import SIZE, Studio, make_profile, png, shades
 
@@ -235,7 +235,7 @@ def test_a_poisoned_picture_is_drawn_again_and_told_of(studio: Studio, opened: O
     run.wait()
 
     assert run.usage.images_generated == 1
-    assert "drawn again" in run.finish()["run"]["warnings"][0]
+    assert "drawn again" in run.finish().run.warnings[0]
 
 
 @pytest.mark.parametrize("outcome", ["refused", "quota", "timeout"])
@@ -266,10 +266,10 @@ def test_a_competitors_failure_never_becomes_a_score(studio: Studio, opened: Ope
 
     record = run.finish()
 
-    base = next(row for row in record["leaderboard"] if row["provider"] == "base")
-    assert base["quality"] is None
-    assert base["outcomes"] == {"quota": 8}
-    assert record["gate"]["verdict"] == "pass"
+    base = next(row for row in record.leaderboard if row.provider == "base")
+    assert base.quality is None
+    assert base.outcomes == {"quota": 8}
+    assert record.gate.verdict == "pass"
 
 
 def test_bad_bytes_from_a_service_are_bad_image(studio: Studio, opened: Opener) -> None:
@@ -366,7 +366,7 @@ def test_a_dead_engine_makes_every_waiting_test_an_error(studio: Studio, opened:
     for job in studio.jobs()[:2]:
         with pytest.raises(EngineError, match=r"the engine died: .*--store DIR"):
             run.verdict(job)
-    assert run.finish()["gate"]["verdict"] == "error"
+    assert run.finish().gate.verdict == "error"
 
 
 def test_a_scorer_that_breaks_is_an_error_of_its_suite(studio: Studio, opened: Opener) -> None:
@@ -378,7 +378,7 @@ def test_a_scorer_that_breaks_is_an_error_of_its_suite(studio: Studio, opened: O
 
     with pytest.raises(EngineError, match="shapes do not match"):
         run.result(studio.jobs()[0])
-    assert run.finish()["gate"]["verdict"] == "error"
+    assert run.finish().gate.verdict == "error"
 
 
 def test_cancelling_releases_whoever_waits_and_keeps_what_was_drawn(studio: Studio, opened: Opener) -> None:
@@ -496,7 +496,7 @@ def test_a_baseline_of_the_same_recipe_is_compared(studio: Studio, opened: Opene
     run = submitted(opened(), studio.jobs())
     run.gate(path, "lora")
     baseline = studio.folder / "baseline.json"
-    baseline.write_text(json.dumps(run.finish()))
+    baseline.write_text(run.finish().to_text())
     worse = Lora(studio.write_lora("worse", 0.7))
 
     after = submitted(opened(baseline=baseline, lora=worse), studio.jobs())
@@ -511,7 +511,7 @@ def test_a_baseline_of_another_recipe_is_refused_with_the_fields_name(studio: St
     run = submitted(opened(), studio.jobs())
     run.gate(path, "lora")
     baseline = studio.folder / "baseline.json"
-    baseline.write_text(json.dumps(run.finish()))
+    baseline.write_text(run.finish().to_text())
     studio.scorer.identity = "brightness/2"
 
     gate = submitted(opened(baseline=baseline), studio.jobs()).gate(path, "lora")
@@ -546,10 +546,10 @@ def test_a_failing_lora_is_retrained_and_the_tests_run_again(studio: Studio, ope
     assert run.gate(job.path, "lora").decision is Decision.PASS
     assert run.attempts(studio.jobs("base")[0]) == ()
     record = run.finish()
-    assert record["gate"]["verdict"] == "pass"
-    (round_,) = record["rounds"]
-    assert round_["failing"] == 4
-    assert round_["values"] == pytest.approx([0.4, 0.4, 0.95, 0.95, 0.2], abs=0.02)
+    assert record.gate.verdict == "pass"
+    (round_,) = record.rounds
+    assert round_.failing == 4
+    assert round_.values == pytest.approx([0.4, 0.4, 0.95, 0.95, 0.2], abs=0.02)
 
 
 def test_jobs_submitted_after_a_promotion_are_drawn_with_what_was_promoted(studio: Studio, opened: Opener) -> None:
@@ -588,7 +588,7 @@ def test_a_lora_that_passes_is_not_retrained(studio: Studio, opened: Opener) -> 
     run = submitted(opened(retrain=2, improve=never), studio.jobs())
 
     assert run.verdict(studio.jobs("lora")[0]).decision is Decision.PASS
-    assert run.finish()["rounds"] == []
+    assert run.finish().rounds == ()
 
 
 def test_nobody_waits_for_a_retraining_that_nothing_does(studio: Studio, opened: Opener) -> None:
@@ -638,7 +638,7 @@ def test_a_training_that_breaks_leaves_the_verdict_and_its_reason(studio: Studio
     run = submitted(opened(retrain=1, improve=broken), studio.jobs())
 
     assert run.verdict(studio.jobs("lora")[0]).decision is Decision.FAIL
-    assert "no pictures" in run.finish()["rounds"][0]["reason"]
+    assert "no pictures" in run.finish().rounds[0].reason
 
 
 # --- telling ------------------------------------------------------------------------------------------------------
@@ -668,14 +668,14 @@ def test_the_record_holds_what_a_reader_needs(studio: Studio, opened: Opener) ->
 
     record = run.finish()
 
-    assert record["run"]["id"] == run.id
-    assert record["engine"]["images_generated"] == 16
-    assert [row["provider"] for row in record["leaderboard"]] == ["lora", "base"]
-    assert record["suites"][0]["scorer"] == {"identity": "brightness/1"}
-    assert record["suites"][0]["recipe"]["lora"]["batch"] == 2
-    assert "2 locked cases" in record["suites"][0]["notes"][0]
-    assert len(record["cases"]) == 8
-    json.dumps(record, allow_nan=False)
+    assert record.run.id == run.id
+    assert record.engine.images_generated == 16
+    assert [row.provider for row in record.leaderboard] == ["lora", "base"]
+    assert record.suites[0].scorer == {"identity": "brightness/1"}
+    assert record.suites[0].recipe["lora"]["batch"] == 2
+    assert "2 locked cases" in record.suites[0].notes[0]
+    assert len(record.cases) == 8
+    assert parse_results(record.to_text(), "its file") == record
 
 
 def test_feedback_names_what_fails(studio: Studio, opened: Opener) -> None:

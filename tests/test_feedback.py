@@ -20,9 +20,13 @@ from harness.core.values import (
     SetScore,
     Threshold,
     Verdict,
+    to_record,
+    verdict_from,
 )
-from harness.judging.advice import ProviderFacts, Recommendation, find_problems
-from harness.judging.feedback import Feedback, feedback, feedback_file
+from harness.engine.merge import judge_gate_again
+from harness.judging.causes import PROBES, find_problems
+from harness.judging.causes.pictures import ProviderFacts
+from harness.judging.feedback import Feedback, Recommendation, feedback, feedback_file
 from harness.judging.results import SuiteRun
 from harness.scoring.references import TraitReading
 from harness.store import Store
@@ -97,7 +101,8 @@ def test_locked_cases_never_reach_feedback(weak: SuiteRun, tmp_path: Path) -> No
 
 
 def test_a_diagnosed_cause_comes_first(weak: SuiteRun) -> None:
-    gate = Verdict(Decision.FAIL, complaints=(Complaint("applied", "not applied"),), cause="strength is 0")
+    complaints = (Complaint("applied", "not applied"),)
+    gate = Verdict(Decision.FAIL, complaints=complaints, cause="strength is 0", cause_name="strength_zero")
 
     found = feedback(weak.suite, weak.verdicts, weak.results, TRAITS, gate=gate)
 
@@ -107,17 +112,18 @@ def test_a_diagnosed_cause_comes_first(weak: SuiteRun) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cause", "area"),
+    ("name", "area"),
     [
-        ("LoRA of another person: the pictures are alike among themselves", "lora"),
-        ("LoRA not loaded or without effect: x does nothing", "lora"),
-        ("references of another person: train/ and held_out/ do not show the same one", "references"),
-        ("strength is 0: the LoRA cannot change a picture", "strength"),
-        ("the suite asks for something odd", "suite"),
+        ("other_person", "lora"),
+        ("lora_without_effect", "lora"),
+        ("references_disagree", "references"),
+        ("strength_zero", "strength"),
+        ("of a newer version", "suite"),
+        ("", "suite"),  # of an older one
     ],
 )
-def test_after_a_cause_that_training_cannot_mend_no_training_is_advised(weak: SuiteRun, cause: str, area: str) -> None:
-    gate = Verdict(Decision.FAIL, cause=cause)
+def test_after_a_cause_that_training_cannot_mend_no_training_is_advised(weak: SuiteRun, name: str, area: str) -> None:
+    gate = Verdict(Decision.FAIL, cause="LoRA and references, in whatever words", cause_name=name)
 
     found = feedback(weak.suite, weak.verdicts, weak.results, TRAITS, gate=gate)
 
@@ -125,6 +131,16 @@ def test_after_a_cause_that_training_cannot_mend_no_training_is_advised(weak: Su
     assert not {item.area for item in found.recommendations} & {"training", "data"}
     assert not any("train longer" in item.message for item in found.recommendations)
     assert found.metrics, "what falls short is still told"
+
+
+def test_a_cause_that_took_the_lora_file_to_see_keeps_its_area_in_a_merge(weak: SuiteRun) -> None:
+    seen = {"details": {}, "cause": "LoRA of another person: give the right file", "cause_name": "wrong_lora"}
+
+    gate = judge_gate_again(weak, "lora", [{"details": {}}, seen], None, None)
+    found = feedback(weak.suite, weak.verdicts, weak.results, TRAITS, gate=gate)
+
+    assert (gate.cause, gate.cause_name) == (seen["cause"], "wrong_lora")
+    assert gate == verdict_from(to_record(gate)) and found.recommendations[0].area == "lora"
 
 
 def test_a_metric_that_single_cases_bound_is_told(weak: SuiteRun) -> None:
@@ -292,10 +308,10 @@ PROBLEMS: dict[str, tuple[ProviderFacts, str, str]] = {
 def test_a_problem_is_told_with_its_figures(name: str) -> None:
     facts, area, message = PROBLEMS[name]
 
-    (found,) = find_problems(facts)
+    (cause,) = find_problems(facts)
 
-    assert found.area == area and message in found.message
-    assert found.evidence
+    assert cause.area == area == PROBES[cause.name].area and message in cause.sentence
+    assert cause.figures
 
 
 SILENT: dict[str, ProviderFacts] = {

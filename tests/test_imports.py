@@ -32,14 +32,7 @@ LIGHT: Mapping[str, set[str]] = {
     "harness.engine.run": {"numpy", "scipy", "filelock"},
 }
 """What collects suites, serves a worker, or makes a run of which every picture is there: all that is heavy in it."""
-UNFINISHED = (
-    "harness.report",
-    "harness.judging.judge",
-    "harness.judging.results",
-    "harness.judging.diagnosis",
-    "harness.judging.advice",
-    "harness.judging.feedback",
-)
+UNFINISHED = ("harness.report",)
 """Where imports still wait without a reason. Strike out what has been mended."""
 
 

@@ -446,10 +446,11 @@ def test_evidence_tells_one_stranger_from_a_crowd(scorer: Scorer, oracle: Oracle
     stranger = scorer.evidence("lora", drawn(people(oracle, random_person(rng), 6, 99)))
     aldar = scorer.evidence("lora", drawn(people(oracle, ALDAR, 6, 98)))
 
-    from harness.judging.judge import diagnose
+    from harness.judging.causes import diagnose_gate
 
-    assert diagnose(population) == diagnose(aldar) == ""
-    assert diagnose(stranger).startswith("LoRA of another person")
+    cause = diagnose_gate(stranger)
+    assert diagnose_gate(population) is diagnose_gate(aldar) is None
+    assert cause and cause.name == "other_person"
     assert aldar.alike > 0.8 and aldar.clip > 0.9
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 from harness.core.errors import EngineError
 from harness.core.values import Case, CaseResult, Job, Lora, Outcome, Sample, Score, Subject, Suite, Threshold
 from harness.engine.context import ImproveContext
+from harness.judging.causes import HEALTHY, cause_of
 from harness.models.lora.export import read_facts
 from harness.scoring.metrics.copying import TrainSet
 from harness.scoring.references import load_references, set_hash
@@ -187,9 +188,10 @@ def test_where_nothing_is_good_enough_or_nobody_sees_copies_nothing_is_added(wor
 
 
 def test_it_is_the_last_rung() -> None:
-    assert is_last_rung(["healthy"], refused=1, continued=True) and is_last_rung(["healthy"], 2, False)
-    assert not is_last_rung(["healthy"], refused=0, continued=False) and not is_last_rung(["healthy"], 1, False)
-    assert not is_last_rung(["healthy", "wrong_person"], refused=2, continued=True)  # that is mended in the pictures
+    pictures = cause_of("wrong_person", 0.95, ())
+    assert is_last_rung([HEALTHY], refused=1, continued=True) and is_last_rung([HEALTHY], 2, False)
+    assert not is_last_rung([HEALTHY], refused=0, continued=False) and not is_last_rung([HEALTHY], 1, False)
+    assert not is_last_rung([HEALTHY, pictures], refused=2, continued=True)  # that is mended in the pictures
 
 
 def test_a_sound_lora_that_could_not_be_continued_learns_from_itself_and_is_examined_as_usual(world: World) -> None:

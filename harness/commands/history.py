@@ -10,8 +10,8 @@ from typing import Any
 from harness.commands.options import command, flag, option, profile_option, suite_argument
 from harness.commands.project import open_suite
 from harness.core.text import bounds_text, clean
-from harness.core.values import Suite
-from harness.judging.diagnosis import WORDS
+from harness.core.values import Interval, Suite
+from harness.judging.causes import title_of
 from harness.models.lora.registry import read_challengers, read_history
 from harness.store import Store
 from harness.training.improve.history import read_rounds
@@ -63,15 +63,17 @@ def round_lines(item: Mapping[str, Any]) -> list[tuple[str, str]]:
     at = item["at"][:16].replace("T", " ")
     lines = [(at, f"attempt {item['attempt']}, {item['provider']}: {item['verdict']}")]
     if cause := item.get("cause"):
-        lines.append(("cause", f"{WORDS.get(cause, cause)} ({item.get('confidence', 0):.0%})"))
+        lines.append(("cause", f"{title_of(cause)} ({item.get('confidence', 0):.0%})"))
         lines += [("", line) for line in item.get("evidence", ())]
     lines += [("" if place else "plan", line) for place, line in enumerate(item.get("plan", ()))]
     lines += [("change", f"{name}: {old} -> {new}") for name, (old, new) in item.get("changes", {}).items()]
     if gap := item.get("gap"):
-        gained = bounds_text(gap, signed=True)
+        gained = bounds_text(Interval(**gap), signed=True)
         lines.append(("gained", f"{item.get('goal', 'quality')} {gained} on the locked cases"))
     if gap := item.get("competitor_gap"):
-        lines.append(("beside", f"{item['competitor']}, the best competitor: {bounds_text(gap, signed=True)}"))
+        lines.append(
+            ("beside", f"{item['competitor']}, the best competitor: {bounds_text(Interval(**gap), signed=True)}")
+        )
     if "failing_after" in item:
         before, after = len(item["failing_before"]), len(item["failing_after"])
         lines.append(("failing", f"{before} open cases before, {after} after"))

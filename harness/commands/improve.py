@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 from harness.commands.options import command, option, profile_option, suite_argument
 from harness.commands.project import open_suite
@@ -12,6 +11,7 @@ from harness.core.errors import UsageError
 from harness.core.values import Job, Suite
 from harness.engine.context import ImproveContext, ImproveResult
 from harness.engine.run import Run
+from harness.judging.record import RunRecord
 from harness.report import write_report
 from harness.report.terminal import ProgressLine, summary_text
 from harness.store import Store
@@ -45,7 +45,7 @@ def improve(suite: Path, rounds: int, **options: str | None) -> int:
     finally:
         run.close()
     print(summary_text(results, report=page))
-    return STATUS[results["gate"]["verdict"]]
+    return STATUS[results.gate.verdict]
 
 
 def retrain(context: ImproveContext) -> ImproveResult:
@@ -55,7 +55,7 @@ def retrain(context: ImproveContext) -> ImproveResult:
     return improve(context)
 
 
-def judge(run: Run, suite: Suite) -> dict[str, Any]:
+def judge(run: Run, suite: Suite) -> RunRecord:
     """Every open case by the gate's providers and those that they must beat; the run's record."""
     rivals = (
         suite.providers if "best_competitor" in suite.beat else [name for name in suite.providers if name in suite.beat]

@@ -12,7 +12,7 @@ from harness.commands.options import argument, command, option
 from harness.core.errors import StoreError
 from harness.core.settings import Settings
 from harness.engine.merge import merge_results
-from harness.judging.results import load_results
+from harness.judging.record import load_results
 from harness.report import write_report
 from harness.report.ci.outputs import exit_code, final_record, publish, write_contact_sheet
 from harness.report.terminal import summary_text

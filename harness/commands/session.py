@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from harness.engine.context import ImproveContext, ImproveResult
     from harness.engine.run import Run
     from harness.judging.baseline import Saved
+    from harness.judging.record import RunRecord
 
 
 SESSION: pytest.StashKey[HarnessSession] = pytest.StashKey()
@@ -42,7 +43,7 @@ class HarnessSession:
         self._broker: Broker | None = None
         self.submitted = False
         self.trouble = ""  # why there are no results
-        self.results: dict[str, Any] | None = None
+        self.results: RunRecord | None = None
         self.problems: list[str] = []  # suites that could not be collected
         self.saved: list[Saved] = []  # what came of --update-baseline
 
@@ -151,7 +152,7 @@ class HarnessSession:
     def report_index(self) -> Path:
         return self.settings.report_dir / "index.html"
 
-    def finish(self) -> dict[str, Any] | None:
+    def finish(self) -> RunRecord | None:
         """Write the report; None in a worker and where no suite was run."""
         from harness.engine.run import Run
 
@@ -169,11 +170,11 @@ class HarnessSession:
         """Write each suite's baseline where that was asked for. Whether one was refused."""
         from harness.engine.run import Run
 
-        if self.settings.update_baseline and self.results and isinstance(self._run, Run):
+        if self.results and self.settings.update_baseline and isinstance(self._run, Run):
             from harness.judging.baseline import update_baseline
             from harness.judging.results import relative
 
-            ran, anyway = {suite["path"] for suite in self.results["suites"]}, self.settings.update_baseline == "anyway"
+            ran, anyway = {suite.path for suite in self.results.suites}, self.settings.update_baseline == "anyway"
             suites = [suite for suite in self._suites.values() if relative(suite.path) in ran]
             self.saved = [
                 update_baseline(self.results, suite, self._run.store.image, anyway=anyway) for suite in suites

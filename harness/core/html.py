@@ -14,17 +14,26 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from harness import __version__
 
 
-def render_page(package: str, name: str, style: str, script: str = "", images: str = "", **context: Any) -> str:
+def render_page(
+    package: str,
+    name: str,
+    style: str,
+    script: str = "",
+    images: str = "",
+    finalize: Callable[[Any], Any] | None = None,
+    **context: Any,
+) -> str:
     """One HTML file as text. Every string in it is escaped; only `style` and `script` may take effect.
 
     Args:
         package: the one in whose folder `templates` the template lies.
         name: of the template, which prints `policy`, `style`, `script` and `version`.
         images: where pictures may come from, as a policy says it: `data:` in the page, `'self'` beside it.
+        finalize: sees every value before it is printed, as in `templates`.
         context: what else the template asks for; what it asks for in vain is an error.
     """
     policy = policy_of(style, script, images)
-    page = templates(package).get_template(name)
+    page = templates(package, finalize).get_template(name)
     return page.render(style=style, script=script, policy=policy, version=__version__, **context)
 
 

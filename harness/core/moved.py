@@ -16,14 +16,14 @@ else:
     Loader = object  # importlib.abc loads twenty modules, and whatever imports `harness` loads this
 
 MOVED: Mapping[str, tuple[str, ...]] = {
-    "harness.values": ("harness.core.values",),
+    "harness.values": ("harness.core.values", "harness.judging.record"),
     "harness.errors": ("harness.core.errors",),
     "harness.settings": ("harness.core.settings",),
     "harness.profile": ("harness.config.profile", "harness.core.settings", "harness.core.yaml"),
     "harness.suite": ("harness.config.suite",),
-    "harness.judge": ("harness.judging.judge",),
+    "harness.judge": ("harness.judging.judge", "harness.judging.complaints"),
     "harness.calibrate": ("harness.core.stats.calibration", "harness.core.arrays", "harness.core.values"),
-    "harness.leaderboard": ("harness.judging.leaderboard",),
+    "harness.leaderboard": ("harness.judging.leaderboard", "harness.judging.scores"),
     "harness.stats": ("harness.core.stats",),
     "harness.stats.intervals": ("harness.core.stats.intervals",),
     "harness.stats.comparing": ("harness.core.stats.comparing",),
@@ -43,7 +43,8 @@ MOVED: Mapping[str, tuple[str, ...]] = {
 
 
 RENAMED: Mapping[str, Mapping[str, str]] = {
-    "harness.core.values": {"Drawing": "Generation", "Row": "LeaderboardRow"},
+    "harness.core.values": {"Drawing": "Generation"},
+    "harness.judging.record": {"Row": "LeaderboardRow"},
     "harness.core.stats.intervals": {"Spread": "StandardDeviations"},
     "harness.core.stats": {"Spread": "StandardDeviations"},
     "harness.config.profile": {"Models": "ModelPaths"},

@@ -13,7 +13,7 @@ from harness.emulator.service import Service, plain_prompt
 class ChatService(Service):
     """Writes texts."""
 
-    delivers: ClassVar[tuple[str, ...]] = ("text",)
+    delivers = ("text",)
     forms: ClassVar[tuple[str, ...]] = (
         "blank_once",
         "blank_always",
@@ -68,6 +68,11 @@ def faulty(text: str, fault: str) -> str:
     if fault in ("bad_content", "length"):
         return text[: len(text) // 2]
     return '{"title": "Nothing but a title"}' if fault == "wrong_shape" else text
+
+
+def list_models(names: Sequence[str]) -> dict[str, Any]:
+    """The models that there are, in OpenAI's shape."""
+    return {"object": "list", "data": [{"id": name, "object": "model"} for name in names]}
 
 
 def completion(

@@ -7,9 +7,11 @@ import json
 import random
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from harness.world.captions import phrase
@@ -177,7 +179,7 @@ def describe_picture(data: bytes, question: str) -> str:
     with Image.open(io.BytesIO(data)) as opened:
         image = opened.convert("RGB")
     shape = "square" if image.width == image.height else "wide" if image.width > image.height else "tall"
-    colours = list(main_colours(image))
+    colours = main_colours(image)
     light = image.convert("L").resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
     level = float(light) if isinstance(light, int | float) else 128.0
     mood = "dark" if level < DARK else "bright" if level > BRIGHT else "evenly lit"
@@ -187,17 +189,9 @@ def describe_picture(data: bytes, question: str) -> str:
     return f"{article} {mood} {shape} picture in {' and '.join(colours)}."
 
 
-def main_colours(image: Image.Image, most: int = 3) -> Iterator[str]:
+def main_colours(image: Image.Image, most: int = 3) -> list[str]:
     """The names of the colours that cover most of a picture, the largest first."""
-    small = image.resize((32, 32))
-    pixels = small.tobytes()
-    counts: dict[str, int] = {}
-    for at in range(0, len(pixels), 3):
-        name = colour_name((pixels[at], pixels[at + 1], pixels[at + 2]))
-        counts[name] = counts.get(name, 0) + 1
-    yield from sorted(counts, key=lambda name: (-counts[name], name))[:most]
-
-
-def colour_name(pixel: tuple[int, int, int]) -> str:
-    """The nearest colour that has a name."""
-    return min(COLOURS, key=lambda name: sum((a - b) ** 2 for a, b in zip(pixel, COLOURS[name], strict=True)))
+    pixels = np.asarray(image.resize((32, 32)), int).reshape(-1, 1, 3)
+    nearest = np.square(pixels - list(COLOURS.values())).sum(2).argmin(1)  # of the colours that have a name
+    counts = Counter(list(COLOURS)[place] for place in nearest)
+    return sorted(counts, key=lambda name: (-counts[name], name))[:most]

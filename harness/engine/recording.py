@@ -17,7 +17,8 @@ from harness.engine.retraining import Retraining
 from harness.engine.spending import spending_record
 from harness.engine.verdicts import RunVerdicts
 from harness.judging.adaptive import saved_text
-from harness.judging.baseline import found_record, hold_record, hold_verdict
+from harness.judging.baseline import hold_record, hold_verdict
+from harness.judging.record import EngineRecord, RoundRecord, RunFacts, RunRecord
 from harness.judging.results import SuiteRun, build_results, suite_record
 from harness.models.identity import hash_once
 
@@ -28,7 +29,7 @@ class RunRecorder:
     def __init__(self, resources: Resources, table: JobTable, verdicts: RunVerdicts, retraining: Retraining) -> None:
         self._resources, self._table, self._verdicts, self._retraining = resources, table, verdicts, retraining
 
-    def record(self, run_id: str, started: str, trouble: str) -> dict[str, Any]:
+    def record(self, run_id: str, started: str, trouble: str) -> RunRecord:
         """The content of `results.json`.
 
         Args:
@@ -39,8 +40,9 @@ class RunRecorder:
         paths = dict.fromkeys(job.path for job in self._table.jobs)
         suites = [self._with_baseline(self._suite_run(path, self._verdicts.of_finished(path))) for path in paths]
         trouble = trouble or next(iter(self._table.errors), "") or resources.budget.reached
-        about, spending = self._about(run_id, started, trouble), spending_record(resources.budget)
-        return build_results(about, suites, resources.usage, self._retraining.rounds, trouble, spending)
+        engine = EngineRecord(**to_record(resources.usage), **spending_record(resources.budget))
+        rounds = [RoundRecord.of(item) for item in self._retraining.rounds]
+        return build_results(self._about(run_id, started, trouble), suites, engine, rounds, trouble)
 
     def hold(self, group: Group, verdict: Verdict) -> Verdict:
         """A gate provider's verdict, held against the baseline where there is one."""
@@ -49,17 +51,17 @@ class RunRecorder:
             return verdict
         return hold_verdict(result, suite_record(self._suite_run(group[0], {})), group[1], verdict)
 
-    def _about(self, run_id: str, started: str, trouble: str) -> dict[str, Any]:
+    def _about(self, run_id: str, started: str, trouble: str) -> RunFacts:
         """Which run it was, and with what."""
         profile, settings = self._resources.profile, self._resources.settings
-        return {
-            "id": run_id, "started": started, "profile": profile.name, "versions": versions(),
-            "profile_sha256": hash_once(profile.path) if profile.path.is_file() else "",
-            "seconds": round(time.time() - datetime.fromisoformat(started).timestamp(), 1),
-            "size": list(profile.size), "models": to_record(profile.models), "git": git_state(settings.root),
-            "warnings": list(self._resources.store.notices), "locked": settings.locked, "trouble": trouble,
-            **({"shard": str(settings.shard)} if settings.shard else {}),
-        }  # fmt: skip
+        shard: dict[str, Any] = {"shard": str(settings.shard)} if settings.shard else {}
+        return RunFacts(
+            id=run_id, started=started, profile=profile.name, versions=versions(),
+            profile_sha256=hash_once(profile.path) if profile.path.is_file() else "",
+            seconds=round(time.time() - datetime.fromisoformat(started).timestamp(), 1),
+            size=profile.size, models=to_record(profile.models), git=git_state(settings.root),
+            warnings=tuple(self._resources.store.notices), locked=settings.locked, trouble=trouble, **shard,
+        )  # fmt: skip
 
     def _suite_run(self, path: str, verdicts: Mapping[Job, Verdict]) -> SuiteRun:
         """What is known of one suite."""
@@ -94,7 +96,5 @@ class RunRecorder:
         result = self._resources.baselines.of(run.suite)
         if result is None:
             return run
-        record = hold_record(result, run.suite, suite_record(run), run.results)
-        if self._resources.settings.shard:  # the merge holds the whole run against it
-            record["found"] = found_record(result)
-        return replace(run, baseline=record)
+        keep = bool(self._resources.settings.shard)  # the merge holds the whole run against it
+        return replace(run, baseline=hold_record(result, run.suite, suite_record(run), run.results, keep=keep))

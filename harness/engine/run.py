@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from harness.config.profile import Profile
 from harness.core.settings import Settings
@@ -20,6 +19,7 @@ from harness.engine.sampling import RunSampling
 from harness.engine.verdicts import RunVerdicts
 from harness.engine.worker import Worker
 from harness.judging.feedback import Feedback
+from harness.judging.record import RunRecord
 from harness.models.loading import Models
 from harness.store import Store
 
@@ -145,12 +145,12 @@ class Run:
         """Stop after the picture that is being drawn; whoever waits is released with EngineError."""
         self._worker.stop()
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> RunRecord:
         """Stop, and make the record of what there is: the content of `results.json`."""
         self._worker.leave()
         with self._verdicts.lock:
             record = self._recorder.record(self.id, self.started, str(self._worker.dead or ""))
-            event = {"event": "finish", "gate": record["gate"], "usage": to_record(self.usage)}
+            event = {"event": "finish", "gate": record.gate.plain, "usage": to_record(self.usage)}
             self._resources.journal.append(event)
         self._resources.listener(Progress("done"))
         return record

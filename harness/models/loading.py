@@ -229,6 +229,16 @@ class LoadedClip:
     device: str
     batch: int = 32
 
+    @classmethod
+    def load(cls, folder: Path, device: str = "cpu") -> LoadedClip:
+        """From a folder with model, preprocessing and tokenizer."""
+        import torch
+        from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
+
+        model = CLIPModel.from_pretrained(folder, dtype=torch.float32, **load_options(folder))
+        processor = CLIPImageProcessorPil.from_pretrained(folder)
+        return cls(model.eval().to(device), processor, CLIPTokenizer.from_pretrained(folder), device)
+
     @property
     def logit_scale(self) -> float:
         """The checkpoint's own softmax temperature, as a factor."""
@@ -287,13 +297,11 @@ class Models:
 
     def pipeline(self) -> LocalPipeline:
         """The one diffusion pipeline that every local provider shares."""
-        pipeline: LocalPipeline = self._once("pipeline", self._load_pipeline)
-        return pipeline
+        return self._once("pipeline", self._load_pipeline)
 
     def clip(self) -> LoadedClip:
         """The one CLIP model that every metric shares."""
-        clip: LoadedClip = self._once("clip", self._load_clip)
-        return clip
+        return self._once("clip", self._load_clip)
 
     def close(self) -> None:
         """Let go of everything loaded; the counts stay."""
@@ -333,16 +341,10 @@ class Models:
         return LocalPipeline(move(pipe, self.device), self.device, self.profile.compile)
 
     def _load_clip(self) -> LoadedClip:
-        import torch
-        from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
-
         name = self.profile.models.clip
         folder = self._folder(name)
         with translated(name):
-            model = CLIPModel.from_pretrained(folder, dtype=torch.float32, **load_options(folder))
-            processor = CLIPImageProcessorPil.from_pretrained(folder)
-            tokenizer = CLIPTokenizer.from_pretrained(folder)
-        return LoadedClip(model.eval().to(self.device), processor, tokenizer, self.device)
+            return LoadedClip.load(folder, self.device)
 
 
 def move(pipe: Any, device: str) -> Any:

@@ -134,8 +134,7 @@ class LocalPipeline:
             self._prompts[key] = (embeds, pooled)
             if len(self._prompts) > CACHED_PROMPTS:
                 self._prompts.popitem(last=False)
-        result: tuple[torch.Tensor, torch.Tensor] = self._prompts[key]
-        return result
+        return self._prompts[key]
 
     def _encode_plain(self, text: str, clip_skip: int) -> tuple[torch.Tensor, torch.Tensor]:
         skipped = {} if clip_skip == CLIP_SKIP else {"clip_skip": clip_skip - CLIP_SKIP}  # diffusers counts from SDXL's
@@ -201,8 +200,7 @@ def decode(pipe: Any, latents: torch.Tensor) -> torch.Tensor:
     else:
         latents = latents / vae.config.scaling_factor
     drawn = vae.decode(latents.to(vae.dtype), return_dict=False)[0]
-    picture: torch.Tensor = pipe.image_processor.postprocess(drawn, output_type="pt")[0]
-    return picture
+    return pipe.image_processor.postprocess(drawn, output_type="pt")[0]
 
 
 def hold_latents_in_float32(unet: Any) -> tuple[Any, Any]:

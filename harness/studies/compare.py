@@ -20,9 +20,10 @@ from harness.core.errors import UsageError, nearest
 from harness.core.settings import Settings
 from harness.core.values import Case, CaseResult, Decision, Interval, Job, Lora, Suite, hash_file
 from harness.engine.run import Run
-from harness.judging.changes import Change, Changes, compare_results, compare_scores, flips_text
-from harness.judging.judge import missing_pictures
-from harness.judging.leaderboard import by_case, values_by_metric
+from harness.judging.changes import Changes, compare_results, compare_scores, flips_text
+from harness.judging.complaints import missing_pictures
+from harness.judging.record import Change, RunRecord
+from harness.judging.scores import by_case, values_by_metric
 from harness.report.terminal import ProgressLine, bounds_text, table
 from harness.store import Store
 
@@ -74,7 +75,7 @@ class ComparedResults:
     """What a run made of some LoRAs, by the names under which they are told."""
 
     sides: Mapping[str, Sequence[CaseResult]]
-    results: dict[str, Any]  # of `harness.judging.results.build_results`
+    results: RunRecord
     problem: str = ""  # why nothing can be concluded
     cause: str = ""  # what the gate found besides: the LoRA without effect, say
 
@@ -151,7 +152,7 @@ class Comparison:
     new: str
     old: str
     changes: Changes
-    results: dict[str, Any]
+    results: RunRecord
     text: str
     problem: str = ""
 
@@ -175,7 +176,7 @@ def compare_loras(bench: ComparisonSetup, new: Lora, old: Lora) -> Comparison:
         raise UsageError("compare: these are the same LoRA at the same strength; --aa compares one with itself")
     names = name_loras(new, old)
     drawn = draw(bench, dict(zip(names, (new, old), strict=True)), bench.samples)
-    recipes = drawn.results["suites"][0]["recipe"]
+    recipes = drawn.results.suites[0].recipe
     if all(recipe.get("lora", "") == "" for recipe in recipes.values()) and new.strength and old.strength:
         raise UsageError(f"compare: provider {bench.provider!r} uses no LoRA; name one that does with --provider")
     changes = compare_results(drawn.sides[names[0]], drawn.sides[names[1]], bench.suite.margin)
@@ -184,12 +185,18 @@ def compare_loras(bench: ComparisonSetup, new: Lora, old: Lora) -> Comparison:
     texts = [verdict, *no_worse_words(*names, changes), *cause_lines(drawn)]
     lines = [headline(bench, changes, names), *texts, *detail_lines(*names, changes)]
     decision = "error" if problem else DECISIONS.get(changes.word, "inconclusive")
-    results = {
-        **drawn.results,
-        "gate": {"verdict": decision, "reasons": texts, "items": []},
-        "comparison": {"new": names[0], "old": names[1], **changes.to_record()},
-    }
+    compared = {"new": names[0], "old": names[1], **changes.record.plain}
+    results = concluded(drawn.results, decision, texts, comparison=compared)
     return Comparison(*names, changes, results, "\n".join(lines), problem)
+
+
+def concluded(results: RunRecord, verdict: str, reasons: Sequence[str], **besides: object) -> RunRecord:
+    """A run's record with what was concluded from it in place of its gate, and what was found besides."""
+    from harness.core.values import Decision
+    from harness.judging.record import GateRecord
+
+    gate = GateRecord(verdict=Decision(verdict), reasons=tuple(reasons))
+    return results.model_copy(update={"gate": gate, **besides})
 
 
 def name_loras(new: Lora, old: Lora) -> tuple[str, str]:
@@ -220,15 +227,15 @@ def verdict_words(new: str, old: str, changes: Changes) -> str:
     if quality is None:
         return f"{new} and {old} have no picture in common"
     sentence = (
-        f"{new} {VERDICTS[quality.word]} {old}: quality {quality.after:.2f} against {quality.before:.2f}, "
+        f"{new} {VERDICTS[quality.verdict]} {old}: quality {quality.after:.2f} against {quality.before:.2f}, "
         f"{gap_text(quality.gap)}"
     )
-    few = flips_text(quality.gap, quality.flips)
-    if quality.word == "unchanged":
+    few = flips_text(quality.gap, quality.sign_flip_p)
+    if quality.verdict == "unchanged":
         return f"{sentence}, within the margin of {changes.margin:g}"
-    if quality.word in ("higher", "lower"):
+    if quality.verdict in ("higher", "lower"):
         return f"{sentence}: proven, and by less than the margin of {changes.margin:g}{few}"
-    if quality.word == "inconclusive":
+    if quality.verdict == "inconclusive":
         better = quality.gap.high
         side = "; not better by more than the margin" if better is not None and better <= changes.margin else ""
         return f"{sentence}{few}{side}; more cases or --samples would tell"
@@ -248,7 +255,7 @@ def p_text(changes: Changes) -> str:
 
 
 def gap_text(gap: Interval) -> str:
-    return bounds_text({"mean": gap.mean, "low": gap.low, "high": gap.high}, signed=True)
+    return bounds_text(gap, signed=True)
 
 
 def cause_lines(drawn: ComparedResults) -> list[str]:
@@ -263,7 +270,7 @@ def detail_lines(new: str, old: str, changes: Changes) -> list[str]:
     rows += [change_row(name, change) for name, change in {"quality": changes.quality, **changes.metrics}.items()]
     lines = ["", *table(rows)]
     for title, word in (("gains", "improved"), ("losses", "regressed")):
-        traits = [f"{name} {gap_text(item.gap)}" for name, item in changes.traits.items() if item.word == word]
+        traits = [f"{name} {gap_text(item.gap)}" for name, item in changes.traits.items() if item.verdict == word]
         lines += [f"  traits, {title}: {', '.join(traits)}"] if traits else []
     cases = [change_row(name, change) for name, change in changes.cases.items()]
     parts = {"cases, the best first": cases[::-1]}
@@ -275,7 +282,7 @@ def detail_lines(new: str, old: str, changes: Changes) -> list[str]:
 
 
 def change_row(name: str, change: Change) -> tuple[str, ...]:
-    return name, f"{change.after:.2f}", f"{change.before:.2f}", gap_text(change.gap), WORDS[change.word]
+    return name, f"{change.after:.2f}", f"{change.before:.2f}", gap_text(change.gap), WORDS[change.verdict]
 
 
 # --- one against itself -------------------------------------------------------------------------------------------
@@ -290,7 +297,7 @@ class SelfCheck:
     detectable: float  # the smallest true difference called better or worse in 80% of comparisons
     alarms: float  # share of random halves whose interval leaves out 0
     wrong: float  # share of random halves called better or worse
-    results: dict[str, Any]
+    results: RunRecord
     text: str
     problem: str = ""
 
@@ -325,14 +332,11 @@ def check_itself(bench: ComparisonSetup, lora: Lora) -> SelfCheck:
     sd = stats.spread_of(groups).of_difference(seeds) if groups else 0.0
     alarms, wrong = split_alarms(complete, bench.suite.margin)
     noise, smallest = sd / math.sqrt(max(1, len(groups))), stats.smallest_change(sd, len(groups), bench.suite.margin)
-    check = SelfCheck(changes, noise, smallest, alarms, wrong, {}, "", problem)
+    check = SelfCheck(changes, noise, smallest, alarms, wrong, drawn.results, "", problem)
     lines = [problem] if problem else self_lines(bench, name, check)
     decision = "error" if problem else "fail" if check.status() else "pass"
-    results = {
-        **drawn.results,
-        "gate": {"verdict": decision, "reasons": [*lines[:2], *cause_lines(drawn)], "items": []},
-        "self_check": {"noise": check.noise, "alarms": alarms, "wrong": wrong, **changes.to_record()},
-    }
+    found = {"noise": check.noise, "alarms": alarms, "wrong": wrong, **changes.record.plain}
+    results = concluded(drawn.results, decision, [*lines[:2], *cause_lines(drawn)], self_check=found)
     return replace(check, results=results, text="\n".join([*lines, *cause_lines(drawn)]))
 
 
@@ -363,12 +367,12 @@ def self_lines(bench: ComparisonSetup, name: str, check: SelfCheck) -> list[str]
     quality = check.changes.quality
     if quality is None:
         return []
-    wrongly = {"improved": "called better than itself", "regressed": "called worse than itself"}.get(quality.word)
+    wrongly = {"improved": "called better than itself", "regressed": "called worse than itself"}.get(quality.verdict)
     covers = "holds 0, as it should" if check.covers else "leaves out 0, which chance does in 5% of comparisons"
     detectable = f"{check.detectable:.3f}" if math.isfinite(check.detectable) else "no difference at all"
     return [
         f"{name} against itself with other seeds, suite {bench.suite.name}: "
-        f"{wrongly or quality.word}, {gap_text(quality.gap)}; the interval {covers}",
+        f"{wrongly or quality.verdict}, {gap_text(quality.gap)}; the interval {covers}",
         f"expected noise: +-{check.noise:.3f} (one standard deviation) with {quality.gap.n} cases x {bench.samples} "
         f"seeds; the smallest difference called better or worse in 80% of comparisons is {detectable}",
         f"of {SPLITS:,} random halves of these pictures {check.alarms:.1%} leave out 0 and {check.wrong:.1%} would be "

@@ -22,7 +22,7 @@ import yaml
 from harness.core.errors import UsageError, nearest
 from harness.core.files import write_file
 from harness.core.values import Lora, Subject, digest, hash_file, to_record
-from harness.judging.leaderboard import values_by_metric
+from harness.judging.scores import values_of
 from harness.models.loading import Models
 from harness.models.lora.train_config import TrainConfig, read_setting
 from harness.report.terminal import bounds_text, table
@@ -155,7 +155,7 @@ def experiment(
     bench = replace(bench, settings=replace(bench.settings, locked=False))
     drawn = draw(bench, {cell.name: Lora(cell.lora) for cell in cells}, bench.samples)
     trials = tuple(
-        Trial(cell.settings, values_by_metric(results).get("quality", {}))
+        Trial(cell.settings, values_of(results, "quality"))
         for cell, results in zip(cells, drawn.sides.values(), strict=True)
     )
     effects = tuple(main_effects([trial for trial in trials if trial.values], bench.suite.margin))
@@ -273,12 +273,11 @@ def lines_of(found: Experiment) -> list[str]:
 
 
 def effect_row(effect: Effect) -> tuple[str, ...]:
-    over = {"mean": effect.gap.mean, "low": effect.gap.low, "high": effect.gap.high}
-    runs = {"mean": effect.runs.mean, "low": effect.runs.low, "high": effect.runs.high}
     levels = (
         Path(str(value)).name if effect.factor == REFERENCES else f"{value}" for value in (effect.level, effect.against)
     )
-    return (effect.factor, *levels, bounds_text(over, signed=True), bounds_text(runs, signed=True), WORDS[effect.word])
+    gaps = (bounds_text(gap, signed=True) for gap in (effect.gap, effect.runs))
+    return (effect.factor, *levels, *gaps, WORDS[effect.word])
 
 
 def notes(found: Experiment) -> list[str]:

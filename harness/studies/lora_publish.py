@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import UsageError
+from harness.core.text import bounds_text
 from harness.models.lora.convert import commonest, plain
 from harness.models.lora.file import SDXL_WIDTH, LoraFile
 from harness.models.lora.inspection import BASES, kind_of, trigger_of
@@ -113,7 +114,8 @@ def board(rows: Sequence[Mapping[str, Any]]) -> str:
     for suite in dict.fromkeys(str(row["suite"]) for row in rows):
         own = sorted((row for row in rows if row["suite"] == suite), key=lambda row: row["rank"])
         lines = [
-            f"| {row['rank']} | {name_of(row)} | {' | '.join(score(row.get(name)) for name in BOARD)} |" for row in own
+            f"| {row['rank']} | {name_of(row)} | {' | '.join(bounds_text(row.get(name)) for name in BOARD)} |"
+            for row in own
         ]
         parts += [
             f"## Leaderboard: {safe(suite)}\n",
@@ -131,14 +133,6 @@ def board(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def name_of(row: Mapping[str, Any]) -> str:
     return safe(str(row["provider"])) + (" (emulated)" if row.get("emulated") else "")
-
-
-def score(found: Mapping[str, Any] | None) -> str:
-    """`0.83 [0.80, 0.86]`."""
-    if not found or found.get("mean") is None:
-        return "-"
-    low, high = found.get("low"), found.get("high")
-    return f"{found['mean']:.2f}" + (f" [{low:.2f}, {high:.2f}]" if low is not None and high is not None else "")
 
 
 def read_leaderboard(results: Path) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.core.errors import UsageError
 from harness.core.stats import clustered
-from harness.core.values import Interval, Lora, to_record
+from harness.core.values import Interval, Lora
 from harness.engine.record import SWEEPS
 from harness.report.terminal import bounds_text, table
 from harness.store import Store
@@ -148,7 +148,7 @@ def grid_lines(cells: Sequence[SweepCell]) -> list[str]:
     rows = [("quality", *(f"@{strength:g}" for strength in strengths))]
     for checkpoint in dict.fromkeys(cell.checkpoint for cell in cells):
         values = [results.get((checkpoint, strength)) for strength in strengths]
-        rows.append((checkpoint, *(bounds_text(to_record(value)) if value else "-" for value in values)))
+        rows.append((checkpoint, *map(bounds_text, values)))
     lines = list(table(rows))
     ranked = sorted(
         (cell for cell in cells if cell.quality), key=lambda cell: -(cell.quality.mean if cell.quality else 0)

@@ -19,22 +19,10 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from harness.world.bank import open_bank
 from harness.world.captions import vocabulary
 from harness.world.latents import SIDE, open_latents
-from harness.world.loop import (
-    CHECKPOINT_EVERY,
-    Alarm,
-    ProgressPrinter,
-    RunningAverage,
-    autocast,
-    learning_rate_at,
-    load_average,
-    pick_device,
-    read_checkpoint,
-    resume,
-    save_checkpoint,
-    set_learning_rate,
-)
+from harness.world.loop import RunningAverage, autocast, fit, load_averaged, pick_device
+from harness.world.render import SIZE
 from harness.world.tokens import LENGTH, build_tokenizer, encode_texts
-from harness.world.vae import CHANNELS, FACTOR, SIZE, head_weights
+from harness.world.vae import CHANNELS, FACTOR, head_weights
 
 WIDTH = 128  # of each text model; the UNet reads both side by side
 TIME_WIDTH = 32  # of each of the six numbers in time_ids
@@ -76,8 +64,7 @@ class Denoiser(nn.Module):
             "text_embeds": second.text_embeds * said[:, None],
             "time_ids": self.time_ids.expand(len(noisy), -1),
         }
-        noise: Tensor = self.unet(noisy, timesteps, prompt * said[:, None, None], added_cond_kwargs=conditions).sample
-        return noise
+        return self.unet(noisy, timesteps, prompt * said[:, None, None], added_cond_kwargs=conditions).sample
 
 
 def build_unet() -> UNet2DConditionModel:
@@ -204,25 +191,16 @@ def train_base(
     model = Denoiser(text_config(tokenizer)).train().to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     average = RunningAverage(model, decay=0.999)
-    done = resume(out_dir, model, optimizer, average)
-    progress, alarm = ProgressPrinter("base", done, steps), Alarm(CHECKPOINT_EVERY)
 
-    for step in range(done, steps):
+    def loss_at(step: int) -> Tensor:
         chance = np.random.default_rng((seed, step))  # of this step alone, so that resuming changes nothing
         generator = torch.Generator().manual_seed(int(chance.integers(2**62)))
         indices = np.sort(chance.integers(len(latents), size=batch))
         tokens = draw_tokens(bank, indices, tokenizer, chance).to(device)
         clean = torch.from_numpy(np.array(latents[indices])).to(device).float()
-        set_learning_rate(optimizer, learning_rate_at(step, steps, RATE, warmup=200))
-        loss = noise_loss(model, clean, tokens, kept, weights, generator)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        average.update(step)
-        progress.note(step + 1, loss)
-        if alarm.rings() or step + 1 == steps:
-            save_checkpoint(out_dir, step + 1, model, optimizer, average)
+        return noise_loss(model, clean, tokens, kept, weights, generator)
+
+    fit("base", out_dir, model, optimizer, average, steps, RATE, loss_at, warmup=200)
     export_base(out_dir, vae_dir, out_dir / "pipeline")
 
 
@@ -231,8 +209,7 @@ def open_tokenizer(out_dir: Path) -> CLIPTokenizer:
     folder = out_dir / "tokenizer"
     if not (folder / "tokenizer_config.json").exists():
         build_tokenizer(vocabulary()).save_pretrained(folder)
-    tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder)
-    return tokenizer
+    return CLIPTokenizer.from_pretrained(folder)
 
 
 def export_base(checkpoint_dir: Path, vae_dir: Path, out_dir: Path) -> None:
@@ -241,12 +218,9 @@ def export_base(checkpoint_dir: Path, vae_dir: Path, out_dir: Path) -> None:
     UNet and autoencoder are fp16 on disk. The text models stay fp32: transformers loads them in the type it finds
     and diffusers loads its own in fp32, so that fp16 text models would not fit the rest unless a type is named.
     """
-    record = read_checkpoint(checkpoint_dir)
-    if record is None:
-        raise FileNotFoundError(f"{checkpoint_dir}: no checkpoint yet; train_base writes one every two minutes")
     tokenizer = open_tokenizer(checkpoint_dir)
     model = Denoiser(text_config(tokenizer))
-    load_average(model, record["average"])
+    load_averaged(checkpoint_dir, model)
     pipeline = build_pipeline(model, tokenizer, vae_dir)
     pipeline.unet.half()
     pipeline.vae.half()

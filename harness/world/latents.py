@@ -15,7 +15,8 @@ from diffusers import AutoencoderKL
 from harness.core.files import write_file
 from harness.world.bank import open_bank
 from harness.world.loop import CHECKPOINT_EVERY, Alarm, ProgressPrinter, autocast
-from harness.world.vae import CHANNELS, FACTOR, SIZE, load_vae, read_pictures
+from harness.world.render import SIZE
+from harness.world.vae import CHANNELS, FACTOR, load_vae, read_pictures
 
 LATENTS = "latents.npy"
 NOTES = "latents.json"  # which autoencoder made them, their scale, and how many are done
@@ -29,8 +30,7 @@ def open_latents(folder: Path) -> npt.NDArray[np.float16]:
     notes = _read_notes(folder)
     if notes is None or notes["done"] < notes["count"]:
         raise FileNotFoundError(f"{folder}: no finished latents; encode_latents makes them and can be run again")
-    latents: npt.NDArray[np.float16] = np.load(folder / LATENTS, mmap_mode="r")
-    return latents
+    return np.load(folder / LATENTS, mmap_mode="r")
 
 
 @torch.no_grad()
@@ -39,8 +39,7 @@ def encode_pictures(vae: AutoencoderKL, images: Any, indices: Any) -> npt.NDArra
     pictures = read_pictures(images, indices, vae.device)
     with autocast(pictures.device):
         mean = vae.encode(pictures).latent_dist.mean
-    means: npt.NDArray[np.float32] = mean.float().cpu().numpy()
-    return means
+    return mean.float().cpu().numpy()
 
 
 def measure_scale(vae: AutoencoderKL, images: Any) -> float:
@@ -100,10 +99,7 @@ def _digest(vae_dir: Path) -> str:
 
 def _read_notes(folder: Path) -> dict[str, Any] | None:
     path = folder / NOTES
-    if not path.exists():
-        return None
-    notes: dict[str, Any] = json.loads(path.read_text())
-    return notes
+    return json.loads(path.read_text()) if path.exists() else None
 
 
 def _write_notes(folder: Path, notes: dict[str, Any]) -> None:

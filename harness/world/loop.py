@@ -6,9 +6,8 @@ stays in its own module.
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from harness.core.files import replacing
+from harness.models.loading import cpu_multiplies_bfloat16
 
 CHECKPOINT = "checkpoint.pt"
 CHECKPOINT_EVERY = 120.0  # seconds
 PROGRESS_EVERY = 20.0  # seconds
-FAST_BFLOAT16 = ("avx512_bf16", "amx_bf16")  # processors without these are slower in bf16 than in fp32
 
 
 def pick_device() -> torch.device:
@@ -28,16 +27,9 @@ def pick_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-@cache
-def has_fast_bfloat16() -> bool:
-    """Whether this processor multiplies bf16 in hardware."""
-    cpuinfo = Path("/proc/cpuinfo")
-    return cpuinfo.exists() and any(name in cpuinfo.read_text() for name in FAST_BFLOAT16)
-
-
 def autocast(device: torch.device) -> AbstractContextManager[Any]:
     """Mixed precision where the device gains by it, nothing elsewhere."""
-    if device.type == "cuda" or has_fast_bfloat16():
+    if device.type == "cuda" or cpu_multiplies_bfloat16():  # others are slower in bf16 than in fp32
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()
 
@@ -48,12 +40,6 @@ def learning_rate_at(step: int, steps: int, peak: float, warmup: int = 100, last
         return peak * (step + 1) / warmup
     progress = min(1.0, (step - warmup) / max(1, steps - warmup))
     return peak * (last + (1 - last) * 0.5 * (1 + math.cos(math.pi * progress)))
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give every group of parameters the same rate."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
 
 
 class RunningAverage:
@@ -67,38 +53,28 @@ class RunningAverage:
     def __init__(self, model: nn.Module, decay: float = 0.999) -> None:
         self.decay = decay
         self._live = list(model.parameters())
-        self._mean = [weight.detach().clone() for weight in self._live]
+        self.mean = [weight.detach().clone() for weight in self._live]  # in the order of `model.parameters()`
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the weights as they are after `step`."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self._mean, [weight.detach() for weight in self._live], 1 - decay)
+        torch._foreach_lerp_(self.mean, [weight.detach() for weight in self._live], 1 - decay)
 
     @torch.no_grad()
     def swap(self) -> None:
         """Exchange the model's weights with the average; a second call puts them back."""
-        for live, mean in zip(self._live, self._mean, strict=True):
+        for live, mean in zip(self._live, self.mean, strict=True):
             kept = live.detach().clone()
             live.copy_(mean)
             mean.copy_(kept)
 
-    def state(self) -> list[Tensor]:
-        """What a checkpoint keeps, in the order of `model.parameters()`."""
-        return self._mean
-
-    @torch.no_grad()
-    def load(self, state: Iterable[Tensor]) -> None:
-        """Go on from a checkpoint."""
-        for mean, kept in zip(self._mean, state, strict=True):
-            mean.copy_(kept)
-
 
 @torch.no_grad()
-def load_average(model: nn.Module, state: Iterable[Tensor]) -> None:
-    """Put the averaged weights of a checkpoint into a fresh model."""
-    for weight, mean in zip(model.parameters(), state, strict=True):
-        weight.copy_(mean)
+def copy_all(targets: Iterable[Tensor], sources: Iterable[Tensor]) -> None:
+    """Overwrite weights with others of the same shapes, one by one."""
+    for target, source in zip(targets, sources, strict=True):
+        target.copy_(source)
 
 
 def save_checkpoint(
@@ -109,7 +85,7 @@ def save_checkpoint(
         "step": step,
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "average": average.state(),
+        "average": average.mean,
     }
     with replacing(folder / CHECKPOINT) as draft:
         torch.save(record, draft)
@@ -118,10 +94,7 @@ def save_checkpoint(
 def read_checkpoint(folder: Path) -> dict[str, Any] | None:
     """The last checkpoint of a folder, on the processor, or None before the first one."""
     path = folder / CHECKPOINT
-    if not path.exists():
-        return None
-    record: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return record
+    return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
 
 
 def resume(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: RunningAverage) -> int:
@@ -131,8 +104,21 @@ def resume(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, ave
         return 0
     model.load_state_dict(record["model"])
     optimizer.load_state_dict(record["optimizer"])
-    average.load(record["average"])
+    copy_all(average.mean, record["average"])
     print(f"resumed {folder} at step {record['step']}", flush=True)
+    return int(record["step"])
+
+
+def load_averaged(folder: Path, model: nn.Module) -> int:
+    """Put the averaged weights of the last checkpoint into a fresh model, and say how many steps are behind them.
+
+    Raises:
+        FileNotFoundError: no checkpoint has been written yet.
+    """
+    record = read_checkpoint(folder)
+    if record is None:
+        raise FileNotFoundError(f"{folder}: no checkpoint yet; its training writes one every two minutes")
+    copy_all(model.parameters(), record["average"])
     return int(record["step"])
 
 
@@ -179,3 +165,42 @@ class ProgressPrinter:
             flush=True,
         )
         self._since, self._done, self._losses = now, done, []
+
+
+def fit(
+    name: str,
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: RunningAverage,
+    steps: int,
+    peak: float,
+    loss_at: Callable[[int], Tensor],
+    *,
+    warmup: int = 100,
+    largest: float = 1.0,
+    report: Callable[[int], None] = lambda done: None,
+) -> None:
+    """Train up to `steps`, going on from the checkpoint in `folder` if there is one; the last step leaves one too.
+
+    Args:
+        peak: the highest learning rate; see `learning_rate_at`.
+        loss_at: the loss of a step. All chance in it must be of this step alone, so that resuming changes nothing.
+        largest: norm of the gradients, at most.
+        report: what is told of a model after so many steps.
+    """
+    done = resume(folder, model, optimizer, average)
+    progress, alarm = ProgressPrinter(name, done, steps), Alarm(CHECKPOINT_EVERY)
+    for step in range(done, steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate_at(step, steps, peak, warmup)
+        loss = loss_at(step)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), largest)
+        optimizer.step()
+        average.update(step)
+        progress.note(step + 1, loss)
+        report(step + 1)
+        if alarm.rings() or step + 1 == steps:
+            save_checkpoint(folder, step + 1, model, optimizer, average)

@@ -69,7 +69,5 @@ def build_tokenizer(words: Iterable[str], length: int = LENGTH) -> CLIPTokenizer
 
 def encode_texts(tokenizer: CLIPTokenizer, texts: list[str]) -> list[list[int]]:
     """Token numbers as the SDXL pipeline makes them: (B, length), cut and padded."""
-    ids: list[list[int]] = tokenizer(
-        texts, padding="max_length", max_length=tokenizer.model_max_length, truncation=True
-    ).input_ids
-    return ids
+    length = tokenizer.model_max_length
+    return tokenizer(texts, padding="max_length", max_length=length, truncation=True).input_ids

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from PIL import Image
@@ -11,13 +12,13 @@ from harness.emulator.pictures import encode
 from harness.emulator.service import (
     EmulatedTask,
     Pic,
-    Route,
     Service,
     find_int,
     read_bool,
     read_choice,
     read_int,
     read_text,
+    route,
 )
 
 SIZES: dict[str, tuple[int, int]] = {
@@ -40,13 +41,7 @@ class Fal(Service):
     lacks = frozenset({"rate_quota"})  # an empty account is told otherwise
     retired = frozenset({"fal-ai/lcm"})
 
-    def routes(self) -> tuple[Route, ...]:
-        return (
-            Route("GET", "/[^/]+/[^/]+/requests/(?P<task_id>[^/]+)/status", self.status),
-            Route("GET", "/[^/]+/[^/]+/requests/(?P<task_id>[^/]+)", self.result),
-            Route("POST", "/(?P<model>[^/]+/[^/]+(/[^/]+)*)", self.submit, paid=True),
-        )
-
+    @route("POST", "/(?P<model>[^/]+/[^/]+(/[^/]+)*)", paid=True)
     def submit(self, asked: Asked, model: str) -> Answer:
         self.check_model(model, ("fal-ai/",))
         body = self.json_body(asked)
@@ -54,14 +49,12 @@ class Fal(Service):
         width, height = read_size(body.get("image_size", "landscape_4_3"))
         count, _ = read_int(body, "num_images", 1, 4, 1), read_bool(body, "enable_safety_checker", True)
         mime = f"image/{read_choice(body, 'output_format', ('jpeg', 'png'), 'jpeg')}"
-
-        def draw() -> list[Pic]:
-            return self.paint(asked, prompt, width, height, seed, count, mime)
-
         app = "/".join(model.split("/")[:2])  # the rest of a model's name is no part of the queue's addresses
+        draw = partial(self.paint, asked, prompt, width, height, seed, count, mime)
         task = self.start(asked, draw, app=app, prompt=prompt)
         return answer_json({**self._addresses(task), "status": "IN_QUEUE", "queue_position": 0})
 
+    @route("GET", "/[^/]+/[^/]+/requests/(?P<task_id>[^/]+)/status")
     def status(self, asked: Asked, task_id: str) -> Answer:
         state, task = self.look(task_id)
         words = {"waiting": "IN_QUEUE", "running": "IN_PROGRESS", "unknown": "MIGRATING"}
@@ -70,6 +63,7 @@ class Fal(Service):
             fields |= {"error": "The runner went away", "error_type": "runner_disconnected"}
         return answer_json(fields, 202 if state in words else 200)
 
+    @route("GET", "/[^/]+/[^/]+/requests/(?P<task_id>[^/]+)")
     def result(self, asked: Asked, task_id: str) -> Answer:
         task = self.find(task_id)
         fault = task.asked.fault
@@ -110,8 +104,7 @@ class Fal(Service):
             return answer_json({"detail": [where]}, 422)
         if problem.kind == "quota":
             return answer_json({"detail": LOCKED}, 403)
-        wait = {"retry_after": problem.wait} if problem.wait is not None else {}
-        return answer_json({"detail": problem.message, **wait}, problem.http)
+        return answer_json({"detail": problem.message, **problem.retry_after}, problem.http)
 
 
 def read_size(value: Any) -> tuple[int, int]:

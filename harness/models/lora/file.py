@@ -305,8 +305,4 @@ def cast(lora: LoraFile, dtype: str | None) -> LoraFile:
 
 def share_name(names: Iterable[str]) -> dict[str, int]:
     """How many modules each part has."""
-    counts: dict[str, int] = {}
-    for name in names:
-        part = name.partition(".")[0]
-        counts[part] = counts.get(part, 0) + 1
-    return counts
+    return dict(Counter(name.partition(".")[0] for name in names))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, cast
+from typing import cast
 
 from harness.core.errors import UsageError
 from harness.core.values import Suite
@@ -14,14 +13,13 @@ from harness.report.review.decisions import LONGEST_NAME, Voice
 from harness.report.review.evidence import weigh
 from harness.report.review.ledger import Ballot, Choice, Comment, PairSide, now
 from harness.report.review.responses import Query, Refusal, Response, redirect
-from harness.report.review.runs import RunSummary, SuiteSummary, VotePicture
+from harness.report.review.runs import Evidence, VotePicture
 from harness.report.review.seats import Seat
 from harness.report.review.votes import judged, make_pairs
 from harness.report.words import text
 
 LONGEST_COMMENT = 4_000  # characters
 CHOICES = ("left", "right", "tie", "skip")
-Evidence = tuple[RunSummary, SuiteSummary, Mapping[str, Any]]
 
 
 def change_name(state: AppState, form: Query) -> Response:
@@ -123,9 +121,11 @@ def roll_back(state: AppState, form: Query) -> Response:
 def bless(state: AppState, form: Query) -> Response:
     """A run becomes its suite's baseline."""
     evidence, runs = find_evidence(state, form.get("run")), state.runs.all()
-    suite = next((suite for suite in state.suites(runs) if suite.name == evidence[1].name), None)
+    suite = next((suite for suite in state.suites(runs) if suite.name == evidence.part.name), None)
     if suite is None:
-        raise UsageError(f"the suite {evidence[1].name!r:.60} has no file in this project, so no place for a baseline")
+        raise UsageError(
+            f"the suite {evidence.part.name!r:.60} has no file in this project, so no place for a baseline"
+        )
     seat = next((seat for seat in state.seats(runs) if has_suite(seat, suite)), None)
     return told(state, state.decisions.bless(suite, seat, read_voice(state, form), evidence, bool(form.get("anyway"))))
 
@@ -161,7 +161,7 @@ def find_evidence(state: AppState, name: str) -> Evidence:
     run = state.runs.get(run_id)
     if run is None or suite not in run.parts:
         raise Refusal(HTTPStatus.NOT_FOUND, "there is no such run (any more)")
-    return run, run.parts[suite], state.runs.record(run)
+    return Evidence(run, run.parts[suite], state.runs.record(run))
 
 
 def told(state: AppState, sentences: list[str]) -> Response:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import html
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from importlib.resources import files
 from typing import Any
@@ -13,19 +14,19 @@ from typing import Any
 from harness import __version__
 from harness.core.errors import HarnessError
 from harness.core.html import templates
-from harness.core.values import Interval, to_record
+from harness.core.text import bounds_text
+from harness.core.values import Interval
 from harness.judging.results import relative
 from harness.report.review.agreement import Agreement, known_scores, measure_all, people_agree
 from harness.report.review.app_state import AppState
 from harness.report.review.comparing import compare_view, run_choices, usual_pair
 from harness.report.review.ledger import Ballot
-from harness.report.review.promotions import seats_view
+from harness.report.review.promotions import DecisionsView
 from harness.report.review.responses import Query, Refusal, Response
-from harness.report.review.runs import SuiteSummary, VotePicture
+from harness.report.review.runs import VotePicture
 from harness.report.review.votes import (
     LEAST_CASES,
     SETTLED,
-    VoteRank,
     draw_order,
     judged,
     make_pairs,
@@ -33,13 +34,13 @@ from harness.report.review.votes import (
     vote_ranks,
     with_lora,
 )
-from harness.report.terminal import bounds_text
-from harness.report.words import bar, text, verdict_word
+from harness.report.words import Bar, badge, bar, text
 
 LONGEST = 5_000  # characters of one foreign text
 TINY = 64  # pixels: up to this width a picture is enlarged pixel by pixel; others smoothly, as in the report
 REFERENCES = 5  # shown beside a blind pair
 FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}  # a name that is a hash has one content
+AGREEING = {"agrees with people": "pass", "contradicts people": "fail"}
 KINDS = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 REPORT_KINDS = {
     "html": "text/html; charset=utf-8",
@@ -68,17 +69,25 @@ def render(state: AppState, secret: str, name: str, **context: Any) -> Response:
     return Response(body=whole.encode("utf-8", "replace"))
 
 
-def picture_of(state: AppState) -> Any:
+@dataclass(frozen=True)
+class ShownPicture:
+    """How a picture is shown."""
+
+    src: str
+    tiny: bool  # enlarged pixel by pixel
+
+
+def picture_of(state: AppState) -> Callable[[str], ShownPicture | None]:
     """A function for templates: a hash to how its picture is shown, or None when nobody has it."""
 
-    def find(sha: str) -> dict[str, Any] | None:
+    def find(sha: str) -> ShownPicture | None:
         path = state.picture_path(sha)
         if path is None:
             return None
         with path.open("rb") as stream:
             head = stream.read(24)
         tiny = head.startswith(b"\x89PNG") and int.from_bytes(head[16:20], "big") <= TINY
-        return {"src": f"/image/{sha}", "tiny": tiny}
+        return ShownPicture(f"/image/{sha}", tiny)
 
     return find
 
@@ -129,49 +138,34 @@ def report_page(run_id: str, file: str, state: AppState, query: Query, secret: s
 def runs_page(state: AppState, query: Query, secret: str) -> Response:
     """Every run in the reports folder."""
     runs = state.runs.all()
-    champions = {seat.sha256: seat for seat in state.seats(runs) if seat.sha256}
-    rows = [
-        {
-            "run": run,
-            "verdict": verdict_word(run.verdict),
-            "parts": [part_view(part, champions) for part in run.parts.values()],
-        }
-        for run in runs
-    ]
     choices = run_choices(runs)
     return render(
         state,
         secret,
         "runs",
-        rows=rows,
+        runs=runs,
         choices=choices,
         usual=usual_pair(choices),
         folder=relative(state.runs.folder),
         suites=state.names(runs),
+        champions={seat.sha256 for seat in state.seats(runs) if seat.sha256},
+        badge=badge,
+        bar=bar,
     )
-
-
-def part_view(part: SuiteSummary, champions: Mapping[str, Any]) -> dict[str, Any]:
-    quality = part.quality.get(part.main)
-    return {
-        "part": part,
-        "quality": bar(to_record(quality)) if quality else None,
-        "role": "champion" if part.lora in champions else "",
-    }
 
 
 def compare_page(state: AppState, query: Query, secret: str) -> Response:
     """Two runs, or two providers of one, side by side."""
     choices = run_choices(state.runs.all())
     usual = usual_pair(choices)
-    return render(state, secret, "compare", choices=choices, usual=usual, **compare_view(state.runs, query))
+    return render(state, secret, "compare", choices=choices, usual=usual, view=compare_view(state.runs, query))
 
 
 def challengers_page(state: AppState, query: Query, secret: str) -> Response:
     """Champions, who wants their place, and what was decided."""
     text, state.said = state.said, []
     runs = state.runs.all()
-    return render(state, secret, "challengers", said=text, **seats_view(state, runs))
+    return render(state, secret, "challengers", said=text, view=DecisionsView(state, runs))
 
 
 def case_page(state: AppState, query: Query, secret: str) -> Response:
@@ -227,12 +221,9 @@ def vote_page(state: AppState, query: Query, secret: str) -> Response:
     )
 
 
-def last_vote(ballots: list[Ballot], vote_id: str, who: str) -> dict[str, Any] | None:
+def last_vote(ballots: list[Ballot], vote_id: str, who: str) -> Ballot | None:
     """What the pair before was, now that it has been answered."""
-    result = next((item for item in ballots if (item.id, item.who) == (vote_id, who)), None)
-    if result is None:
-        return None
-    return {"ballot": result, "chosen": {"left": result.left.player, "right": result.right.player}.get(result.choice)}
+    return next((item for item in ballots if (item.id, item.who) == (vote_id, who)), None)
 
 
 def people_page(state: AppState, query: Query, secret: str) -> Response:
@@ -254,47 +245,46 @@ def people_page(state: AppState, query: Query, secret: str) -> Response:
         counts={choice: sum(item.choice == choice for item in ballots) for choice in ("left", "right", "tie", "skip")},
         voters=voters,
         cases=len({ballot.case for ballot in ballots}),
-        ranks=[standing_view(place) for place in places],
+        ranks=[(place, share_bar(place.strength)) for place in places],
         thin=any(tally.votes < SETTLED for place in places for tally in place.against.values()),
         settled=SETTLED,
         least=LEAST_CASES,
         problem=problem,
-        metrics=[agreement_view(item) for item in measure_all(ballots, known_scores(runs, suite))],
+        metrics=[(item, agreement_bar(item)) for item in measure_all(ballots, known_scores(runs, suite))],
+        kinds=AGREEING,
         ceiling=people_agree(suite, ballots),
         file=relative(state.votes(suite).file) if suite else "",
     )
 
 
-def standing_view(place: VoteRank) -> dict[str, Any]:
-    """Strength as the share of votes that one wins against an average rival."""
-    result = place.strength
-    share = (
-        Interval(chance_of(result.mean), chance_of(result.low), chance_of(result.high), result.n) if result else None
-    )
-    return {"place": place, "bar": percent_bar(share) if share else None}
-
-
-def chance_of(strength: float | None) -> Any:
-    """Bradley and Terry's probability against a rival of strength 0."""
-    return None if strength is None else 1 / (1 + math.exp(-strength))
-
-
-def agreement_view(item: Agreement) -> dict[str, Any]:
-    words = {"agrees with people": "pass", "contradicts people": "fail"}
-    share = Interval(item.share, item.low, item.high, item.cases)
-    return {"item": item, "kind": words.get(item.word, "none"), "bar": percent_bar(share)}
-
-
-def percent_bar(share: Interval) -> dict[str, Any] | None:
+class PercentBar(Bar):
     """A share with its interval, and a line at one half."""
-    made = bar(to_record(share))
-    if made is None:
+
+    @property
+    def zero(self) -> float:
+        return 50.0
+
+    @property
+    def value(self) -> str:
+        return f"{self.score.mean:.0%}"
+
+    @property
+    def range(self) -> str:
+        return bounds_text(self.score, percent=True).partition(" ")[2]
+
+
+def share_bar(strength: Interval | None) -> PercentBar | None:
+    """Strength as the share of votes that one wins against an average rival: Bradley and Terry's probability."""
+    if strength is None:
         return None
-    figures = {"mean": share.mean, "low": share.low, "high": share.high}
-    return {**made, "zero": 50.0, "text": bounds_text(figures), "value": f"{share.mean:.0%}", "range": percents(share)}
+    low, high = (None if end is None else chance_of(end) for end in (strength.low, strength.high))
+    return PercentBar(Interval(chance_of(strength.mean), low, high, strength.n))
 
 
-def percents(share: Interval) -> str:
-    if share.low is None or share.high is None:
-        return ""
-    return f"[{share.low:.0%}, {share.high:.0%}]"
+def chance_of(strength: float) -> float:
+    """Of winning against a rival of strength 0."""
+    return 1 / (1 + math.exp(-strength))
+
+
+def agreement_bar(item: Agreement) -> PercentBar:
+    return PercentBar(Interval(item.share, item.low, item.high, item.cases))

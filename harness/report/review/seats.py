@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import HarnessError, UsageError
+from harness.judging.record import Part
 from harness.judging.results import relative
 from harness.report.review.runs import RunSummary, SuiteSummary
-from harness.report.words import mapped, text
+from harness.report.words import text
 
 if TYPE_CHECKING:
     from harness.core.values import Suite
@@ -25,6 +26,25 @@ class Challenger:
     path: Path
     origin: str  # where it is from, in words
     told: str = ""  # what a round of retraining said of it
+
+
+class Origin(Part):
+    """Where a challenger is from."""
+
+    source: str = ""
+    taken: str = ""  # ISO 8601
+
+    @property
+    def words(self) -> str:
+        return ", ".join(text(part, 200) for part in (self.source, self.taken[:10]) if part) or "elsewhere"
+
+
+class ChallengerRecord(Part):
+    """What the registry keeps of a challenger."""
+
+    sha256: str
+    path: str
+    origin: Origin = Origin()
 
 
 @dataclass(frozen=True)
@@ -70,8 +90,8 @@ def open_seat(weights: Path, suites: tuple[Suite, ...], runs: Sequence[RunSummar
     try:
         champion = read_champion(weights)
         taken = [
-            Challenger(str(record["sha256"]), weights.parent / CHALLENGERS / Path(record["path"]).name, origin(record))
-            for record in read_challengers(weights)
+            Challenger(record.sha256, weights.parent / CHALLENGERS / Path(record.path).name, record.origin.words)
+            for record in map(ChallengerRecord.of, read_challengers(weights))
         ]
         former = tuple(read_history(weights)[:-1])
     except (HarnessError, OSError, ValueError, KeyError, TypeError) as error:
@@ -91,12 +111,6 @@ def open_seat(weights: Path, suites: tuple[Suite, ...], runs: Sequence[RunSummar
     past = {record["sha256"] for record in former}
     waiting = tuple(item for sha, item in every.items() if sha != now_champion and sha not in past)
     return Seat(weights, suites, champion, former, waiting)
-
-
-def origin(record: Mapping[str, Any]) -> str:
-    """Where a challenger is from."""
-    source, taken = mapped(record, "origin").get("source"), mapped(record, "origin").get("taken")
-    return ", ".join(text(part, 200) for part in (source, str(taken or "")[:10]) if part) or "elsewhere"
 
 
 def runs_of(lora: str, suites: Iterable[str], runs: Iterable[RunSummary]) -> list[tuple[RunSummary, SuiteSummary]]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.core.values import Subject, Vocabulary, digest, hash_file
-from harness.judging.diagnosis import STRANGER, Cause
+from harness.judging.causes.cause import Cause
 from harness.models.lora.training_pictures import TrainingPicture
 from harness.scoring.references import load_references
 from harness.scoring.references.zero_shot import named_values
@@ -23,7 +23,6 @@ from harness.training.data import train_pictures
 from harness.training.improve.symptoms import Readings
 
 FEWEST = 4  # train pictures that must be left; a mending that leaves fewer is none
-DATA = ("wrong_person", "duplicates", "one_value", "missing_captions")  # causes that lie in the pictures
 
 
 @dataclass(frozen=True)
@@ -52,12 +51,12 @@ def fix_pictures(
     causes: Sequence[Cause], readings: Readings | None, subject: Subject, vocabulary: Mapping[str, Vocabulary]
 ) -> Mending:
     """What the causes that lie in the pictures ask for; nothing where none does."""
-    names = {cause.name for cause in causes} & set(DATA)
+    names = {cause.name for cause in causes if cause.area == "data"}
     if readings is None or not names:
         return Mending()
     study, dropped = readings.study, dict[str, str]()
     if "wrong_person" in names:
-        dropped |= {name: "another person" for name, stand in study.likeness.items() if stand < STRANGER}
+        dropped |= dict.fromkeys(study.strangers, "another person")
     if "duplicates" in names:
         for group in study.groups:
             kept = next((name for name in group if name not in dropped), group[0])

@@ -25,8 +25,9 @@ from harness.engine.set_metrics import (
     find_set_copies,
     stranger_cases,
 )
+from harness.judging.scores import values_by_metric, values_of
 from harness.models.lora.export import read_facts
-from harness.training.improve.promotion import RivalScores, Ruling, decide, values_of
+from harness.training.improve.promotion import RivalScores, Ruling, decide
 
 VALIDATION_OFFSET = 1_000  # of practice seeds, per attempt; below the exams', above the suite's own
 OWN_OFFSET, OWN_SAMPLES = 500, 4  # beside a practice seed: of pictures that a LoRA learns from, which none is chosen by
@@ -99,18 +100,19 @@ class HeldOutTest:
         alarms = [name for name, result in sets.items() if result.alarm]
         usual = self._together(champion, before, alarms) if champion else {}
         base = complete(self._draw(None, self._locked, self._held_out_seeds[:1]), "base") if champion else before
-        values = values_of(after, metrics), values_of(before, metrics)
-        rivals = {name: values_of(result)["quality"] for name, result in self._competitors().items()}
+        values = values_by_metric(after, metrics), values_by_metric(before, metrics)
+        rivals = {name: values_of(result, "quality") for name, result in self._competitors().items()}
         beside = RivalScores(
-            values_of(base)["quality"], rivals, self._gain_on_open(challenger, champion), self._strange(challenger)
+            values_of(base, "quality"), rivals, self._gain_on_open(challenger, champion), self._strange(challenger)
         )
         return decide(self._context.suite, *values, doubt, sets, usual, beside, look, goal)
 
     def _gain_on_open(self, challenger: Lora, champion: Lora | None) -> Interval | None:
         """What the challenger gains in quality on open cases, drawn with the exam's first seed."""
         cases = [case for case in self._context.suite.cases if case.split == "open"][:OPEN_CASES]
-        new, old = (values_of(self._draw(lora, cases, self._held_out_seeds[:1])) for lora in (challenger, champion))
-        return paired(new["quality"], old["quality"])
+        drawn = [self._draw(lora, cases, self._held_out_seeds[:1]) for lora in (challenger, champion)]
+        new, old = (values_of(results, "quality") for results in drawn)
+        return paired(new, old)
 
     def _strange(self, challenger: Lora) -> str:
         """Why the challenger's own record says that it learnt from other pictures than it may; "" when it does not."""

@@ -16,7 +16,8 @@ from harness.config.profile import merge_vocabulary
 from harness.core.errors import EngineError, HarnessError
 from harness.core.values import Lora, Progress, Subject, digest, hash_file, to_record
 from harness.engine.context import ImproveContext, ImproveResult
-from harness.judging.diagnosis import Cause, diagnose_lora
+from harness.judging.causes import diagnose_lora
+from harness.judging.causes.cause import Cause
 from harness.models.lora.export import read_facts
 from harness.models.lora.registry import keep_refused, promote
 from harness.models.lora.train_config import TrainConfig, changes
@@ -107,7 +108,7 @@ class Round:
         continued: whether one of them continued the champion.
         """
         self.context, self.number, self.champion = context, number, champion
-        self.standing, self.feedback, self.refused = standing, standing.told, refused
+        self.standing, self.feedback, self.refused = standing, standing.feedback, refused
         self.continued, self.deadline, self.started = continued, deadline, time.monotonic()
         # counted over sessions: an exam that was sat once has no fresh seeds for anybody else
         self.attempt = 1 + int(context.store.memo(MEMO, self._suite_key()) or 0)
@@ -155,18 +156,16 @@ class Round:
         facts = read_facts(self.champion.path) if self.champion else None
         self.origins = {set_hash(picture.path for picture in pictures)}
         self.origins |= {facts.metadata.get("harness.references", "")} if facts else set()
-        seen = gather_diagnostic_inputs(
-            context, self.champion, self.feedback, self.standing.results, full, facts, study
-        )
-        self.causes = diagnose_lora(seen)
+        known = gather_diagnostic_inputs(context, self.champion, self.standing.results, full, facts, study)
+        self.causes = diagnose_lora(known)
         first = self.causes[0]
         self.record |= {
             "cause": first.name,
             "evidence": list(first.evidence),
             "confidence": first.confidence,
-            "causes": [to_record(cause) for cause in self.causes],
+            "causes": [cause.to_record() for cause in self.causes],
         }
-        self.say(f"cause: {first.sentence}")
+        self.say(f"cause: {first.diagnosis}")
 
     def settings(self, subject: Subject, pictures: Sequence[TrainingPicture]) -> TrainConfig:
         """What `harness train` would do with these pictures on this machine."""
@@ -196,7 +195,7 @@ class Round:
             message = f"the LoRA as it was at step {step_of(best.lora.path)}"
         else:
             message = f"strength {best.lora.strength:g} instead of {champion.strength:g}"
-        words = [cause.sentence for cause in self.causes[:1]] if self.causes[0].confidence >= 0.6 else []
+        words = [cause.diagnosis for cause in self.causes[:1]] if self.causes[0].confidence >= 0.6 else []
         self.record["plan"] = [f"{message}: nothing to train", *words]
         return best
 
@@ -204,8 +203,7 @@ class Round:
         """What is wrong with the pictures; where nothing is and cheaper rungs were refused, the LoRA's own best."""
         subject = self.context.suite.subject
         mending = fix_pictures(self.causes, self.readings, subject, self.vocabulary)
-        names = [cause.name for cause in self.causes]
-        if mending or self.champion is None or not is_last_rung(names, self.refused, self.continued):
+        if mending or self.champion is None or not is_last_rung(self.causes, self.refused, self.continued):
             return mending
         self.say("drawing pictures of its own to learn from")
         return self_train(self.context, self.ground, self.champion, len(train_pictures(subject)))

@@ -16,7 +16,7 @@ from harness.training.improve.held_out_test import HeldOutTest
 class OpenResults:
     """How the LoRA under test does on the open cases."""
 
-    told: Feedback
+    feedback: Feedback
     results: Sequence[CaseResult]
     verdicts: Mapping[Job, Verdict]
 
@@ -28,7 +28,8 @@ class OpenResults:
     @property
     def has_nothing_to_train(self) -> bool:
         """Green, or red by a fault alone that people mend and no training does: references of two persons, say."""
-        return not self.told.needs_improvement or bool(self.told.cause and not self.failing and not self.told.metrics)
+        result = self.feedback
+        return not result.needs_improvement or bool(result.cause and not self.failing and not result.metrics)
 
 
 def review(context: ImproveContext, lora: Lora, ground: HeldOutTest) -> OpenResults:

@@ -6,21 +6,25 @@ all of them together, however many come, promote one that is no better with a pr
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import fmean
 
 from harness.core.stats import LEVEL, Pair, clustered, differs, flips_of_few, max_of_k, paired
 from harness.core.stats import differences as gaps_of
-from harness.core.values import METRICS, CaseResult, Interval, SetScore, Suite
+from harness.core.text import measured_text
+from harness.core.values import Interval, SetScore, Suite
 from harness.judging.changes import flips_text
-from harness.judging.leaderboard import by_case
+from harness.judging.scores import by_case
 
 WORSE = 0.05  # how far a challenger may stand behind a champion that raises the same alarm
 ALPHA = 0.05  # of promoting a challenger that is no better than one champion, over all who ever challenge it
 
 Values = Mapping[str, Mapping[Pair, float]]
 """Metric to calibrated scores by (case, seed)."""
+
+gap_text = partial(measured_text, signed=True)
 
 
 @dataclass(frozen=True)
@@ -38,18 +42,6 @@ class Ruling:
     rival_gap: Interval | None = None  # quality minus the best competitor's, corrected for the choice of the best
     look: int = 1  # how many challengers this champion has had, this one included
     level: float = LEVEL  # of the interval that had to lie above 0
-
-
-def values_of(results: Sequence[CaseResult], metrics: Sequence[str] = METRICS) -> dict[str, dict[Pair, float]]:
-    """Calibrated scores by metric and (case, seed); what has no value is left out."""
-    findings: dict[str, dict[Pair, float]] = {metric: {} for metric in metrics}
-    for result in results:
-        for sample in result.scored:
-            for metric in metrics:
-                score = sample.scores.get(metric)
-                if score is not None and score.value is not None:
-                    findings[metric][result.job.case, sample.seed] = score.value
-    return findings
 
 
 def intervals(values: Values) -> dict[str, Interval]:
@@ -115,7 +107,7 @@ def decide(
         *alarms_against(sets or {}, usual or {}),
         *learnt_held_out_test(differences.get("quality"), beside.gain_on_open, suite.margin),
     ]
-    better = f"{goal}: better on the locked cases, {spell(differences.get(goal))}{spell_look(look)}"
+    better = f"{goal}: better on the locked cases, {gap_text(differences.get(goal))}{spell_look(look)}"
     before, rival = intervals(champion), best_rival(challenger["quality"], beside.rivals)
     reasons = tuple(against or [better])
     return Ruling(not against, reasons, differences, before, after, sets or {}, over_base, *rival, look, level)
@@ -144,9 +136,9 @@ def unproven(goal: str, gain: Interval | None, flips: float | None, look: int, m
         return [f"{goal}: too few pictures in common on the locked cases to prove anything"]
     if gain.mean <= 0 or not differs(gain, flips, level_of(look)):
         few = flips_text(gain, flips, level_of(look)) if gain.low > 0 else ""
-        return [f"{goal}: not proven better on the locked cases, {spell(gain)}{few}{spell_look(look)}"]
+        return [f"{goal}: not proven better on the locked cases, {gap_text(gain)}{few}{spell_look(look)}"]
     if gain.mean < margin:
-        return [f"{goal}: better on the locked cases by less than the margin of {margin:g}, {spell(gain)}"]
+        return [f"{goal}: better on the locked cases by less than the margin of {margin:g}, {gap_text(gain)}"]
     return []
 
 
@@ -161,7 +153,7 @@ def behind_base(over_base: Interval | None, margin: float) -> list[str]:
     """It may be worse than the base without a LoRA."""
     if over_base is not None and over_base.low is not None and over_base.low >= -margin:
         return []
-    return [f"quality: not proven as good as the base without a LoRA, {spell(over_base)}"]
+    return [f"quality: not proven as good as the base without a LoRA, {gap_text(over_base)}"]
 
 
 def proven_worse(differences: Mapping[str, Interval], goal: str, margin: float) -> list[str]:
@@ -171,7 +163,7 @@ def proven_worse(differences: Mapping[str, Interval], goal: str, margin: float) 
         for metric, result in differences.items()
         if metric != goal and result.high is not None and result.high < -margin
     }
-    return [f"{metric}: worse on the locked cases, {spell(result)}" for metric, result in worse.items()]
+    return [f"{metric}: worse on the locked cases, {gap_text(result)}" for metric, result in worse.items()]
 
 
 def under_bounds(suite: Suite, after: Mapping[str, Interval]) -> list[str]:
@@ -190,7 +182,9 @@ def learnt_held_out_test(locked: Interval | None, open_: Interval | None, margin
         return []
     if locked.low <= open_.high + margin:
         return []
-    return [f"quality: gains {spell(locked)} on the locked cases and {spell(open_)} on open ones: it knows the exam"]
+    return [
+        f"quality: gains {gap_text(locked)} on the locked cases and {gap_text(open_)} on open ones: it knows the exam"
+    ]
 
 
 def best_rival(own: Mapping[Pair, float], rivals: Mapping[str, Mapping[Pair, float]]) -> tuple[str, Interval | None]:
@@ -236,12 +230,3 @@ def shortcoming(found: SetScore) -> float:
     if found.metric == "diversity":
         return 1 - float(found.details["share"])
     return max(float(found.details["leak"]["mean"]), float(found.details["taken"]))
-
-
-def spell(interval: Interval | None) -> str:
-    """`+0.21 [+0.15, +0.27]`."""
-    if interval is None:
-        return "not measured"
-    if interval.low is None or interval.high is None:
-        return f"{interval.mean:+.2f}"
-    return f"{interval.mean:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"

@@ -1,4 +1,4 @@
-"""The lower rungs of the ladder: what may mend a LoRA without training, by what is wrong with it."""
+"""The first remedies: what may mend a LoRA without training, by what is wrong with it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from statistics import fmean
 from harness.core.errors import LoraError
 from harness.core.stats import Pair
 from harness.core.values import Decision, Job, Lora, Suite, Verdict
-from harness.judging.diagnosis import Cause
+from harness.judging.causes.cause import Cause
 from harness.judging.feedback import Feedback
 from harness.models.lora.export import LoraFacts, read_facts
 from harness.training.improve.candidates import step_of
-from harness.training.improve.plan import IN_WEIGHTS, SPOILT
+from harness.training.improve.plan import SPOILT, in_weights
 
 AROUND = (0.8, 1.0, 1.2)  # strengths that a LoRA is made for
 LOWER = (0.5, 0.65, 0.8)  # times the strength of a LoRA that learnt too much
@@ -50,10 +50,11 @@ def other_strengths(causes: Sequence[Cause], strength: float, gap: float | None)
     Args:
         gap: how far quality is under its bound on the open cases; None when it is not.
     """
-    sure = {cause.name for cause in causes if cause.confidence >= SPOILT}
-    if sure & {"high_strength", "low_strength"} and not sure & (set(IN_WEIGHTS) - {"over_trained"}):
+    sure, spoilt = [cause for cause in causes if cause.confidence >= SPOILT], in_weights(causes)
+    mendable = all(cause.name == "over_trained" for cause in spoilt)
+    if mendable and any(cause.area == "strength" for cause in sure):
         return tuple(value for value in AROUND if value != strength)
-    if "over_trained" in {cause.name for cause in causes} and not sure & (set(IN_WEIGHTS) - {"over_trained"}):
+    if mendable and any(cause.name == "over_trained" for cause in causes):
         return tuple(round(strength * factor, 3) for factor in LOWER)
     if not sure and gap is not None and gap <= NEAR:
         return tuple(round(strength * factor, 3) for factor in RESELECTED)
@@ -82,12 +83,12 @@ def earlier_checkpoints(folder: Path, facts: LoraFacts | None) -> list[Path]:
     return earlier[stride - 1 :: stride][:EARLIER]
 
 
-def goal_of(suite: Suite, told: Feedback, verdicts: Mapping[Job, Verdict]) -> str:
+def goal_of(suite: Suite, result: Feedback, verdicts: Mapping[Job, Verdict]) -> str:
     """The one metric that a challenger must be better in, named before the exam: quality, unless another one fails.
 
     Where quality is sound and prompts are not followed, say, a challenger that follows them is what is wanted.
     """
-    failing = [item.name for item in told.metrics]
+    failing = [item.name for item in result.metrics]
     if "quality" in failing:
         return "quality"
     if failing:

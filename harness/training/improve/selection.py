@@ -10,13 +10,13 @@ from harness.core.errors import HarnessError
 from harness.core.values import Case, Lora
 from harness.engine.context import ImproveContext
 from harness.engine.set_metrics import SetScorer, Table, find_set_copies
-from harness.judging.diagnosis import Cause
+from harness.judging.causes.cause import Cause
+from harness.judging.scores import values_by_metric
 from harness.models.lora.export import read_facts
 from harness.training.improve.candidate_training import challengers
 from harness.training.improve.candidates import step_of
 from harness.training.improve.held_out_test import HeldOutTest
 from harness.training.improve.open_results import open_cases
-from harness.training.improve.promotion import values_of
 from harness.training.improve.remedies import RatedFile, earlier_checkpoints, other_strengths, shortfall
 from harness.training.trainer import Trained
 
@@ -48,7 +48,7 @@ class Validation:
         if self.context.cancelled():
             raise Cancelled("stopped")
         results = self.ground.practise(lora, self.cases)
-        values = values_of(results, self.context.suite.metrics())
+        values = values_by_metric(results, self.context.suite.metrics())
         if not values["quality"]:
             return RatedFile(lora, -1.0)
         short = shortfall(self.context.suite, values)

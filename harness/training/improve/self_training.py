@@ -15,7 +15,8 @@ from harness.core.errors import EngineError
 from harness.core.values import Case, CaseResult, Lora, Sample, Suite
 from harness.engine.context import ImproveContext
 from harness.engine.set_metrics import LEAST_LOOKED, ReceivedPicture, SetScorer, Table, look_at
-from harness.training.improve.data_fixes import DATA, Added, Mending
+from harness.judging.causes.cause import Cause
+from harness.training.improve.data_fixes import Added, Mending
 from harness.training.improve.held_out_test import HeldOutTest
 from harness.training.improve.open_results import open_cases
 
@@ -40,15 +41,16 @@ class Own:
         return value
 
 
-def is_last_rung(causes: Sequence[str], refused: int, continued: bool) -> bool:
+def is_last_rung(causes: Sequence[Cause], refused: int, continued: bool) -> bool:
     """Whether nothing cheaper is left.
 
     Args:
-        causes: names of what is wrong; what lies in the pictures is mended there.
+        causes: what is wrong; what lies in the pictures is mended there.
         refused: challengers of this run since the last promotion.
         continued: whether one of them continued the LoRA under test.
     """
-    return not set(causes) & set(DATA) and (refused >= REFUSED or (refused > 0 and continued))
+    in_pictures = any(cause.area == "data" for cause in causes)
+    return not in_pictures and (refused >= REFUSED or (refused > 0 and continued))
 
 
 def self_train(context: ImproveContext, ground: HeldOutTest, champion: Lora, train: int) -> Mending:

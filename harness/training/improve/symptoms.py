@@ -1,4 +1,4 @@
-"""Gathers what `judging.diagnosis` tells causes from: the LoRA's own record, its strength, pictures and references."""
+"""Gathers the inputs of `judging.causes.lora`: the LoRA's own record, its strength, pictures and references."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from harness.core.stats import paired
 from harness.core.values import CaseResult, Lora, SetScore, digest
 from harness.engine.context import ImproveContext
 from harness.engine.set_metrics import SetScorer, Table, find_diversity, find_set_copies
-from harness.judging.diagnosis import DiagnosticInputs, Making, Study
-from harness.judging.feedback import Feedback
-from harness.judging.leaderboard import BASE, interval_of, values_of
+from harness.judging.causes.lora import DiagnosticInputs, Making, Study
+from harness.judging.leaderboard import BASE, interval_of
+from harness.judging.scores import values_by_metric, values_of
 from harness.models.embeddings import Embeddings
 from harness.models.identity import library_class
 from harness.models.lora.export import LoraFacts
@@ -42,7 +42,6 @@ class Readings:
 def gather_diagnostic_inputs(
     context: ImproveContext,
     lora: Lora | None,
-    told: Feedback,
     results: Sequence[CaseResult],
     full: TrainConfig,
     facts: LoraFacts | None,
@@ -56,12 +55,12 @@ def gather_diagnostic_inputs(
         facts: what the LoRA's file says of itself.
     """
     base = next((context.results[name] for name in BASE if context.results.get(name)), ())
-    values = {name: values_of(results, name) for name in ("clip", "prompt", "ssim")}
+    values = values_by_metric(results, ("clip", "prompt", "ssim"))
     bounds = {name: bound.fail for name, bound in context.suite.thresholds.items() if bound.fail is not None}
     return DiagnosticInputs(
         strength=lora.strength if lora else None,
         making=making_of(full, facts),
-        study=study,
+        study=study or Study(),
         sets=sets_of(context, results),
         over_base=paired(values["clip"], values_of(base, "clip")) if base else None,
         bounds=bounds,
