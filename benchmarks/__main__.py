@@ -18,6 +18,7 @@ BENCHMARKS = {
     "gpu": "SDXL at full size with random weights: pictures and training steps a second, beside the device's ceiling",
     "house": "the structure of the package: rooms, floors, imports, records without types, lengths",
     "improve": "planted faults that retraining must name and mend; challengers that must not be promoted",
+    "mutants": "small faults planted in the rules that decide: do the nearest tests notice?",
     "newcomers": "people never seen before: does a LoRA of twelve pictures beat the prompt that spells them out?",
     "overhead": "1,000 cached cases against 1,000 bare parametrized tests",
     "providers": "every adapter against every fault of the emulated services",

@@ -9,7 +9,7 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -320,6 +320,17 @@ class GateItem(HarnessItem):
     def text(self) -> Told:
         about = (self.suite, None, self.provider, self.verdict, None, self.harness.image_path)
         return Told.make(lambda markup: failure_text(*about, markup=markup))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """pytest asks an item for words only when its call fails; a broken setup would be hundreds of lines of pytest."""
+    report = yield
+    if isinstance(item, HarnessItem) and call.when == "setup" and call.excinfo and report.failed:
+        report.longrepr = item.repr_failure(call.excinfo)
+    return report
 
 
 def report_attempts(item: pytest.Item, attempts: Iterable[Verdict]) -> None:

@@ -55,7 +55,8 @@ def test_two_or_three_looks_a_constant_factor_apart() -> None:
     assert plan_looks(2, 12).seeds == (2, 5, 12)
     assert plan_looks(3, 27).seeds == (3, 9, 27)
     assert plan_looks(2, 3).seeds == (2, 3)
-    assert looks_of(suite(None, 4)) == looks_of(suite(4, 4))
+    assert looks_of(suite(None, 4)) == looks_of(suite(4, 4)) == looks_of(suite(5, 4))
+    assert looks_of(suite(3, 4)).seeds == (3, 4) and looks_of(suite(None, 4)).seeds == (4,)
     assert level_at(suite(None, 4), 4) == stats.LEVEL
 
 
@@ -145,11 +146,84 @@ def test_what_pictures_cannot_settle_asks_for_none() -> None:
         assert next_draws(suite(), {job(0): verdict}, {"lora": verdict}, drawn) == ()
 
 
+def test_a_proven_fault_asks_for_no_pictures_though_something_else_is_open() -> None:
+    """One metric fails and another waits: no picture can make the run green again."""
+    drawn = {job(0): 2, job(1): 2}
+    for decision in (Decision.FAIL, Decision.ERROR, Decision.PASS):
+        closed = Verdict(decision, details={"open": ["clip"]})
+        assert next_draws(suite(), {job(0): closed}, {"lora": closed}, drawn) == ()
+        assert {draw.job for draw in next_draws(suite(), {job(0): closed, job(1): OPEN}, {"lora": closed}, drawn)} == {
+            job(1)
+        }
+
+
+def test_a_case_that_fails_one_bound_and_waits_for_another_is_closed() -> None:
+    def sample(seed: int) -> Sample:
+        found = {"quality": 0.59 + 0.02 * seed, "clip": 0.2 + 0.02 * seed}
+        return Sample(str(seed), seed, Outcome.OK, scores={name: Score(name, value) for name, value in found.items()})
+
+    made = suite(thresholds={"quality": Threshold(0.6), "clip": Threshold(0.6)})
+    results = [CaseResult(job(number), (sample(0), sample(1))) for number in range(3)]
+    verdicts = {each.job: judge_case(made, made.cases[0], each, pooled_sds(results)) for each in results}
+    gate = judge_gate(made, "lora", results)
+
+    assert {verdict.decision for verdict in verdicts.values()} == {gate.decision} == {Decision.FAIL}
+    assert all(verdict.details["open"] == ["quality"] for verdict in verdicts.values())
+    assert next_draws(made, verdicts, {"lora": gate}, {each.job: 2 for each in results}) == ()
+
+
+@pytest.mark.parametrize("reason", [["quality"], ["regression", "clip"]])
+def test_rivals_draw_only_for_an_open_list_of_those_to_beat(reason: list[str]) -> None:
+    drawn = {job(0, provider): 2 for provider in ("lora", "base", "gemini")}
+    gate = Verdict(Decision.INCONCLUSIVE, details={"open": reason})
+
+    assert {draw.job.provider for draw in next_draws(suite(beat=("base",)), {}, {"lora": gate}, drawn)} == {"lora"}
+
+
+def test_a_rival_catches_up_with_its_own_case_and_never_goes_back() -> None:
+    drawn = {job(0): 5, job(1): 12, job(0, "base"): 2, job(1, "base"): 12, job(2, "base"): 2}
+    gate = Verdict(Decision.INCONCLUSIVE, details={"open": ["beat"]})
+
+    draws = next_draws(suite(beat=("base",)), {}, {"lora": gate}, drawn)
+
+    assert [draw.seed for draw in draws if draw.job == job(0)] == list(range(5, 12))
+    assert [draw.seed for draw in draws if draw.job == job(0, "base")] == list(range(2, 12))
+    assert {draw.job for draw in draws} == {job(0), job(0, "base")}
+
+
+def test_who_gates_too_is_no_rival_and_draws_for_itself() -> None:
+    both = replace(suite(beat=("best_competitor",)), gate=("lora", "base"))
+    drawn = {job(0, provider): 2 for provider in ("lora", "base", "gemini")}
+    gate = Verdict(Decision.INCONCLUSIVE, details={"open": ["beat"]})
+
+    draws = next_draws(both, {}, {"lora": gate, "base": PASSED}, drawn)
+
+    assert {draw.job.provider for draw in draws} == {"lora", "gemini"}
+
+
+def test_draws_go_by_seed_then_case_then_provider_from_the_suites_own_seed() -> None:
+    made = replace(suite(beat=("base",)), seed=100)
+    drawn = {job(number, provider): 2 for number in (2, 0) for provider in ("lora", "base")}
+    gate = Verdict(Decision.INCONCLUSIVE, details={"open": ["beat"]})
+
+    draws = next_draws(made, {}, {"lora": gate}, drawn)
+
+    assert [(draw.seed, draw.job.case, draw.job.provider) for draw in draws][:5] == [
+        (102, "case-0", "base"),
+        (102, "case-0", "lora"),
+        (102, "case-2", "base"),
+        (102, "case-2", "lora"),
+        (103, "case-0", "base"),
+    ]
+
+
 def test_what_was_saved_is_told() -> None:
     text = saved_text(suite(), {job(0): 2, job(1): 2, job(2): 12})
 
     assert "16 of 36 pictures were drawn (56% saved)" in text and "2 of 3" in text
-    assert saved_text(suite(None, 3), {job(0): 3}) == ""
+    assert text.startswith("samples 2 to 12: ") and text.endswith(" cases x providers stopped before 12")
+    assert "2 of 3" in saved_text(suite(), {job(0): 11, job(1): 11, job(2): 12})
+    assert saved_text(suite(None, 3), {job(0): 3}) == saved_text(suite(), {}) == ""
 
 
 # --- in a suite's file ------------------------------------------------------------------------------------------------
@@ -336,7 +410,69 @@ def test_lint_warns_of_one_sample_a_case() -> None:
     assert "raise `samples`" not in "\n".join(plan_notes(suite(None, 3, cases=12)))
 
 
+def test_lint_counts_open_cases_alone() -> None:
+    made = suite(None, 3, cases=12)
+    locked = replace(made, cases=(*made.cases, *(replace(case, split="locked") for case in made.cases)))
+
+    assert plan_notes(locked, SPREAD) == plan_notes(made, SPREAD)
+    assert plan_notes(replace(made, cases=tuple(replace(case, split="locked") for case in made.cases))) == []
+
+
+@pytest.mark.parametrize(("cases", "warned"), [(26, True), (30, False)])
+def test_lint_warns_where_an_unchanged_lora_would_often_stay_open(cases: int, warned: bool) -> None:
+    """The margin is a thousandth below what the interval of an unchanged LoRA reaches, or above it."""
+    made = suite(None, 3, cases=cases)
+    reach = stats.quantile(0.025, cases - 1) * SPREAD.of_difference(3) / cases**0.5
+
+    notes = "\n".join(plan_notes(replace(made, margin=reach * (0.999 if warned else 1.001)), SPREAD))
+
+    assert ("will often stay inconclusive" in notes) is warned
+    if warned:
+        needed = int(told(r"the margin is [\d.]+; (\d+) cases would do", replace(made, margin=reach * 0.999)))
+        power = [stats.power_of(reach * 0.999, SPREAD.of_difference(3), count) for count in (needed - 1, needed)]
+        assert f"the interval reaches {reach:.3f} to" in notes and power[0] < 0.95 <= power[1]
+
+
+def test_lint_tells_how_surely_a_drop_of_one_spread_of_prompts_is_found() -> None:
+    made = suite(None, 3, cases=12)
+
+    found = stats.change_found(0.05, SPREAD.of_difference(3), 12, 0.02)
+    assert told(r"one standard deviation of prompts\) in (\d+)%", made) == pytest.approx(found * 100, abs=0.5)
+    reach = stats.detectable(SPREAD.of_mean(3), 12)
+    assert told(r"a mean must stand ([\d.]+) away", made) == pytest.approx(reach, abs=5e-4)
+
+
+def test_lint_takes_a_good_lora_to_stand_on_warn_or_a_tenth_above_fail() -> None:
+    bounds = {"quality": Threshold(0.95), "clip": Threshold(0.4, 0.65), "ssim": Threshold(0.5), "dino": Threshold()}
+    made = suite(None, 3, cases=12, thresholds=bounds)
+    strict = replace(made, cases=(replace(made.cases[0], thresholds={"ssim": Threshold(0.6)}), *made.cases[1:]))
+
+    assert "true mean is quality 1.00, clip 0.65, ssim 0.60, and" in "\n".join(plan_notes(made, SPREAD))
+    assert "ssim 0.70, and" in "\n".join(plan_notes(strict, SPREAD))
+
+
+@pytest.mark.parametrize(("warn", "warned"), [(0.605, True), (0.7, False)])
+def test_lint_warns_when_more_than_one_run_in_twenty_is_red_for_nothing(warn: float, warned: bool) -> None:
+    bounds = dict.fromkeys(("quality", "clip"), Threshold(0.6, warn))
+    made = suite(None, 3, cases=12, thresholds=bounds)
+    notes = "\n".join(plan_notes(made, SPREAD))
+
+    assert (told(r"in ([\d.]+)% of runs when", made) > 5) is warned
+    assert ("more than one run in 20; lower `fail`, bound fewer metrics, or draw more samples" in notes) is warned
+    quality, clip = (told(rf"{name} ([\d.]+)%", made) for name in ("quality", "clip"))
+    both = 1 - (1 - quality / 100) * (1 - clip / 100)
+    assert told(r"in ([\d.]+)% of runs when", made) == pytest.approx(both * 100, abs=0.11)
+
+
+@pytest.mark.parametrize(("seeds", "remedy"), [(2, "raise `samples` to 3 or more"), (3, "lower `fail`")])
+def test_the_remedy_of_few_samples_is_more_of_them(seeds: int, remedy: str) -> None:
+    many = suite(None, seeds, cases=40, thresholds={"quality": Threshold(0.6, 0.6), "clip": Threshold(0.6, 0.6)})
+
+    assert f"more than one run in 20; {remedy}" in "\n".join(plan_notes(many, SPREAD))
+
+
 def test_lint_says_when_nothing_can_be_proven() -> None:
     assert "no difference can ever be proven" in "\n".join(plan_notes(suite(None, 3, cases=1)))
+    assert "no difference can ever be proven" not in "\n".join(plan_notes(suite(None, 3, cases=2)))
     assert plan_notes(replace(suite(), gate=())) == []
     assert "judged at 2 (98.7%), 5 (98.3%), 12 (97.1%)" in "\n".join(plan_notes(suite(cases=12)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -57,6 +58,81 @@ def test_calls_are_limited_whatever_they_cost() -> None:
     with pytest.raises(Unanswered, match="raise --max-calls"):
         budget.take("other", 0.0, 1)
     assert budget.unpriced == 2
+
+
+def test_a_call_is_reserved_at_the_price_of_all_its_pictures() -> None:
+    budget = Budget(usd=0.12)
+
+    with pytest.raises(Unanswered):
+        budget.take("studio", 0.04, 4)
+    budget.settle(budget.take("studio", 0.04, 3), [OK, OK, OK])
+
+    assert budget.spent == pytest.approx(0.12) and (budget.calls, budget.held_back) == (1, 4)
+
+
+@pytest.mark.parametrize(("price", "bought"), [(0.03, True), (0.0301, False)])
+def test_the_last_cent_may_be_spent_and_not_one_more(price: float, bought: bool) -> None:
+    """0.1 + 0.2 is a little more than 0.3 for a computer."""
+    budget = Budget(usd=0.3)
+    for spent in (0.1, 0.17):
+        budget.settle(budget.take("studio", spent, 1), [Generation(Outcome.OK, b"", cost_usd=spent)])
+
+    if bought:
+        budget.take("studio", price, 1)
+    else:
+        with pytest.raises(Unanswered, match=r"budget of 0\.3 USD is spent or promised"):
+            budget.take("studio", price, 1)
+    assert budget.calls == 2 + bought and budget.unpriced == 0
+
+
+def test_what_may_have_been_billed_counts_against_the_budget() -> None:
+    budget = Budget(usd=0.1)
+
+    budget.settle(budget.take("studio", 0.04, 2), [BROKEN, REFUSED])
+    budget.settle(budget.take("studio", 0.06, 1), [BROKEN])
+
+    assert budget.possible == pytest.approx(0.1) and budget.spent == 0.0
+    with pytest.raises(Unanswered, match="spent or promised"):
+        budget.take("studio", 0.01, 1)
+
+
+def test_what_came_of_a_call_is_counted_picture_by_picture() -> None:
+    budget = Budget()
+
+    budget.settle(budget.take("studio", 0.04, 4), [OK, BROKEN, BROKEN, OK])
+    budget.settle(budget.take("studio", None, 1), [BROKEN])
+    budget.settle(budget.take("studio", 0.04, 3), [])
+
+    assert (budget.spent, budget.possible, budget.calls, budget.unpriced) == (0.08, 0.08, 3, 1)
+
+
+def test_what_is_free_is_bought_under_any_budget() -> None:
+    budget = Budget(usd=0.0)
+
+    budget.settle(budget.take("studio", 0.0, 5), [])
+
+    assert budget.calls == 1 and budget.unpriced == 0
+    with pytest.raises(Unanswered):
+        budget.take("studio", 0.01, 1)
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"usd": 0.0}, "--budget 0 USD reached: 7 pictures were not asked for"),
+        ({"calls": 0}, "--max-calls 0 reached: 7 pictures were not asked for"),
+        ({"usd": 2.5, "calls": 0}, "--budget 2.5 USD / --max-calls 0 reached: 7 pictures were not asked for"),
+    ],
+)
+def test_what_was_held_back_is_told_with_every_limit(limits: dict[str, Any], words: str) -> None:
+    budget = Budget(**limits)
+    assert budget.reached == ""
+
+    for pictures in (3, 4):
+        with pytest.raises(Unanswered):
+            budget.take("studio", 9.0, pictures)
+
+    assert budget.reached == words and budget.calls == 0
 
 
 def test_threads_never_pass_the_limit_together() -> None:

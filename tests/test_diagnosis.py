@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -103,7 +102,7 @@ def test_the_table_has_each_cause_once_with_its_area_and_words() -> None:
 def test_a_cause_is_read_back_as_it_was_written(name: str) -> None:
     written = cause(name, 0.7)
 
-    kept = CauseRecord.model_validate(json.loads(json.dumps(written.to_record())))
+    kept = CauseRecord.of(written.to_record())
 
     assert cause_of(kept.name, kept.confidence, kept.evidence) == written
     assert written.sentence == f"{LORA[name].title}: because; {LORA[name].remedy}"

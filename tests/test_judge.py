@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from harness.core.values import (
     Outcome,
     Sample,
     Score,
+    SetScore,
     Subject,
     Suite,
     Threshold,
@@ -188,6 +190,140 @@ def test_few_references_only_report() -> None:
     assert "not binding: only 6 reference pictures" in says(verdict)
 
 
+@pytest.mark.parametrize(
+    ("value", "decision", "warned"),
+    [(0.599, FAIL, False), (0.60, PASS, True), (0.699, PASS, True), (0.70, PASS, False)],
+)
+def test_both_bounds_of_a_threshold_are_on_its_better_side(value: float, decision: Decision, warned: bool) -> None:
+    verdict = judge_case(suite(), suite().cases[0], result("case-0", [sample(0, value)]), {})
+
+    assert verdict.decision is decision
+    assert any(complaint.severity == "warn" for complaint in verdict.complaints) is warned
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "decision"),
+    [(0.50, 0.599, FAIL), (0.50, 0.60, INCONCLUSIVE), (0.599, 0.9, INCONCLUSIVE), (0.60, 0.9, PASS)],
+)
+def test_an_interval_that_touches_a_bound_from_within_is_open(low: float, high: float, decision: Decision) -> None:
+    found = hold("clip", Interval((low + high) / 2, low, high, 8), Threshold(0.6))
+
+    assert [each.decision for each in found] == ([] if decision is PASS else [decision])
+    assert [each.open for each in found] == ([] if decision is PASS else [decision is INCONCLUSIVE])
+
+
+@pytest.mark.parametrize(
+    ("blurred", "drawn", "decision"), [(1, 2, PASS), (2, 4, PASS), (3, 4, FAIL), (3, 6, PASS), (4, 6, FAIL)]
+)
+def test_blur_fails_when_more_than_half_of_the_pictures_have_it(blurred: int, drawn: int, decision: Decision) -> None:
+    pictures = [sample(seed, 0.9, ["blur"] if seed < blurred else []) for seed in range(drawn)]
+
+    verdict = judge_case(suite(), suite().cases[0], result("case-0", pictures), {"quality": (0.01, 30)})
+
+    assert verdict.decision is decision
+    assert f"{blurred} of {drawn} pictures: the picture is blur" in says(verdict)
+
+
+@pytest.mark.parametrize(("score", "told"), [(0.49, True), (0.50, False)])
+@pytest.mark.parametrize("metric", ["quality", "features", "clip"])
+def test_a_trait_below_one_half_is_missing_and_told_where_traits_count(metric: str, score: float, told: bool) -> None:
+    details = {"eyes": {"value": "narrow", "score": score}, "kind": "person", "hair": {"value": "short", "score": None}}
+    scores = {"quality": Score("quality", 0.9), "features": Score("features", 0.5, details=details)}
+    scores[metric] = replace(scores.get(metric, Score(metric, 0.9)), value=0.2)
+    drawn = result("case-0", [Sample("request", 0, Outcome.OK, scores=scores)])
+
+    verdict = judge_case(suite({metric: Threshold(0.6)}), suite().cases[0], drawn, {})
+
+    assert verdict.decision is FAIL
+    assert (
+        ("missing: eyes 'narrow' 0.49" in says(verdict)) is ("missing" in says(verdict)) is (told and metric != "clip")
+    )
+
+
+def test_no_more_than_the_three_worst_traits_are_named_by_their_means() -> None:
+    def picture(seed: int, shift: float) -> Sample:
+        details = {name: {"value": name, "score": 0.1 * number + shift} for number, name in enumerate("dcba")}
+        return Sample(str(seed), seed, Outcome.OK, scores={"features": Score("features", 0.2, details=details)})
+
+    drawn = result("case-0", [picture(0, 0.05), picture(1, 0.15)])
+
+    verdict = judge_case(suite({"features": Threshold(0.6)}), suite().cases[0], drawn, {"features": (0.01, 9)})
+
+    assert "missing: d 'd' 0.10, c 'c' 0.20, b 'b' 0.30" in says(verdict) and "a 'a'" not in says(verdict)
+
+
+def test_a_threshold_without_a_value_is_open_whichever_bound_it_has_and_none_asks_nothing() -> None:
+    drawn = result("case-0", [sample(0, 0.9, dino=None)])
+
+    for bound, decision in ((Threshold(0.6), INCONCLUSIVE), (Threshold(None, 0.6), INCONCLUSIVE), (Threshold(), PASS)):
+        made = suite({"dino": bound})
+        verdicts = judge_case(made, made.cases[0], drawn, {}), judge_gate(made, "lora", [drawn])
+        assert [verdict.decision for verdict in verdicts] == [decision] * 2
+        assert all("open" not in verdict.details for verdict in verdicts)
+
+
+# --- where the references may not gate --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", ["quality", "clip", "features", "ssim", "aesthetics", "dino", "drift"])
+@pytest.mark.parametrize("weak", [{"d_prime": 0.99}, {"few": True}])
+def test_what_the_references_give_its_meaning_cannot_fail_where_they_may_not_gate(
+    metric: str, weak: dict[str, Any]
+) -> None:
+    made = suite({metric: Threshold(0.6)})
+    drawn = [result(f"case-{n}", [sample(0, **{"quality": 0.9, metric: 0.1 + 0.01 * n})]) for n in range(8)]
+
+    case = judge_case(made, made.cases[0], drawn[0], {}, calibration=calibration(**weak))
+    gate = judge_gate(made, "lora", drawn, calibration=calibration(**weak))
+
+    assert case.decision is gate.decision is INCONCLUSIVE
+    assert "not binding: " in says(case) and "not binding: " in says(gate) and "no verdict: " in says(gate)
+    assert judge_case(made, made.cases[0], drawn[0], {}, calibration=calibration(1.0)).decision is FAIL
+    assert judge_gate(made, "lora", drawn, calibration=calibration(1.0)).decision is FAIL
+
+
+@pytest.mark.parametrize("metric", ["prompt", "technical", "mine"])
+def test_what_needs_no_references_fails_without_them(metric: str) -> None:
+    """The exemption is for scores against references and for nothing else."""
+    made = suite({metric: Threshold(0.6)})
+    faults = ["blank"] if metric == "technical" else []
+    values = {} if metric == "technical" else {metric: 0.1}
+    drawn = [result(f"case-{n}", [sample(0, 0.9, faults, **values)]) for n in range(8)]
+
+    for verdict in (
+        judge_case(made, made.cases[0], drawn[0], {}, calibration=calibration(few=True)),
+        judge_gate(made, "lora", drawn, calibration=calibration(few=True)),
+    ):
+        assert verdict.decision is FAIL
+        assert all("not binding" not in each.message for each in verdict.complaints if each.metric == metric)
+
+
+@pytest.mark.parametrize(("name", "decision"), [("copy", FAIL), ("diversity", FAIL), ("drift", INCONCLUSIVE)])
+def test_an_alarm_that_sees_without_references_fails_without_them(name: str, decision: Decision) -> None:
+    made, sets = suite(alarms={name: "fail"}), {name: SetScore(name, "9 of 9 pictures", True)}
+
+    assert judge_gate(made, "lora", results(GOOD), calibration=calibration(few=True), sets=sets).decision is decision
+    assert judge_gate(made, "lora", results(GOOD), calibration=calibration(), sets=sets).decision is FAIL
+
+
+def test_differences_of_scores_that_mean_nothing_fail_nobody() -> None:
+    low = results([mean - 0.1 for mean in GOOD])
+    must, others = suite({}, beat=("base",)), {"base": results(GOOD, provider="base")}
+
+    for sound, decision in ((calibration(), FAIL), (calibration(d_prime=0.7), INCONCLUSIVE)):
+        assert judge_gate(suite({}), "lora", low, baseline=results(GOOD), calibration=sound).decision is decision
+        assert judge_gate(must, "lora", low, others=others, calibration=sound).decision is decision
+
+
+def test_a_lora_without_effect_and_missing_pictures_are_told_whatever_the_references_are() -> None:
+    weak, idle = calibration(few=True), Applied(False, "x.safetensors does nothing")
+    drawn = [*results(GOOD[:-1]), result("case-7", [lost(0, Outcome.QUOTA)])]
+
+    assert judge_gate(suite(), "lora", results(GOOD), calibration=weak, applied=idle).decision is FAIL
+    assert judge_gate(suite(), "lora", drawn, calibration=weak).decision is ERROR
+    assert judge_case(suite(), suite().cases[7], drawn[-1], {}, calibration=weak).decision is ERROR
+
+
 # --- the gate ---------------------------------------------------------------------------------------------------------
 
 GOOD = [0.78, 0.80, 0.82, 0.79, 0.81, 0.80, 0.83, 0.77]
@@ -230,6 +366,22 @@ def test_secondary_metrics_are_held_at_holms_level() -> None:
     assert primary.decision is FAIL  # a family of one has nothing to correct
 
 
+def test_with_one_case_the_mean_decides_in_every_metric() -> None:
+    """One cluster has no interval, and so no p for Holm's correction."""
+    made = suite({"quality": Threshold(0.2), "clip": Threshold(0.6), "ssim": Threshold(0.6)})
+
+    for clip, decision in ((0.59, FAIL), (0.60, PASS)):
+        drawn = [result("case-0", [sample(0, 0.9, clip=clip, ssim=0.9)])]
+        assert judge_gate(made, "lora", drawn).decision is decision
+
+
+def test_a_bound_of_nothing_is_a_bound_that_everything_reaches() -> None:
+    made = suite({"quality": Threshold(0.2), "clip": Threshold(0.0), "ssim": Threshold(0.0)})
+    drawn = [result(f"case-{n}", [sample(0, 0.9, clip=0.1 * n, ssim=0.01 * n)]) for n in range(8)]
+
+    assert judge_gate(made, "lora", drawn).decision is PASS
+
+
 @pytest.mark.parametrize(
     ("change", "noise", "decision"),
     [
@@ -255,8 +407,9 @@ def test_regression_has_three_answers(change: float, noise: float, decision: Dec
 def test_a_complaint_does_not_contradict_its_interval() -> None:
     (found,) = hold("clip", Interval(0.54, 0.50, 0.58, 8), Threshold(0.60), below=False)
 
-    assert found.decision is INCONCLUSIVE and "holds" not in found.complaint.message
-    assert "clip 0.54 [0.50, 0.58] is below 0.60, but not surely enough" in found.complaint.message
+    assert found.decision is INCONCLUSIVE and found.open and "holds" not in found.complaint.message
+    words = "clip 0.54 [0.50, 0.58] is below 0.60, but not surely enough when several bounds are tested at once"
+    assert words in found.complaint.message
 
 
 def test_no_score_is_shown_outside_its_range() -> None:
@@ -269,7 +422,11 @@ def test_no_score_is_shown_outside_its_range() -> None:
     ("changes", "decision", "words"),
     [
         ([-0.10, -0.11, -0.10, -0.09], FAIL, "sign flips of 4 prompts agree: p 0.12"),
-        ([-0.10, -0.12, -0.11, -0.10, 0.001], INCONCLUSIVE, "sign flips of 5 prompts do not bear it out: p 0.12"),
+        (
+            [-0.10, -0.12, -0.11, -0.10, 0.001],
+            INCONCLUSIVE,
+            "not proven to stay within the margin 0.02 (sign flips of 5 prompts do not bear it out: p 0.12)",
+        ),
     ],
 )
 def test_with_few_prompts_the_signs_must_agree(changes: list[float], decision: Decision, words: str) -> None:
@@ -281,6 +438,75 @@ def test_with_few_prompts_the_signs_must_agree(changes: list[float], decision: D
     assert verdict.details["regression"]["high"] < 0 and verdict.details["regression"]["sign_flip_p"] == 0.125
     assert verdict.decision is decision
     assert words in says(verdict)
+
+
+@pytest.mark.parametrize(
+    ("change", "noise", "decision", "words"),
+    [
+        (-0.0201, 0.0, FAIL, "worse, and by more than the margin 0.02"),
+        (-0.0199, 0.0, PASS, ""),
+        (-0.0201, 0.022, FAIL, "worse, and by more than"),  # the interval ends just below 0
+        (-0.0201, 0.025, INCONCLUSIVE, "not proven to stay within"),  # and just above
+        (-0.0199, 0.022, INCONCLUSIVE, "worse, but not proven to be so by more than"),
+        (0.0, 0.022, PASS, ""),  # it ends just within the margin
+        (0.0, 0.025, INCONCLUSIVE, "not proven to stay within"),
+        (0.05, 0.3, INCONCLUSIVE, "not proven to stay within"),
+    ],
+)
+def test_a_regression_is_worse_surely_and_by_the_margin(
+    change: float, noise: float, decision: Decision, words: str
+) -> None:
+    now = results([mean + change + noise * (1 if n % 2 else -1) for n, mean in enumerate(GOOD)])
+
+    verdict = judge_gate(suite({}), "lora", now, baseline=results(GOOD))
+
+    assert verdict.decision is decision
+    assert words in says(verdict) if words else verdict.complaints == ()
+    assert f"baseline {change:+.3f} [" in says(verdict) or not words
+
+
+@pytest.mark.parametrize(("change", "decision"), [(-0.021, INCONCLUSIVE), (-0.019, PASS)])
+def test_one_case_in_common_with_the_baseline_proves_nothing(change: float, decision: Decision) -> None:
+    verdict = judge_gate(suite({}), "lora", results([0.8 + change]), baseline=results([0.8]))
+
+    assert verdict.decision is decision and "open" not in verdict.details
+    assert ("one case in common proves nothing" in says(verdict)) is (decision is INCONCLUSIVE)
+
+
+def test_the_margin_is_the_suites_own() -> None:
+    now, wide = results([mean - 0.04 for mean in GOOD]), suite({}, margin=0.05)
+
+    assert judge_gate(wide, "lora", now, baseline=results(GOOD)).decision is PASS
+    assert judge_gate(suite({}), "lora", now, baseline=results(GOOD)).decision is FAIL
+
+
+@pytest.mark.parametrize(
+    ("severity", "rings", "judged", "decision"),
+    [
+        ("fail", True, True, FAIL),
+        ("warn", True, True, PASS),
+        ("off", True, True, PASS),
+        ("fail", False, True, PASS),
+        ("fail", False, False, INCONCLUSIVE),
+        ("warn", False, False, PASS),
+    ],
+)
+def test_an_alarm_means_what_the_suite_says(severity: str, rings: bool, judged: bool, decision: Decision) -> None:
+    sets = {"diversity": SetScore("diversity", "not judged: one seed", rings, judged)}
+
+    verdict = judge_gate(suite(alarms={"diversity": severity}), "lora", results(GOOD), sets=sets)
+
+    assert verdict.decision is decision and "open" not in verdict.details
+    silent = severity == "off" or (not rings and decision is PASS)
+    assert [each.metric for each in verdict.complaints] == ([] if silent else ["diversity"])
+
+
+def test_one_alarm_is_not_taken_as_another_is() -> None:
+    sets = {name: SetScore(name, f"{name} rings", True) for name in ("copy", "diversity", "drift")}
+
+    verdict = judge_gate(suite(alarms={"copy": "off", "diversity": "fail"}), "lora", results(GOOD), sets=sets)
+
+    assert verdict.decision is FAIL and says(verdict) == "diversity rings"  # drift is off where nothing is said
 
 
 def test_a_baseline_of_other_cases_proves_nothing() -> None:
@@ -299,6 +525,26 @@ def test_who_must_be_beaten(rival: float | None, decision: Decision) -> None:
     verdict = judge_gate(suite(beat=("base",)), "lora", results(GOOD), others=others, calibration=calibration())
 
     assert verdict.decision is decision
+
+
+def test_an_unproven_lead_is_open_and_a_rival_without_pictures_hides_no_other() -> None:
+    others = {name: results(GOOD, provider=name) for name in ("base", "gemini")}
+
+    verdict = judge_gate(suite({}, beat=("nobody", "base", "gemini")), "lora", results(GOOD), others=others)
+
+    assert verdict.decision is INCONCLUSIVE and verdict.details["open"] == ["beat"]
+    assert says(verdict).count("+0.000 [+0.000, +0.000]: not proven better") == 2
+    assert "nobody has no pictures to compare with" in says(verdict)
+    assert "open" not in judge_gate(suite({}, beat=("nobody",)), "lora", results(GOOD)).details
+
+
+@pytest.mark.parametrize("rival", [0.1, 0.95])
+def test_one_case_in_common_with_a_rival_proves_nothing(rival: float) -> None:
+    others = {"base": results([rival], provider="base")}
+
+    verdict = judge_gate(suite({}, beat=("base",)), "lora", results(GOOD), others=others)
+
+    assert verdict.decision is INCONCLUSIVE and "not proven better" in says(verdict)
 
 
 def test_a_list_of_equals_that_must_be_beaten_costs_no_more_than_one() -> None:
@@ -328,6 +574,7 @@ def test_one_of_a_list_who_is_surely_better_fails_the_gate_and_another_only_perh
     assert listed.decision is FAIL and "quality against a" in says(listed)
     assert alone.decision is FAIL
     assert three.decision is INCONCLUSIVE and "not surely enough when 3 must be beaten at once" in says(three)
+    assert three.details["open"] == ["beat"] and "quality against c -0." in says(three)
 
 
 def test_the_best_competitor_is_no_base_and_corrected_for_being_chosen() -> None:
@@ -378,7 +625,7 @@ def test_what_more_pictures_could_settle_is_said() -> None:
     near = judge_gate(suite(), "lora", results([0.5, 0.7, 0.55, 0.68, 0.52, 0.71, 0.6, 0.61]))
     far = judge_gate(suite(), "lora", results(GOOD))
 
-    assert near.decision is INCONCLUSIVE and near.details["open"] == ["quality"]
+    assert near.decision is INCONCLUSIVE and near.details["open"] == ["quality"] and near.details["faults"] == {}
     assert far.decision is PASS and "open" not in far.details
 
 
@@ -455,6 +702,121 @@ def test_causes(facts: Evidence, cause: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("over", "under", "cause"),
+    [
+        ({"faults": {"blank": 13}}, {"faults": {"blank": 12}}, "blank images: 13 of 24"),
+        ({"faults": {"blur": 13}}, {"faults": {"blur": 12}}, "blurred pictures: 13 of 24"),
+        ({"agreement": 0.49}, {"agreement": 0.50}, "train/ and held_out/ do not show the same one (likeness 0.49"),
+        ({"applied": Applied(True, strength=0)}, {"applied": Applied(True, strength=1e-9)}, "strength is 0"),
+        ({"applied": Applied(False, "no")}, {"applied": Applied(True, "no")}, "without effect: no"),
+        ({"missing": {"timeout": 1}}, {"missing": {}}, "pictures are missing (1 timeout): see the outcome"),
+    ],
+)
+def test_a_cause_is_told_from_its_bound_on(over: dict[str, Any], under: dict[str, Any], cause: str) -> None:
+    assert cause in diagnose(evidence(**over))
+    assert diagnose(evidence(**under)) == ""
+
+
+@pytest.mark.parametrize(
+    ("facts", "stranger"),
+    [
+        ({"clip": 0.49, "alike": 0.95}, True),
+        ({"clip": 0.50, "alike": 0.95}, False),  # the middle between impostor and genuine
+        ({"clip": 0.55, "alike": 0.95}, False),
+        ({"clip": 0.20, "alike": 0.60}, True),
+        ({"clip": 0.20, "alike": 0.59}, False),  # several strangers are no one person
+        ({"clip": 0.45, "alike": 0.76}, True),
+        ({"clip": 0.45, "alike": 0.74}, False),  # hardly liker to each other than to the references
+        ({"clip": 0.10, "alike": None}, False),
+        ({"clip": None, "alike": 0.95}, False),
+    ],
+)
+def test_one_stranger_is_alike_in_himself_and_unlike_the_references(facts: dict[str, Any], stranger: bool) -> None:
+    assert ("the pictures are alike among themselves" in diagnose(evidence(**facts))) is stranger
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ({"clip": 0.49}, True),
+        ({"clip": 0.50}, False),
+        ({"clip": 0.49, "alike": 0.60}, True),
+        ({"clip": 0.49, "alike": 0.59}, False),  # under-trained: of nobody in particular
+        ({"clip": 0.49, "alike": None}, True),
+        ({"clip": None}, False),
+        ({"clip": 0.49, "references": "old"}, False),
+        ({"clip": 0.49, "metadata": {}}, False),
+    ],
+)
+def test_other_pictures_than_the_lora_learnt_from_are_told_of_where_it_shows(facts: dict[str, Any], told: bool) -> None:
+    cause = diagnose(evidence(**{"metadata": MADE, "references": "new", **facts}))
+
+    assert ("was trained on other pictures than those in train/ now" in cause) is told
+
+
+@pytest.mark.parametrize(("train", "told"), [(0.42, True), (0.40, False), (None, False)])
+def test_which_part_of_the_references_is_wrong_is_told_where_the_pictures_show_it(
+    train: float | None, told: bool
+) -> None:
+    cause = diagnose(evidence(agreement=0.1, clip=0.11, train=train))
+
+    assert "do not show the same one" in cause and ("held_out/ is the wrong one" in cause) is told
+    assert "the wrong one" not in diagnose(evidence(agreement=0.1, clip=None, train=0.9))
+
+
+@pytest.mark.parametrize("name", ["subject", "trigger"])
+def test_a_name_is_the_same_whatever_its_case_and_another_is_not(name: str) -> None:
+    ours = "Straße Қожа"
+
+    def cause(theirs: str, mine: str = ours) -> str:
+        return diagnose(evidence(**{name: mine, "metadata": {f"harness.{name}": theirs}}))
+
+    assert cause(ours.upper()) == cause(ours.lower()) == cause("") == cause("Baba", mine="") == ""
+    assert f"was trained for {name} 'Straße Қожа 2', the suite tests 'Straße Қожа'" in cause(f"{ours} 2")
+
+
+def test_a_right_subject_excuses_no_wrong_trigger() -> None:
+    wrong = {"harness.subject": "Aldar Kose", "harness.trigger": "aldar"}
+
+    assert "trained for trigger 'aldar'" in diagnose(evidence(metadata=wrong))
+
+
+def test_the_surest_cause_is_told_first() -> None:
+    everything = {
+        "applied": Applied(False, "no", strength=0.0),
+        "missing": {"quota": 3},
+        "agreement": 0.1,
+        "clip": 0.1,
+        "faults": {"blank": 24, "blur": 24},
+        "metadata": {"harness.subject": "Baba"},
+        "references": "new",
+    }
+    mended: list[dict[str, Any]] = [
+        {"applied": Applied(False, "no", strength=1.0)},
+        {"applied": None},
+        {"missing": {}},
+        {"faults": {"blur": 24}},
+        {"faults": {}},
+        {"agreement": 1.0},
+        {"metadata": MADE},
+        {"references": "old"},
+        {"alike": 0.1},
+    ]
+    told = [diagnose(evidence(**everything))]
+    for step in mended:
+        everything |= step
+        told.append(diagnose(evidence(**everything)))
+
+    beginnings = [
+        *("strength is 0", "LoRA not loaded", "pictures are missing", "blank", "blurred"),
+        *("references of another person: train/", "LoRA of another person:  was trained for"),
+        *("references of another person:  was trained", "LoRA of another person: the pictures are alike"),
+    ]
+    assert [text.startswith(words) for text, words in zip(told, beginnings, strict=False)] == [True] * 9
+    assert told[9] == "" and area_of("") == "suite"
+
+
+@pytest.mark.parametrize(
     ("facts", "area"),
     [
         (evidence(applied=Applied(False, "no", strength=0.0)), "strength"),
@@ -464,6 +826,8 @@ def test_causes(facts: Evidence, cause: str) -> None:
         (evidence(faults={"blank": 24}), "rendering"),
         (evidence(faults={"blur": 20}), "rendering"),
         (evidence(agreement=0.1, clip=0.1, train=0.1), "references"),
+        (evidence(metadata=MADE, references="new", clip=0.1), "references"),
+        (evidence(metadata={"harness.trigger": "baba"}), "lora"),
     ],
 )
 def test_a_cause_is_mended_where_it_arises(facts: Evidence, area: str) -> None:
@@ -483,4 +847,6 @@ def test_the_cause_is_the_first_complaint() -> None:
     verdict = judge_gate(suite(), "lora", results([0.1] * 8), evidence=evidence(faults={"blank": 24}))
 
     assert verdict.complaints[0].metric == "cause"
-    assert verdict.complaints[0].message == verdict.cause
+    assert verdict.complaints[0].message == verdict.cause and verdict.complaints[0].severity == "fail"
+    lost_one = judge_gate(suite(), "lora", [result("case-0", [lost(0, Outcome.QUOTA)])])
+    assert [each.severity for each in lost_one.complaints] == ["error", "error"]

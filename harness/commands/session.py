@@ -170,7 +170,7 @@ class HarnessSession:
         """Write each suite's baseline where that was asked for. Whether one was refused."""
         from harness.engine.run import Run
 
-        if self.settings.update_baseline and self.results and isinstance(self._run, Run):
+        if self.results and self.settings.update_baseline and isinstance(self._run, Run):
             from harness.judging.baseline import update_baseline
             from harness.judging.results import relative
 

@@ -24,7 +24,7 @@ from harness.judging.scores import trait_means
 from harness.scoring.metrics.evidence import count_faults, faults_of
 
 PRIMARY = METRICS[0]
-CALIBRATED = (*METRICS, "aesthetics", "dino", "drift")  # what the references decide the meaning of
+CALIBRATED = (*METRICS, "aesthetics", "dino", "drift", "regression", "beat")  # the references decide what they mean
 ORDER = (Decision.PASS, Decision.INCONCLUSIVE, Decision.FAIL, Decision.ERROR)  # the later wins
 SEVERITIES = ("error", "fail", "warn")  # the first is shown first
 WHOLE = ("blank", "size")  # faults that spoil a picture wholly, so that one is enough

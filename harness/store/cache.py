@@ -85,7 +85,8 @@ def kinds(store: Path) -> list[Kind]:
     shared = store / f"{RECORDS}-shm"  # memory of those who have the records open; it goes when they do
     groups["records"] = [path for path in groups["records"] if path != shared]
     known = {shared, *(path for group in groups.values() for path in group)}
-    groups["other"] = [path for path in files_of(store) if path not in known and FOLDER not in path.parts]
+    users = store / FOLDER
+    groups["other"] = [path for path in files_of(store) if path not in known and users not in path.parents]
     return [kind_of(name, group) for name, group in groups.items() if group]
 
 
@@ -129,7 +130,8 @@ def pictures(store: Path) -> list[CachedPicture]:
     """All stored pictures, those that were used longest ago first."""
     small: dict[str, list[Path]] = {}
     for path in files_of(store / "thumbs"):
-        small.setdefault(path.name[:64], []).append(path)
+        if not path.name.endswith(".part"):  # half written: a leftover, and counted as one
+            small.setdefault(path.name[:64], []).append(path)
     written = dict(rows(store, "SELECT image, MAX(created) FROM samples GROUP BY image"))
     results = []
     for path in files_of(store / "images"):
