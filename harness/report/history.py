@@ -1,4 +1,4 @@
-"""Retraining: what changed and why, the loss, how the exam ended, and the grid of strengths and checkpoints."""
+"""Retraining: what changed and why, the loss, the held-out test, and the grid of strengths and checkpoints."""
 
 from __future__ import annotations
 
