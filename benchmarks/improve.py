@@ -4,9 +4,9 @@
    `pytest suites/aldar_kose.yaml --retrain 3` runs there with a store of its own. Named: the first round's cause is the
    planted one. Mended: a challenger is promoted and the run ends green. A fault that leaves the suite green is harmless
    and counted apart. Each finished fault is a file in .cache/improve, so that a stopped benchmark goes on.
-2. A/A: challengers by the champion's own recipe with other seeds, forced through the exam. Every training sits several
-   exams, each with locked pictures of its own; `--aa-trainings 20 --aa-exams 1` trains one for each.
-3. False promotions over thousands of exams resampled from committed real scores (benchmarks/promotions.py).
+2. A/A: challengers by the champion's own recipe with other seeds, forced through the held-out test. Every training
+   takes several, each with locked pictures of its own; `--aa-trainings 20 --aa-exams 1` trains one for each.
+3. False promotions over thousands of held-out tests resampled from committed real scores (benchmarks/promotions.py).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from harness.engine.context import ImproveContext, ImproveResult
 
 FOLDER = ROOT / ".cache" / "improve"
-ROUNDS, MINUTES = 3, 12  # of a retraining; the exam follows, and a whole fault may take 15 minutes
+ROUNDS, MINUTES = 3, 12  # of a retraining; the held-out test follows, and a whole fault may take 15 minutes
 EACH = 3  # faults of a cause; --quick: 1
 NAMES = {"one_expression": "one_value"}  # planted and diagnosed are called alike but for these
 TRAININGS, EXAMS = 4, 5  # of A/A: 20 challengers forced through the gate
@@ -46,7 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--aa-trainings", type=int, metavar="N", help=f"A/A challengers to train (default: {TRAININGS})"
     )
-    parser.add_argument("--aa-exams", type=int, default=EXAMS, metavar="N", help="exams that each of them sits")
+    parser.add_argument("--aa-exams", type=int, default=EXAMS, metavar="N", help="held-out tests of each")
     parser.add_argument("--families", type=int, default=FAMILIES, help="resampled retrainings of each kind")
 
 
@@ -155,7 +155,7 @@ def print_matrix(records: Sequence[Mapping[str, Any]]) -> None:
 
 
 def force_equals(trainings: int, exams: int) -> dict[str, float]:
-    """Challengers by the champion's own recipe through the real exam; how many it promotes."""
+    """Challengers by the champion's own recipe through the real held-out test; how many it promotes."""
     from harness.config.profile import load_profile
     from harness.core.settings import Settings
     from harness.core.values import Job, Threshold
@@ -178,7 +178,7 @@ def force_equals(trainings: int, exams: int) -> dict[str, float]:
         run.wait()
     finally:
         run.close()
-    print(f"A/A: {trainings} trainings by the champion's recipe with other seeds, {exams} exams each")
+    print(f"A/A: {trainings} trainings by the champion's recipe with other seeds, {exams} held-out tests each")
     return {"aa_forced": float(len(found)), "aa_promoted": float(sum(found))}
 
 

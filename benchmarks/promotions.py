@@ -1,4 +1,4 @@
-"""How often the promotion gate is wrong: exams resampled from real scores, decided by `decision.decide` of training.
+"""How often the promotion gate is wrong: held-out tests resampled from real scores, decided by `promotion.decide`.
 
 A family is what one `--retrain 3` may do to one champion: up to three challengers, each against the champion on the
 same locked prompts with seeds that nobody has drawn before, until one is promoted. The truth is the table's: every
@@ -24,7 +24,7 @@ SHIFT = 0.1  # how much better a planted challenger is
 
 
 def values_at(draft: Draft, scores: Scores, first: int, shift: float = 0.0) -> Values:
-    """Metric to (case, seed) to score: what `decision.values_of` makes of an exam's pictures."""
+    """Metric to (case, seed) to score: what `values_by_metric` makes of a held-out test's pictures."""
     rows = range(len(draft.prompts))
     return {
         name: {

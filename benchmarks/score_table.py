@@ -31,7 +31,7 @@ STRANGER = ROOT / "fixtures" / "loras" / "stranger.safetensors"
 EXPRESSIONS = ("smiling", "sad", "surprised", "angry")
 PLACES = ("steppe", "forest", "desert", "city", "snowy mountain", "starry night")
 THINGS = ("", "staff", "lantern", "dombra")
-PROMPTS, SEEDS, FIRST_SEED = 48, 64, 50_000  # seeds that no suite and no exam uses
+PROMPTS, SEEDS, FIRST_SEED = 48, 64, 50_000  # seeds that no suite and no held-out test uses
 
 Scores = Mapping[str, NDArray[np.float64]]
 """Metric to calibrated scores, prompts x seeds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -150,6 +151,7 @@ WRONG = [
     (["cache", "ls", "--store", "--json"], "Option '--store' requires an argument"),
     (["cache", "ls", "--store", "-x"], "Option '--store' requires an argument"),
     (["cache", "ls", "--store"], "Option '--store' requires an argument"),
+    (["cache", "ls", "--store", "--"], "Option '--store' requires an argument"),
     (["references", "prepare", "a", "--into", "b", "--size", "63"], "'63' is no size; write 1024x1024"),
     (["lora", "export", "a", "--style", "kohya", "--keep-alpha", "--fold-alpha"], "not allowed with '--keep-alpha'"),
 ]
@@ -198,6 +200,29 @@ def test_what_stands_behind_run_and_ci_is_pytests(
 
     assert calls == [["--version", "-k", "--set", "--", "-h", "suites"], ["--lora", "--", "--junitxml=x", "suites"]]
     assert "usage: harness ci [SUITES...] [OPTIONS OF PYTEST]" in capsys.readouterr().out
+
+
+def test_ctrl_c_is_exit_status_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("harness.commands.emulator.serve", interrupt)
+
+    assert main(["emulator"]) == 130
+    assert capsys.readouterr().err == "harness: interrupted; the same command goes on where it stopped\n"
+
+
+@pytest.mark.parametrize("words", [("--help",), ("lint", "suites/smoke.yaml")], ids=" ".join)
+def test_a_reader_that_went_away_is_no_fault(words: tuple[str, ...]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        command = [sys.executable, "-m", "harness", *words]
+        done = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    finally:
+        os.close(writing)
+
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 # --- what is loaded -----------------------------------------------------------------------------------------------

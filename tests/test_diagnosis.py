@@ -1,4 +1,4 @@
-"""Causes told from symptoms, and the train pictures mended by them."""
+"""Causes told from diagnostic inputs, and the train pictures mended by them."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_only_sure_causes_in_pictures_or_training_spoil_the_weights(name: str, c
     assert bool(in_weights([cause(name, confidence)])) is spoilt
 
 
-# --- the ladder ---------------------------------------------------------------------------------------------------
+# --- the remedies ---------------------------------------------------------------------------------------------------
 
 
 def cause(name: str, confidence: float = 0.95) -> Cause:

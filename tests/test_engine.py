@@ -574,7 +574,7 @@ def test_a_gate_provider_with_a_lora_of_its_own_is_judged_by_that_one(studio: St
     for loras in ({"lora": own}, {"another": own}):
         run = Run(settings, make_profile(), [studio.suite], Store(settings.store), loras=loras, **keys)
         gates.append(submitted(run, studio.jobs("lora")).gate(path, "lora").decision)
-        under_test = run.finish()["suites"][0]["under_test"]["lora"]["file"]
+        under_test = run.finish().suites[0].under_test["lora"].file
         assert under_test == ("own.safetensors" if "lora" in loras else "given.safetensors")
         run.close()
 

@@ -1,4 +1,4 @@
-"""The exam on held-out cases: which pictures are drawn for whom, what may sit it, and what is written down of it."""
+"""The exam on held-out cases: which pictures are drawn for whom, what may take it, and what is written down of it."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_practice_may_take_seeds_of_its_own_but_for_those_of_the_exam(hall: Hall
     for seed in (HELD_OUT_OFFSET + 6, HELD_OUT_OFFSET + 11):
         assert len(ground.practise(None, some, [seed])) == 2
     for seed in (HELD_OUT_OFFSET + 7, HELD_OUT_OFFSET + 10):
-        with pytest.raises(EngineError, match="an exam's seeds must not be seen"):
+        with pytest.raises(EngineError, match="a held-out test's seeds must not be seen"):
             ground.practise(None, some, [0, seed])
     assert ground.pictures == len(hall.asked) == 4
 
@@ -255,14 +255,14 @@ def test_what_is_better_where_nobody_practised_knows_the_exam(hall: Hall) -> Non
     """On open cases it is as good as the champion."""
     hall.talent = lambda who, case: 0.6 if who == "challenger" and case.split == "open" else usual(who, case)
 
-    assert "it knows the exam" in "; ".join(hall.exam().reasons)
+    assert "it knows the test" in "; ".join(hall.exam().reasons)
 
 
 @pytest.mark.parametrize(("who", "named"), [("champion", "champion"), ("", "base")])
 def test_pictures_that_nobody_could_compare_with_end_the_exam(hall: Hall, who: str, named: str) -> None:
     lost = {"locked-2", "locked-4"}  # the first of them is told
     hall.talent = lambda name, case: None if name == who and case.id in lost else usual(name, case)
-    told = f"exam: {8 if who else 2} pictures of the {named} are missing on the locked cases .refused: not locked-2"
+    told = f"held-out test: {8 if who else 2} pictures of the {named} are missing .refused: not locked-2"
 
     with pytest.raises(EngineError, match=told):
         hall.exam()

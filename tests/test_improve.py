@@ -463,12 +463,12 @@ CHEATS = [
         RivalScores(),
         "diversity",
     ),
-    ({}, RivalScores(gain_on_open=Interval(0.02, -0.02, 0.06, 8)), "knows the exam"),
+    ({}, RivalScores(gain_on_open=Interval(0.02, -0.02, 0.06, 8)), "knows the test"),
     ({}, RivalScores(strange="it learnt from other pictures"), "other pictures"),
 ]
 
 
-@pytest.mark.parametrize(("sets", "beside", "reason"), CHEATS, ids=["copies", "collapsed", "learnt the exam", "origin"])
+@pytest.mark.parametrize(("sets", "beside", "reason"), CHEATS, ids=["copies", "collapsed", "learnt the test", "origin"])
 def test_a_cheat_is_refused_although_every_score_is_better(
     world: World, sets: Any, beside: RivalScores, reason: str
 ) -> None:

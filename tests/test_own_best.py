@@ -1,4 +1,4 @@
-"""The last rung: a LoRA learns from its own best pictures: few, good, varied, no copies, never of locked cases."""
+"""The last remedy: a LoRA learns from its own best pictures: few, good, varied, no copies, never of locked cases."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_it_is_the_last_rung() -> None:
 
 
 def test_a_sound_lora_that_could_not_be_continued_learns_from_itself_and_is_examined_as_usual(world: World) -> None:
-    """Only the challenger that learnt from the mixed set is better; its origin is accepted in this exam alone."""
+    """Only the challenger that learnt from the mixed set is better; its origin is accepted in this test alone."""
     champion = Lora(world.lora("sound", steps=6))
     usual = read_facts(champion.path).metadata["harness.references"]
 

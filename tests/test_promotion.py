@@ -224,7 +224,7 @@ def test_a_locked_gain_must_not_lie_above_the_open_one_by_more_than_the_margin(l
     """The open gain reaches up to 0.10, the margin is 0.02."""
     against = learnt_held_out_test(gap(low, 0.5), gap(0.0, 0.10), 0.02)
 
-    assert bool(against) is knows and (not knows or "it knows the exam" in against[0])
+    assert bool(against) is knows and (not knows or "it knows the test" in against[0])
 
 
 def test_it_is_the_interval_and_not_the_mean_that_tells_of_a_learnt_exam() -> None:
@@ -239,7 +239,7 @@ def test_a_challenger_may_gain_the_margin_more_where_nobody_practised(gain: floa
     """Open cases gain up to 0.12; the suite's margin is 0.02."""
     found = ruling(scores(0.7 + gain), scores(0.7), beside=RivalScores(gain_on_open=gap(0.10, 0.12)))
 
-    assert found.promoted is promoted and (promoted or "it knows the exam" in says(found))
+    assert found.promoted is promoted and (promoted or "it knows the test" in says(found))
 
 
 @pytest.mark.parametrize(

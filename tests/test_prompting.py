@@ -291,7 +291,7 @@ sys.exit(status)
 
 def test_lint_says_when_it_cannot_count(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr("harness.models.loading.locate_model", refuse)
+    monkeypatch.setattr("harness.models.encoders.locate_model", refuse)
 
     call("lint", "suites/smoke.yaml", "--profile", "sdxl")
 

@@ -214,7 +214,7 @@ def test_references_are_checked_once(store: Store, tmp_path: Path, monkeypatch: 
 
     assert first and {"exact", "too_few"} <= {item.kind for item in first.findings}
     assert all(store.image(sha) for item in first.findings for sha in item.images)
-    monkeypatch.setattr("harness.scoring.references.check.check_references", None)
+    monkeypatch.setattr("harness.engine.record.check_references", None)
     assert check_record(store, example_suite(subject=subject), (96, 96)) == first
     subject = replace(subject, references=tmp_path / "nothing")
     assert check_record(store, example_suite(subject=subject), (96, 96)) is None, (

@@ -1,4 +1,4 @@
-"""What all pictures of a provider say together: in a run, in a promotion's exam, and as thresholds of a suite."""
+"""What all pictures of a provider say together: in a run, in a promotion, and as thresholds of a suite."""
 
 from __future__ import annotations
 
@@ -421,7 +421,7 @@ def test_added_metrics_are_the_first_that_a_narrow_terminal_goes_without(tmp_pat
     assert any("ssim" in head and "technical" not in head for head in heads)
 
 
-# --- in a promotion's exam --------------------------------------------------------------------------------------------
+# --- in a promotion's held-out test -------------------------------------------------------------------------------
 
 CHAMPION, CHALLENGER = 0.5, 0.9
 

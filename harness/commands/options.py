@@ -22,7 +22,7 @@ class Command(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """An option is never taken for another one's value, as in `--store --json`: a value was forgotten there."""
         valued = {name for item in self.params if isinstance(item, Option) and not item.is_flag for name in item.opts}
-        for name, value in pairwise(args[: args.index("--")] if "--" in args else args):
+        for name, value in pairwise(args[: args.index("--") + 1] if "--" in args else args):
             if name in valued and OPTION_LIKE.fullmatch(value):
                 raise click.BadOptionUsage(name, f"Option {name!r} requires an argument.", ctx)
         return super().parse_args(ctx, args)

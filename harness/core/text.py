@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-    from harness.core.values import Interval
-
 LONGEST = 400  # characters of a foreign text, a service's message say
 STYLES: Mapping[str, str] = {  # of a verdict
     "pass": "bold green",

@@ -336,7 +336,7 @@ class AuditFinding(Part):
     images: tuple[str, ...] = ()  # SHA-256
 
 
-class NotJudged(Part):
+class AuditGap(Part):
     """What could not be looked at, and why."""
 
     what: str = ""
@@ -349,7 +349,7 @@ class AuditRecord(Part):
     score: float | None = None
     parts: Any = None
     findings: tuple[AuditFinding, ...] = ()
-    not_judged: tuple[NotJudged, ...] = ()
+    not_judged: tuple[AuditGap, ...] = ()
 
 
 class PopulationRecord(Part):

@@ -3,8 +3,8 @@
 POST {url}/v1beta/models/{model}:generateContent
 200 {"candidates": [{"content": {"parts": [{"inlineData": {"data"}}]}, "finishReason"}]}
 
-A refusal comes with 200 as well: no candidates and a `blockReason`, a `finishReason` without parts, or an excuse in
-words. Words that are no excuse and no picture beside them are a picture that is missing.
+A refusal comes with 200 as well: no candidates and a `blockReason`, a `finishReason` without parts, or a refusal in
+words. Words that are no refusal and no picture beside them are a picture that is missing.
 """
 
 from __future__ import annotations

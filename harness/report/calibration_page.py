@@ -127,7 +127,7 @@ def report_page(report: CalibrationReport) -> str:
 
 
 def populations_plot(sides: Sides, finding: Discrimination) -> Markup:
-    """Both crowds of one score, every picture a short line, with the thresholds that follow."""
+    """Both populations of one score, every picture a short line, with the thresholds that follow."""
     values = (*sides.genuine, *sides.impostor)
     low, high = min(0.0, *values) - 0.05, max(1.0, *values) + 0.05
     gap = (high - low) / 150

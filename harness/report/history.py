@@ -1,4 +1,4 @@
-"""Retraining: what changed and why, the loss, how the exam ended, and the grid of strengths and checkpoints."""
+"""Retraining: what changed and why, the loss, the held-out test, and the grid of strengths and checkpoints."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from markupsafe import Markup
+
 from harness.core.values import as_number
 from harness.judging.record import RoundRecord, Tried
 from harness.report import plots
 from harness.report.words import Badge, Frame, Photo, band, duration, evidence_lines, plain_words, text
 
 if TYPE_CHECKING:
-    from markupsafe import Markup
     from matplotlib.axes import Axes
 
 TALL = 150.0  # of a plot

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from harness.core.text import bounds_text, cells, clean, clip_cells, styled, table, table_width, wrap
 from harness.core.values import METRICS, Interval
-
-if TYPE_CHECKING:  # it brings scipy, and pytest loads this module at every start
-    from harness.judging.record import LeaderboardRow
+from harness.judging.record import LeaderboardRow
 
 COLUMNS = ("#", "ranks", "tie", "provider", "quality", "clip", "features", "ssim", "versus", "pictures")
 EXPENDABLE = ("ssim", "clip", "features", "pictures", "ranks", "versus", "tie")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from markupsafe import Markup
 
 from harness.core.values import Threshold
 from harness.judging.record import CaseRecord, LeaderboardRow, PopulationRecord
@@ -13,7 +14,6 @@ from harness.report import plots
 from harness.report.words import text
 
 if TYPE_CHECKING:
-    from markupsafe import Markup
     from matplotlib.axes import Axes
 
 ROW, FOOT, LABEL = 44.0, 20.0, 96.0  # of a plot with a row a provider or a metric

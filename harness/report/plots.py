@@ -139,7 +139,7 @@ def population(
 def outline(
     axes: Axes, values: Sequence[float], low: float, high: float, base: float, tall: float, colour: str, line: float = 0
 ) -> None:
-    """A crowd's smooth outline between `low` and `high` by normal kernels, its highest point `tall` above `base`."""
+    """A population's outline between `low` and `high` by normal kernels, its highest point `tall` above `base`."""
     known, at = np.asarray(values, float), np.linspace(low, high, 161)
     width = max(0.9 * float(known.std()) * len(known) ** -0.2, 0.012)
     heights = np.exp(-0.5 * ((at[:, None] - known[None]) / width) ** 2).sum(1)

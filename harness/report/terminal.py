@@ -1,8 +1,6 @@
 """What a person reads in the terminal: pure functions from results and verdicts to text, and the live line.
 
 With `markup` verdicts have a colour and the gate is bold; without, there is no escape sequence in any text.
-
-`harness.judging.feedback` is imported where it is used: it brings scipy, and pytest loads this module at every start.
 """
 
 from __future__ import annotations
@@ -13,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.core.text import STYLES, bounds_text, cells, clean, clip_cells, paint, styled, table, wrap
-from harness.core.values import METRICS, Case, CaseResult, Decision, Interval, Outcome, Suite, Verdict
+from harness.core.values import METRICS, Case, CaseResult, Decision, Interval, Outcome, Progress, Suite, Verdict
+from harness.judging.feedback import GOOD, advice_for
+from harness.judging.record import Change, EngineRecord, GateRecord, HeldBaseline, HeldProvider, RoundRecord, RunRecord
 from harness.judging.scores import scores_of, trait_means
 from harness.report.leaderboard_table import (
     added_metrics,
@@ -26,17 +26,6 @@ from harness.report.leaderboard_table import (
 
 if TYPE_CHECKING:
     from rich.text import Text
-
-    from harness.core.values import Progress
-    from harness.judging.record import (
-        Change,
-        EngineRecord,
-        GateRecord,
-        HeldBaseline,
-        HeldProvider,
-        RoundRecord,
-        RunRecord,
-    )
 
 __all__ = [  # the words of other modules too: a terminal's text is imported from here
     "OUTCOME_ADVICE",
@@ -273,8 +262,6 @@ def _metric_row(
 
 def _missing_traits(result: CaseResult) -> list[str]:
     """The traits that these pictures show too rarely."""
-    from harness.judging.feedback import GOOD
-
     low = sorted(
         (trait.mean, trait.name(name)) for name, trait in trait_means(result.scored).items() if trait.mean < GOOD
     )
@@ -297,8 +284,6 @@ def _worst_sample(result: CaseResult, image_path: Callable[[str], Path]) -> list
 
 def what_to_do(suite: Suite, case: Case | None, verdict: Verdict, result: CaseResult | None) -> list[str]:
     """Advice in words, for errors by outcome and for failures by metric."""
-    from harness.judging.feedback import advice_for
-
     if result and result.outcome is not Outcome.OK:
         return [OUTCOME_ADVICE[result.outcome.value]]
     if verdict.cause:

@@ -138,7 +138,7 @@ def band(value: float) -> str:
 
 
 @dataclass(frozen=True)
-class Mark:
+class BoundMark:
     """A bound on a bar."""
 
     x: float  # percent
@@ -180,9 +180,9 @@ class Bar:
         return self.place(self.score.mean)
 
     @property
-    def marks(self) -> list[Mark]:
+    def marks(self) -> list[BoundMark]:
         known = (("fail", self.bounds.fail), ("warn", self.bounds.warn)) if self.bounds else ()
-        return [Mark(self.place(value), kind) for kind, value in known if value is not None]
+        return [BoundMark(self.place(value), kind) for kind, value in known if value is not None]
 
     @property
     def zero(self) -> float | None:

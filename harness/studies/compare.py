@@ -22,7 +22,7 @@ from harness.core.values import Case, CaseResult, Decision, Interval, Job, Lora,
 from harness.engine.run import Run
 from harness.judging.changes import Changes, compare_results, compare_scores, flips_text
 from harness.judging.complaints import missing_pictures
-from harness.judging.record import Change, RunRecord
+from harness.judging.record import Change, GateRecord, RunRecord
 from harness.judging.scores import by_case, values_by_metric
 from harness.report.terminal import ProgressLine, bounds_text, table
 from harness.store import Store
@@ -184,9 +184,6 @@ def compare_loras(bench: ComparisonSetup, new: Lora, old: Lora) -> Comparison:
 
 def concluded(results: RunRecord, verdict: str, reasons: Sequence[str], **besides: object) -> RunRecord:
     """A run's record with what was concluded from it in place of its gate, and what was found besides."""
-    from harness.core.values import Decision
-    from harness.judging.record import GateRecord
-
     gate = GateRecord(verdict=Decision(verdict), reasons=tuple(reasons))
     return results.model_copy(update={"gate": gate, **besides})
 

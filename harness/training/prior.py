@@ -19,7 +19,7 @@ from harness.training.data import Item, TrainingSet, View
 from harness.training.distributed import ProcessGroup
 from harness.training.prompt_encoding import PromptEncoder
 
-FIRST_SEED = 700_000  # far from the seeds of suites and exams
+FIRST_SEED = 700_000  # far from the seeds of suites and held-out tests
 AT_ONCE = 8
 KNOWN = "class.latents"  # in the work folder
 

@@ -56,7 +56,7 @@ class Samples:
 
     @property
     def cases(self) -> tuple[Case, ...]:
-        """The first open cases. Never a locked one: whoever chooses by these pictures must not know the exam."""
+        """The first open cases. Never a locked one: whoever chooses by these must not know the held-out test."""
         return tuple(case for case in self.suite.cases if case.split == "open")[:CASES]
 
     def negative(self, case: Case, profile: Any) -> str:

@@ -3,7 +3,7 @@
     references/aldar_kose/champion.safetensors
     references/aldar_kose/champion.json          whose, how made, from which, with which scores
     references/aldar_kose/history/<hash>.{safetensors,json}
-    references/aldar_kose/challengers/<hash>.{safetensors,json}    taken in from elsewhere, or refused by an exam
+    references/aldar_kose/challengers/<hash>.{safetensors,json}    taken in from elsewhere, or refused
 
 Weights and record are two files and no system replaces two at once, so the new record is written first as
 `champion.json.next`. Who reads takes the one of the two records that bears the weights' hash and changes nothing; who
@@ -196,7 +196,7 @@ def register_challenger(candidate: Path, weights: Path, origin: Mapping[str, Any
 
 
 def keep_refused(candidate: Path, weights: Path | None, why: Mapping[str, Any]) -> Path:
-    """Keep a challenger that an exam refused, with the reason: beside the champion, else where it lies.
+    """Keep a challenger that a held-out test refused, with the reason: beside the champion, else where it lies.
 
     Args:
         weights: the champion whose place it wanted; None: it had none, and a record is put beside the file.

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from harness.core.settings import Settings
 from harness.core.values import Interval
 from harness.judging.record import RunRecord, VerdictRecord
 from harness.report.ci.annotations import annotate, commands, of_problem
 from harness.report.ci.sheet import NAME, contact_sheet
 from harness.report.summary import escape, summary_markdown
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from harness.core.settings import Settings
 
 Plain = dict[str, object]
 """For JSON."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from PIL import Image, ImageDraw, ImageFont
+from PIL.Image import Image as Picture
 
 from harness.core.contact_sheet import GAP, INK, LINE, MUTED, PAPER, Cell, SheetRow, draw_contact_sheet, squared, write
 from harness.core.text import clean
 from harness.judging.record import CaseRecord, GateRecord, RunRecord
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 Read = Callable[[str], bytes]
 """SHA-256 to an encoded picture; raises where there is none."""
@@ -98,10 +97,8 @@ def line_of(
     return SheetRow(row.case, row.suite, cells)
 
 
-def titled(sheet: Image, gate: GateRecord) -> Image:
+def titled(sheet: Picture, gate: GateRecord) -> Picture:
     """The sheet under a line with the verdict and its first reason."""
-    from PIL import Image, ImageDraw, ImageFont
-
     whole = Image.new("RGB", (sheet.width, sheet.height + LINE + GAP), PAPER)
     whole.paste(sheet, (0, LINE + GAP))
     word, reasons = gate.verdict.value, [clean(reason) for reason in gate.reasons]
@@ -111,10 +108,8 @@ def titled(sheet: Image, gate: GateRecord) -> Image:
     return whole
 
 
-def picture_of(sha: str, read: Read, thumb: int) -> Image | None:
+def picture_of(sha: str, read: Read, thumb: int) -> Picture | None:
     """A picture as a square, small, because a sheet holds hundreds; None where it cannot be had."""
-    from PIL import Image
-
     try:
         with Image.open(io.BytesIO(read(sha))) as opened:
             return squared(opened, thumb)

@@ -13,6 +13,7 @@ from typing import Any
 from harness.config.suite import load_suite
 from harness.core.errors import HarnessError, StoreError, UsageError
 from harness.core.values import Suite
+from harness.report import rerender
 from harness.report.review.decisions import Decisions
 from harness.report.review.ledger import Ballot, Comment, RecordLedger
 from harness.report.review.runs import Runs, RunSummary
@@ -112,8 +113,6 @@ class AppState:
 
     def report(self, run: RunSummary) -> Path:
         """The folder of a run's report, made again from its results.json by this version, once for each state of it."""
-        from harness.report import rerender
-
         folder = self.store.folder / "review" / "pages" / run.id
         with self._lock:
             result = run.path.stat()

@@ -12,22 +12,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from harness.core.errors import HarnessError, UsageError
-from harness.core.values import METRICS, Interval, hash_file, to_record
-from harness.judging.record import Change, Part, RunRecord
+from harness.core.values import METRICS, Interval, Suite, hash_file, to_record
+from harness.judging.baseline import baseline_path, make_baseline, objections, update_baseline
+from harness.judging.record import Part, RunRecord
 from harness.judging.results import relative
+from harness.models.lora.export import read_facts
+from harness.models.lora.registry import promote, rollback
+from harness.report.review.evidence import TestedSuite, Weighed
 from harness.report.review.ledger import append_line, now
-from harness.report.review.runs import Evidence
+from harness.report.review.runs import JudgedRun
 from harness.report.review.seats import Challenger, Seat
 from harness.store.journal import Journal
-
-if TYPE_CHECKING:
-    from harness.core.values import Suite
-    from harness.report.review.evidence import Weighed
 
 SCHEMA = 1
 LONGEST_NAME, LONGEST_REASON = 100, 2_000  # characters
@@ -50,16 +49,6 @@ class Voice:
                 raise UsageError(f"{name}: {len(text):,} characters, at most {longest:,}")
 
 
-class TestedSuite(Part):
-    """What the newest runs of a challenger and of the champion said in one suite when it was decided."""
-
-    suite: str = ""
-    run: str = ""
-    champion_run: str = ""
-    verdict: str = ""
-    quality: Change | None = None
-
-
 class DecisionLine(Part):
     """One line of the audit file."""
 
@@ -79,16 +68,6 @@ class DecisionLine(Part):
     baseline: str = ""
     although: tuple[str, ...] = ()  # objections that were set aside
     tested: tuple[TestedSuite, ...] = ()
-
-
-# --- finding ----------------------------------------------------------------------------------------------------------
-
-
-def baseline_objections(record: RunRecord, suite: Suite) -> list[str]:
-    """Why a run should not become the suite's baseline."""
-    from harness.judging.baseline import objections
-
-    return objections(record, suite)
 
 
 # --- deciding ---------------------------------------------------------------------------------------------------------
@@ -118,7 +97,7 @@ class Decisions:
         seat: Seat,
         sha256: str,
         voice: Voice,
-        evidence: Evidence | None,
+        evidence: JudgedRun | None,
         weighed: Weighed,
         although: str = "",
         anyway: bool = False,
@@ -137,8 +116,6 @@ class Decisions:
         Raises:
             UsageError: nothing was done, and why.
         """
-        from harness.models.lora.registry import promote
-
         challenger = seat.challenger(sha256)
         with self._lock:
             check_file(challenger)
@@ -173,7 +150,7 @@ class Decisions:
         suite: Suite,
         seat: Seat | None,
         voice: Voice,
-        evidence: Evidence,
+        evidence: JudgedRun,
         anyway: bool,
     ) -> list[str]:
         """Make a run the suite's baseline: one of the champion's, where the suite has one."""
@@ -188,8 +165,6 @@ class Decisions:
 
     def roll_back(self, seat: Seat, sha256: str, voice: Voice) -> list[str]:
         """Bring a former champion back; the baseline is left alone, because it may be of either."""
-        from harness.models.lora.registry import rollback
-
         suite = seat.suites[0]
         if sha256 not in {record["sha256"] for record in seat.former}:
             raise UsageError("there is no such former champion; open the page again")
@@ -199,7 +174,7 @@ class Decisions:
                 rollback(seat.weights, sha256, f"by {voice.who}: {voice.why}")
         return [f"{suite.subject.name}: {sha256[:16]} is the champion again; bless a run of it as the baseline"]
 
-    def _judged(self, seat: Seat, evidence: Evidence | None, anyway: bool) -> Suite:
+    def _judged(self, seat: Seat, evidence: JudgedRun | None, anyway: bool) -> Suite:
         """The suite that a decision is about. Raises UsageError where its baseline may not be made."""
         if evidence is None:
             return seat.suites[0]
@@ -211,9 +186,7 @@ class Decisions:
 
     def _check_baseline(self, record: RunRecord, suite: Suite, anyway: bool) -> None:
         """Raises UsageError where a run should not become the baseline and nobody insists, or cannot become it."""
-        from harness.judging.baseline import make_baseline
-
-        reasons = [] if anyway else baseline_objections(record, suite)
+        reasons = [] if anyway else objections(record, suite)
         if reasons:
             remedy = "tick “all the same”, or leave the baseline alone"
             raise UsageError(f"nothing was done: {'; '.join(reasons)}; {remedy}")
@@ -223,8 +196,6 @@ class Decisions:
             raise UsageError(f"nothing was done: the baseline cannot be made: {error}") from error
 
     def _bless(self, suite: Suite, record: RunRecord, anyway: bool) -> str:
-        from harness.judging.baseline import update_baseline
-
         return update_baseline(record, suite, self._pictures, anyway=anyway).text
 
     def _line(
@@ -234,10 +205,8 @@ class Decisions:
         suite: Suite,
         voice: Voice,
         lora: str,
-        evidence: Evidence | None,
+        evidence: JudgedRun | None,
     ) -> DecisionLine:
-        from harness.judging.baseline import baseline_path
-
         return DecisionLine(
             schema=SCHEMA,
             id=secrets.token_hex(16),
@@ -280,15 +249,13 @@ class Decisions:
 
 def check_file(challenger: Challenger) -> None:
     """Raises UsageError unless the file is the one that was looked at, and a LoRA."""
-    from harness.models.lora.export import read_facts
-
     if not challenger.path.is_file() or hash_file(challenger.path) != challenger.sha256:
         raise UsageError(f"{relative(challenger.path)}: is gone or was changed, so it cannot become the champion")
     if not read_facts(challenger.path).keys:
         raise UsageError(f"{relative(challenger.path)}: holds no weights; it cannot become the champion")
 
 
-def quality_scores(evidence: Evidence) -> dict[str, Interval]:
+def quality_scores(evidence: JudgedRun) -> dict[str, Interval]:
     """A run's leaderboard figures of its main provider, for the record."""
     row = next(row for row in evidence.record.rows(evidence.part.name) if row.provider == evidence.part.main)
     return {name: score for name, score in row.scores.items() if name in METRICS}

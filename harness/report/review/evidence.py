@@ -9,14 +9,24 @@ from dataclasses import dataclass, field
 from harness.core.stats import differs
 from harness.core.values import digest
 from harness.judging.changes import Changes, flips_text
+from harness.judging.record import Change, Part
 from harness.report.review.comparing import ChangeView, ComparedRun, PicturePair, compare_sides, hold_sides
-from harness.report.review.decisions import TestedSuite
 from harness.report.review.runs import Runs, RunSummary
 from harness.report.review.seats import Seat, runs_of
 from harness.report.words import bounds_text
 
 VERDICTS = ("error", "fail", "inconclusive", "pass")  # the worst first
 SHOWN = 4  # pairs of pictures: the cases that lost most and those that gained most
+
+
+class TestedSuite(Part):
+    """What the newest runs of a challenger and of the champion said in one suite when it was decided."""
+
+    suite: str = ""
+    run: str = ""
+    champion_run: str = ""
+    verdict: str = ""
+    quality: Change | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from harness.report.review.decisions import LONGEST_NAME, Voice
 from harness.report.review.evidence import weigh
 from harness.report.review.ledger import Ballot, Choice, Comment, PairSide, now
 from harness.report.review.responses import Query, Refusal, Response, redirect
-from harness.report.review.runs import Evidence, VotePicture
+from harness.report.review.runs import JudgedRun, VotePicture
 from harness.report.review.seats import Seat
 from harness.report.review.votes import judged, make_pairs
 from harness.report.words import text
@@ -155,13 +155,13 @@ def find_seat(state: AppState, form: Query) -> Seat:
     return seats[0]
 
 
-def find_evidence(state: AppState, name: str) -> Evidence:
+def find_evidence(state: AppState, name: str) -> JudgedRun:
     """A run's id and its suite, `0123456789ab/aldar-kose`, as the run and its record."""
     run_id, _, suite = name.partition("/")
     run = state.runs.get(run_id)
     if run is None or suite not in run.parts:
         raise Refusal(HTTPStatus.NOT_FOUND, "there is no such run (any more)")
-    return Evidence(run, run.parts[suite], state.runs.record(run))
+    return JudgedRun(run, run.parts[suite], state.runs.record(run))
 
 
 def told(state: AppState, sentences: list[str]) -> Response:

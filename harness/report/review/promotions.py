@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from harness.core.values import Suite
+from harness.judging.baseline import objections as baseline_objections
 from harness.judging.results import relative
+from harness.report.review.app_state import AppState
 from harness.report.review.comparing import ChangeView, ComparedRun, compare_sides, hold_sides
-from harness.report.review.decisions import DecisionLine, baseline_objections
+from harness.report.review.decisions import DecisionLine
 from harness.report.review.evidence import Weighed, weigh
 from harness.report.review.runs import Runs, RunSummary, SuiteSummary
 from harness.report.review.seats import Challenger, Seat, runs_of
 from harness.report.words import Bar, bar
-
-if TYPE_CHECKING:
-    from harness.report.review.app_state import AppState
 
 DECIDED = 50  # decisions that are shown
 VERBS: Mapping[str, str] = {

@@ -90,7 +90,7 @@ class RunSummary:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class JudgedRun:
     """One suite of a run that a decision is made from."""
 
     run: RunSummary

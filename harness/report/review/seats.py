@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.core.errors import HarnessError, UsageError
+from harness.core.values import Suite
 from harness.judging.record import Part
 from harness.judging.results import relative
+from harness.models.lora.registry import CHALLENGERS, Champion, read_challengers, read_champion, read_history
 from harness.report.review.runs import RunSummary, SuiteSummary
 from harness.report.words import text
-
-if TYPE_CHECKING:
-    from harness.core.values import Suite
-    from harness.models.lora.registry import Champion
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class Challenger:
     told: str = ""  # what a round of retraining said of it
 
 
-class Origin(Part):
+class ChallengerOrigin(Part):
     """Where a challenger is from."""
 
     source: str = ""
@@ -44,7 +42,7 @@ class ChallengerRecord(Part):
 
     sha256: str
     path: str
-    origin: Origin = Origin()
+    origin: ChallengerOrigin = ChallengerOrigin()
 
 
 @dataclass(frozen=True)
@@ -85,8 +83,6 @@ def find_seats(suites: Iterable[Suite], runs: Sequence[RunSummary], loras: Path)
 
 def open_seat(weights: Path, suites: tuple[Suite, ...], runs: Sequence[RunSummary], loras: Path) -> Seat:
     """One champion's place, read anew."""
-    from harness.models.lora.registry import CHALLENGERS, read_challengers, read_champion, read_history
-
     try:
         champion = read_champion(weights)
         taken = [

@@ -99,7 +99,7 @@ def resampled(genuine: Floats, impostor: Floats, figure: Callable[[Floats, Float
 
 
 def eer_interval(genuine: Floats, impostor: Floats, value: float) -> Interval:
-    """The equal error rate with an interval that crowds which do not overlap cannot shrink to nothing.
+    """The equal error rate with an interval that populations which do not overlap cannot shrink to nothing.
 
     At any threshold the true rate of equal errors lies between the true shares refused and accepted, so it lies between
     the lower and the upper of their exact bounds, each at 97.5% for 95% together; wide, and never too narrow.
@@ -125,7 +125,7 @@ def exact_share(found: npt.NDArray[np.bool_], confidence: float = 0.95) -> Inter
 def suggest(genuine: Floats, impostor: Floats, false_alarm: float) -> Suggested:
     """`warn`: what one more genuine picture reaches but for `false_alarm` of them. `fail`: half-way to the impostors.
 
-    A LoRA's pictures are a third crowd that no reference tells about, so `fail` keeps the same distance from what
+    A LoRA's pictures are a third population that no reference tells about, so `fail` keeps the same distance from what
     impostors reach and from what the genuine do; where these overlap, it is `warn`.
     """
     low, high = lower_bound(genuine, false_alarm), highest_but(impostor, false_alarm)

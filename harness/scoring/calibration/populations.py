@@ -47,7 +47,7 @@ class CalibrationReport:
     def suggested(self) -> dict[str, tuple[float, float]]:
         """Metric to (fail, warn) as they are written; empty where the suite must not gate.
 
-        A score whose crowds overlap is no gate by itself: its threshold would refuse much before it caught anything.
+        A score whose populations overlap is no gate: its threshold would refuse much before it caught anything.
         `quality` must have one, whatever it is worth.
         """
         kept = [] if self.refusal else [f for f in self.findings if f.suggested]
@@ -142,5 +142,5 @@ def gate_notes(suite: Suite, profile: Profile, models: Models, store: Store) -> 
         return []
     if calibration.can_gate or not suite.gate:
         return []
-    remedy = f"`harness calibrate {suite.path.name}` shows both crowds"
+    remedy = f"`harness calibrate {suite.path.name}` shows both distributions"
     return [f"refuses to gate: {calibration.reason} ({remedy}; d' of {LEAST_D:g} and more can gate)"]

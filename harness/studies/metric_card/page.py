@@ -104,7 +104,7 @@ Plot = tuple[Markup, tuple[str, ...]]  # a drawing, and the names for its key
 
 
 def plots_of(axis: Axis) -> tuple[Plot, ...]:
-    """What an axis has to show: lines along a walk, and the outlines of crowds."""
+    """What an axis has to show: lines along a walk, and the outlines of populations."""
     return tuple(plot for plot in (plot_curves(axis), plot_populations(axis)) if plot)
 
 
@@ -133,7 +133,7 @@ def plot_curves(axis: Axis) -> Plot | None:
 
 
 def plot_populations(axis: Axis) -> Plot | None:
-    """The outlines of crowds of pictures."""
+    """The outlines of populations of pictures."""
     if not axis.crowds:
         return None
     values = [value for population in axis.crowds.values() for value in population]

@@ -47,7 +47,7 @@ class Candidate:
 Train = Callable[[Candidate, int], None]
 """Trains a candidate until a checkpoint at this step lies there; returns at once where it does."""
 Judge = Callable[[Path], float]
-"""Practice quality of a checkpoint on open cases, higher is better."""
+"""Validation quality of a checkpoint on open cases, higher is better."""
 
 
 def step_of(checkpoint: Path) -> int:

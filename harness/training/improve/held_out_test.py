@@ -1,10 +1,10 @@
-"""Where a challenger practises and where it is examined: the wall between open and locked cases.
+"""Where a challenger is validated and where it is tested: the wall between open and locked cases.
 
-Choosing draws open cases with practice seeds; the decision draws locked cases with seeds that nobody has drawn before.
-Each exam is sat once, by one file that was named before its first picture was drawn. A challenger must also not have
-memorised its training pictures, draw one picture for every seed, or change pictures of others: such a LoRA can score
-better than an honest one. Nor may it have learnt from other pictures than the train pictures, by its own record, or
-gain on the locked cases what it does not gain on open ones: it would have learnt the exam.
+Choosing draws open cases with validation seeds; the decision draws locked cases with seeds that nobody has drawn.
+Each held-out test is taken once, by one file that was named before its first picture was drawn. A challenger must not
+have memorised its training pictures, draw one picture for every seed, or change pictures of others: such a LoRA can
+score better than an honest one. Nor may it have learnt from other pictures than the train pictures, by its own record, or
+gain on the locked cases what it does not gain on open ones: it would have learnt the held-out test.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from harness.judging.scores import values_by_metric, values_of
 from harness.models.lora.export import read_facts
 from harness.training.improve.promotion import RivalScores, Ruling, decide
 
-VALIDATION_OFFSET = 1_000  # of practice seeds, per attempt; below the exams', above the suite's own
-OWN_OFFSET, OWN_SAMPLES = 500, 4  # beside a practice seed: of pictures that a LoRA learns from, which none is chosen by
-HELD_OUT_OFFSET = 10_000  # of exam seeds, per attempt
+VALIDATION_OFFSET = 1_000  # of validation seeds, per attempt; below the held-out tests', above the suite's own
+OWN_OFFSET, OWN_SAMPLES = 500, 4  # beside a validation seed: of pictures that a LoRA learns from, not is chosen by
+HELD_OUT_OFFSET = 10_000  # of held-out seeds, per attempt
 HELD_OUT_SAMPLES = 4  # seeds a locked case, the fewest that show a collapse: 8 cases x 4 x 2 LoRAs are 64 pictures
 OPEN_CASES = 8  # that are drawn beside the locked ones, one seed each
-RIVAL_OFFSET = 9_500  # of the seeds of competitors: the same in every exam, so that no service is paid twice
+RIVAL_OFFSET = 9_500  # of the seeds of competitors: the same in every held-out test, so that no service is paid twice
 NO_RIVALS = ("base", "prompt_only")  # they are what a LoRA is made on, and competitors to nobody
 
 
@@ -59,17 +59,17 @@ class HeldOutTest:
     def practise(
         self, lora: Lora | None, cases: Sequence[Case], seeds: Sequence[int] | None = None
     ) -> list[CaseResult]:
-        """Draw and score open cases. Raises EngineError for a locked case or an exam's seed."""
+        """Draw and score open cases. Raises EngineError for a locked case or a held-out test's seed."""
         seeds = tuple(seeds or self._validation_seed)
         closed = [case.id for case in cases if case.split != "open"]
         if closed:
             raise EngineError(f"locked cases {closed} must not be seen while a LoRA is trained or chosen")
         if set(seeds) & set(self._held_out_seeds):
-            raise EngineError("an exam's seeds must not be seen while a LoRA is trained or chosen")
+            raise EngineError("a held-out test's seeds must not be seen while a LoRA is trained or chosen")
         return self._draw(lora, cases, seeds)
 
     def enter(self, challenger: Lora, origins: Collection[str] | None = None) -> None:
-        """Name the one file that sits this exam. Raises EngineError when another was named before.
+        """Name the one file that takes this held-out test. Raises EngineError when another was named before.
 
         Args:
             origins: hashes of the sets of pictures that it may have learnt from; None: any.
@@ -77,7 +77,7 @@ class HeldOutTest:
         self._origins = None if origins is None else frozenset(origins)
         candidate = hash_file(challenger.path)
         if self._candidate and self._candidate != candidate:
-            raise EngineError("an exam is sat by one challenger: a second try on the same locked pictures is a leak")
+            raise EngineError("a held-out test is taken once: a second try on the same locked pictures is a leak")
         self._candidate = candidate
 
     def examine(self, challenger: Lora, champion: Lora | None, look: int = 1, goal: str = "quality") -> Ruling:
@@ -91,7 +91,7 @@ class HeldOutTest:
             EngineError: the challenger was not entered, or a picture to compare it with could not be had.
         """
         if not self._candidate or hash_file(challenger.path) != self._candidate:
-            raise EngineError("the challenger was not entered before the exam, or its file has changed since")
+            raise EngineError("the challenger was not entered before the held-out test, or its file has changed since")
         before = complete(self._draw(champion, self._locked, self._held_out_seeds), "champion")
         after = self._draw(challenger, self._locked, self._held_out_seeds)
         calibration = self._context.scorer.calibration()
@@ -108,7 +108,7 @@ class HeldOutTest:
         return decide(self._context.suite, *values, doubt, sets, usual, beside, look, goal)
 
     def _gain_on_open(self, challenger: Lora, champion: Lora | None) -> Interval | None:
-        """What the challenger gains in quality on open cases, drawn with the exam's first seed."""
+        """What the challenger gains in quality on open cases, drawn with the held-out test's first seed."""
         cases = [case for case in self._context.suite.cases if case.split == "open"][:OPEN_CASES]
         drawn = [self._draw(lora, cases, self._held_out_seeds[:1]) for lora in (challenger, champion)]
         new, old = (values_of(results, "quality") for results in drawn)
@@ -124,7 +124,7 @@ class HeldOutTest:
         return "it learnt from other pictures than the suite's train pictures, by its own record"
 
     def _competitors(self) -> dict[str, list[CaseResult]]:
-        """Locked cases by those that have drawn open ones in this run; one picture a case, the same in every exam."""
+        """Locked cases by those that have drawn open ones in this run; one picture a case, the same each time."""
         context = self._context
         here = [name for name, results in context.results.items() if any(result.scored for result in results)]
         names = [name for name in here if name not in (*context.suite.gate, *NO_RIVALS, context.provider)]
@@ -136,12 +136,12 @@ class HeldOutTest:
                 findings[name] = context.evaluate(None, name, self._locked, seeds)
             except EngineError:
                 raise
-            except HarnessError:  # a competitor only informs; without it the exam goes on
+            except HarnessError:  # a competitor only informs; without it the held-out test goes on
                 continue
         return findings
 
     def _together(self, lora: Lora, results: Sequence[CaseResult], names: Sequence[str]) -> Sets:
-        """What a LoRA's exam pictures say together; what the suite turned off by name is not asked."""
+        """What a LoRA's held-out pictures say together; what the suite turned off by name is not asked."""
         suite, scorer = self._context.suite, self._context.scorer
         if not isinstance(scorer, SetScorer):
             return {}
@@ -170,5 +170,5 @@ def complete(results: list[CaseResult], whose: str) -> list[CaseResult]:
     missing = [sample for result in results for sample in result.samples if sample not in result.scored]
     if missing:
         about = ": ".join(filter(None, (missing[0].outcome.value, missing[0].message)))
-        raise EngineError(f"exam: {len(missing)} pictures of the {whose} are missing on the locked cases ({about})")
+        raise EngineError(f"held-out test: {len(missing)} pictures of the {whose} are missing ({about})")
     return results

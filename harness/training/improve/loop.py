@@ -1,8 +1,8 @@
 """The improve loop: a failing LoRA's feedback becomes a challenger, which is kept only if it is proven better.
 
 A round: name the cause; choose another strength or checkpoint, or mend the pictures and train; choose on open cases;
-sit the exam on locked cases with seeds nobody has drawn; promote or refuse. What an exam shows never reaches a plan: a
-refusal only counts.
+take the held-out test on locked cases with seeds nobody has drawn; promote or refuse. What it shows never reaches a
+plan: a refusal only counts.
 """
 
 from __future__ import annotations
@@ -110,10 +110,10 @@ class Round:
         self.context, self.number, self.champion = context, number, champion
         self.standing, self.feedback, self.refused = standing, standing.feedback, refused
         self.continued, self.deadline, self.started = continued, deadline, time.monotonic()
-        # counted over sessions: an exam that was sat once has no fresh seeds for anybody else
+        # counted over sessions: a held-out test that was taken once has no fresh seeds for anybody else
         self.attempt = 1 + int(context.store.memo(MEMO, self._suite_key()) or 0)
         self.ground = HeldOutTest(context, self.attempt)
-        self.practice = Validation(context, self.ground, standing.failing)
+        self.validation = Validation(context, self.ground, standing.failing)
         self.causes: tuple[Cause, ...] = ()
         self.origins: set[str] = set()  # of the pictures that a challenger may have learnt from, by their hash
         self.readings: Readings | None = None
@@ -176,14 +176,14 @@ class Round:
     def vocabulary(self) -> Any:
         return merge_vocabulary(self.context.profile.vocabulary, self.context.suite.vocabulary)
 
-    # --- the ladder, cheapest first ---------------------------------------------------------------------------------
+    # --- the remedies, cheapest first ---------------------------------------------------------------------------------
 
     def reselect(self) -> RatedFile | None:
         """The champion at another strength, or as it was earlier in its training, where that alone mends it."""
         champion = self.champion
         if champion is None or self.refused:
             return None
-        looked = self.practice.others(champion, self.causes, self.quality_gap())
+        looked = self.validation.others(champion, self.causes, self.quality_gap())
         if not looked:
             return None
         now, *tried = looked
@@ -200,7 +200,7 @@ class Round:
         return best
 
     def mend(self) -> Mending:
-        """What is wrong with the pictures; where nothing is and cheaper rungs were refused, the LoRA's own best."""
+        """What is wrong with the pictures; where nothing is and cheaper steps were refused, the LoRA's own best."""
         subject = self.context.suite.subject
         mending = fix_pictures(self.causes, self.readings, subject, self.vocabulary)
         if mending or self.champion is None or not is_last_rung(self.causes, self.refused, self.continued):
@@ -242,7 +242,9 @@ class Round:
 
     def train(self, plan: TrainPlan, subject: Subject) -> Trained:
         """Train the candidates in the store's folder, the best to its end; a run that was killed here goes on here."""
-        maker = Maker(self.context, self.attempt, self.deadline, self.say, lambda lora: self.practice.judge(lora).worth)
+        maker = Maker(
+            self.context, self.attempt, self.deadline, self.say, lambda lora: self.validation.judge(lora).worth
+        )
         made, config, seen = maker.make(plan, subject)
         self.record |= {"candidates": seen} if seen else {}
         self.record |= {"config": config.to_record(), "steps": made.steps}
@@ -250,17 +252,17 @@ class Round:
         return made
 
     def choose(self, made: Trained, plan: TrainPlan) -> RatedFile:
-        """The best of the last checkpoints, then of a few strengths, on open cases with practice seeds."""
-        best, tried = self.practice.choose(made, plan.config.steps)
+        """The best of the last checkpoints, then of a few strengths, on open cases with validation seeds."""
+        best, tried = self.validation.choose(made, plan.config.steps)
         self.record["choice"] = [told_of(choice) for choice in tried]
         return best
 
-    # --- the exam ---------------------------------------------------------------------------------------------------
+    # --- the held-out test ------------------------------------------------------------------------------------------
 
     def sit(self, candidate: Lora) -> Ruling:
         """Examine one challenger. The attempt is counted before the first locked picture is drawn.
 
-        An exam that was cut off is sat again by the same file alone; another one gets fresh seeds.
+        A held-out test that was cut off is taken again by the same file alone; another one gets fresh seeds.
         """
         store, key, sha = self.context.store, self._suite_key(), hash_file(candidate.path)
         entered = store.memo(ENTERED, key) or {}

@@ -36,7 +36,7 @@ def scores_of(ruling: Ruling) -> dict[str, Any]:
 
 
 def told_of_ruling(ruling: Ruling) -> dict[str, Any]:
-    """The rest of what an exam found, plain JSON."""
+    """The rest of what a held-out test found, plain JSON."""
     return {
         "sets": to_record(ruling.sets),
         "promoted": ruling.promoted,

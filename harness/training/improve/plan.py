@@ -101,7 +101,7 @@ def plan_with_own(
     refused: int = 0,
     causes: Sequence[Cause] = (),
 ) -> TrainPlan:
-    """The last rung: the LoRA goes on with the best of its own pictures among those of the subject.
+    """The last remedy: the LoRA goes on with the best of its own pictures among those of the subject.
 
     Args:
         learner: with the train pictures alone. The LoRA's own pictures keep the weight 1, so that they are never seen

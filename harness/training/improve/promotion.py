@@ -1,4 +1,4 @@
-"""Promote or refuse: the decision over an exam's scores, and its reasons in words. Pure.
+"""Promote or refuse: the decision over a held-out test's scores, and its reasons in words. Pure.
 
 Every look at one champion is paid for: the k-th challenger of the same champion is held against ALPHA / 2**k, so that
 all of them together, however many come, promote one that is no better with a probability of ALPHA at most.
@@ -29,7 +29,7 @@ gap_text = partial(measured_text, signed=True)
 
 @dataclass(frozen=True)
 class Ruling:
-    """How an exam ended."""
+    """How a held-out test ended."""
 
     promoted: bool
     reasons: tuple[str, ...]
@@ -183,7 +183,7 @@ def learnt_held_out_test(locked: Interval | None, open_: Interval | None, margin
     if locked.low <= open_.high + margin:
         return []
     return [
-        f"quality: gains {gap_text(locked)} on the locked cases and {gap_text(open_)} on open ones: it knows the exam"
+        f"quality: gains {gap_text(locked)} on the locked cases and {gap_text(open_)} on open ones: it knows the test"
     ]
 
 

@@ -25,7 +25,7 @@ EARLIER = 3  # checkpoints of an over-trained LoRA's own run that are tried
 
 @dataclass(frozen=True)
 class RatedFile:
-    """A file at a strength, and how it did on the practice cases."""
+    """A file at a strength, and how it did on the validation cases."""
 
     lora: Lora
     quality: float  # mean, calibrated; -1 when no picture could be scored
@@ -84,7 +84,7 @@ def earlier_checkpoints(folder: Path, facts: LoraFacts | None) -> list[Path]:
 
 
 def goal_of(suite: Suite, result: Feedback, verdicts: Mapping[Job, Verdict]) -> str:
-    """The one metric that a challenger must be better in, named before the exam: quality, unless another one fails.
+    """The one metric that a challenger must be better in, named before the test: quality, unless another one fails.
 
     Where quality is sound and prompts are not followed, say, a challenger that follows them is what is wanted.
     """

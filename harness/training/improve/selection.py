@@ -1,4 +1,4 @@
-"""Choosing before the exam: how LoRAs do on a few open cases, drawn with practice seeds."""
+"""Choosing before the held-out test: how LoRAs do on a few open cases, drawn with validation seeds."""
 
 from __future__ import annotations
 

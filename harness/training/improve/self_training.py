@@ -1,7 +1,7 @@
-"""The last rung: a LoRA learns from the best of its own pictures, when nothing cheaper has helped.
+"""The last remedy: a LoRA learns from the best of its own pictures, when nothing cheaper has helped.
 
 Keep-the-best fine-tuning (RAFT, arXiv 2304.06767) within narrow bounds: open cases alone, with seeds that neither
-choosing nor an exam draws; only pictures that pass every bound of the suite, quality with room to spare, and copy no
+choosing nor testing draws; only pictures that pass every bound of the suite, quality with room to spare, and copy no
 training picture; one or two a prompt; and never more than SHARE of all that is learnt from, because a model that learns
 mostly from itself narrows with every round.
 """
@@ -24,7 +24,7 @@ SHARE = 0.3  # of the pictures that are learnt from, at most
 A_CASE = 2  # pictures of one prompt, at most
 BETTER = 0.05  # how far quality must be above the suite's bound
 USUAL = 0.6  # the bound where the suite names none: what reports call good
-REFUSED = 2  # challengers, after which this rung is reached
+REFUSED = 2  # challengers, after which this step is reached
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def tell(kept: Sequence[Own], drawn: int, train: int) -> str:
     whose = ", ".join(f"{name} ({count})" if count > 1 else name for name, count in counts.items())
     share, least = len(kept) / (len(kept) + train), min(own.quality for own in kept)
     return (
-        "cheaper rungs were refused and nothing known is wrong with the pictures: "
+        "cheaper steps were refused and nothing known is wrong with the pictures: "
         f"{len(kept)} of {drawn} pictures that the LoRA drew itself join the {train} train pictures "
         f"({share:.0%} of all); they are the best of the open cases {whose}, "
         f"of quality {least:.2f} or more, and none is a copy"
