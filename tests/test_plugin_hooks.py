@@ -287,6 +287,9 @@ def test_retrained_cases_are_reported_as_reruns_with_what_was_wrong_before(proje
     run.assert_outcomes(passed=3, xfailed=2)
     assert run.ret == 0 and run.parseoutcomes()["rerun"] == 2
     run.stdout.fnmatch_lines(["*RERUN*", "*::one::lora PASSED*"])
+    reports = [report for report in run.reprec.getreports("pytest_runtest_logreport") if report.outcome == "rerun"]  # type: ignore[attr-defined]
+    assert [report.nodeid for report in reports] == [f"suites/painted.yaml::{name}::lora" for name in ("one", "two")]
+    assert all(report.longrepr.startswith("before retraining: quality 0.40 ") for report in reports)
     short = project.run("--retrain", "1", "--fresh").stdout.str()
     assert "R.xR.x." in short
 
@@ -317,6 +320,15 @@ def test_junit_has_scores_of_every_item_and_the_worst_picture_of_what_did_not_pa
     assert gate["verdict"] == "pass" and "case" not in gate and "image" not in good and "image" not in gate
     assert bad["verdict"] == "fail" and (project.folder / "reports" / "images" / (bad["image"] or "none")).is_file()
     assert cases["suites.painted.yaml.one.base"].find("system-out") is None
+
+
+def test_an_item_without_pictures_has_none_to_show(project: Project) -> None:
+    project.suite()
+    project.painters["base"]["trouble"] = lost
+
+    found = properties(junit(project)["suites.painted.yaml.one.base"])
+
+    assert found["verdict"] == "error" and "image" not in found
 
 
 def test_a_picture_is_attached_where_junit_takes_a_tests_output(project: Project) -> None:
@@ -555,6 +567,7 @@ def test_a_session_ends_with_the_verdict_and_the_report(project: Project) -> Non
 
     assert run.ret == 0 and project.results["gate"]["verdict"] == "pass"
     run.stdout.fnmatch_lines(["=* LoRA quality =*", "verdict: PASS*", f"report: *{project.folder}/reports/index.html"])
+    assert not list((project.folder / ".harness" / "users").glob("*-*.lock")), "the store is closed"
     assert "rank by" not in run.stdout.str() and "rank by" in project.run("-v").stdout.str()
     assert "pictures:" not in project.run("-qq").stdout.str()
 
