@@ -16,6 +16,7 @@ BENCHMARKS = {
     "gate": "false alarms, power and coverage of the gate over thousands of simulated runs",
     "card": "the metrics themselves, on drawn people whose truth is known",
     "gpu": "SDXL at full size with random weights: pictures and training steps a second, beside the device's ceiling",
+    "house": "the structure of the package: rooms, floors, imports, records without types, lengths",
     "improve": "planted faults that retraining must name and mend; challengers that must not be promoted",
     "mutants": "small faults planted in the rules that decide: do the nearest tests notice?",
     "newcomers": "people never seen before: does a LoRA of twelve pictures beat the prompt that spells them out?",

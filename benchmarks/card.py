@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness.commands.card import measure_card
-from harness.studies.metric_card.page import card_text, figures_of
-from harness.studies.metric_card.protocol import Effort
+from harness.studies.metric_card.page import card_text
+from harness.studies.metric_card.protocol import Card, Effort
 
 
 def measure() -> dict[str, float]:
@@ -17,4 +17,13 @@ def measure() -> dict[str, float]:
         "people": card.people,
         "pictures": card.pictures,
         **figures_of(card),
+    }
+
+
+def figures_of(card: Card) -> dict[str, float]:
+    """Every figure by axis and name, flat: for the benchmark's last line."""
+    return {
+        f"{axis.name}.{figure.name}".replace(" ", "_"): round(figure.value, 4)
+        for axis in card.axes
+        for figure in axis.figures
     }

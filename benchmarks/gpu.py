@@ -93,7 +93,7 @@ class Bench:
         pipe = make_pipeline(self.architecture, self.device, self.dtype, self.vae_dtype)
         pipeline = LocalPipeline(pipe, self.device, self.compiled)
         loras = [Lora(write_lora(self.architecture, folder / f"{seed}.safetensors", seed)) for seed in (1, 2)]
-        pipeline.use_lora(loras[0])
+        pipeline.loras.use(loras[0])
         heads = ("batch", "first s", "s/draw", "s/picture", "pictures/s", "of ceiling", "GiB")
         print("\n" + " ".join(f"{head:>10}" for head in heads))
         work = 2 * self.steps * self.flops["unet"] + self.flops["vae"]
@@ -140,7 +140,7 @@ class Bench:
         before, spent = graphs(), []
         print(f"\n{'change':16} {'ms':>8}")
         for name, lora in changes.items():
-            seconds = timed(self.device, lambda lora=lora: pipeline.use_lora(lora))  # type: ignore[misc]
+            seconds = timed(self.device, lambda lora=lora: pipeline.loras.use(lora))  # type: ignore[misc]
             pipeline.draw(requests, lora)
             spent.append(seconds)
             print(f"{name:16} {seconds * 1000:8.1f}")
@@ -176,7 +176,7 @@ class Bench:
     def make_loop(self, folder: Path) -> Any:
         from diffusers import DDPMScheduler
 
-        from harness.training.distributed import Team
+        from harness.training.distributed import ProcessGroup
         from harness.training.loop import Loop, Setup
         from harness.world.base import build_scheduler
 
@@ -188,8 +188,8 @@ class Bench:
         add_lora(unet, config)
         data, texts = self.make_data()
         schedule = DDPMScheduler.from_config(build_scheduler().config)
-        team = Team(device=self.device)
-        return Loop(Setup(config, data, texts, {"unet": unet}, schedule, self.dtype, folder, "", {}, team))
+        processes = ProcessGroup(device=self.device)
+        return Loop(Setup(config, data, texts, {"unet": unet}, schedule, self.dtype, folder, "", {}, processes))
 
     def make_data(self) -> tuple[Any, Any]:
         """Eight random pictures, as if they were encoded."""

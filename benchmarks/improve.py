@@ -186,7 +186,7 @@ def sit_exams(context: ImproveContext, trainings: int, exams: int) -> list[bool]
     """Train, and examine each challenger as the champion's first; whether each was promoted."""
     from harness.core.values import Lora
     from harness.models.lora.export import read_facts
-    from harness.training.improve.held_out_test import Ground
+    from harness.training.improve.held_out_test import HeldOutTest
     from harness.training.trainer import train
 
     champion = context.lora
@@ -199,7 +199,7 @@ def sit_exams(context: ImproveContext, trainings: int, exams: int) -> list[bool]
         if not out.exists():
             train(replace(recipe, seed=1_000 + seed), context.suite.subject, context.profile, context.models, out)
         for exam in range(exams):
-            ground, challenger = Ground(context, 1 + exam + exams * (seed - 1)), Lora(out)
+            ground, challenger = HeldOutTest(context, 1 + exam + exams * (seed - 1)), Lora(out)
             ground.enter(challenger)
             ruling = ground.examine(challenger, champion)
             print(f"A/A seed {seed}, exam {exam + 1}: {ruling.reasons[0]}", flush=True)

@@ -165,7 +165,7 @@ def plant(cause: str, number: int, project: Path) -> Fault:
     Args:
         project: an empty or absent folder.
     """
-    from harness.commands.init import write_demo
+    from harness.config.starter import write_demo
 
     write_demo(project)
     home = project / HOME

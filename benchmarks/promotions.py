@@ -15,8 +15,8 @@ import numpy as np
 from benchmarks.gate import Draft, drafts, make_suite, upper
 from benchmarks.score_table import Scores, Table, load_table
 from harness.core.values import METRICS
-from harness.training.improve.held_out_test import EXAM_SAMPLES
-from harness.training.improve.promotion import Beside, Values, decide
+from harness.training.improve.held_out_test import HELD_OUT_SAMPLES
+from harness.training.improve.promotion import RivalScores, Values, decide
 
 FAMILIES = 2_000  # of each kind; with up to three decisions each, 4,000 families make 4,000 to 12,000 decisions
 LOOKS, LOCKED = 3, 24  # rounds of a retraining, locked cases of the shipped suite
@@ -31,7 +31,7 @@ def values_at(draft: Draft, scores: Scores, first: int, shift: float = 0.0) -> V
             (f"case-{row}", seed): min(1.0, max(0.0, float(value) + shift))
             for row in rows
             for seed, value in enumerate(
-                scores[name][draft.prompts[row], draft.seeds[row, first : first + EXAM_SAMPLES]]
+                scores[name][draft.prompts[row], draft.seeds[row, first : first + HELD_OUT_SAMPLES]]
             )
         }
         for name in METRICS
@@ -44,17 +44,17 @@ Other = Callable[[Draft, np.random.Generator], Draft]
 def promoted_at(table: Table, draft: Draft, challenger: Draft, shift: float = 0.0) -> tuple[int, int]:
     """The look at which a family's first challenger is promoted, 0 for none; and how many decisions it took."""
     suite = SUITE
-    base = Beside(values_at(draft, table.wrong, 0)["quality"])
+    base = RivalScores(values_at(draft, table.wrong, 0)["quality"])
     for look in range(1, LOOKS + 1):
-        first = 2 * EXAM_SAMPLES * (look - 1)
+        first = 2 * HELD_OUT_SAMPLES * (look - 1)
         old = values_at(draft, table.lora, first, -shift)
-        new = values_at(challenger, table.lora, first + EXAM_SAMPLES)
+        new = values_at(challenger, table.lora, first + HELD_OUT_SAMPLES)
         if decide(suite, new, old, beside=base, look=look).promoted:
             return look, look
     return 0, LOOKS
 
 
-SUITE = make_suite(LOCKED, EXAM_SAMPLES)
+SUITE = make_suite(LOCKED, HELD_OUT_SAMPLES)
 
 
 def count(table: Table, families: int, seed: int, other: Other, shift: float = 0.0) -> tuple[int, int, int]:
@@ -75,9 +75,7 @@ def false_promotions(families: int = FAMILIES) -> dict[str, float]:
         "as good on the whole": lambda draft, random: draft.elsewhere(random, total),
     }
     print(f"scores: {table.origin}; {families} families of up to {LOOKS} challengers for each kind")
-    print(
-        f"method: {LOCKED} locked prompts x {EXAM_SAMPLES} seeds, decided by harness.training.improve.promotion.decide"
-    )
+    print(f"method: {LOCKED} locked prompts x {HELD_OUT_SAMPLES} seeds, decided by training.improve.promotion.decide")
     worst, all_decisions = 0.0, 0
     for seed, (name, other) in enumerate(kinds.items(), 41):
         any_, first, decisions = count(table, families, seed, other)

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from harness.config.profile import Models, Profile, ProviderConfig
+from harness.config.profile import ModelPaths, Profile, ProviderConfig
 from harness.core.values import METRICS, Case, CaseResult, Job, Lora, Score, Subject, Suite, Trait
 from harness.scoring.metrics.applied import check_applied
 from harness.scoring.metrics.evidence import gather_evidence
@@ -22,7 +22,7 @@ def make_profile(providers: Mapping[str, Mapping[str, Any]]) -> Profile:
     return Profile(
         name="remote",
         path=Path("remote.yaml"),
-        models=Models("none", "none"),
+        models=ModelPaths("none", "none"),
         size=SIZE,
         steps=1,
         guidance=1.0,

@@ -47,7 +47,7 @@ class Table:
     version: int = 0  # of the formulas that scored the pictures; 0 where nothing was scored
 
     @property
-    def spread(self) -> stats.Spread:
+    def spread(self) -> stats.StandardDeviations:
         """Of the LoRA's quality."""
         return stats.spread_of(list(self.lora["quality"]))
 

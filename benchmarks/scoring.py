@@ -17,8 +17,8 @@ import numpy as np
 
 from benchmarks.process import ROOT
 from harness.config.profile import load_profile
+from harness.core.arrays import Floats
 from harness.core.settings import Settings
-from harness.core.values import Floats
 from harness.models.embeddings import Embeddings, open_picture
 from harness.models.loading import Models
 from harness.scoring.metrics.ssim import grey_square, mean_similarity, plate_of

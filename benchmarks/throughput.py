@@ -9,7 +9,7 @@ from harness.core.settings import Settings
 from harness.core.values import Outcome
 from harness.emulator import Emulator, Limits
 from harness.models.loading import Models
-from harness.providers import Context, open_provider
+from harness.providers import ProviderContext, open_provider
 
 REQUESTS, AT_ONCE, TAKES = 200, 20, 1.0
 
@@ -22,7 +22,7 @@ def measure() -> dict[str, float]:
     with Emulator(delay=TAKES, scale=1 / 8, limits={"openai": Limits(AT_ONCE)}) as emulator:
         settings = Settings(Path.cwd(), emulator=emulator.url)
         profile = make_profile({"openai": {"concurrency": AT_ONCE, "describe": False}})
-        provider = open_provider("openai", Context(profile, settings, Models(profile, settings)))
+        provider = open_provider("openai", ProviderContext(profile, settings, Models(profile, settings)))
         suite = make_suite(Path.cwd(), ["openai"], REQUESTS)
         requests = [request for case in suite.cases for request in provider.requests(suite, case, (0,))]
         started = time.monotonic()

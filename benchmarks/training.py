@@ -138,7 +138,7 @@ def check(timing: Timing) -> Timing:
 
 def held_out_losses(subject: Subject, loras: Sequence[Path | None]) -> list[float]:
     """Our validation loss of each file, None for the base alone: the same pictures, noise and noise levels."""
-    from harness.training.distributed import Team
+    from harness.training.distributed import ProcessGroup
     from harness.training.loop import Loop, Setup
     from harness.training.trainer import prepare, training_place
 
@@ -149,7 +149,7 @@ def held_out_losses(subject: Subject, loras: Sequence[Path | None]) -> list[floa
     found = []
     for lora in loras:
         work = Path(tempfile.gettempdir())
-        ready = prepare(config, subject, profile, models, dtype, Team(device=device), work, lora)
+        ready = prepare(config, subject, profile, models, dtype, ProcessGroup(device=device), work, lora)
         setup = Setup(config, ready.data, ready.texts, ready.models, ready.schedule, dtype, work, "", {})
         found.append(Loop(setup).validate())
     return found

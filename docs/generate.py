@@ -12,14 +12,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+import click
 import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from harness import plugin
-from harness.commands.cli import build_parser
+from harness.commands.cli import Commands, Deferred, build_cli
+from harness.commands.options import ForeignCommand
 from harness.config.profile import ProfileFile, TraitsFile
-from harness.config.suite import SuiteFile
+from harness.config.suite import SuiteSchema
 from harness.core.settings import DEFAULTS, VARIABLES
 
 DOCS = Path(__file__).resolve().parent
@@ -116,7 +118,7 @@ def one_line(text: str) -> str:
 def suite_page() -> str:
     return (
         "# Keys of a suite\n\nA file in `suites/`; editors complete it by `suites/schema/suite.json`, which is made "
-        "from the same models. An unknown key is an error with its line.\n\n" + model_tables(SuiteFile, "suite")
+        "from the same models. An unknown key is an error with its line.\n\n" + model_tables(SuiteSchema, "suite")
     )
 
 
@@ -224,8 +226,8 @@ def commands_page() -> str:
         "# Commands\n\n`harness COMMAND --help` says the same. Errors of whoever typed or wrote a file are one line "
         "and exit code 2; Ctrl-C is 130.\n"
     ]
-    for name, parser, summary in commands_of(build_parser(), "harness"):
-        parts.append(f"## {name}\n\n{sentence(summary)}\n\n{options_of(parser)}")
+    for name, command in commands_of(build_cli(), "harness"):
+        parts.append(f"## {name}\n\n{sentence(command.help or '')}\n\n{options_of(command)}")
     return "\n".join(parts)
 
 
@@ -234,54 +236,47 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
 
 
-def commands_of(parser: argparse.ArgumentParser, name: str) -> Iterator[tuple[str, argparse.ArgumentParser, str]]:
+def commands_of(group: Commands, name: str) -> Iterator[tuple[str, click.Command]]:
     """Every subcommand and its own subcommands, in the order of `--help`."""
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            summaries = {choice.dest: choice.help or "" for choice in action._choices_actions}
-            for word, sub in action.choices.items():
-                yield f"{name} {word}", sub, summaries.get(word, "")
-                yield from commands_of(sub, f"{name} {word}")
+    for word, command in group.commands.items():
+        loaded = command.load() if isinstance(command, Deferred) else command
+        yield f"{name} {word}", loaded
+        if isinstance(loaded, Commands):
+            yield from commands_of(loaded, f"{name} {word}")
 
 
-def options_of(parser: argparse.ArgumentParser) -> str:
-    """Arguments and options of a parser; what is behind them, their defaults and meanings."""
-    rows = []
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction | argparse._HelpAction) or action.help == argparse.SUPPRESS:
-            continue
-        rows.append([argument_text(action), argument_default(action), expand(action)])
-    if not rows:
-        return "" if any(isinstance(a, argparse._SubParsersAction) for a in parser._actions) else PASSED_ON
-    return table(("argument", "default", "meaning"), rows)
+def options_of(command: click.Command) -> str:
+    """Arguments and options of a command; what is behind them, their defaults and meanings."""
+    if isinstance(command, ForeignCommand):
+        return "Everything behind it is [pytest's](pytest.md).\n"
+    rows = [[parameter_text(each), parameter_default(each), one_line(each.help or "")] for each in command.params]
+    return table(("argument", "default", "meaning"), rows) if rows else ""
 
 
-PASSED_ON = "Everything behind it is [pytest's](pytest.md).\n"
-
-
-def argument_text(action: argparse.Action) -> str:
+def parameter_text(parameter: click.Parameter) -> str:
     """`--size WIDTHxHEIGHT`, `SUITE`, `[SUITE ...]`."""
-    value = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
-    if action.choices is not None and action.metavar is None:
-        value = "{" + ",".join(map(str, action.choices)) + "}"
-    if not action.option_strings:
-        return f"`{ {'*': f'[{value} ...]', '?': f'[{value}]', '+': f'{value} ...'}.get(str(action.nargs), value) }`"
-    names = ", ".join(action.option_strings)
-    return f"`{names}`" if action.nargs == 0 else f"`{names} {value}`"
+    value = parameter.metavar or parameter.name.upper()
+    if isinstance(parameter.type, click.Choice) and not parameter.metavar:
+        value = "{" + ",".join(map(str, parameter.type.choices)) + "}"
+    if isinstance(parameter, click.Option):
+        names = ", ".join([*parameter.opts, *parameter.secondary_opts])
+        return f"`{names}`" if parameter.is_flag else f"`{names} {value}`"
+    return (
+        f"`{value.removesuffix('...')} ...`"
+        if parameter.nargs == -1
+        else f"`{value}`"
+        if parameter.required
+        else f"`[{value}]`"
+    )
 
 
-def argument_default(action: argparse.Action) -> str:
-    if action.required:
+def parameter_default(parameter: click.Parameter) -> str:
+    if parameter.required:
         return "needed"
-    value = action.default
-    if value in (None, False, "", [], argparse.SUPPRESS) or value == Path():
+    value = parameter.to_info_dict()["default"]
+    if value in (None, False, 0, "", ()) or value == Path():
         return ""
     return f"`{value.as_posix() if isinstance(value, Path) else value}`"
-
-
-def expand(action: argparse.Action) -> str:
-    text = action.help or ""
-    return one_line(text % vars(action) if "%(" in text else text.replace("%%", "%"))
 
 
 # --- pytest -------------------------------------------------------------------------------------------------------

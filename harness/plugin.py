@@ -1,4 +1,7 @@
-"""The pytest plugin: every hook translates between pytest and the core, which does not know pytest."""
+"""The pytest plugin: every hook translates between pytest and the core, which does not know pytest.
+
+PYTEST_DONT_REWRITE: a warning filter of pytest.ini that names QualityWarning imports this file before pytest could.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,13 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.commands.pytest_internals import Told, is_named, parameter_of, rerun_report, terminal_stream
 from harness.commands.session import SESSION, HarnessSession
 from harness.config.suite import is_suite_file
 from harness.core.errors import HarnessError, SuiteError, UsageError
@@ -26,7 +30,6 @@ MARKS = {
     "case(id)": "which prompt it is",
     "gate": "an item that may turn the run red",
     "competitor": "an item that only informs",
-    "slow": "an item that takes long",
     "lora_suite(path)": "parametrizes a test's `lora_case` fixture over a suite's cases",
 }
 
@@ -43,93 +46,49 @@ class QualityFailure(Exception):
     """A verdict that fails; its text is what the person reads."""
 
 
-class Told(str):
-    """What a failing item says: plain wherever a report goes, in colour in a terminal that has any."""
-
-    coloured = ""
-
-    @classmethod
-    def make(cls, write: Callable[[bool], str]) -> Told:
-        """`write` takes whether there are colours."""
-        told = cls(write(False))
-        told.coloured = write(True)
-        return told
-
-    def toterminal(self, writer: Any) -> None:
-        writer.line(self.coloured if writer.hasmarkup else str(self))
-
-
 # --- options and session ------------------------------------------------------------------------------------------
+
+
+OPTIONS: Mapping[str, tuple[str, str]] = {
+    "--profile": ("NAME", "models, providers and scorers: embedded, sdxl or a file (default: embedded)"),
+    "--providers": ("A,B", "only these providers of each suite"),
+    "--samples": ("N", "seeds per prompt instead of the suite's own number"),
+    "--lora": (
+        "FILE[@STRENGTH][+...]",
+        "the LoRA under test instead of the suite's own; behind + come LoRAs that are drawn with it",
+    ),
+    "--store": ("DIR", "where pictures and records are kept (default: .harness)"),
+    "--fresh": ("", "draw and score everything again"),
+    "--locked": ("", "also run the cases that are kept for promotions"),
+    "--report-dir": ("DIR", "where the report goes (default: reports)"),
+    "--baseline": (
+        "FILE|compare|off|save|git:REF",
+        "what to compare with, paired by case and seed (default: baselines/<suite>.json beside the suite, if any)",
+    ),
+    "--update-baseline": (
+        "",
+        "write baselines/<suite>.json beside each suite from this run, if it is green and complete",
+    ),
+    "--update-baseline-anyway": ("", "write it from a red or incomplete run too"),
+    "--budget": ("USD", "stop asking remote services before more than this is spent (default: no limit)"),
+    "--max-calls": ("N", "make at most N paid calls (default: no limit)"),
+    "--shard": ("I/N", "draw only every N-th case; `harness merge` judges the suites over all N shards"),
+    "--retrain": ("N", "retrain a failing LoRA, up to N rounds, and keep it only if it is proven better"),
+    "--retrain-budget": ("MINUTES", "let no training of --retrain go on after so many minutes (default: no limit)"),
+}
+"""Option to the name of its value, "" for a switch, and its help; `Settings.load` reads what is given."""
+WHOLE = ("--samples", "--retrain")  # options whose value is a whole number
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("harness", "LoRA quality suites")
-    add = group.addoption
-    add(
-        "--profile",
-        dest="harness_profile",
-        metavar="NAME",
-        help="models, providers and scorers: embedded, sdxl or a file (default: embedded)",
-    )
-    add("--providers", dest="harness_providers", metavar="A,B", help="only these providers of each suite")
-    add(
-        "--samples",
-        dest="harness_samples",
-        type=int,
-        metavar="N",
-        help="seeds per prompt instead of the suite's own number",
-    )
-    mix = "the LoRA under test instead of the suite's own; behind + come LoRAs that are drawn with it"
-    add("--lora", dest="harness_lora", metavar="FILE[@STRENGTH][+...]", help=mix)
-    add("--store", dest="harness_store", metavar="DIR", help="where pictures and records are kept (default: .harness)")
-    add("--fresh", dest="harness_fresh", action="store_true", help="draw and score everything again")
-    add("--locked", dest="harness_locked", action="store_true", help="also run the cases that are kept for promotions")
-    add("--report-dir", dest="harness_report_dir", metavar="DIR", help="where the report goes (default: reports)")
-    add(
-        "--baseline",
-        dest="harness_baseline",
-        metavar="FILE|compare|off|save|git:REF",
-        help="what to compare with, paired by case and seed (default: baselines/<suite>.json beside the suite, if any)",
-    )
-    add(
-        "--update-baseline",
-        dest="harness_update_baseline",
-        action="store_true",
-        help="write baselines/<suite>.json beside each suite from this run, if it is green and complete",
-    )
-    add(
-        "--update-baseline-anyway",
-        dest="harness_update_baseline_anyway",
-        action="store_true",
-        help="write it from a red or incomplete run too",
-    )
-    add(
-        "--budget",
-        dest="harness_budget",
-        metavar="USD",
-        help="stop asking remote services before more than this is spent (default: no limit)",
-    )
-    add("--max-calls", dest="harness_max_calls", metavar="N", help="make at most N paid calls (default: no limit)")
-    add(
-        "--shard",
-        dest="harness_shard",
-        metavar="I/N",
-        help="draw only every N-th case; `harness merge` judges the suites over all N shards",
-    )
-    add(
-        "--retrain",
-        dest="harness_retrain",
-        type=int,
-        default=0,
-        metavar="N",
-        help="retrain a failing LoRA, up to N rounds, and keep it only if it is proven better",
-    )
-    add(
-        "--retrain-budget",
-        dest="harness_retrain_budget",
-        metavar="MINUTES",
-        help="let no training of --retrain go on after so many minutes (default: no limit)",
-    )
+    for option, (value, text) in OPTIONS.items():
+        dest = f"harness_{option.removeprefix('--').replace('-', '_')}"
+        if value:
+            kind = int if option in WHOLE else str
+            group.addoption(option, dest=dest, type=kind, metavar=value, help=text)
+        else:
+            group.addoption(option, dest=dest, action="store_true", help=text)
 
 
 @pytest.hookimpl(trylast=True)
@@ -158,8 +117,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def spell_out(config: pytest.Config) -> None:
     """Letters that the terminal lacks become `\\u0433`; by itself pytest would write line ends as `\\n` then, too."""
-    reporter = config.pluginmanager.getplugin("terminalreporter")
-    stream = reporter._tw._file if reporter else None
+    stream = terminal_stream(config) if config.pluginmanager.getplugin("terminalreporter") else None
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
 
@@ -204,7 +162,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    if file_path.suffix in {".yaml", ".yml"} and is_suite_file(file_path, file_path in parent.session._initialpaths):
+    if file_path.suffix in {".yaml", ".yml"} and is_suite_file(file_path, is_named(parent.session, file_path)):
         return SuiteFile.from_parent(parent, path=file_path)
     return None
 
@@ -292,8 +250,8 @@ class HarnessItem(pytest.Item):
                 warnings.warn(QualityWarning(f"{self.name}: {complaint.message}"), stacklevel=2)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        told = (QualityFailure, HarnessError, pytest.xfail.Exception)  # their text says it all; tracebacks are slow
-        if isinstance(excinfo.value, told):
+        messages = (QualityFailure, HarnessError, pytest.xfail.Exception)  # their text says it all; tracebacks are slow
+        if isinstance(excinfo.value, messages):
             words = excinfo.value.args[0] if excinfo.value.args else ""
             return words if isinstance(words, Told) else str(excinfo.value)
         return super().repr_failure(excinfo, style)
@@ -379,8 +337,7 @@ def report_attempts(item: pytest.Item, attempts: Iterable[Verdict]) -> None:
     """Earlier verdicts of a retrained case become `rerun` reports, as people know them from pytest-rerunfailures."""
     for verdict in attempts:
         text = "before retraining: " + "; ".join(complaint.message for complaint in verdict.complaints)
-        report = pytest.TestReport(item.nodeid, item.location, {}, "rerun", text, "call")  # type: ignore[arg-type]
-        item.ihook.pytest_runtest_logreport(report=report)
+        item.ihook.pytest_runtest_logreport(report=rerun_report(item, text))
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
@@ -442,7 +399,7 @@ def jobs_of(item: pytest.Item) -> list[Job]:
         return [item.job]
     if isinstance(item, GateItem):
         return item.jobs
-    case = getattr(item, "callspec", None) and item.callspec.params.get("lora_case")  # type: ignore[attr-defined]
+    case = parameter_of(item, "lora_case")
     return [case.job] if isinstance(case, LoraCase) else []
 
 
@@ -469,10 +426,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if harness.update_baselines() and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.USAGE_ERROR  # a baseline was asked for, and there is none
     if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        found = results["gate"]["verdict"] if results else ""
-        if harness.trouble or found == "error":
+        result = results.gate.verdict if results else ""
+        if harness.trouble or result == "error":
             session.exitstatus = EXIT_BROKEN
-        elif found == "inconclusive" and harness.demands_proof and not harness.settings.shard:
+        elif result == "inconclusive" and harness.demands_proof and not harness.settings.shard:
             session.exitstatus = EXIT_OPEN
 
 
@@ -483,12 +440,12 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(harness.trouble)
     if harness.results is not None:
         terminalreporter.section("LoRA quality", sep="=")
-        writer = terminalreporter._tw
+        writer = config.get_terminal_writer()
         words = (harness.report_index, config.get_verbosity(), writer.hasmarkup)
         terminalreporter.write_line(summary_text(harness.results, writer.fullwidth, *words))
         for saved in harness.saved:
             terminalreporter.write_line(f"baseline: {saved.text}", red=saved.refused)
     broken = [report for report in terminalreporter.stats.get("error", ()) if isinstance(report, pytest.CollectReport)]
-    told = [str(report.longrepr) for report in broken if report.nodeid.endswith((".yaml", ".yml"))]
-    for line in harness.publish(list(dict.fromkeys(told))):
+    messages = [str(report.longrepr) for report in broken if report.nodeid.endswith((".yaml", ".yml"))]
+    for line in harness.publish(list(dict.fromkeys(messages))):
         terminalreporter.write_line(line)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores; set before torch is imported
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+SHARED = "HARNESS_TESTS_SHARED"  # see tests.known
 HERE = Path(__file__).parent
 FILTERS = (
     "error",
@@ -36,7 +39,14 @@ def no_real_services(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """By its number of tests xdist would start the longest files last, each with one worker and the other idle."""
+    """By its number of tests xdist would start the longest files last, each with one worker and the other idle.
+
+    What workers share lies in a folder of this run, made by the process that starts them.
+    """
+    if SHARED not in os.environ:
+        os.environ[SHARED] = folder = tempfile.mkdtemp(prefix="lora-harness-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        config.add_cleanup(lambda: os.environ.pop(SHARED, None))
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False
 

@@ -18,13 +18,13 @@ from PIL import Image
 from harness.config.profile import ProviderConfig
 from harness.core.pictures import BadPicture, check_picture
 from harness.core.settings import Secret
-from harness.core.values import Drawing, Outcome, Request
+from harness.core.values import Generation, Outcome, Request
 from harness.emulator import Emulator
 from harness.emulator.faults import FAULTS, Fault
 from harness.emulator.ledger import Entry
 from harness.emulator.pictures import encode_faulty
 from harness.emulator.services import parts_of
-from harness.providers import Context, open_provider
+from harness.providers import ProviderContext, open_provider
 from harness.providers.http_client.exchange import Unanswered
 from harness.providers.text import open_writer
 from harness.providers.text.chat import Writer
@@ -115,7 +115,20 @@ def try_cell(row: Row, fault: Fault) -> Cell:
 
 
 def all_cells(rows: Iterable[Row]) -> list[tuple[Row, Fault]]:
+    """Every row against every fault that can befall it: minutes, so the benchmark tries them and the docs show them."""
     return [(row, fault) for row in rows for fault in row.faults()]
+
+
+def family_cells(rows: Sequence[Row]) -> list[tuple[Row, Fault]]:
+    """Every fault once for each adapter, by its rows in turn: what rows share an adapter share its code."""
+    cells: list[tuple[Row, Fault]] = []
+    for adapter in dict.fromkeys(row.adapter for row in rows):
+        family = [row for row in rows if row.adapter == adapter]
+        faults = {fault.name: fault for row in family for fault in row.faults()}
+        for turn, (name, fault) in enumerate(faults.items()):
+            able = [row for row in family if name in {each.name for each in row.faults()}]
+            cells.append((able[turn % len(able)], fault))
+    return cells
 
 
 # --- services that draw -----------------------------------------------------------------------------------------------
@@ -169,13 +182,13 @@ class Remote:
         return Ending(worst.outcome, worst.message, tuple(complaints))
 
 
-def make_provider_context(name: str, config: ProviderConfig, **changes: Any) -> Context:
+def make_provider_context(name: str, config: ProviderConfig, **changes: Any) -> ProviderContext:
     """A profile with one provider, its key, and the small pictures of the drawn world."""
     secrets = {VARIABLE: Secret(KEY)}
     return make_context(Path(), providers={name: config}, size=(96, 96), secrets=secrets, **changes)
 
 
-def judge(drawing: Drawing, request: Request) -> Ending:
+def judge(drawing: Generation, request: Request) -> Ending:
     """A drawing as the engine takes it: what is no picture is a bad one."""
     if drawing.outcome is not Outcome.OK:
         complaints = complain(drawing.message)
@@ -198,7 +211,7 @@ def complain(message: str) -> list[str]:
     return found if "\n" not in message else [*found, "the message has several lines"]
 
 
-def audit(fault: Fault, entry: Entry, drawings: Sequence[Drawing]) -> list[str]:
+def audit(fault: Fault, entry: Entry, drawings: Sequence[Generation]) -> list[str]:
     """What the service's own account says against the client."""
     found = [] if not entry.resubmitted else ["an accepted request was sent again"]
     if entry.accepted > 1:

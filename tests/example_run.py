@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,9 @@ from harness.core.values import (
     Suite,
     Threshold,
     Trait,
-    Usage,
     Verdict,
 )
+from harness.judging.record import CalibrationRecord, EngineRecord, RoundRecord, RunFacts, RunRecord, parse_results
 from harness.judging.results import SuiteRun, build_results
 from harness.store import Store
 from harness.world.people import ALDAR, Person, Scene, random_marks, random_person
@@ -172,7 +173,7 @@ def example_run(store: Store, level: float = LEVELS["lora"], **changes: Any) -> 
         "emulated": {"painter"},
         "traits": TRAITS,
         "references": references,
-        "calibration": CALIBRATION,
+        "calibration": CalibrationRecord.of(CALIBRATION),
         "scorer": {"identity": "5c" * 32, "dtype": "float32", "clip": "ab" * 32},
         "recipe": {"lora": {"model": "cd" * 32, "steps": 16, "dtype": "bfloat16", "lora": "ef" * 32, "strength": 1.0}},
         "notes": ("1 locked case is left out; --locked draws it too",),
@@ -191,10 +192,7 @@ CALIBRATION: dict[str, Any] = {
         "n_genuine": 8,
         "n_impostor": 18,
     },
-    "measures": [
-        {"category": trait.category, "value": trait.value, "accuracy": 0.95, "weight": 0.9, "reason": ""}
-        for trait in TRAITS
-    ],
+    "measures": [{**vars(trait), "accuracy": 0.95, "reach": 0.7, "weight": 0.9, "reason": ""} for trait in TRAITS],
 }
 ROUND: dict[str, Any] = {
     "round": 1,
@@ -230,7 +228,24 @@ RUN = {
 
 def example_record(
     store: Store, level: float = LEVELS["lora"], rounds: tuple[Any, ...] = (), **changes: Any
-) -> dict[str, Any]:
-    """results.json of that run."""
-    usage = Usage(48, 0, 1, {"load": 4.1, "draw": 41.0, "score": 6.2})
-    return build_results(RUN, [example_run(store, level, **changes)], usage, rounds)
+) -> RunRecord:
+    """The record of that run."""
+    return make_record([example_run(store, level, **changes)], rounds)
+
+
+def make_record(suites: Sequence[SuiteRun], rounds: Sequence[Any] = (), trouble: str = "") -> RunRecord:
+    """The record of a run over some suites."""
+    seconds = {"load": 4.1, "draw": 41.0, "score": 6.2}
+    engine = EngineRecord(images_generated=48, images_cached=0, model_loads=1, seconds=seconds)
+    return build_results(RunFacts.of(RUN), suites, engine, [RoundRecord.of(item) for item in rounds], trouble)
+
+
+def plain(record: RunRecord) -> dict[str, Any]:
+    """The content of its file, to be tampered with."""
+    content: dict[str, Any] = json.loads(record.to_text())
+    return content
+
+
+def read(content: Any) -> RunRecord:
+    """A file of this content, read. Raises UsageError."""
+    return parse_results(json.dumps(content), "results.json")

@@ -16,13 +16,13 @@ from typing import Any
 
 from PIL import Image, ImageStat
 
-from harness.config.profile import Models, Profile, ProviderConfig
+from harness.config.profile import ModelPaths, Profile, ProviderConfig
 from harness.core.settings import Settings
 from harness.core.values import (
     METRICS,
     Case,
     CaseResult,
-    Drawing,
+    Generation,
     Job,
     Lora,
     Outcome,
@@ -60,7 +60,7 @@ class Painter:
         level: float = BASE,
         delay: float = 0.0,
         needs: str = "",
-        trouble: Callable[[Sequence[Request]], Drawing | None] = lambda requests: None,
+        trouble: Callable[[Sequence[Request]], Generation | None] = lambda requests: None,
     ) -> None:
         """`trouble` may raise, or answer a picture in place of the painter; it sees what is still to be drawn."""
         self.name, self.settings, self.log, self.adapter, self.use = name, settings, log, adapter, use
@@ -72,7 +72,7 @@ class Painter:
         return self.needs
 
     def requests(self, suite: Suite, case: Case, seeds: Sequence[int]) -> tuple[Request, ...]:
-        lora = (self.settings.lora or suite.subject.lora) if self.use == "lora" else None
+        lora = self.settings.under_test.of(suite, self.name) if self.use == "lora" else None
         sha, strength = (hash_file(lora.path), lora.strength) if lora and lora.strength else ("", 0.0)
         if lora:
             self._files[sha] = lora.path
@@ -82,7 +82,7 @@ class Painter:
         )
         return tuple(replace(template, seed=seed) for seed in seeds)
 
-    def draw(self, requests: Sequence[Request]) -> Iterator[Drawing]:
+    def draw(self, requests: Sequence[Request]) -> Iterator[Generation]:
         self.calls.append(len(requests))
         for index, request in enumerate(requests):
             answer = self.trouble(requests[index:])
@@ -91,7 +91,7 @@ class Painter:
                 stream.write(f"{self.name} {request.prompt} {request.seed} {request.key}\n")
             level = float(self._files[request.lora].read_text()) if request.lora else self.level
             data = shades(level, request.seed, request.prompt)
-            yield answer or Drawing(Outcome.OK, data, seconds=0.001, cost_usd=0.01)
+            yield answer or Generation(Outcome.OK, data, seconds=0.001, cost_usd=0.01)
 
     def close(self) -> None:
         pass
@@ -146,7 +146,7 @@ def make_profile() -> Profile:
     return Profile(
         name="painted",
         path=Path("painted.yaml"),
-        models=Models("none", "none"),
+        models=ModelPaths("none", "none"),
         size=(SIZE, SIZE),
         steps=1,
         guidance=1.0,
@@ -225,15 +225,18 @@ class Studio:
     def settings(self, **keys: Any) -> Settings:
         return Settings(root=self.folder, **{"store": self.folder / "store", **keys})
 
-    def run(self, *, listener: Any = None, improve: Any = None, **keys: Any) -> Run:
+    def run(
+        self, *, listener: Any = None, improve: Any = None, suites: Any = None, providers: Any = None, **keys: Any
+    ) -> Run:
+        """`suites`, `providers`: in place of the studio's own, as `Run` takes them; `keys`: of the settings."""
         settings = self.settings(**keys)
         return Run(
             settings,
             make_profile(),
-            [self.suite],
+            suites or [self.suite],
             Store(settings.store),
             listener=listener,
-            providers=self.open_provider,
+            providers=providers or self.open_provider,
             scorers=lambda suite: self.scorer,
             improve=improve,
         )

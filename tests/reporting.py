@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from harness.store import Store
-from tests.example_run import ROUND, example_record
+from tests.example_run import ROUND, example_record, plain
 
 HOSTILE = {
     "script": "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=1>",
@@ -20,7 +19,7 @@ HOSTILE = {
 
 
 def full_record(store: Store, level: float = 0.83) -> dict[str, Any]:
-    """The example run, with two rounds, a sweep, copies, a metric card, a check of the references and git."""
+    """The example run's file, with two rounds, a sweep, copies, a metric card, a check of the references and git."""
     second = {**ROUND, "round": 2, "promoted": False, "verdict": "refused", "reason": "no proof on locked prompts"}
     second |= {"cause": "too few steps", "evidence": {"clip": {"mean": 0.5, "low": 0.4, "high": 0.6}}}
     second["choice"] = [
@@ -28,7 +27,7 @@ def full_record(store: Store, level: float = 0.83) -> dict[str, Any]:
         for name in ("step-200", "step-300")
         for strength in (0.8, 1.0)
     ]
-    record = copy.deepcopy(example_record(store, level, rounds=(ROUND, second)))
+    record = plain(example_record(store, level, rounds=(ROUND, second)))
     suite = record["suites"][0]
     drawn = next(case["samples"][0]["image"] for case in record["cases"] if case["provider"] == "lora")
     pair = {"case": "smiling-steppe", "seed": 0, "image": drawn, "training": suite["references"]["train"][0]}

@@ -16,12 +16,12 @@ from typing import Any
 import requests
 
 from harness.core.values import hash_file
+from harness.judging.record import to_lines
 from harness.models.lora.registry import promote, register_challenger
-from harness.report import to_lines
-from harness.report.review.app_state import Desk
-from harness.report.review.server import Server
+from harness.report.review.app_state import AppState
+from harness.report.review.server import ReviewServer
 from harness.store import Store
-from tests.example_run import SCENES, example_record
+from tests.example_run import SCENES, example_record, plain
 from tests.support import ROOT
 from tests.test_registry import write_lora
 
@@ -63,7 +63,7 @@ class Project:
     def add_run(self, name: str, lora: str, level: float, started: str, **changes: Any) -> dict[str, Any]:
         """A run's report in reports/NAME."""
         recipe = {"model": "cd" * 32, "steps": 16, "dtype": "float32", "lora": lora, "strength": 1.0}
-        record = example_record(self.store, level, recipe={"lora": recipe}, **changes)
+        record = plain(example_record(self.store, level, recipe={"lora": recipe}, **changes))
         record["run"] = {**record["run"], "id": name, "started": started}
         folder = self.root / "reports" / name
         folder.mkdir(parents=True)
@@ -104,7 +104,7 @@ def copy_project(project: Project, root: Path) -> Project:
 class Browser(requests.Session):
     """A client that has the token and reads the secret of the forms; it goes where it is sent."""
 
-    def __init__(self, server: Server, enter: bool = True) -> None:
+    def __init__(self, server: ReviewServer, enter: bool = True) -> None:
         super().__init__()
         self.home, self.server = f"http://{server.hosts[0]}", server
         self.trust_env = False
@@ -131,9 +131,9 @@ class Browser(requests.Session):
 
 
 @contextmanager
-def serving(project: Project, who: str = "Aigerim") -> Iterator[Server]:
+def serving(project: Project, who: str = "Aigerim") -> Iterator[ReviewServer]:
     """The server over a project."""
-    server = Server(Desk(project.root, project.root / "reports", project.store, who), 0)
+    server = ReviewServer(AppState(project.root, project.root / "reports", project.store, who), 0)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

@@ -11,7 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.known import ROOT, copy_known
+
+__all__ = ["ALDAR_SUITE", "ROOT", "SMOKE", "Finished", "run_suites", "write_suite"]
 ALDAR_SUITE, SMOKE = "suites/aldar_kose.yaml", "suites/smoke.yaml"
 
 
@@ -36,10 +38,22 @@ class Finished:
         return next(row for row in self.results["leaderboard"] if row["provider"] == provider)["quality"]["mean"]
 
 
-def run_suites(folder: Path, *arguments: str, cwd: Path = ROOT, python: str = sys.executable) -> Finished:
-    """`pytest ARGUMENTS` with the store and the report in `folder`."""
-    report = folder / "report"
-    command = [python, "-m", "pytest", *arguments, "--store", str(folder / "store"), "--report-dir", str(report)]
+def run_suites(
+    folder: Path,
+    *arguments: str,
+    cwd: Path = ROOT,
+    python: str = sys.executable,
+    store: Path | None = None,
+    cold: bool = False,
+) -> Finished:
+    """`pytest ARGUMENTS` with the report in `folder`, and the store too unless another is named.
+
+    A new store knows what `tests.known` says, or nothing at all where the start is to be cold.
+    """
+    report, store = folder / "report", store or folder / "store"
+    if not store.exists() and not cold:
+        copy_known(store)
+    command = [python, "-m", "pytest", *arguments, "--store", str(store), "--report-dir", str(report)]
     command += ["-o", f"cache_dir={folder / 'pytest_cache'}"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "HARNESS_"))}
     environment |= {"PYTHONUTF8": "1", "COLUMNS": "120", "HARNESS_EMULATOR": "profile"}

@@ -15,8 +15,8 @@ from harness.core.settings import Secret
 from harness.core.values import Outcome, Request
 from harness.providers import open_provider
 from harness.providers.http_client.exchange import Call, Reply, Unanswered
-from harness.providers.refusals import is_excuse
-from harness.providers.remote import Found, Pending, RemoteProvider, nearest_shape, wrap_seed
+from harness.providers.refusals import is_refusal
+from harness.providers.remote import ParsedReply, Pending, RemoteProvider, nearest_shape, wrap_seed
 from tests.tiny import make_context, make_suite
 
 DATA = base64.b64encode(b"a picture").decode()
@@ -51,7 +51,7 @@ def read(provider: RemoteProvider, answer: Any) -> list[bytes | str | Outcome]:
         found = provider.read(reply(answer))
     except Unanswered as problem:
         return [problem.outcome]
-    assert isinstance(found, Found)
+    assert isinstance(found, ParsedReply)
     return [one.problem.outcome if one.problem else one.data or one.url for one in found.pictures]
 
 
@@ -371,7 +371,7 @@ def test_geminis_words_are_quoted_so_that_the_advice_is_still_read() -> None:
 
     found = make("gemini").read(reply(long))
 
-    assert isinstance(found, Found)
+    assert isinstance(found, ParsedReply)
     said = str(found.pictures[0].problem)
     assert "Here is your image" in said and said.endswith("run again, failures are not kept") and len(said) < 300
 
@@ -398,7 +398,7 @@ def test_geminis_words_are_quoted_so_that_the_advice_is_still_read() -> None:
     ],
 )
 def test_excuses_are_told_by_how_they_begin(words: str, declines: bool) -> None:
-    assert is_excuse(words) is declines
+    assert is_refusal(words) is declines
 
 
 def google(status: str, message: str = "", **detail: Any) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from harness.core.values import (
     Verdict,
 )
 from harness.engine.run import Run
-from harness.judging.adaptive import Draw, level_at, looks_of, next_draws, plan_looks, plan_notes, saved_text
+from harness.judging.adaptive import NextSample, level_at, looks_of, next_draws, plan_looks, plan_notes, saved_text
 from harness.judging.judge import judge_case, judge_gate, pooled_sds
 from tests.painter import Studio
 
@@ -104,7 +104,7 @@ def test_an_open_case_goes_on_and_a_closed_one_stays() -> None:
 
     draws = next_draws(suite(), verdicts, {"lora": PASSED}, drawn)
 
-    assert draws == tuple(Draw(job(1), seed) for seed in (2, 3, 4))
+    assert draws == tuple(NextSample(job(1), seed) for seed in (2, 3, 4))
 
 
 def test_an_open_gate_takes_all_its_cases_prompts_before_seeds() -> None:
@@ -295,7 +295,7 @@ def test_a_verdict_that_is_closed_costs_the_first_look_only(opened: Callable[...
 
     assert run.gate(studio.jobs()[0].path, "lora").decision is Decision.PASS
     assert drawn_by(studio, "lora") == 3 * 2
-    assert "12 of 72 pictures were drawn (83% saved)" in " ".join(run.finish()["suites"][0]["notes"])
+    assert "12 of 72 pictures were drawn (83% saved)" in " ".join(run.finish().suites[0].notes)
 
 
 def test_a_verdict_that_stays_open_draws_to_the_end(opened: Callable[..., tuple[Studio, Run]]) -> None:
@@ -316,13 +316,13 @@ def test_a_number_on_the_command_line_is_meant(opened: Callable[..., tuple[Studi
     run.wait()
 
     assert drawn_by(studio, "lora") == 3 * 3
-    assert not any("samples 2 to" in note for note in run.finish()["suites"][0]["notes"])
+    assert not any("samples 2 to" in note for note in run.finish().suites[0].notes)
 
 
 # --- before anything is drawn -----------------------------------------------------------------------------------------
 
 
-SPREAD = stats.Spread(0.05, 0.06)
+SPREAD = stats.StandardDeviations(0.05, 0.06)
 
 
 def told(pattern: str, made: Suite) -> float:

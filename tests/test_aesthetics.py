@@ -19,20 +19,15 @@ from torch import nn
 from harness.config.profile import RawHead
 from harness.core.errors import ModelError
 from harness.core.values import CaseResult, Job, Outcome, Sample, Score
+from harness.models.aesthetics_predictor import HEAD_FILE, load_predictor, read_head
 from harness.models.hub import locate, weights_hash
-from harness.scoring.metrics.aesthetics import (
-    HEAD_FILE,
-    aesthetics_score,
-    compare_aesthetics,
-    load_predictor,
-    read_head,
-    yardstick_of,
-)
+from harness.scoring.metrics.aesthetics import aesthetics_score, compare_aesthetics, yardstick_of
 from harness.scoring.metrics.scorer import Scorer
 from harness.store import Store
 from harness.world.aesthetics import FAULTS, draw_rated, fit_head, measure_head
 from harness.world.people import ALDAR, Scene
 from harness.world.render import render
+from tests.command_line import call
 from tests.oracle import Oracle, png, world_profile, write_world
 
 ROOT = Path(__file__).parent.parent
@@ -326,13 +321,7 @@ def test_a_profile_that_names_a_predictor_adds_a_score_and_changes_no_other(tmp_
 
 @pytest.mark.real
 def test_a_folder_is_rated_with_what_cannot_be_read(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
-    import argparse
-
-    from harness.commands.score import score, score_options
-
     monkeypatch.chdir(ROOT)
-    parser = argparse.ArgumentParser()
-    score_options(parser)
     folder = tmp_path / "pictures"
     folder.mkdir()
     render(ALDAR, Scene(), 1).save(folder / "aldar.png")
@@ -341,9 +330,9 @@ def test_a_folder_is_rated_with_what_cannot_be_read(tmp_path: Path, capsys: Any,
     (folder / "broken.png").write_bytes(b"<html>not found</html>")
     references = str(ROOT / "references" / "aldar_kose")
 
-    assert score(parser.parse_args([str(folder), "--reference", references, "--json"])) == 0
+    assert call("score", str(folder), "--reference", references, "--json") == 0
     record = json.loads(capsys.readouterr().out)
-    assert score(parser.parse_args([str(folder)])) == 0
+    assert call("score", str(folder)) == 0
     table = capsys.readouterr().out
 
     found = {picture["name"]: picture for picture in record["pictures"]}

@@ -19,6 +19,7 @@ from harness.core.settings import Settings
 from harness.core.values import Case, Decision, Job, Lora, Threshold, Verdict
 from harness.engine.run import Run
 from harness.judging.baseline import baseline_path, make_baseline, parse_baseline, to_text, update_baseline
+from harness.judging.record import HeldProvider, RunRecord
 from harness.report import summary_markdown, write_report
 from harness.report.terminal import summary_text
 from harness.store import Store
@@ -41,7 +42,7 @@ class Desk:
     studio: Studio
     runs: list[Run] = field(default_factory=list)
 
-    def run(self, level: float = 0.9, jobs: list[Job] | None = None, **keys: Any) -> tuple[dict[str, Any], Verdict]:
+    def run(self, level: float = 0.9, jobs: list[Job] | None = None, **keys: Any) -> tuple[RunRecord, Verdict]:
         """The record and the gate's verdict of a run with a LoRA of this brightness."""
         lora = Lora(self.studio.write_lora(f"level-{level}", level))
         run = self.studio.run(lora=lora, **keys)
@@ -63,27 +64,29 @@ class Desk:
     def path(self) -> Path:
         return baseline_path(self.studio.suite)
 
-    def held(self, results: dict[str, Any]) -> dict[str, Any]:
-        return results["suites"][0]["baseline"]["providers"]["lora"]
+    def held(self, results: RunRecord) -> HeldProvider:
+        baseline = results.suites[0].baseline
+        assert baseline
+        return baseline.providers["lora"]
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(Studio(tmp_path, scorer=Named(), suite_keys={"thresholds": {}}))
-    yield desk
-    for run in desk.runs:
+def state(tmp_path: Path) -> Iterator[Desk]:
+    state = Desk(Studio(tmp_path, scorer=Named(), suite_keys={"thresholds": {}}))
+    yield state
+    for run in state.runs:
         run.close()
 
 
 # --- the file -----------------------------------------------------------------------------------------------------
 
 
-def test_the_file_is_small_and_has_a_record_a_line(desk: Desk) -> None:
-    desk.studio.cases, desk.studio.samples = 12, 3
+def test_the_file_is_small_and_has_a_record_a_line(state: Desk) -> None:
+    state.studio.cases, state.studio.samples = 12, 3
 
-    saved = desk.update()
+    saved = state.update()
 
-    text = desk.path.read_text(encoding="utf-8")
+    text = state.path.read_text(encoding="utf-8")
     assert "wrote" in saved.text and "36 scores, 12 thumbnails" in saved.text and not saved.refused
     assert len(text) < 48 * 1024
     assert sum(line.startswith('{"provider": "lora", "case": "case-3", "seed"') for line in text.splitlines()) == 4
@@ -94,29 +97,29 @@ def test_the_file_is_small_and_has_a_record_a_line(desk: Desk) -> None:
     assert Image.open(io.BytesIO(thumbnail)).format == "WEBP" and len(thumbnail) < 1_500
 
 
-def test_a_noisy_picture_has_a_small_thumbnail_too(desk: Desk) -> None:
+def test_a_noisy_picture_has_a_small_thumbnail_too(state: Desk) -> None:
     buffer = io.BytesIO()
     Image.effect_noise((256, 256), 90).convert("RGB").save(buffer, "PNG")
-    results, _ = desk.run()
+    results, _ = state.run()
 
-    made = make_baseline(results, desk.studio.suite, lambda sha: buffer.getvalue())
+    made = make_baseline(results, state.studio.suite, lambda sha: buffer.getvalue())
 
     assert all(len(item.webp) <= 2_000 for item in made.thumbnails)
 
 
-def test_the_text_reads_back_as_what_was_written(desk: Desk) -> None:
-    desk.update()
-    text = desk.path.read_text(encoding="utf-8")
+def test_the_text_reads_back_as_what_was_written(state: Desk) -> None:
+    state.update()
+    text = state.path.read_text(encoding="utf-8")
 
     assert to_text(parse_baseline(text, "painted", "here")) == text
 
 
-def test_the_same_pictures_write_no_new_file(desk: Desk) -> None:
-    desk.update()
-    before = desk.path.read_bytes()
+def test_the_same_pictures_write_no_new_file(state: Desk) -> None:
+    state.update()
+    before = state.path.read_bytes()
 
-    assert "says the same already" in desk.update().text
-    assert desk.path.read_bytes() == before
+    assert "says the same already" in state.update().text
+    assert state.path.read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -138,35 +141,35 @@ def test_a_damaged_file_is_refused_in_words(text: str, message: str) -> None:
 # --- writing it ---------------------------------------------------------------------------------------------------
 
 
-def test_a_red_run_is_no_baseline_unless_that_is_said(desk: Desk) -> None:
-    desk.studio.suite_keys = {"thresholds": {"quality": Threshold(fail=0.6)}}
+def test_a_red_run_is_no_baseline_unless_that_is_said(state: Desk) -> None:
+    state.studio.suite_keys = {"thresholds": {"quality": Threshold(fail=0.6)}}
 
-    refused = desk.update(0.3)
+    refused = state.update(0.3)
 
-    assert refused.refused and not desk.path.exists()
+    assert refused.refused and not state.path.exists()
     assert "the gate of lora says fail" in refused.text and "--update-baseline-anyway" in refused.text
-    assert "although" in desk.update(0.3, anyway=True).text and desk.path.exists()
+    assert "although" in state.update(0.3, anyway=True).text and state.path.exists()
 
 
-def test_an_incomplete_run_is_none_either(desk: Desk) -> None:
-    refused = desk.update(jobs=desk.studio.jobs("lora")[:2])
+def test_an_incomplete_run_is_none_either(state: Desk) -> None:
+    refused = state.update(jobs=state.studio.jobs("lora")[:2])
 
     assert refused.refused and "2 of 4 open cases were not drawn by lora" in refused.text
 
 
-def test_fewer_seeds_than_the_suite_asks_for_are_incomplete(desk: Desk) -> None:
-    assert "have fewer than 2 scored pictures" in desk.update(samples=1).text
+def test_fewer_seeds_than_the_suite_asks_for_are_incomplete(state: Desk) -> None:
+    assert "have fewer than 2 scored pictures" in state.update(samples=1).text
 
 
-def test_an_old_baseline_does_not_stand_in_the_way_of_a_new_one(desk: Desk) -> None:
-    desk.update(0.9)
+def test_an_old_baseline_does_not_stand_in_the_way_of_a_new_one(state: Desk) -> None:
+    state.update(0.9)
 
-    results, verdict = desk.run(0.7, update_baseline="whole")
+    results, verdict = state.run(0.7, update_baseline="whole")
 
     assert verdict.decision is Decision.PASS
-    assert desk.held(results)["verdict"] == "regressed", "it is told all the same"
+    assert state.held(results).verdict == "regressed", "it is told all the same"
     assert "is to replace it" in summary_text(results, 100)
-    assert "wrote" in update_baseline(results, desk.studio.suite, desk.picture).text
+    assert "wrote" in update_baseline(results, state.studio.suite, state.picture).text
 
 
 # --- holding a run against it -------------------------------------------------------------------------------------
@@ -182,132 +185,132 @@ def test_an_old_baseline_does_not_stand_in_the_way_of_a_new_one(desk: Desk) -> N
     ],
 )
 def test_the_file_beside_the_suite_is_used(
-    desk: Desk, before: float, now: float, word: str, decision: Decision
+    state: Desk, before: float, now: float, word: str, decision: Decision
 ) -> None:
-    desk.update(before)
+    state.update(before)
 
-    results, verdict = desk.run(now)
+    results, verdict = state.run(now)
 
     assert verdict.decision is decision
-    held = desk.held(results)
-    assert held["verdict"] == word and held["pairs"] == 8
-    assert {case["verdict"] for case in held["cases"]} == {word}
+    held = state.held(results)
+    assert held.verdict == word and held.pairs == 8
+    assert {case.verdict for case in held.cases} == {word}
     assert f"baseline: lora {word}, quality {now - before:+.2f}"[:30] in summary_text(results, 100)
     assert word in summary_markdown(results)
 
 
-def test_the_very_same_pictures_are_said_to_be_the_same(desk: Desk) -> None:
-    desk.studio.suite_keys = {"thresholds": {}, "margin": 0.0}
-    desk.update()
+def test_the_very_same_pictures_are_said_to_be_the_same(state: Desk) -> None:
+    state.studio.suite_keys = {"thresholds": {}, "margin": 0.0}
+    state.update()
 
-    results, verdict = desk.run()
+    results, verdict = state.run()
 
     assert verdict.decision is Decision.PASS
-    held = desk.held(results)
-    assert (held["verdict"], held["quality"]["diff"], held["same_pictures"]) == ("unchanged", 0, 8)
+    held = state.held(results)
+    assert held.quality and (held.verdict, held.quality.diff, held.same_pictures) == ("unchanged", 0, 8)
     assert "the very same" in summary_text(results, 100)
 
 
-def test_one_bad_case_is_named_with_its_old_picture(desk: Desk, tmp_path: Path) -> None:
-    desk.studio.cases = 6
-    desk.update()
-    record = json.loads(desk.path.read_text())
+def test_one_bad_case_is_named_with_its_old_picture(state: Desk, tmp_path: Path) -> None:
+    state.studio.cases = 6
+    state.update()
+    record = json.loads(state.path.read_text())
     for mark in record["scores"]:
         if mark["case"] == "case-2":
             mark["scores"]["quality"] = 1.0 if mark["seed"] else 0.99
-    desk.path.write_text(json.dumps(record))
+    state.path.write_text(json.dumps(record))
 
-    results, _ = desk.run(0.88)
+    results, _ = state.run(0.88)
 
-    first = desk.held(results)["cases"][0]
-    assert (first["case"], first["verdict"]) == ("case-2", "regressed")
+    first = state.held(results).cases[0]
+    assert (first.case, first.verdict) == ("case-2", "regressed")
     page = write_report(results, None, tmp_path / "report").read_text(encoding="utf-8")
-    assert "case-2 as it was" in page and first["thumbnail"]["webp"] in page
+    assert "case-2 as it was" in page and first.thumbnail and first.thumbnail.webp in page
 
 
-def test_off_leaves_it_out(desk: Desk) -> None:
-    desk.update()
+def test_off_leaves_it_out(state: Desk) -> None:
+    state.update()
 
-    results, verdict = desk.run(0.7, baseline_from="off")
+    results, verdict = state.run(0.7, baseline_from="off")
 
     assert verdict.decision is Decision.PASS
-    assert results["suites"][0]["baseline"] is None
+    assert results.suites[0].baseline is None
 
 
-def test_compare_demands_one(desk: Desk) -> None:
-    results, verdict = desk.run(baseline_from="suite")
+def test_compare_demands_one(state: Desk) -> None:
+    results, verdict = state.run(baseline_from="suite")
 
     assert verdict.decision is Decision.ERROR
     assert "--update-baseline" in verdict.complaints[0].message
     assert "--update-baseline" in summary_text(results, 100)
 
 
-def test_without_a_file_nothing_is_compared(desk: Desk) -> None:
-    results, verdict = desk.run()
+def test_without_a_file_nothing_is_compared(state: Desk) -> None:
+    results, verdict = state.run()
 
-    assert verdict.decision is Decision.PASS and results["suites"][0]["baseline"] is None
+    assert verdict.decision is Decision.PASS and results.suites[0].baseline is None
 
 
-def test_a_damaged_file_turns_the_gate_into_an_error(desk: Desk) -> None:
-    desk.path.parent.mkdir()
-    desk.path.write_text("<<<<<<< HEAD")
+def test_a_damaged_file_turns_the_gate_into_an_error(state: Desk) -> None:
+    state.path.parent.mkdir()
+    state.path.write_text("<<<<<<< HEAD")
 
-    _, verdict = desk.run()
+    _, verdict = state.run()
 
     assert verdict.decision is Decision.ERROR and "not JSON" in verdict.complaints[0].message
 
 
-def test_another_scorer_is_refused_by_the_name_of_what_differs(desk: Desk) -> None:
-    desk.update()
-    desk.studio.scorer = Named(identity="brightness/2", parts={"dtype": "float32", "impostors": "bb", "version": 1})
+def test_another_scorer_is_refused_by_the_name_of_what_differs(state: Desk) -> None:
+    state.update()
+    state.studio.scorer = Named(identity="brightness/2", parts={"dtype": "float32", "impostors": "bb", "version": 1})
 
-    results, verdict = desk.run()
+    results, verdict = state.run()
 
     assert verdict.decision is Decision.ERROR
     (message,) = [item.message for item in verdict.complaints if item.metric == "baseline"]
     assert "scorer.impostors: aa in the baseline, bb now" in message and "--update-baseline" in message
     assert "scorer.identity" not in message and "version" not in message
-    assert desk.held(results)["verdict"] == "refused"
+    assert state.held(results).verdict == "refused"
 
 
-def test_another_dtype_and_another_added_metric_are_only_warned_about(desk: Desk) -> None:
-    desk.update()
+def test_another_dtype_and_another_added_metric_are_only_warned_about(state: Desk) -> None:
+    state.update()
     parts = {"dtype": "bfloat16", "impostors": "aa", "version": 1, "metrics.ssim": "2"}
-    desk.studio.scorer = Named(identity="brightness/2", parts=parts)
+    state.studio.scorer = Named(identity="brightness/2", parts=parts)
 
-    results, verdict = desk.run()
+    results, verdict = state.run()
 
     assert verdict.decision is Decision.PASS
     warned = " ".join(item.message for item in verdict.complaints)
     assert "scorer.dtype: float32 in the baseline, bfloat16 now" in warned and "metrics.ssim" in warned
-    assert desk.held(results)["metrics"].keys() == {"clip", "features"}, "ssim measures something else now"
+    assert state.held(results).metrics.keys() == {"clip", "features"}, "ssim measures something else now"
 
 
-def test_a_change_that_no_part_shows_is_still_refused(desk: Desk) -> None:
-    desk.update()
-    desk.studio.scorer = Named(identity="brightness/2")
+def test_a_change_that_no_part_shows_is_still_refused(state: Desk) -> None:
+    state.update()
+    state.studio.scorer = Named(identity="brightness/2")
 
-    assert "scorer.identity" in desk.run()[1].complaints[0].message
+    assert "scorer.identity" in state.run()[1].complaints[0].message
 
 
-def test_a_case_with_another_prompt_is_left_out(desk: Desk) -> None:
-    desk.update()
-    text = desk.path.read_text().replace('"prompt": "aldar, case-1"', '"prompt": "aldar, long ago"')
-    desk.path.write_text(text)
+def test_a_case_with_another_prompt_is_left_out(state: Desk) -> None:
+    state.update()
+    text = state.path.read_text().replace('"prompt": "aldar, case-1"', '"prompt": "aldar, long ago"')
+    state.path.write_text(text)
 
-    results, _ = desk.run()
+    results, _ = state.run()
 
-    held = desk.held(results)
-    assert held["left_out"] == ["case-1"] and held["pairs"] == 6
+    held = state.held(results)
+    assert held.left_out == ("case-1",) and held.pairs == 6
     assert "without case-1, whose prompt has changed" in summary_text(results, 100)
 
 
-def test_a_baseline_of_another_suite_is_refused(desk: Desk) -> None:
-    desk.update()
-    other = desk.studio.folder / "other.json"
-    other.write_text(desk.path.read_text().replace('"suite": "painted"', '"suite": "other"'))
+def test_a_baseline_of_another_suite_is_refused(state: Desk) -> None:
+    state.update()
+    other = state.studio.folder / "other.json"
+    other.write_text(state.path.read_text().replace('"suite": "painted"', '"suite": "other"'))
 
-    _, verdict = desk.run(baseline=other)
+    _, verdict = state.run(baseline=other)
 
     assert verdict.decision is Decision.ERROR and "has none called 'painted'" in verdict.complaints[0].message
 
@@ -327,18 +330,18 @@ def commit(folder: Path, message: str) -> None:
 
 
 @pytest.fixture
-def branch(desk: Desk) -> Desk:
+def branch(state: Desk) -> Desk:
     """`main` ships a bright LoRA; a branch blesses a dark one."""
-    folder = desk.studio.folder
+    folder = state.studio.folder
     git(folder, "init", "-q", "-b", "main")
     commit(folder, "nothing yet")
     git(folder, "tag", "nothing")
-    desk.update(0.9)
+    state.update(0.9)
     commit(folder, "bright")
     git(folder, "checkout", "-q", "-b", "darker")
-    desk.update(0.7)
+    state.update(0.7)
     commit(folder, "dark")
-    return desk
+    return state
 
 
 @pytest.mark.parametrize(
@@ -348,8 +351,8 @@ def branch(desk: Desk) -> Desk:
 def test_a_commit_says_what_it_is_compared_with(branch: Desk, source: str, word: str) -> None:
     results, _ = branch.run(0.7, baseline_from=source)
 
-    assert branch.held(results)["verdict"] == word
-    assert len(results["suites"][0]["baseline"]["made"]["commit"]) == 40
+    assert branch.held(results).verdict == word
+    assert results.suites[0].baseline and len(results.suites[0].baseline.made["commit"]) == 40
 
 
 def test_the_merge_base_stays_when_the_default_branch_moves_on(branch: Desk) -> None:
@@ -361,7 +364,7 @@ def test_the_merge_base_stays_when_the_default_branch_moves_on(branch: Desk) -> 
 
     results, _ = branch.run(0.7, baseline_from="git:merge-base")
 
-    assert branch.held(results)["quality"]["before"] == pytest.approx(0.9, abs=0.01)
+    assert branch.held(results).quality.before == pytest.approx(0.9, abs=0.01)
 
 
 def test_a_suite_without_a_baseline_at_that_commit_is_a_warning(branch: Desk) -> None:
@@ -381,8 +384,8 @@ def test_an_unknown_commit_is_an_error_in_gits_words(branch: Desk, source: str, 
     assert verdict.decision is Decision.ERROR and words in verdict.complaints[0].message
 
 
-def test_outside_a_repository_git_says_so(desk: Desk) -> None:
-    _, verdict = desk.run(baseline_from="git:merge-base")
+def test_outside_a_repository_git_says_so(state: Desk) -> None:
+    _, verdict = state.run(baseline_from="git:merge-base")
 
     assert verdict.decision is Decision.ERROR and "not a git repository" in verdict.complaints[0].message
 
@@ -394,7 +397,7 @@ def test_ci_names_the_branch_that_a_change_is_for(branch: Desk, monkeypatch: pyt
 
     results, _ = branch.run(0.7, baseline_from="git:merge-base", environment=environment)
 
-    assert branch.held(results)["verdict"] == "unchanged"
+    assert branch.held(results).verdict == "unchanged"
 
 
 # --- options ------------------------------------------------------------------------------------------------------
@@ -443,11 +446,11 @@ def test_in_pytest_it_is_refused_written_and_compared(tmp_path: Path) -> None:
     )
 
 
-def test_a_case_that_is_new_to_the_suite_is_not_in_the_way(desk: Desk) -> None:
-    desk.update()
-    desk.studio.cases += 1
+def test_a_case_that_is_new_to_the_suite_is_not_in_the_way(state: Desk) -> None:
+    state.update()
+    state.studio.cases += 1
 
-    results, verdict = desk.run()
+    results, verdict = state.run()
 
-    assert verdict.decision is Decision.PASS and desk.held(results)["pairs"] == 8
-    assert Case("painted", "case-4", "aldar, case-4") in desk.studio.suite.cases
+    assert verdict.decision is Decision.PASS and state.held(results).pairs == 8
+    assert Case("painted", "case-4", "aldar, case-4") in state.studio.suite.cases

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from harness.core.values import Drawing, Outcome, Request
+from harness.core.values import Generation, Outcome, Request
 from harness.engine.plan import Task
 from harness.engine.spending import estimate, estimate_text
 from harness.providers.budget import Budget
 from harness.providers.http_client.exchange import Unanswered
 
-OK = Drawing(Outcome.OK, b"picture", cost_usd=0.04)
-BROKEN = Drawing(Outcome.TIMEOUT, meta={"possibly_billed": True})
-REFUSED = Drawing(Outcome.REFUSED)
+OK = Generation(Outcome.OK, b"picture", cost_usd=0.04)
+BROKEN = Generation(Outcome.TIMEOUT, meta={"possibly_billed": True})
+REFUSED = Generation(Outcome.REFUSED)
 
 
 def test_only_pictures_that_came_are_spent_and_what_broke_off_is_possible() -> None:
@@ -75,7 +75,7 @@ def test_the_last_cent_may_be_spent_and_not_one_more(price: float, bought: bool)
     """0.1 + 0.2 is a little more than 0.3 for a computer."""
     budget = Budget(usd=0.3)
     for spent in (0.1, 0.17):
-        budget.settle(budget.take("studio", spent, 1), [Drawing(Outcome.OK, b"", cost_usd=spent)])
+        budget.settle(budget.take("studio", spent, 1), [Generation(Outcome.OK, b"", cost_usd=spent)])
 
     if bought:
         budget.take("studio", price, 1)
@@ -140,7 +140,7 @@ def test_threads_never_pass_the_limit_together() -> None:
 
     def buy(_: int) -> bool:
         try:
-            budget.settle(budget.take("studio", 0.1, 1), [Drawing(Outcome.OK, b"", cost_usd=0.1)])
+            budget.settle(budget.take("studio", 0.1, 1), [Generation(Outcome.OK, b"", cost_usd=0.1)])
         except Unanswered:
             return False
         return True

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 import yaml
 
-from harness.commands.calibrate import calibrate_options, parse_rate, provenance, write_into
+from harness.commands.calibrate import parse_rate, provenance, write_into
 from harness.core.errors import SuiteError, UsageError
 from harness.report.calibration_page import report_page, report_text
 from harness.scoring.calibration import Sides, calibrate_suite, examine, gate_notes, write_thresholds
@@ -19,6 +19,7 @@ from harness.scoring.calibration.distributions import highest_but, lower_bound, 
 from harness.scoring.calibration.writing import edit_thresholds
 from harness.scoring.metrics.scorer import Scorer
 from harness.store import Store
+from tests.command_line import parse
 from tests.oracle import Hashes, Oracle, world_profile, write_pictures, write_world
 
 WANTED = {"quality": (0.71, 0.82), "clip": (0.64, 0.9)}
@@ -161,7 +162,8 @@ def test_the_page_escapes_and_needs_no_network(tmp_path: Path, store: Store) -> 
     assert "<script" not in page and "&lt;script&gt;" in page
     assert "default-src &#39;none&#39;" in page and "http://" not in page and "https://" not in page
     assert page.count("<svg") == 2 * len(report.findings)
-    assert 'class="fail"' in page and 'class="warn"' in page
+    assert ">fail</text>" in page and ">warn</text>" in page
+    assert "style=" not in page and "#0000f" not in page  # the policy forbids the one, the page's colours are not those
 
 
 def test_the_provenance_says_when_with_what_and_of_how_many(tmp_path: Path, store: Store) -> None:
@@ -181,13 +183,12 @@ def test_the_provenance_says_when_with_what_and_of_how_many(tmp_path: Path, stor
 
 
 def test_false_alarm_rates_are_checked() -> None:
-    parser = argparse.ArgumentParser()
-    calibrate_options(parser)
-
-    assert parser.parse_args(["s.yaml"]).false_alarm == 0.05
+    assert parse(["calibrate", "s.yaml"]).params["false_alarm"] == 0.05
+    assert parse(["calibrate", "s.yaml", "--false-alarm", "0.5"]).params["false_alarm"] == 0.5
     assert parse_rate("0.01") == 0.01
-    with pytest.raises(argparse.ArgumentTypeError, match="no false-alarm rate"):
-        parse_rate("5%")
+    for text in ("5%", "0.51", "0.0009", "nan"):
+        with pytest.raises(click.BadParameter, match=r"is no false-alarm rate; write 0\.05, between 0\.001"):
+            parse(["calibrate", "s.yaml", "--false-alarm", text])
 
 
 def test_a_folder_of_one_subject_has_no_impostors(tmp_path: Path, store: Store) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.commands.write import caption, caption_options
 from harness.core.errors import MissingKey, UsageError
 from harness.core.values import Outcome, Subject
 from harness.emulator.shared import Lent, share
@@ -19,7 +18,8 @@ from harness.providers.text.caption import Captioner, plan_captions
 from harness.providers.text.chat import Schema
 from harness.scoring.references import load_references
 from harness.training.data import train_pictures
-from tests.writing import add_pictures, call, make_project
+from tests.command_line import call
+from tests.writing import add_pictures, make_project
 
 Project = Callable[..., Path]
 
@@ -35,7 +35,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 
 def write(folder: Path, *words: str) -> int:
-    return call(caption_options, caption, str(folder), *words)
+    return call("caption", str(folder), *words, "--profile", "written")
 
 
 def texts(folder: Path) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 from pathlib import Path
@@ -12,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.commands.card import card_options, effort_of
+from benchmarks.card import figures_of
+from harness.commands.card import effort_of
 from harness.core.errors import UsageError
 from harness.scoring.known_cards import find_card, judge_identity, judge_parts
 from harness.store import Store
@@ -27,7 +27,7 @@ from harness.studies.metric_card.distortions import (
     shift,
     turn_hue,
 )
-from harness.studies.metric_card.page import axis_record, brief_record, card_page, card_record, card_text, figures_of
+from harness.studies.metric_card.page import axis_record, brief_record, card_page, card_record, card_text
 from harness.studies.metric_card.protocol import (
     Card,
     Effort,
@@ -42,9 +42,19 @@ from harness.studies.metric_card.protocol import (
     traits_of,
     turnable,
 )
-from harness.studies.metric_card.sheets import KEPT, NUISANCES, SEEDS, STRENGTHS, Copied, Kept, Sheet, Shot
+from harness.studies.metric_card.sheets import (
+    KEPT,
+    NUISANCES,
+    SEEDS,
+    STRENGTHS,
+    Copied,
+    DiversityPoint,
+    IdentityScores,
+    PictureScores,
+)
 from harness.world.people import IDENTITY, Scene, random_scene
 from harness.world.render import render
+from tests.command_line import parse
 from tests.oracle import Hashes, world_profile
 
 # --- what is planted --------------------------------------------------------------------------------------------------
@@ -166,18 +176,18 @@ def test_copies_and_pictures_of_nothing() -> None:
 # --- what is asked ----------------------------------------------------------------------------------------------------
 
 
-def shot(quality: float, **traits: float) -> Shot:
-    return Shot({"quality": quality, "clip": quality, "features": quality, "ssim": quality}, traits, quality)
+def shot(quality: float, **traits: float) -> PictureScores:
+    return PictureScores({"quality": quality, "clip": quality, "features": quality, "ssim": quality}, traits, quality)
 
 
 def fine(category: str = "") -> dict[str, float]:
     return {name: 0.2 if name == category else 1.0 for name in IDENTITY}
 
 
-def sheet(number: int = 0, *, walk: tuple[float, ...] = (0.9, 0.8, 0.7, 0.6, 0.5), dev: bool = False) -> Sheet:
+def sheet(number: int = 0, *, walk: tuple[float, ...] = (0.9, 0.8, 0.7, 0.6, 0.5), dev: bool = False) -> IdentityScores:
     """An identity whose scores are as they should be; `walk`: quality at each strength of blur, JPEG and noise."""
     good = 1.0 - 0.001 * number
-    shots: dict[tuple[str, str], tuple[Shot, ...]] = {
+    shots: dict[tuple[str, str], tuple[PictureScores, ...]] = {
         ("genuine", ""): (shot(good, **fine()), shot(good - 0.01, **fine())),
         ("far", ""): (shot(0.1), shot(0.2)),
         ("near", "siblings"): (shot(0.8), shot(0.7)),
@@ -194,11 +204,11 @@ def sheet(number: int = 0, *, walk: tuple[float, ...] = (0.9, 0.8, 0.7, 0.6, 0.5
     shots |= {("degenerate", kind): (shot(0.1),) for kind in ("black", "noise")}
     shots |= {("strength", str(s)): (shot(1 - 0.3 * abs(s - 1)),) for s in STRENGTHS}
     copies = tuple(Copied(kind, 0.99, True) for kind in COPIES) + (Copied("fresh", 0.5, False),) * 3
-    kept = tuple(Kept(count, float(count), count <= SEEDS / 4) for count in KEPT)
-    return Sheet(number, dev, "", shots, "clothing", copies, kept)
+    kept = tuple(DiversityPoint(count, float(count), count <= SEEDS / 4) for count in KEPT)
+    return IdentityScores(number, dev, "", shots, "clothing", copies, kept)
 
 
-def judged(sheets: list[Sheet]) -> dict[str, Any]:
+def judged(sheets: list[IdentityScores]) -> dict[str, Any]:
     return {axis.name: axis for axis in judge_axes(sheets, freeze_thresholds(sheets))}
 
 
@@ -263,7 +273,7 @@ def test_alarms_that_miss_or_cry_wolf_are_seen() -> None:
         replace(
             sheet(number),
             copies=(Copied("fresh", 0.95, True),) * 4 + sheet().copies,
-            kept=tuple(Kept(count, 8.0, False) for count in KEPT),
+            kept=tuple(DiversityPoint(count, 8.0, False) for count in KEPT),
         )
         for number in range(3)
     ]
@@ -320,6 +330,7 @@ def test_the_page_has_a_plot_for_every_walk_and_no_network(card: Card) -> None:
     assert page.count("<svg") >= 9
     assert "&lt;b&gt;" in page and "<script" not in page
     assert "http://" not in page and "https://" not in page
+    assert "style=" not in page and "#0000f" not in page  # the policy forbids the one, the page's colours are not those
     assert "12 of 12 axes hold" in page
 
 
@@ -331,18 +342,18 @@ def test_the_table_and_the_flat_figures_name_every_axis(card: Card) -> None:
     assert flat["memorised_copies.recall"] == 1.0 and flat["blur.tau"] == -1.0
 
 
-def options(*words: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    card_options(parser)
-    return parser.parse_args(words)
+def effort(*words: str) -> Effort:
+    """Of `harness card WORDS`."""
+    params = parse(["card", *words]).params
+    return effort_of(params["people"], params["quick"])
 
 
 def test_efforts() -> None:
-    assert effort_of(options()) == Effort() and Effort().people == 30 and Effort().dev == 10
-    assert effort_of(options("--quick")).people == 6
-    assert effort_of(options("--quick", "--people", "9")).people == 9
+    assert effort() == Effort() and Effort().people == 30 and Effort().dev == 10
+    assert effort("--quick").people == 6
+    assert effort("--quick", "--people", "9").people == 9
     with pytest.raises(UsageError, match="at least 3"):
-        effort_of(options("--people", "2"))
+        effort("--people", "2")
 
 
 # --- the whole of it --------------------------------------------------------------------------------------------------
@@ -449,9 +460,9 @@ def test_a_run_of_the_shipped_suite_is_shown_the_shipped_card(tmp_path: Path) ->
         record = suite_record(SuiteRun(suite, {}, scorer={"identity": scorer.identity, **scorer.parts}))
         other = suite_record(SuiteRun(suite, {}, scorer={**scorer.parts, "clip": "another"}))
 
-    assert record["card"]["identities"] == 30
-    assert [axis["name"] for axis in record["card"]["axes"] if not axis["passed"]] == []
-    assert other["card"] is None
+    assert record.card and record.card.identities == 30
+    assert all(axis.passed for axis in record.card.axes)
+    assert other.card is None
 
 
 def test_the_shipped_scores_were_found_by_the_formulas_at_hand() -> None:

@@ -14,7 +14,7 @@ from harness.config.profile import Profile, load_profile
 from harness.core.errors import ModelError
 from harness.core.settings import Settings
 from harness.models.loading import Models, hash_model, locate_model
-from harness.providers import Context, open_provider
+from harness.providers import ProviderContext, open_provider
 from tests.single_file import write_single_file
 from tests.support import ROOT
 from tests.test_local import pixels
@@ -38,7 +38,7 @@ def profile_of(**names: str) -> Profile:
 
 def draw(profile: Profile, root: Path) -> np.ndarray:
     settings = Settings(root)
-    provider = open_provider("base", Context(profile, settings, Models(profile, settings)))
+    provider = open_provider("base", ProviderContext(profile, settings, Models(profile, settings)))
     suite = make_suite("a person, smiling")
     return next(pixels(drawing) for drawing in provider.draw(provider.requests(suite, suite.cases[0], (3,))))
 

@@ -22,14 +22,15 @@ from harness.config.suite import load_suite
 from harness.core.errors import UsageError
 from harness.core.settings import Settings
 from harness.core.sharding import Shard, read_shard
+from harness.core.values import Decision
 from harness.engine.merge import merge_results
-from harness.judging.results import load_results
+from harness.judging.record import GateRecord, SuiteRecord
 from harness.report.ci.annotations import Annotation, annotate, commands, of_problem
 from harness.report.ci.outputs import LARGEST as SUMMARY_BYTES
 from harness.report.ci.outputs import append_summary, exit_code
 from harness.report.ci.sheet import LARGEST, contact_sheet
 from harness.store import Store
-from tests.example_run import example_record
+from tests.example_run import example_record, make_record, read
 from tests.support import ROOT, write_suite
 
 SUITE = """\
@@ -70,7 +71,8 @@ class Done:
 
     @property
     def results(self) -> dict[str, Any]:
-        return load_results(self.folder / "results.json")
+        content: dict[str, Any] = json.loads((self.folder / "results.json").read_text(encoding="utf-8"))
+        return content
 
 
 def harness(folder: Path, *words: str, name: str = "report", **variables: str) -> Done:
@@ -265,7 +267,7 @@ def test_what_does_not_belong_together_is_not_merged(whole: Done, shards: list[D
         ([], "nothing to merge"),
     ):
         with pytest.raises(UsageError, match=words):
-            merge_results(records)
+            merge_results([read(record) for record in records])
 
 
 @pytest.mark.real
@@ -290,9 +292,10 @@ def test_the_merge_holds_the_whole_against_the_baseline(project: Path, whole: Do
      ("inconclusive", "warn", 0)],
 )  # fmt: skip
 def test_a_merge_exits_as_pytest_does(verdict: str, proof: str, status: int) -> None:
-    suites = [{"definition": {"on_inconclusive": proof}}]
+    suite = SuiteRecord(name="plain", definition={"on_inconclusive": proof})
+    gate = GateRecord(verdict=Decision(verdict), reasons=())
 
-    assert exit_code({"gate": {"verdict": verdict}, "suites": suites, "run": {}}) == status
+    assert exit_code(make_record([]).model_copy(update={"gate": gate, "suites": (suite,)})) == status
 
 
 def test_shards_share_every_case_once() -> None:
@@ -367,16 +370,17 @@ def test_only_gates_are_annotated(store: Store, tmp_path: Path) -> None:
 
     found = annotate(results, tmp_path)
 
-    gates = {case["case"] for case in results["cases"] if case["gate"] and case["verdict"] in ("fail", "error")}
+    gates = {case.case for case in results.cases if case.gate and case.verdict in ("fail", "error")}
     assert {each.title.partition(" by ")[0] for each in found if " by " in each.title} == gates
 
 
 def test_the_sheet_is_small_however_many_cases_there_are(store: Store) -> None:
     results = example_record(store)
-    case = results["cases"][0]
+    case = results.cases[0]
     noise = io.BytesIO()
     Image.frombytes("RGB", (512, 512), os.urandom(512 * 512 * 3)).save(noise, "PNG")
-    many = {**results, "cases": [{**case, "case": f"case-{number}"} for number in range(300)]}
+    cases = tuple(case.model_copy(update={"case": f"case-{number}"}) for number in range(300))
+    many = results.model_copy(update={"cases": cases})
 
     sheet = contact_sheet(many, lambda sha: noise.getvalue())
 
@@ -391,22 +395,23 @@ def test_the_sheet_shows_the_worst_first_and_survives_missing_pictures(store: St
 
     with Image.open(io.BytesIO(contact_sheet(results, nothing) or b"")) as sheet:
         assert sheet.width > 0
-    assert contact_sheet({**results, "cases": []}, nothing) is None
+    assert contact_sheet(results.model_copy(update={"cases": ()}), nothing) is None
 
 
 def test_the_sheet_has_the_verdict_references_and_the_leaderboards_order(store: Store) -> None:
     results = example_record(store, 0.45)
     colours = {"genuine": (0, 0, 255)}
-    ranked = [row["provider"] for row in results["leaderboard"]]
+    ranked = [row.provider for row in results.leaderboard]
     for number, provider in enumerate(ranked):
         colours |= {
-            sample["image"]: (50 * number + 50, 0, 0)
-            for case in results["cases"]
-            if case["provider"] == provider
-            for sample in case["samples"]
-            if sample["image"]
+            sample.image: (50 * number + 50, 0, 0)
+            for case in results.cases
+            if case.provider == provider
+            for sample in case.samples
+            if sample.image
         }
-    results["suites"][0]["references"] = {"held_out": ["genuine"]}
+    suite = results.suites[0].model_copy(update={"references": {"held_out": ("genuine",)}})
+    results = results.model_copy(update={"suites": (suite,)})
 
     def flat(sha: str) -> bytes:
         data = io.BytesIO()

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.commands.cli import build_parser
 from harness.plugin import pytest_addoption
+from tests.command_line import parse
 from tests.support import ROOT
 
 ACTION = ROOT / ".github" / "actions" / "lora-quality" / "action.yml"
@@ -79,7 +79,7 @@ def test_scripts_are_bash_and_call_commands_that_exist(where: str, text: str) ->
         if words[0] == "ci":
             assert {word for word in words if word.startswith("--")} <= options.names, f"{where}: {call}"
         else:
-            build_parser().parse_args(words)
+            parse(words)
 
 
 @pytest.mark.parametrize("path", WORKFLOWS)

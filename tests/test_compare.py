@@ -13,12 +13,12 @@ import pytest
 from harness.commands.cli import main
 from harness.config.profile import ProviderConfig
 from harness.core.errors import UsageError
-from harness.core.values import Drawing, Interval, Lora, Outcome
+from harness.core.values import Generation, Interval, Lora, Outcome
 from harness.engine.run import Run
 from harness.judging.changes import Changes, compare_cases, compare_scores, flips_text, judge_change
 from harness.report import write_report
 from harness.studies.compare import (
-    Bench,
+    ComparisonSetup,
     check_itself,
     compare_loras,
     name_loras,
@@ -73,7 +73,7 @@ def test_a_proven_difference_below_the_margin_is_told_as_proven(
 
     assert told.startswith(sentence) and "proven, and by less than the margin of 0.02" in told
     assert "more cases" not in told
-    record = changes.to_record()
+    record = changes.record.plain
     assert record["verdict"] in ("higher", "lower") and record["no_worse"]["proven"] is no_worse
     word = "proven" if no_worse else "not proven"
     assert f"a is no worse than b by more than the margin of 0.02: {word} (p" in no_worse_words("a", "b", changes)[0]
@@ -86,10 +86,10 @@ def test_words_and_proofs_keep_to_the_level_that_decides() -> None:
     now = {pair: 0.7 + gap for pair, gap in zip(before, gaps, strict=True)}
     alone, look = (compare_scores({"quality": now}, {"quality": before}, 0.02, level) for level in (0.95, 0.98))
 
-    assert alone.quality and look.quality and look.quality.flips == pytest.approx(2 * 2 / 2**7)
+    assert alone.quality and look.quality and look.quality.sign_flip_p == pytest.approx(2 * 2 / 2**7)
     assert (alone.word, look.word) == ("improved", "inconclusive")
-    assert "agree" in flips_text(alone.quality.gap, alone.quality.flips)
-    assert "do not bear it out" in flips_text(look.quality.gap, look.quality.flips, 0.98)
+    assert "agree" in flips_text(alone.quality.gap, alone.quality.sign_flip_p)
+    assert "do not bear it out" in flips_text(look.quality.gap, look.quality.sign_flip_p, 0.98)
     doubtful = Changes(0.02, worse_p=0.02)
     assert doubtful.no_worse and not replace(doubtful, level=0.98).no_worse
 
@@ -100,9 +100,9 @@ def test_with_few_cases_a_change_counts_only_where_their_signs_agree() -> None:
 
     assert some.quality is not None and some.quality.gap.low is not None and some.quality.gap.low > 0
     assert (some.word, all_alike.word) == ("inconclusive", "improved")
-    assert some.to_record()["quality"]["sign_flip_p"] == 0.125
+    assert some.record.plain["quality"]["sign_flip_p"] == 0.125
     assert "sign flips of 5 prompts do not bear it out: p 0.12" in verdict_words("a", "b", some)
-    assert "sign_flip_p" not in changed([0.1, 0.11] * 6).to_record()["quality"]
+    assert "sign_flip_p" not in changed([0.1, 0.11] * 6).record.plain["quality"]
 
 
 @pytest.mark.parametrize("cases", [4, 6, 12])
@@ -120,7 +120,7 @@ def test_one_bad_case_among_many_is_found_and_noise_is_not() -> None:
     found = compare_cases(now, before, 0.02)
 
     assert next(iter(found)) == "case-7"
-    assert {name for name, change in found.items() if change.word in ("regressed", "improved")} == {"case-7"}
+    assert {name for name, change in found.items() if change.verdict in ("regressed", "improved")} == {"case-7"}
 
 
 def test_twenty_equal_metrics_raise_no_alarm() -> None:
@@ -131,7 +131,7 @@ def test_twenty_equal_metrics_raise_no_alarm() -> None:
         now = {f"m{metric}": {pair: float(rng.normal(0.5, 0.1)) for pair in pairs} for metric in range(20)}
         before = {f"m{metric}": dict.fromkeys(pairs, 0.5) for metric in range(20)}
         changes = compare_scores({**now, "quality": now["m0"]}, {**before, "quality": before["m0"]}, 0.0)
-        alarms += any(change.word != "inconclusive" for change in changes.metrics.values())
+        alarms += any(change.verdict != "inconclusive" for change in changes.metrics.values())
 
     assert alarms <= 12
 
@@ -139,7 +139,7 @@ def test_twenty_equal_metrics_raise_no_alarm() -> None:
 # --- one against another ------------------------------------------------------------------------------------------
 
 
-def make_bench(studio: Studio, **keys: Any) -> Bench:
+def make_bench(studio: Studio, **keys: Any) -> ComparisonSetup:
     """A bench over painters: whoever is not known yet draws with the LoRA that it is given."""
 
     def open_run(settings: Any, profile: Any, suites: Any, store: Any, **given: Any) -> Run:
@@ -149,7 +149,7 @@ def make_bench(studio: Studio, **keys: Any) -> Bench:
         return Run(settings, profile, suites, store, **scorers, **given)
 
     profile = replace(make_profile(), providers={"lora": ProviderConfig("painter")})
-    return Bench(studio.suite, profile, studio.settings(**keys), "lora", open_run)
+    return ComparisonSetup(studio.suite, profile, studio.settings(**keys), "lora", open_run)
 
 
 @pytest.fixture
@@ -204,13 +204,13 @@ def test_one_case_proves_nothing(studio: Studio) -> None:
 
 
 def test_a_missing_picture_is_no_verdict(studio: Studio) -> None:
-    lost = Drawing(Outcome.PROVIDER_ERROR, message="out of paper")
+    lost = Generation(Outcome.PROVIDER_ERROR, message="out of paper")
     studio.painters["old"] = {"use": "lora", "trouble": lambda requests: lost}
 
     found = compare_loras(make_bench(studio), lora(studio, "new", 0.9), lora(studio, "old", 0.7))
 
     assert "old: 8 of 8 pictures are missing (provider_error): out of paper" in found.text
-    assert found.status() == 10 and found.results["gate"]["verdict"] == "error"
+    assert found.status() == 10 and found.results.gate.verdict == "error"
 
 
 def test_the_page_has_both_on_its_leaderboard(studio: Studio) -> None:
@@ -219,7 +219,7 @@ def test_the_page_has_both_on_its_leaderboard(studio: Studio) -> None:
     page = write_report(found.results, None, studio.folder / "report").read_text(encoding="utf-8")
 
     assert "new is better than old" in page
-    assert [row["provider"] for row in found.results["leaderboard"]] == ["new", "old"]
+    assert [row.provider for row in found.results.leaderboard] == ["new", "old"]
     assert json.loads((studio.folder / "report" / "results.json").read_text())["comparison"]["verdict"] == "improved"
 
 
@@ -227,8 +227,8 @@ def test_thresholds_and_baselines_play_no_part(studio: Studio) -> None:
     """Both lie below the suite's threshold; the question is which is better."""
     found = compare_loras(make_bench(studio, retrain=2), lora(studio, "new", 0.4), lora(studio, "old", 0.2))
 
-    assert found.status() == 0 and found.results["gate"]["verdict"] == "pass"
-    assert found.results["rounds"] == []
+    assert found.status() == 0 and found.results.gate.verdict == "pass"
+    assert found.results.rounds == ()
 
 
 def test_a_lora_is_not_compared_with_itself(studio: Studio) -> None:
@@ -290,7 +290,7 @@ def test_a_margin_narrower_than_the_noise_shows(studio: Studio) -> None:
 
 
 def test_pictures_that_are_missing_end_the_check(studio: Studio) -> None:
-    studio.painters["one"] = {"use": "lora", "trouble": lambda r: Drawing(Outcome.TIMEOUT, message="too slow")}
+    studio.painters["one"] = {"use": "lora", "trouble": lambda r: Generation(Outcome.TIMEOUT, message="too slow")}
 
     assert check_itself(make_bench(studio), lora(studio, "one", 0.8)).status() == 10
 

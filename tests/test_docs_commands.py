@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 
-from harness.commands.cli import build_parser
+from tests.command_line import parse
 from tests.support import ROOT
 from tests.test_docs import DOCS, PAGES, label, read
 
@@ -77,9 +78,9 @@ def test_commands_parse(page: Path) -> None:
             assert options <= options_of_pytest(), command.text
             continue
         try:
-            build_parser().parse_args(words)
-        except SystemExit as end:
-            assert end.code == 0, command.text
+            parse(words)
+        except click.exceptions.Exit as end:
+            assert end.exit_code == 0, command.text
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if any(typed(page))], ids=label)
@@ -96,11 +97,11 @@ def test_named_suites_exist_or_are_made(page: Path) -> None:
 def suites_made(words: tuple[str, ...]) -> set[str]:
     """What `harness init PICTURES --name NAME` and `harness story --out FILE` write."""
     if words[:2] in (("harness", "init"), ("harness", "story")):
-        options = build_parser().parse_args(words[1:])
+        values = parse(words[1:]).params
         if words[1] == "story":
-            return {options.out.as_posix()} if options.out else set()
-        if options.pictures:
-            name = options.name or options.pictures.name
+            return {values["out"].as_posix()} if values["out"] else set()
+        if values["pictures"]:
+            name = values["name"] or values["pictures"].name
             return {f"suites/{re.sub(r'[^a-z0-9]+', '_', name.lower()).strip('_')}.yaml"}
     return set()
 

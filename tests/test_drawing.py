@@ -17,10 +17,10 @@ from PIL import Image
 from harness.config.profile import ProviderConfig
 from harness.config.schedulers import SCHEDULERS, make_scheduler
 from harness.core.errors import LoraError
-from harness.core.values import Drawing, Lora, Outcome, Request, Suite
-from harness.engine.generation import Drawer
+from harness.core.values import Generation, Lora, Outcome, Request, Suite
+from harness.engine.generation import SampleGenerator
 from harness.engine.plan import Task, chunks
-from harness.providers import Context, open_provider
+from harness.providers import ProviderContext, open_provider
 from harness.store import Store
 from tests.tiny import make_context, make_suite, save_lora, save_models
 
@@ -38,30 +38,32 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def context(tiny: Path) -> Context:
+def context(tiny: Path) -> ProviderContext:
     return make_context(tiny, providers=LOCAL)
 
 
-def with_options(context: Context, **options: Any) -> Context:
+def with_options(context: ProviderContext, **options: Any) -> ProviderContext:
     """The same models, with a provider of these options."""
     providers = {**context.profile.providers, "own": ProviderConfig("local", {"use": "base", **options})}
     return replace(context, profile=replace(context.profile, providers=providers))
 
 
-def plan(context: Context, name: str, suite: Suite | None = None, seeds: tuple[int, ...] = (0,)) -> list[Request]:
+def plan(
+    context: ProviderContext, name: str, suite: Suite | None = None, seeds: tuple[int, ...] = (0,)
+) -> list[Request]:
     suite, provider = suite or make_suite(PROMPT), open_provider(name, context)
     return [request for case in suite.cases for request in provider.requests(suite, case, seeds)]
 
 
 def paint(
-    context: Context, name: str, suite: Suite | None = None, seeds: tuple[int, ...] = (0,), **changes: Any
+    context: ProviderContext, name: str, suite: Suite | None = None, seeds: tuple[int, ...] = (0,), **changes: Any
 ) -> list[np.ndarray]:
     suite, provider = suite or make_suite(PROMPT), open_provider(name, context)
     requests = [request for case in suite.cases for request in provider.requests(suite, case, seeds)]
     return [pixels(drawing) for drawing in provider.draw([replace(request, **changes) for request in requests])]
 
 
-def pixels(drawing: Drawing) -> np.ndarray:
+def pixels(drawing: Generation) -> np.ndarray:
     assert drawing.outcome is Outcome.OK and drawing.data, drawing.message
     return np.asarray(Image.open(io.BytesIO(drawing.data)).convert("RGB"), dtype=np.int16)
 
@@ -70,7 +72,7 @@ def pixels(drawing: Drawing) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", sorted(SCHEDULERS))
-def test_whose_noise_a_picture_gets_is_the_seeds_business_alone(name: str, context: Context) -> None:
+def test_whose_noise_a_picture_gets_is_the_seeds_business_alone(name: str, context: ProviderContext) -> None:
     suite = make_suite(PROMPT, "a person, sad", "a portrait, angry")
     own = with_options(context, scheduler=name)
 
@@ -81,13 +83,13 @@ def test_whose_noise_a_picture_gets_is_the_seeds_business_alone(name: str, conte
     assert (together[0] != together[1]).any()
 
 
-def test_every_scheduler_draws_another_picture(context: Context) -> None:
+def test_every_scheduler_draws_another_picture(context: ProviderContext) -> None:
     drawn = {name: paint(with_options(context, scheduler=name, steps=6), "own")[0] for name in SCHEDULERS}
 
     assert len({picture.tobytes() for picture in drawn.values()}) == len(SCHEDULERS)
 
 
-def test_noise_on_the_way_does_not_come_from_the_global_generator(context: Context) -> None:
+def test_noise_on_the_way_does_not_come_from_the_global_generator(context: ProviderContext) -> None:
     import torch
 
     own = with_options(context, scheduler="euler_a")
@@ -97,7 +99,7 @@ def test_noise_on_the_way_does_not_come_from_the_global_generator(context: Conte
     assert (paint(own, "own")[0] == first).all()
 
 
-def test_what_is_set_on_a_scheduler_decides_pixels_and_key(context: Context) -> None:
+def test_what_is_set_on_a_scheduler_decides_pixels_and_key(context: ProviderContext) -> None:
     plain = with_options(context, scheduler="dpmpp_2m")
     set_ = with_options(context, scheduler={"name": "dpmpp_2m", "timestep_spacing": "trailing"})
 
@@ -138,18 +140,18 @@ def test_a_checkpoint_that_predicts_v_is_drawn_as_it_says(tiny: Path, tmp_path: 
 @pytest.mark.parametrize(
     "options", [{"steps": 5}, {"guidance": 2.0}, {"guidance_rescale": 0.7}, {"clip_skip": 1}], ids=str
 )
-def test_each_option_changes_pixels_and_key(options: dict[str, Any], context: Context) -> None:
+def test_each_option_changes_pixels_and_key(options: dict[str, Any], context: ProviderContext) -> None:
     own = with_options(context, **options)
 
     assert plan(own, "own")[0].key != plan(context, "base")[0].key
     assert (paint(own, "own")[0] != paint(context, "base")[0]).any()
 
 
-def test_clip_skip_2_is_what_sdxl_was_trained_with(context: Context) -> None:
+def test_clip_skip_2_is_what_sdxl_was_trained_with(context: ProviderContext) -> None:
     assert plan(with_options(context, clip_skip=2), "own")[0].key == plan(context, "base")[0].key
 
 
-def test_more_layers_skipped_than_there_are_is_told(context: Context) -> None:
+def test_more_layers_skipped_than_there_are_is_told(context: ProviderContext) -> None:
     own = with_options(context, clip_skip=7)
 
     with pytest.raises(Exception, match="clip_skip 7: the text encoders have 2 layers"):
@@ -164,7 +166,7 @@ def mix(folder: Path, *parts: tuple[str, float]) -> Lora:
     return replace(first, beside=tuple(others))
 
 
-def test_loras_add_up_and_each_strength_matters(tiny: Path, context: Context) -> None:
+def test_loras_add_up_and_each_strength_matters(tiny: Path, context: ProviderContext) -> None:
     wanted = [
         mix(tiny, ("one", 0.8)),
         mix(tiny, ("two", 0.5)),
@@ -178,7 +180,7 @@ def test_loras_add_up_and_each_strength_matters(tiny: Path, context: Context) ->
     assert len({plan(context, "lora", suite)[0].key for suite in suites}) == len(suites)
 
 
-def test_a_mix_is_the_merged_file(tiny: Path, context: Context, tmp_path: Path) -> None:
+def test_a_mix_is_the_merged_file(tiny: Path, context: ProviderContext, tmp_path: Path) -> None:
     from harness.commands.cli import main
 
     merged = tmp_path / "merged.safetensors"
@@ -190,7 +192,7 @@ def test_a_mix_is_the_merged_file(tiny: Path, context: Context, tmp_path: Path) 
     assert abs(drawn - paint(context, "lora", make_suite(PROMPT, lora=Lora(merged)))[0]).max() <= 2
 
 
-def test_a_mix_leaves_no_trace_and_its_order_does_not_matter(tiny: Path, context: Context) -> None:
+def test_a_mix_leaves_no_trace_and_its_order_does_not_matter(tiny: Path, context: ProviderContext) -> None:
     base = paint(context, "base")[0]
     there = paint(context, "lora", make_suite(PROMPT, lora=mix(tiny, ("one", 0.8), ("two", 0.5))))[0]
     back = paint(context, "lora", make_suite(PROMPT, lora=mix(tiny, ("two", 0.5), ("one", 0.8))))[0]
@@ -211,7 +213,7 @@ def test_more_loras_than_are_kept_in_memory_are_drawn_together(tiny: Path, tmp_p
     assert (six != five).any()
 
 
-def test_a_providers_own_lora_is_on_with_and_without_the_one_under_test(tiny: Path, context: Context) -> None:
+def test_a_providers_own_lora_is_on_with_and_without_the_one_under_test(tiny: Path, context: ProviderContext) -> None:
     styled = [{"file": str(tiny / "two.safetensors"), "strength": 0.5}]
     inked = with_options(context, use="lora", loras=styled)
     tested, off = (make_suite(PROMPT, lora=Lora(tiny / "one.safetensors", strength)) for strength in (0.8, 0.0))
@@ -222,7 +224,7 @@ def test_a_providers_own_lora_is_on_with_and_without_the_one_under_test(tiny: Pa
         PROMPT, lora=mix(tiny, ("two", 0.5))))[0]).all()  # fmt: skip
 
 
-def test_a_suites_loras_belong_to_the_provider_it_names(tiny: Path, context: Context) -> None:
+def test_a_suites_loras_belong_to_the_provider_it_names(tiny: Path, context: ProviderContext) -> None:
     suite = replace(make_suite(PROMPT), loras={"base": (Lora(tiny / "two.safetensors", 0.5),)})
 
     assert plan(context, "base", suite)[0].extra["loras"][0][1] == 0.5
@@ -232,7 +234,7 @@ def test_a_suites_loras_belong_to_the_provider_it_names(tiny: Path, context: Con
     assert (paint(context, "base", suite)[0] != paint(context, "base")[0]).any()
 
 
-def test_the_command_lines_company_goes_along_with_any_lora_under_test(tiny: Path, context: Context) -> None:
+def test_the_command_lines_company_goes_along_with_any_lora_under_test(tiny: Path, context: ProviderContext) -> None:
     beside = (Lora(tiny / "two.safetensors", 0.5),)
     company = replace(context, settings=replace(context.settings, beside=beside))
     suite = make_suite(PROMPT, lora=Lora(tiny / "one.safetensors", 0.8))
@@ -242,7 +244,7 @@ def test_the_command_lines_company_goes_along_with_any_lora_under_test(tiny: Pat
         PROMPT, lora=mix(tiny, ("one", 0.8), ("two", 0.5))))[0]).all()  # fmt: skip
 
 
-def test_an_lcm_lora_comes_with_its_scheduler(tiny: Path, context: Context) -> None:
+def test_an_lcm_lora_comes_with_its_scheduler(tiny: Path, context: ProviderContext) -> None:
     fast = with_options(context, scheduler={"name": "lcm", "lora": str(tiny / "three.safetensors")}, guidance=1.0)
 
     request = plan(fast, "own")[0]
@@ -251,7 +253,7 @@ def test_an_lcm_lora_comes_with_its_scheduler(tiny: Path, context: Context) -> N
     assert (paint(fast, "own")[0] != paint(with_options(context, scheduler="lcm", guidance=1.0), "own")[0]).any()
 
 
-def test_a_lora_named_twice_is_refused_while_planning(tiny: Path, context: Context) -> None:
+def test_a_lora_named_twice_is_refused_while_planning(tiny: Path, context: ProviderContext) -> None:
     suite = make_suite(PROMPT, lora=Lora(tiny / "one.safetensors"))
     twice = with_options(context, use="lora", loras=[str(tiny / "one.safetensors")])
 
@@ -263,7 +265,7 @@ def test_a_lora_named_twice_is_refused_while_planning(tiny: Path, context: Conte
 
 
 @contextmanager
-def little_memory(context: Context, rows: int, sliced: bool = False) -> Iterator[list[int]]:
+def little_memory(context: ProviderContext, rows: int, sliced: bool = False) -> Iterator[list[int]]:
     """A UNet that takes `rows` rows, two a picture, and says so as CUDA does; `sliced`: and those in slices only."""
     import torch
     from diffusers.models.attention_processor import SlicedAttnProcessor
@@ -283,11 +285,11 @@ def little_memory(context: Context, rows: int, sliced: bool = False) -> Iterator
         handle.remove()
 
 
-def draw_all(context: Context, folder: Path, seeds: tuple[int, ...]) -> list[Any]:
+def draw_all(context: ProviderContext, folder: Path, seeds: tuple[int, ...]) -> list[Any]:
     """Through the engine's own drawer."""
     store, provider = Store(folder), open_provider("base", context)
     tasks = [Task(request, provider, "tiny") for request in plan(context, "base", seeds=seeds)]
-    drawer = Drawer(store, store.journal("run"))
+    drawer = SampleGenerator(store, store.journal("run"))
     return [sample for chunk in chunks(tasks) for sample in drawer.draw(chunk)]
 
 
@@ -300,7 +302,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_work_goes_on(tiny: Path, tm
 
     assert [sample.outcome for sample in samples] == [Outcome.OK] * 8 and max(seen) == 8 and seen.count(8) == 1
     first, second = (Store(tmp_path / name).image(done[3].image) for name, done in (("a", whole), ("b", samples)))
-    assert abs(pixels(Drawing(Outcome.OK, first)) - pixels(Drawing(Outcome.OK, second))).max() <= 2
+    assert abs(pixels(Generation(Outcome.OK, first)) - pixels(Generation(Outcome.OK, second))).max() <= 2
     assert not context.models.pipeline().sparing
 
 
@@ -313,7 +315,7 @@ def test_a_single_picture_that_does_not_fit_is_drawn_with_less_memory(tiny: Path
 
     assert sample.outcome is Outcome.OK and sample.meta["memory"] == "short"
     assert context.models.pipeline().pipe.vae.use_tiling
-    drawn = pixels(Drawing(Outcome.OK, Store(tmp_path).image(sample.image)))
+    drawn = pixels(Generation(Outcome.OK, Store(tmp_path).image(sample.image)))
     assert abs(drawn - whole).mean() < 1
 
 

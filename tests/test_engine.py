@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import json
 import subprocess
 import sys
 import threading
@@ -16,12 +15,13 @@ from PIL import Image
 
 from harness.core.errors import EngineError, HarnessError, LoraError, StoreError
 from harness.core.pictures import BadPicture, check_picture
-from harness.core.values import Case, Decision, Drawing, Job, Lora, Outcome, Progress, Request, Score, Threshold
+from harness.core.values import Case, Decision, Generation, Job, Lora, Outcome, Progress, Request, Score, Threshold
 from harness.engine.context import ImproveContext, ImproveResult
 from harness.engine.plan import build_plan, chunks, lanes, tasks_of
 from harness.engine.run import Run
+from harness.judging.record import parse_results
 from harness.store import Store
-from tests.painter import SIZE, Studio, png, shades
+from tests.painter import SIZE, Studio, make_profile, png, shades
 
 LOCAL = Request("local/1", "base", "a person", 0, SIZE, SIZE)
 REMOTE = replace(LOCAL, adapter="http/1")
@@ -131,7 +131,7 @@ def test_the_plan_does_not_depend_on_the_order_of_collection(studio: Studio) -> 
     painters = {name: studio.open_provider(name, studio.settings()) for name in suite.providers}
 
     def keys(jobs: Sequence[Job]) -> list[list[str]]:
-        tasks = tasks_of(build_plan(jobs, suites, painters.__getitem__))
+        tasks = tasks_of(build_plan(jobs, suites, lambda name, suite: painters[name]))
         return [[task.request.key for task in chunk] for chunk in chunks(tasks)]
 
     assert keys(jobs) == keys(jobs[::-1])
@@ -144,7 +144,7 @@ def test_equal_requests_are_drawn_once_and_neighbours_share_a_lora(studio: Studi
     suites = {suite.path.as_posix(): suite}
     painters = {name: studio.open_provider(name, studio.settings()) for name in suite.providers}
 
-    tasks = tasks_of(build_plan(studio.jobs(), suites, painters.__getitem__))
+    tasks = tasks_of(build_plan(studio.jobs(), suites, lambda name, suite: painters[name]))
 
     assert len(tasks) == 16
     assert [bool(task.request.lora) for task in tasks] == [False] * 8 + [True] * 8
@@ -154,7 +154,7 @@ def test_services_draw_beside_this_machine(studio: Studio) -> None:
     studio.painters = {"lora": {"use": "lora"}, "base": {}, "cloud": {"adapter": "http/1", "batch": 1}}
     suite = studio.suite
     painters = {name: studio.open_provider(name, studio.settings()) for name in suite.providers}
-    plan = build_plan(studio.jobs(), {suite.path.as_posix(): suite}, painters.__getitem__)
+    plan = build_plan(studio.jobs(), {suite.path.as_posix(): suite}, lambda name, suite: painters[name])
 
     found = {tuple(sorted({task.provider.name for task in lane})) for lane in lanes(tasks_of(plan))}
 
@@ -216,9 +216,8 @@ def test_another_scorer_scores_again_and_draws_nothing(studio: Studio, opened: O
 def test_what_a_case_expects_is_part_of_its_scores_key(studio: Studio, opened: Opener) -> None:
     studio.cases = 1
     submitted(opened(), studio.jobs()).wait()
-    run = opened()
     expecting = replace(studio.suite.cases[0], expect={"place": "steppe"})
-    run._suites[studio.suite.path.as_posix()] = replace(studio.suite, cases=(expecting,))
+    run = opened(suites=[replace(studio.suite, cases=(expecting,))])
 
     submitted(run, studio.jobs()).wait()
 
@@ -236,12 +235,12 @@ def test_a_poisoned_picture_is_drawn_again_and_told_of(studio: Studio, opened: O
     run.wait()
 
     assert run.usage.images_generated == 1
-    assert "drawn again" in run.finish()["run"]["warnings"][0]
+    assert "drawn again" in run.finish().run.warnings[0]
 
 
 @pytest.mark.parametrize("outcome", ["refused", "quota", "timeout"])
 def test_failures_are_asked_for_again_in_the_next_run(studio: Studio, opened: Opener, outcome: str) -> None:
-    no = Drawing(Outcome(outcome), message="not today")
+    no = Generation(Outcome(outcome), message="not today")
     studio.painters["base"]["trouble"] = lambda requests: no if requests[0].seed == 1 else None
     run = submitted(opened(), studio.jobs())
 
@@ -259,7 +258,7 @@ def test_failures_are_asked_for_again_in_the_next_run(studio: Studio, opened: Op
 
 
 def test_a_competitors_failure_never_becomes_a_score(studio: Studio, opened: Opener) -> None:
-    no = Drawing(Outcome.QUOTA, message="out of credit")
+    no = Generation(Outcome.QUOTA, message="out of credit")
     studio.painters["base"]["trouble"] = lambda requests: no
     run = submitted(opened(), studio.jobs())
     run.wait()
@@ -267,14 +266,14 @@ def test_a_competitors_failure_never_becomes_a_score(studio: Studio, opened: Ope
 
     record = run.finish()
 
-    base = next(row for row in record["leaderboard"] if row["provider"] == "base")
-    assert base["quality"] is None
-    assert base["outcomes"] == {"quota": 8}
-    assert record["gate"]["verdict"] == "pass"
+    base = next(row for row in record.leaderboard if row.provider == "base")
+    assert base.quality is None
+    assert base.outcomes == {"quota": 8}
+    assert record.gate.verdict == "pass"
 
 
 def test_bad_bytes_from_a_service_are_bad_image(studio: Studio, opened: Opener) -> None:
-    studio.painters["cloud"] = {"adapter": "http/1", "batch": 1, "trouble": lambda _: Drawing(Outcome.OK, b"<html>")}
+    studio.painters["cloud"] = {"adapter": "http/1", "batch": 1, "trouble": lambda _: Generation(Outcome.OK, b"<html>")}
     run = submitted(opened(), studio.jobs())
 
     sample = run.result(studio.jobs("cloud")[0]).samples[0]
@@ -284,7 +283,7 @@ def test_bad_bytes_from_a_service_are_bad_image(studio: Studio, opened: Opener) 
 
 
 def test_a_gate_provider_that_breaks_is_an_error_not_a_failure(studio: Studio, opened: Opener) -> None:
-    def broken(requests: Sequence[Request]) -> Drawing | None:
+    def broken(requests: Sequence[Request]) -> Generation | None:
         raise LoraError("x.safetensors: 3 keys have no place in the model")
 
     studio.painters["lora"]["trouble"] = broken
@@ -313,9 +312,7 @@ def test_an_unknown_provider_is_an_error_of_its_own_jobs(studio: Studio, opened:
             raise HarnessError("no provider called 'base'")
         return studio.open_provider(name, settings)
 
-    run = opened()
-    run._workshop._open_provider = open_one
-    submitted(run, studio.jobs())
+    run = submitted(opened(providers=open_one), studio.jobs())
 
     assert run.result(studio.jobs("base")[0]).samples[0].outcome is Outcome.PROVIDER_ERROR
     assert run.verdict(studio.jobs("lora")[0]).decision is Decision.PASS
@@ -369,7 +366,7 @@ def test_a_dead_engine_makes_every_waiting_test_an_error(studio: Studio, opened:
     for job in studio.jobs()[:2]:
         with pytest.raises(EngineError, match=r"the engine died: .*--store DIR"):
             run.verdict(job)
-    assert run.finish()["gate"]["verdict"] == "error"
+    assert run.finish().gate.verdict == "error"
 
 
 def test_a_scorer_that_breaks_is_an_error_of_its_suite(studio: Studio, opened: Opener) -> None:
@@ -381,7 +378,7 @@ def test_a_scorer_that_breaks_is_an_error_of_its_suite(studio: Studio, opened: O
 
     with pytest.raises(EngineError, match="shapes do not match"):
         run.result(studio.jobs()[0])
-    assert run.finish()["gate"]["verdict"] == "error"
+    assert run.finish().gate.verdict == "error"
 
 
 def test_cancelling_releases_whoever_waits_and_keeps_what_was_drawn(studio: Studio, opened: Opener) -> None:
@@ -499,7 +496,7 @@ def test_a_baseline_of_the_same_recipe_is_compared(studio: Studio, opened: Opene
     run = submitted(opened(), studio.jobs())
     run.gate(path, "lora")
     baseline = studio.folder / "baseline.json"
-    baseline.write_text(json.dumps(run.finish()))
+    baseline.write_text(run.finish().to_text())
     worse = Lora(studio.write_lora("worse", 0.7))
 
     after = submitted(opened(baseline=baseline, lora=worse), studio.jobs())
@@ -514,7 +511,7 @@ def test_a_baseline_of_another_recipe_is_refused_with_the_fields_name(studio: St
     run = submitted(opened(), studio.jobs())
     run.gate(path, "lora")
     baseline = studio.folder / "baseline.json"
-    baseline.write_text(json.dumps(run.finish()))
+    baseline.write_text(run.finish().to_text())
     studio.scorer.identity = "brightness/2"
 
     gate = submitted(opened(baseline=baseline), studio.jobs()).gate(path, "lora")
@@ -549,10 +546,39 @@ def test_a_failing_lora_is_retrained_and_the_tests_run_again(studio: Studio, ope
     assert run.gate(job.path, "lora").decision is Decision.PASS
     assert run.attempts(studio.jobs("base")[0]) == ()
     record = run.finish()
-    assert record["gate"]["verdict"] == "pass"
-    (round_,) = record["rounds"]
-    assert round_["failing"] == 4
-    assert round_["values"] == pytest.approx([0.4, 0.4, 0.95, 0.95, 0.2], abs=0.02)
+    assert record.gate.verdict == "pass"
+    (round_,) = record.rounds
+    assert round_.failing == 4
+    assert round_.values == pytest.approx([0.4, 0.4, 0.95, 0.95, 0.2], abs=0.02)
+
+
+def test_jobs_submitted_after_a_promotion_are_drawn_with_what_was_promoted(studio: Studio, opened: Opener) -> None:
+    studio.lora = 0.4
+    jobs = studio.jobs("lora")
+    run = submitted(opened(retrain=1, improve=brighter), jobs[:2])
+    run.wait()
+
+    submitted(run, jobs)
+
+    values = [sample.scores["quality"].value for job in jobs for sample in run.result(job).samples]
+    assert values == pytest.approx([0.95] * 8, abs=0.02), "a leaderboard must not mix two LoRAs"
+
+
+def test_a_gate_provider_with_a_lora_of_its_own_is_judged_by_that_one(studio: Studio) -> None:
+    """Over the command line's, which changes nothing: its control would turn the gate red."""
+    studio.suite_keys = {"thresholds": {}}
+    own, given = (Lora(studio.write_lora(name, level)) for name, level in (("own", 0.9), ("given", 0.2)))
+    settings, path = studio.settings(lora=given), studio.suite.path.as_posix()
+    keys: dict[str, Any] = {"providers": studio.open_provider, "scorers": lambda suite: studio.scorer}
+    gates: list[Decision] = []
+    for loras in ({"lora": own}, {"another": own}):
+        run = Run(settings, make_profile(), [studio.suite], Store(settings.store), loras=loras, **keys)
+        gates.append(submitted(run, studio.jobs("lora")).gate(path, "lora").decision)
+        under_test = run.finish()["suites"][0]["under_test"]["lora"]["file"]
+        assert under_test == ("own.safetensors" if "lora" in loras else "given.safetensors")
+        run.close()
+
+    assert gates == [Decision.PASS, Decision.FAIL]
 
 
 def test_a_lora_that_passes_is_not_retrained(studio: Studio, opened: Opener) -> None:
@@ -562,7 +588,14 @@ def test_a_lora_that_passes_is_not_retrained(studio: Studio, opened: Opener) -> 
     run = submitted(opened(retrain=2, improve=never), studio.jobs())
 
     assert run.verdict(studio.jobs("lora")[0]).decision is Decision.PASS
-    assert run.finish()["rounds"] == []
+    assert run.finish().rounds == ()
+
+
+def test_nobody_waits_for_a_retraining_that_nothing_does(studio: Studio, opened: Opener) -> None:
+    studio.lora = 0.4
+    run = submitted(opened(retrain=1, improve=None), studio.jobs())
+
+    assert run.verdict(studio.jobs("lora")[0]).decision is Decision.FAIL
 
 
 def test_locked_cases_are_no_reason_to_train_and_no_training_reads_them(studio: Studio, opened: Opener) -> None:
@@ -605,7 +638,7 @@ def test_a_training_that_breaks_leaves_the_verdict_and_its_reason(studio: Studio
     run = submitted(opened(retrain=1, improve=broken), studio.jobs())
 
     assert run.verdict(studio.jobs("lora")[0]).decision is Decision.FAIL
-    assert "no pictures" in run.finish()["rounds"][0]["reason"]
+    assert "no pictures" in run.finish().rounds[0].reason
 
 
 # --- telling ------------------------------------------------------------------------------------------------------
@@ -635,14 +668,14 @@ def test_the_record_holds_what_a_reader_needs(studio: Studio, opened: Opener) ->
 
     record = run.finish()
 
-    assert record["run"]["id"] == run.id
-    assert record["engine"]["images_generated"] == 16
-    assert [row["provider"] for row in record["leaderboard"]] == ["lora", "base"]
-    assert record["suites"][0]["scorer"] == {"identity": "brightness/1"}
-    assert record["suites"][0]["recipe"]["lora"]["batch"] == 2
-    assert "2 locked cases" in record["suites"][0]["notes"][0]
-    assert len(record["cases"]) == 8
-    json.dumps(record, allow_nan=False)
+    assert record.run.id == run.id
+    assert record.engine.images_generated == 16
+    assert [row.provider for row in record.leaderboard] == ["lora", "base"]
+    assert record.suites[0].scorer == {"identity": "brightness/1"}
+    assert record.suites[0].recipe["lora"]["batch"] == 2
+    assert "2 locked cases" in record.suites[0].notes[0]
+    assert len(record.cases) == 8
+    assert parse_results(record.to_text(), "its file") == record
 
 
 def test_feedback_names_what_fails(studio: Studio, opened: Opener) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from harness.commands.cli import main
 from harness.config.local_options import Scheduling
 from harness.core.errors import UsageError
-from harness.studies.compare import Bench
+from harness.studies.compare import ComparisonSetup
 from harness.studies.effects import Trial, main_effects
 from harness.studies.experiment import read_matrix, train_cell
 from tests.support import ROOT
@@ -109,7 +109,7 @@ def test_another_noise_schedule_or_mask_is_another_training(tiny: Path, tmp_path
 
     def train(scheduling: Scheduling) -> Path:
         context = make_context(tiny, scheduling=scheduling)
-        bench = Bench(suite, context.profile, replace(context.settings, store=tmp_path / "store"), "lora")
+        bench = ComparisonSetup(suite, context.profile, replace(context.settings, store=tmp_path / "store"), "lora")
         given = {"steps": 1, "batch": 1, "rank": 2, "validate_every": 0, "background_weight": 0.1}
         return train_cell(bench, {}, context.models, given, lambda line: None).lora
 

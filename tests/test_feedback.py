@@ -20,11 +20,15 @@ from harness.core.values import (
     SetScore,
     Threshold,
     Verdict,
+    to_record,
+    verdict_from,
 )
-from harness.judging.advice import Facts, Recommendation, find_problems
-from harness.judging.feedback import Feedback, feedback, feedback_file
+from harness.engine.merge import judge_gate_again
+from harness.judging.causes import PROBES, find_problems
+from harness.judging.causes.pictures import ProviderFacts
+from harness.judging.feedback import Feedback, Recommendation, feedback, feedback_file
 from harness.judging.results import SuiteRun
-from harness.scoring.references import Reading
+from harness.scoring.references import TraitReading
 from harness.store import Store
 from tests.example_run import TRAITS, draw, example_run, verdict_of
 
@@ -97,7 +101,8 @@ def test_locked_cases_never_reach_feedback(weak: SuiteRun, tmp_path: Path) -> No
 
 
 def test_a_diagnosed_cause_comes_first(weak: SuiteRun) -> None:
-    gate = Verdict(Decision.FAIL, complaints=(Complaint("applied", "not applied"),), cause="strength is 0")
+    complaints = (Complaint("applied", "not applied"),)
+    gate = Verdict(Decision.FAIL, complaints=complaints, cause="strength is 0", cause_name="strength_zero")
 
     found = feedback(weak.suite, weak.verdicts, weak.results, TRAITS, gate=gate)
 
@@ -107,17 +112,18 @@ def test_a_diagnosed_cause_comes_first(weak: SuiteRun) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cause", "area"),
+    ("name", "area"),
     [
-        ("LoRA of another person: the pictures are alike among themselves", "lora"),
-        ("LoRA not loaded or without effect: x does nothing", "lora"),
-        ("references of another person: train/ and held_out/ do not show the same one", "references"),
-        ("strength is 0: the LoRA cannot change a picture", "strength"),
-        ("the suite asks for something odd", "suite"),
+        ("other_person", "lora"),
+        ("lora_without_effect", "lora"),
+        ("references_disagree", "references"),
+        ("strength_zero", "strength"),
+        ("of a newer version", "suite"),
+        ("", "suite"),  # of an older one
     ],
 )
-def test_after_a_cause_that_training_cannot_mend_no_training_is_advised(weak: SuiteRun, cause: str, area: str) -> None:
-    gate = Verdict(Decision.FAIL, cause=cause)
+def test_after_a_cause_that_training_cannot_mend_no_training_is_advised(weak: SuiteRun, name: str, area: str) -> None:
+    gate = Verdict(Decision.FAIL, cause="LoRA and references, in whatever words", cause_name=name)
 
     found = feedback(weak.suite, weak.verdicts, weak.results, TRAITS, gate=gate)
 
@@ -125,6 +131,16 @@ def test_after_a_cause_that_training_cannot_mend_no_training_is_advised(weak: Su
     assert not {item.area for item in found.recommendations} & {"training", "data"}
     assert not any("train longer" in item.message for item in found.recommendations)
     assert found.metrics, "what falls short is still told"
+
+
+def test_a_cause_that_took_the_lora_file_to_see_keeps_its_area_in_a_merge(weak: SuiteRun) -> None:
+    seen = {"details": {}, "cause": "LoRA of another person: give the right file", "cause_name": "wrong_lora"}
+
+    gate = judge_gate_again(weak, "lora", [{"details": {}}, seen], None, None)
+    found = feedback(weak.suite, weak.verdicts, weak.results, TRAITS, gate=gate)
+
+    assert (gate.cause, gate.cause_name) == (seen["cause"], "wrong_lora")
+    assert gate == verdict_from(to_record(gate)) and found.recommendations[0].area == "lora"
 
 
 def test_a_metric_that_single_cases_bound_is_told(weak: SuiteRun) -> None:
@@ -223,8 +239,8 @@ def copies(sources: dict[str, int], pictures: int = 12) -> dict[str, SetScore]:
     return {"copy": SetScore("copy", "copies", alarm=True, details=details)}
 
 
-def read(category: str, value: str, share: float) -> dict[str, Reading]:
-    return {category: Reading(category, value, value, share, share, True)}
+def read(category: str, value: str, share: float) -> dict[str, TraitReading]:
+    return {category: TraitReading(category, value, value, share, share, True)}
 
 
 SURE = Interval(0.2, 0.15, 0.25, 6)
@@ -237,51 +253,51 @@ SOBER = [shown(0.9, "sad", "sad", "one"), shown(0.9, "angry", "angry", "two")]
 FACE = {"eyes": SURE, "clothing": SURE}
 ON = {"ok": True, "difference": 0.31}
 
-PROBLEMS: dict[str, tuple[Facts, str, str]] = {
+PROBLEMS: dict[str, tuple[ProviderFacts, str, str]] = {
     # what is measured: the facts, the area, words of the message
     "copies of many pictures": (
-        Facts(SOBER, sets=copies({"01.png": 3, "02.png": 3, "03.png": 3})),
+        ProviderFacts(SOBER, sets=copies({"01.png": 3, "02.png": 3, "03.png": 3})),
         "training",
         "9 of 12 pictures copy training pictures: over-trained",
     ),
     "copies of one picture": (
-        Facts(SOBER, sets=copies({"04.png": 7, "02.png": 1})),
+        ProviderFacts(SOBER, sets=copies({"04.png": 7, "02.png": 1})),
         "data",
         "7 of them 04.png: remove what repeats it",
     ),
     "one picture for every seed": (
-        Facts(SOBER, sets={"diversity": SetScore("diversity", "", alarm=True, details={"share": 0.25})}),
+        ProviderFacts(SOBER, sets={"diversity": SetScore("diversity", "", alarm=True, details={"share": 0.25})}),
         "training",
         "only 25% differ from the others of their prompt",
     ),
     "always smiling, like the training pictures": (
-        Facts(SMILING, base=SOBER, readings=read("expression", "smiling", 0.83)),
+        ProviderFacts(SMILING, base=SOBER, readings=read("expression", "smiling", 0.83)),
         "data",
         "'smiling' is drawn in 100% [100%, 100%] of the pictures that ask for something else, and 83% of the training",
     ),
     "always smiling, unlike the training pictures": (
-        Facts(SMILING, base=SOBER, readings=read("expression", "smiling", 0.4)),
+        ProviderFacts(SMILING, base=SOBER, readings=read("expression", "smiling", 0.4)),
         "training",
         "the training pictures do not explain it",
     ),
-    "always smiling, like the base": (Facts(SMILING, base=SMILING), "prompt", "the base does so too"),
+    "always smiling, like the base": (ProviderFacts(SMILING, base=SMILING), "prompt", "the base does so too"),
     "a face that was not learnt": (
-        Facts([shown(0.4)], low={"clip": SURE}, lagging=FACE, readings=read("eyes", "narrow", 0.9)),
+        ProviderFacts([shown(0.4)], low={"clip": SURE}, lagging=FACE, readings=read("eyes", "narrow", 0.9)),
         "training",
         "the face is lost: clip 0.20 with eyes 0.20; the training pictures show it (in 90% of them at least)",
     ),
     "a face that the training pictures hardly show": (
-        Facts([shown(0.4)], low={"clip": SURE}, lagging=FACE, readings=read("eyes", "narrow", 0.4)),
+        ProviderFacts([shown(0.4)], low={"clip": SURE}, lagging=FACE, readings=read("eyes", "narrow", 0.4)),
         "data",
         "eyes in 40%): add frontal portraits",
     ),
     "a trigger that calls nothing": (
-        Facts([shown(0.05)], base=[shown(0.03)], applied=ON),
+        ProviderFacts([shown(0.05)], base=[shown(0.03)], applied=ON),
         "training",
         "control pictures differ by 0.31) and the subject does not come: clip 5%",
     ),
     "others that change": (
-        Facts(SOBER, sets={"drift": SetScore("drift", "the subject leaks", alarm=True)}),
+        ProviderFacts(SOBER, sets={"drift": SetScore("drift", "the subject leaks", alarm=True)}),
         "training",
         "the subject leaks",
     ),
@@ -292,19 +308,25 @@ PROBLEMS: dict[str, tuple[Facts, str, str]] = {
 def test_a_problem_is_told_with_its_figures(name: str) -> None:
     facts, area, message = PROBLEMS[name]
 
-    (found,) = find_problems(facts)
+    (cause,) = find_problems(facts)
 
-    assert found.area == area and message in found.message
-    assert found.evidence
+    assert cause.area == area == PROBES[cause.name].area and message in cause.sentence
+    assert cause.figures
 
 
-SILENT: dict[str, Facts] = {
-    "pictures as they should be": Facts(SOBER, base=SOBER, readings=read("expression", "smiling", 0.9)),
-    "misses that go every way": Facts([shown(0.9, "sad", "angry", "one"), shown(0.9, "angry", "surprised", "two")]),
-    "a mean that is low and a face that is there": Facts([shown(0.4)], low={"clip": SURE}, lagging={"clothing": SURE}),
-    "a LoRA that was not applied": Facts([shown(0.0)], base=[shown(0.0)], applied={"ok": False, "difference": 0.0}),
-    "far from the subject and far from the base": Facts([shown(0.25)], base=[shown(0.0)], applied=ON),
-    "too few seeds": Facts(SOBER, sets={"diversity": SetScore("diversity", "not judged", judged=False)}),
+SILENT: dict[str, ProviderFacts] = {
+    "pictures as they should be": ProviderFacts(SOBER, base=SOBER, readings=read("expression", "smiling", 0.9)),
+    "misses that go every way": ProviderFacts(
+        [shown(0.9, "sad", "angry", "one"), shown(0.9, "angry", "surprised", "two")]
+    ),
+    "a mean that is low and a face that is there": ProviderFacts(
+        [shown(0.4)], low={"clip": SURE}, lagging={"clothing": SURE}
+    ),
+    "a LoRA that was not applied": ProviderFacts(
+        [shown(0.0)], base=[shown(0.0)], applied={"ok": False, "difference": 0.0}
+    ),
+    "far from the subject and far from the base": ProviderFacts([shown(0.25)], base=[shown(0.0)], applied=ON),
+    "too few seeds": ProviderFacts(SOBER, sets={"diversity": SetScore("diversity", "not judged", judged=False)}),
 }
 
 

@@ -19,7 +19,7 @@ from harness.config.profile import ProviderConfig
 from harness.core.errors import MissingKey, SuiteError
 from harness.core.pictures import BadPicture, check_picture
 from harness.core.settings import Secret
-from harness.core.values import Drawing, Outcome, Provider, Request
+from harness.core.values import Generation, Outcome, Provider, Request
 from harness.providers import open_provider
 from harness.providers.budget import Budget
 from tests.tiny import make_context, make_suite
@@ -46,7 +46,7 @@ def plan(provider: Provider, seeds: Iterable[int] = (0, 1)) -> tuple[Request, ..
     return provider.requests(suite, suite.cases[0], tuple(seeds))
 
 
-def draw(provider: Provider, seeds: Iterable[int] = (0, 1)) -> list[Drawing]:
+def draw(provider: Provider, seeds: Iterable[int] = (0, 1)) -> list[Generation]:
     return list(provider.draw(plan(provider, seeds)))
 
 

@@ -12,7 +12,7 @@ import pytest
 from harness.core.values import Lora
 from harness.models import pipeline as pipelines
 from harness.models.hotswap import compile_unet
-from harness.providers import Context
+from harness.providers import ProviderContext
 from tests.test_drawing import LOCAL, mix, paint, plan, tiny  # noqa: F401  (a fixture)
 from tests.tiny import make_context, make_suite, save_lora
 
@@ -20,7 +20,7 @@ PROMPT = "aldar kose, smiling, steppe background"
 
 
 @pytest.fixture
-def compiled(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Context]:  # noqa: F811
+def compiled(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProviderContext]:  # noqa: F811
     """Traced and guarded as on a card; only the kernels are PyTorch's own, because making some takes a minute."""
     import torch
 
@@ -37,11 +37,11 @@ def graphs() -> int:
     return int(counters["stats"]["unique_graphs"])
 
 
-def draw(context: Context, lora: Lora | None = None) -> np.ndarray:
+def draw(context: ProviderContext, lora: Lora | None = None) -> np.ndarray:
     return paint(context, "lora" if lora else "base", make_suite(PROMPT, lora=lora))[0]
 
 
-def test_loras_mixes_and_strengths_change_without_a_recompile(compiled: Context, tiny: Path) -> None:  # noqa: F811
+def test_loras_mixes_and_strengths_change_without_a_recompile(compiled: ProviderContext, tiny: Path) -> None:  # noqa: F811
     plain = make_context(tiny, providers=LOCAL)
     wanted = [
         mix(tiny, ("one", 1.0)),
@@ -59,7 +59,7 @@ def test_loras_mixes_and_strengths_change_without_a_recompile(compiled: Context,
     assert before > 0 and graphs() == before
 
 
-def test_without_a_lora_it_is_the_base(compiled: Context, tiny: Path) -> None:  # noqa: F811
+def test_without_a_lora_it_is_the_base(compiled: ProviderContext, tiny: Path) -> None:  # noqa: F811
     first = draw(compiled)
 
     draw(compiled, mix(tiny, ("one", 1.0)))
@@ -68,7 +68,11 @@ def test_without_a_lora_it_is_the_base(compiled: Context, tiny: Path) -> None:  
     assert abs(first - draw(make_context(tiny, providers=LOCAL))).max() <= 2
 
 
-def test_a_lora_of_other_layers_and_a_wider_one_are_drawn_too(compiled: Context, tiny: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_a_lora_of_other_layers_and_a_wider_one_are_drawn_too(
+    compiled: ProviderContext,
+    tiny: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
     plain = make_context(tiny, providers=LOCAL)
     other = Lora(save_lora(tiny, tmp_path / "other.safetensors", seed=9, targets=["to_q", "ff.net.2", "conv1"]))
     many = tuple(Lora(save_lora(tiny, tmp_path / f"{n}.safetensors", seed=30 + n), 0.3) for n in range(5))
@@ -77,5 +81,5 @@ def test_a_lora_of_other_layers_and_a_wider_one_are_drawn_too(compiled: Context,
         assert abs(draw(compiled, lora) - draw(plain, lora)).max() <= 2
 
 
-def test_compiled_pictures_have_a_key_of_their_own(compiled: Context, tiny: Path) -> None:  # noqa: F811
+def test_compiled_pictures_have_a_key_of_their_own(compiled: ProviderContext, tiny: Path) -> None:  # noqa: F811
     assert plan(compiled, "base")[0].key != plan(make_context(tiny, providers=LOCAL), "base")[0].key

@@ -16,7 +16,7 @@ from harness.config.profile import ProviderConfig
 from harness.core.errors import MissingKey
 from harness.core.pictures import check_picture
 from harness.core.settings import Secret
-from harness.core.values import Drawing, Outcome, Provider, Request
+from harness.core.values import Generation, Outcome, Provider, Request
 from harness.emulator import Emulator
 from harness.providers import open_provider
 from tests.tiny import make_context, make_suite
@@ -35,7 +35,7 @@ def emulator() -> Iterator[Emulator]:
 
 def ask(
     emulator: Emulator, service: str, prompt: str = PROMPT, seeds: tuple[int, ...] = (3,), **options: Any
-) -> tuple[tuple[Request, ...], list[Drawing]]:
+) -> tuple[tuple[Request, ...], list[Generation]]:
     provider = make(service, **{"url": f"{emulator.url}/{service}", **options})
     requests = plan(provider, prompt, seeds)
     try:

@@ -40,10 +40,10 @@ from harness.models.lora.export import read_facts
 from harness.models.lora.registry import promote, read_challengers, read_champion
 from harness.models.lora.train_config import TrainConfig
 from harness.store import Store
-from harness.training.improve.held_out_test import EXAM_OFFSET, Ground
+from harness.training.improve.held_out_test import HELD_OUT_OFFSET, HeldOutTest
 from harness.training.improve.history import read_rounds
 from harness.training.improve.loop import improve
-from harness.training.improve.promotion import Beside, decide, level_of
+from harness.training.improve.promotion import RivalScores, decide, level_of
 from harness.training.trainer import train
 from tests.tiny import make_context
 
@@ -185,9 +185,9 @@ def test_training_and_choosing_never_see_a_locked_case_or_its_seeds(world: World
     locked = [entry for entry in studio.asked if entry[1].startswith("locked")]
     first = studio.asked.index(locked[0])
     chosen, examined = studio.asked[:first], locked
-    assert chosen and not any(case.startswith("locked") or seed >= EXAM_OFFSET for _, case, seed in chosen)
+    assert chosen and not any(case.startswith("locked") or seed >= HELD_OUT_OFFSET for _, case, seed in chosen)
     assert not {seed for _, _, seed in chosen} & set(world.suite.seeds())
-    assert all(seed >= EXAM_OFFSET for _, _, seed in examined)
+    assert all(seed >= HELD_OUT_OFFSET for _, _, seed in examined)
     assert {hash_file(lora.path) for lora, _, _ in examined if lora} == {challenger, record["champion"]["sha256"]}
 
 
@@ -351,14 +351,14 @@ def test_a_round_trains_with_what_train_would_take_for_the_pictures_on_this_mach
 def test_the_ground_refuses_what_would_leak(world: World) -> None:
     first, second = Lora(world.lora("one", steps=1)), Lora(world.lora("two", steps=2))
     context, _ = world.context(first)
-    ground = Ground(context, attempt=1)
+    ground = HeldOutTest(context, attempt=1)
     open_cases = [case for case in world.suite.cases if case.split == "open"]
     locked = [case for case in world.suite.cases if case.split == "locked"]
 
     with pytest.raises(EngineError, match="locked cases"):
         ground.practise(first, locked)
     with pytest.raises(EngineError, match="seeds"):
-        ground.practise(first, open_cases, [EXAM_OFFSET])
+        ground.practise(first, open_cases, [HELD_OUT_OFFSET])
     with pytest.raises(EngineError, match="not entered"):
         ground.examine(first, None)
     ground.enter(first)
@@ -414,7 +414,7 @@ def test_the_proof_that_is_asked_for_adds_up_to_five_percent() -> None:
 
 
 def test_what_is_worse_than_the_base_is_refused_however_bad_the_champion_is(world: World) -> None:
-    ruling = decide(world.suite, scores(0.7), scores(0.6), beside=Beside(scores(0.8)["quality"]))
+    ruling = decide(world.suite, scores(0.7), scores(0.6), beside=RivalScores(scores(0.8)["quality"]))
 
     assert not ruling.promoted and "as good as the base" in ruling.reasons[0]
 
@@ -444,7 +444,7 @@ def test_a_challenger_without_pictures_of_the_hard_prompts_is_refused(world: Wor
         return evaluate
 
     def sit(evaluate: Any) -> Any:
-        ground = Ground(replace(context, evaluate=evaluate), attempt=1)
+        ground = HeldOutTest(replace(context, evaluate=evaluate), attempt=1)
         ground.enter(strong)
         return ground.examine(strong, weak)
 
@@ -457,16 +457,20 @@ def test_a_challenger_without_pictures_of_the_hard_prompts_is_refused(world: Wor
 
 
 CHEATS = [
-    ({"copy": SetScore("copy", "9 of 16 pictures copy a training picture", True)}, Beside(), "copy"),
-    ({"diversity": SetScore("diversity", "seeds draw the same", True, details={"share": 0.1})}, Beside(), "diversity"),
-    ({}, Beside(gain_on_open=Interval(0.02, -0.02, 0.06, 8)), "knows the exam"),
-    ({}, Beside(strange="it learnt from other pictures"), "other pictures"),
+    ({"copy": SetScore("copy", "9 of 16 pictures copy a training picture", True)}, RivalScores(), "copy"),
+    (
+        {"diversity": SetScore("diversity", "seeds draw the same", True, details={"share": 0.1})},
+        RivalScores(),
+        "diversity",
+    ),
+    ({}, RivalScores(gain_on_open=Interval(0.02, -0.02, 0.06, 8)), "knows the exam"),
+    ({}, RivalScores(strange="it learnt from other pictures"), "other pictures"),
 ]
 
 
 @pytest.mark.parametrize(("sets", "beside", "reason"), CHEATS, ids=["copies", "collapsed", "learnt the exam", "origin"])
 def test_a_cheat_is_refused_although_every_score_is_better(
-    world: World, sets: Any, beside: Beside, reason: str
+    world: World, sets: Any, beside: RivalScores, reason: str
 ) -> None:
     ruling = decide(world.suite, scores(0.95, clip=0.95), scores(0.5), sets=sets, beside=beside)
 
@@ -483,7 +487,7 @@ def test_a_challenger_trained_on_renders_of_the_locked_prompts_is_refused(world:
     cheat = Lora(world.lora("cheat", steps=6))
     world.suite = suite
     context, _ = world.context(weak)
-    ground = Ground(context, attempt=1)
+    ground = HeldOutTest(context, attempt=1)
     ground.enter(cheat, {read_facts(weak.path).metadata["harness.references"]})
 
     ruling = ground.examine(cheat, weak)

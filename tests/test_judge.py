@@ -28,7 +28,9 @@ from harness.core.values import (
     to_record,
     verdict_from,
 )
-from harness.judging.judge import area_of, diagnose, hold, judge_case, judge_gate, pooled_sds, wants_training
+from harness.judging.causes import area_of, diagnose_gate
+from harness.judging.complaints import hold
+from harness.judging.judge import judge_case, judge_gate, pooled_sds, wants_training
 from harness.scoring.metrics.applied import Applied
 from harness.scoring.metrics.evidence import Evidence
 
@@ -667,6 +669,12 @@ def evidence(**changes: Any) -> Evidence:
     return Evidence(**{**HEALTHY.__dict__, **changes})
 
 
+def diagnose(facts: Evidence) -> str:
+    """The cause in words; "" where there is none."""
+    cause = diagnose_gate(facts)
+    return cause.sentence if cause else ""
+
+
 @pytest.mark.parametrize(
     ("facts", "cause"),
     [
@@ -823,14 +831,16 @@ def test_the_surest_cause_is_told_first() -> None:
     ],
 )
 def test_a_cause_is_mended_where_it_arises(facts: Evidence, area: str) -> None:
-    assert area_of(diagnose(facts)) == area
+    cause = diagnose_gate(facts)
+
+    assert cause and cause.area == area_of(cause.name) == area
 
 
 def test_references_of_another_person_turn_the_gate_red_even_when_scores_pass() -> None:
     verdict = judge_gate(suite(), "lora", results(GOOD), calibration=calibration(agreement=0.1))
 
     assert verdict.decision is FAIL
-    assert "references of another person" in verdict.cause
+    assert "references of another person" in verdict.cause and verdict.cause_name == "references_disagree"
 
 
 def test_the_cause_is_the_first_complaint() -> None:

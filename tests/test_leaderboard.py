@@ -9,7 +9,6 @@ import pytest
 
 from harness.core.values import CaseResult, Job, Outcome, Sample, Score
 from harness.judging.leaderboard import common_grid, leaderboard, values_of
-from harness.judging.results import row_record
 from tests.example_run import example_suite
 
 PATH = "suites/aldar_kose.yaml"
@@ -157,9 +156,9 @@ def test_metrics_and_traits_have_ranks_of_their_own() -> None:
 def test_the_record_carries_what_is_new() -> None:
     given = {"lora": grid("lora", 0.8, 1), "gemini": grid("gemini", 0.5, 2)}
 
-    record = row_record(leaderboard(example_suite(), given)[0])
+    record = leaderboard(example_suite(), given)[0].plain
 
-    assert record["ties"] == "a" and record["rank_range"] == [1, 1]
+    assert record["ties"] == "a" and record["rank_range"] == (1, 1)
     assert record["simultaneous"]["low"] < record["common"]["low"]
     assert record["best_gap"]["diff"] == pytest.approx(0.3, abs=0.02)
     assert record["ranks"] == {"quality": 1}

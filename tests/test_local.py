@@ -13,8 +13,8 @@ from PIL import Image
 
 from harness.config.profile import ProviderConfig
 from harness.core.errors import LoraError, SuiteError
-from harness.core.values import Drawing, Lora, Outcome, Provider, Request, Suite
-from harness.providers import Context, open_provider
+from harness.core.values import Generation, Lora, Outcome, Provider, Request, Suite
+from harness.providers import ProviderContext, open_provider
 from tests.tiny import SIZE, make_context, make_suite, save_lora
 
 PROMPT = "aldar kose, smiling, steppe background"
@@ -29,11 +29,11 @@ def tiny(tiny: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def context(tiny: Path) -> Context:
+def context(tiny: Path) -> ProviderContext:
     return make_context(tiny, providers=LOCAL)
 
 
-def pixels(drawing: Drawing) -> np.ndarray:
+def pixels(drawing: Generation) -> np.ndarray:
     assert drawing.outcome is Outcome.OK and drawing.data, drawing.message
     return np.asarray(Image.open(io.BytesIO(drawing.data)).convert("RGB"), dtype=np.int16)
 
@@ -43,7 +43,7 @@ def plan(provider: Provider, suite: Suite, seeds: tuple[int, ...] = (0, 1)) -> l
 
 
 def paint(
-    context: Context, name: str, suite: Suite, seeds: tuple[int, ...] = (0, 1), **changes: Any
+    context: ProviderContext, name: str, suite: Suite, seeds: tuple[int, ...] = (0, 1), **changes: Any
 ) -> list[np.ndarray]:
     provider = open_provider(name, context)
     requests = [replace(request, **changes) for request in plan(provider, suite, seeds)]
@@ -53,24 +53,24 @@ def paint(
 # --- drawing ------------------------------------------------------------------------------------------------------
 
 
-def test_pictures_have_the_profiles_size_and_differ_by_seed(context: Context) -> None:
+def test_pictures_have_the_profiles_size_and_differ_by_seed(context: ProviderContext) -> None:
     first, second = paint(context, "base", make_suite(PROMPT))
 
     assert first.shape == second.shape == (SIZE, SIZE, 3)
     assert (first != second).any()
 
 
-def test_the_same_request_gives_the_same_picture(context: Context) -> None:
+def test_the_same_request_gives_the_same_picture(context: ProviderContext) -> None:
     assert (paint(context, "base", make_suite(PROMPT))[0] == paint(context, "base", make_suite(PROMPT))[0]).all()
 
 
-def test_other_sizes_and_no_guidance_are_drawn_too(context: Context) -> None:
+def test_other_sizes_and_no_guidance_are_drawn_too(context: ProviderContext) -> None:
     wide = paint(context, "base", make_suite(PROMPT), (0,), width=48, height=24, guidance=1.0)
 
     assert wide[0].shape == (24, 48, 3)
 
 
-def test_prompt_negative_guidance_and_scheduler_all_matter(context: Context) -> None:
+def test_prompt_negative_guidance_and_scheduler_all_matter(context: ProviderContext) -> None:
     suite = make_suite(PROMPT)
     plain = paint(context, "base", suite, (0,))[0]
 
@@ -85,7 +85,7 @@ def test_prompt_negative_guidance_and_scheduler_all_matter(context: Context) -> 
         assert (paint(context, "base", suite, (0,), **change)[0] != plain).any(), change
 
 
-def test_a_scheduler_leaves_nothing_behind(context: Context) -> None:
+def test_a_scheduler_leaves_nothing_behind(context: ProviderContext) -> None:
     suite = make_suite(PROMPT)
     before = paint(context, "base", suite, (0,))[0]
 
@@ -94,7 +94,7 @@ def test_a_scheduler_leaves_nothing_behind(context: Context) -> None:
     assert (paint(context, "base", suite, (0,))[0] == before).all()
 
 
-def test_neither_batch_nor_order_changes_whose_picture_it_is(context: Context) -> None:
+def test_neither_batch_nor_order_changes_whose_picture_it_is(context: ProviderContext) -> None:
     suite = make_suite(PROMPT, "a person, sad, city background", "a portrait, angry")
     together = paint(context, "base", suite, (5, 6))
     alone = paint(context, "base", suite, (5, 6), batch=1)
@@ -105,7 +105,7 @@ def test_neither_batch_nor_order_changes_whose_picture_it_is(context: Context) -
         assert abs(a - b).max() <= 2 and abs(a - c).max() <= 2  # batch mates change rounding, nothing more
 
 
-def test_batches_are_no_larger_than_asked(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_are_no_larger_than_asked(context: ProviderContext, monkeypatch: pytest.MonkeyPatch) -> None:
     provider, pipeline = open_provider("base", context), context.models.pipeline()
     sizes: list[int] = []
     draw = pipeline.draw
@@ -116,7 +116,7 @@ def test_batches_are_no_larger_than_asked(context: Context, monkeypatch: pytest.
     assert sizes == [4, 4, 2]
 
 
-def test_bfloat16_draws_nearly_the_same(tiny: Path, context: Context) -> None:
+def test_bfloat16_draws_nearly_the_same(tiny: Path, context: ProviderContext) -> None:
     half = make_context(tiny, providers=LOCAL, dtype="bfloat16")
 
     difference = paint(half, "base", make_suite(PROMPT), (0,))[0] - paint(context, "base", make_suite(PROMPT), (0,))[0]
@@ -124,7 +124,7 @@ def test_bfloat16_draws_nearly_the_same(tiny: Path, context: Context) -> None:
     assert abs(difference).mean() < 8
 
 
-def test_a_prompt_beyond_the_window_is_reported(context: Context) -> None:
+def test_a_prompt_beyond_the_window_is_reported(context: ProviderContext) -> None:
     provider = open_provider("base", context)
     suite = make_suite(", ".join(["smiling"] * 20) + ", lantern", PROMPT)
 
@@ -144,7 +144,7 @@ def test_each_prompt_is_encoded_once(tiny: Path) -> None:
     assert len(calls) == 3  # two prompts and the empty negative
 
 
-def test_too_little_memory_is_the_engines_business(context: Context) -> None:
+def test_too_little_memory_is_the_engines_business(context: ProviderContext) -> None:
     provider = open_provider("base", context)
     request = replace(plan(provider, make_suite(PROMPT), (0,))[0], width=8_000_000, height=8_000_000)
 
@@ -167,7 +167,7 @@ def test_nan_is_a_bad_image_and_not_a_black_one(tiny: Path) -> None:
 # --- LoRA ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_lora_changes_pixels_and_its_strength_matters(tiny: Path, context: Context) -> None:
+def test_a_lora_changes_pixels_and_its_strength_matters(tiny: Path, context: ProviderContext) -> None:
     base = paint(context, "base", make_suite(PROMPT))
     full = paint(context, "lora", make_suite(PROMPT, lora=Lora(tiny / "lora.safetensors")))
     half = paint(context, "lora", make_suite(PROMPT, lora=Lora(tiny / "lora.safetensors", 0.5)))
@@ -175,7 +175,7 @@ def test_a_lora_changes_pixels_and_its_strength_matters(tiny: Path, context: Con
     assert (full[0] != base[0]).any() and (half[0] != full[0]).any() and (half[0] != base[0]).any()
 
 
-def test_strength_zero_is_exactly_the_base_and_costs_nothing_twice(tiny: Path, context: Context) -> None:
+def test_strength_zero_is_exactly_the_base_and_costs_nothing_twice(tiny: Path, context: ProviderContext) -> None:
     zero = make_suite(PROMPT, lora=Lora(tiny / "lora.safetensors", 0.0))
     asked = plan(open_provider("lora", context), zero)
 
@@ -217,12 +217,12 @@ def test_the_command_lines_lora_comes_before_the_suites(tiny: Path) -> None:
     assert request.strength == 0.25 and len(request.lora) == 64
 
 
-def test_no_lora_anywhere_says_where_to_put_one(context: Context) -> None:
+def test_no_lora_anywhere_says_where_to_put_one(context: ProviderContext) -> None:
     with pytest.raises(LoraError, match=r"subject\.lora or give --lora"):
         plan(open_provider("lora", context), make_suite(PROMPT))
 
 
-def test_every_usual_way_of_writing_a_lora_is_read_alike(tiny: Path, context: Context, tmp_path: Path) -> None:
+def test_every_usual_way_of_writing_a_lora_is_read_alike(tiny: Path, context: ProviderContext, tmp_path: Path) -> None:
     from diffusers.utils import convert_state_dict_to_diffusers
     from diffusers.utils.state_dict_utils import convert_state_dict_to_kohya
     from safetensors.torch import load_file, save_file
@@ -271,7 +271,9 @@ WRONG = {
 
 
 @pytest.mark.parametrize("fault", WRONG)
-def test_a_wrong_file_is_an_error_that_names_it(fault: str, tiny: Path, context: Context, tmp_path: Path) -> None:
+def test_a_wrong_file_is_an_error_that_names_it(
+    fault: str, tiny: Path, context: ProviderContext, tmp_path: Path
+) -> None:
     change, message = WRONG[fault]
     file = edit(tiny / "lora.safetensors", tmp_path / "wrong.safetensors", change)
     provider = open_provider("lora", context)
@@ -283,7 +285,7 @@ def test_a_wrong_file_is_an_error_that_names_it(fault: str, tiny: Path, context:
     assert paint(context, "base", make_suite(PROMPT), (0,))  # the pipeline is none the worse
 
 
-def test_a_module_that_the_file_promises_must_be_there(tiny: Path, context: Context, tmp_path: Path) -> None:
+def test_a_module_that_the_file_promises_must_be_there(tiny: Path, context: ProviderContext, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     lost = "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
@@ -308,7 +310,7 @@ def test_a_module_that_the_file_promises_must_be_there(tiny: Path, context: Cont
     ],
 )
 def test_another_kind_of_file_is_refused_while_planning(
-    content: bytes, message: str, context: Context, tmp_path: Path
+    content: bytes, message: str, context: ProviderContext, tmp_path: Path
 ) -> None:
     file = tmp_path / "wrong.safetensors"
     file.write_bytes(content)
@@ -317,7 +319,7 @@ def test_another_kind_of_file_is_refused_while_planning(
         plan(open_provider("lora", context), make_suite(PROMPT, lora=Lora(file)))
 
 
-def test_a_file_cut_short_is_refused_while_planning(tiny: Path, context: Context, tmp_path: Path) -> None:
+def test_a_file_cut_short_is_refused_while_planning(tiny: Path, context: ProviderContext, tmp_path: Path) -> None:
     file = tmp_path / "short.safetensors"
     file.write_bytes((tiny / "lora.safetensors").read_bytes()[:-100])
 
@@ -325,7 +327,7 @@ def test_a_file_cut_short_is_refused_while_planning(tiny: Path, context: Context
         plan(open_provider("lora", context), make_suite(PROMPT, lora=Lora(file)))
 
 
-def test_a_file_that_changes_after_planning_is_refused(tiny: Path, context: Context, tmp_path: Path) -> None:
+def test_a_file_that_changes_after_planning_is_refused(tiny: Path, context: ProviderContext, tmp_path: Path) -> None:
     file = save_lora(tiny, tmp_path / "lora.safetensors")
     provider = open_provider("lora", context)
     requests = plan(provider, make_suite(PROMPT, lora=Lora(file)))
@@ -369,7 +371,7 @@ def test_an_unknown_use_or_provider_is_answered_with_the_nearest(tiny: Path) -> 
         open_provider("lora", make_context(tiny, providers={"lora": ProviderConfig("local", {"strength": 1})}))
 
 
-def test_controls_are_drawn_as_planned(context: Context) -> None:
+def test_controls_are_drawn_as_planned(context: ProviderContext) -> None:
     blurred = ProviderConfig("local", {"use": "base", "blur": 2})
     controls = replace(
         context, profile=replace(context.profile, providers={"soft": blurred, "flat": ProviderConfig("flat")})

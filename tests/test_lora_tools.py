@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import math
@@ -15,20 +14,20 @@ from typing import Any
 
 import pytest
 
-from harness.commands import lora
 from harness.core.errors import LoraError, UsageError
 from harness.core.values import Lora, Request, hash_file
 from harness.models.lora.convert import Style, diffusers_tensors, export_file, kohya_tensors, load_instead
 from harness.models.lora.export import read_tensors, write_tensors
-from harness.models.lora.file import Factors, LoraFile, read_lora
+from harness.models.lora.file import LoraFile, LowRankFactors, read_lora
 from harness.models.lora.header import read_header
 from harness.models.lora.inspection import inspect_lora
-from harness.models.lora.keys import Key, kohya_name, parse_key, parse_module
+from harness.models.lora.keys import TensorKey, kohya_name, parse_key, parse_module
 from harness.models.lora.merge import Ingredient, concatenate
 from harness.models.lora.registry import promote, read_challengers, read_champion, read_history, rollback
 from harness.models.lora.resize import resize
 from harness.studies.lora_import import download, empty_parts, file_address, take_in
 from harness.studies.lora_publish import read_leaderboard, write_card
+from tests.command_line import call
 from tests.tiny import SIZE, make_context, save_lora
 from tests.wire import Wire, make_authority, reply, serve_tls
 
@@ -137,7 +136,7 @@ def make_lora(rank: int = 4, kernel: int = 0, alpha: float = 4.0, seed: int = 0,
     size, one = ((kernel, kernel), (1, 1)) if kernel else ((), ())
     modules = names.get("modules") or ["unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"]
     made = {
-        name: Factors(
+        name: LowRankFactors(
             torch.randn(rank, names.get("inputs", 8), *size, generator=random),
             torch.randn(6, rank, *one, generator=random),
             alpha,
@@ -147,15 +146,13 @@ def make_lora(rank: int = 4, kernel: int = 0, alpha: float = 4.0, seed: int = 0,
     return LoraFile(made)
 
 
-def change(item: Factors) -> Any:
+def change(item: LowRankFactors) -> Any:
     return item.scale * item.up_matrix @ item.down_matrix
 
 
 def run(*words: str) -> int:
     """`harness lora ...`."""
-    parser = argparse.ArgumentParser()
-    lora.lora_options(parser)
-    return lora.lora(parser.parse_args(words))
+    return call("lora", *words)
 
 
 # --- names ----------------------------------------------------------------------------------------------------------
@@ -196,7 +193,7 @@ def run(*words: str) -> int:
     ],
 )
 def test_every_style_of_names_means_a_module(key: str, module: str, tensor: str) -> None:
-    assert parse_key(key) == Key(module, tensor)
+    assert parse_key(key) == TensorKey(module, tensor)
 
 
 @pytest.mark.parametrize(
@@ -246,7 +243,7 @@ def test_every_layer_of_sdxl_keeps_its_name_there_and_back_and_diffusers_reads_i
         "unet.down_blocks.2.attentions.1."
     )
     theirs = {ours: parse_key(f"unet.{_convert_unet_lora_key(key)}") for key, ours in found.items()}
-    assert all(read == Key(stability[stem], "down") for stem, read in theirs.items())
+    assert all(read == TensorKey(stability[stem], "down") for stem, read in theirs.items())
 
 
 # --- conversion -----------------------------------------------------------------------------------------------------

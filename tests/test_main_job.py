@@ -18,7 +18,7 @@ LOCAL = "lora,base,prompt_only"
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """`pytest suites/aldar_kose.yaml` from an empty store."""
-    return run_suites(tmp_path_factory.mktemp("shipped"), ALDAR_SUITE)
+    return run_suites(tmp_path_factory.mktemp("shipped"), ALDAR_SUITE, cold=True)
 
 
 def test_the_shipped_suite_is_green_and_really_drawn(shipped: Finished) -> None:

@@ -321,9 +321,9 @@ def test_applied_tells_effect_from_rounding(oracle: Oracle) -> None:
 
 
 def test_the_ends_of_the_scale_are_impostors_and_references(scorer: Scorer, oracle: Oracle) -> None:
-    crowd = [people(oracle, random_person(np.random.default_rng(seed)), 1, seed)[0] for seed in range(50, 62)]
+    population = [people(oracle, random_person(np.random.default_rng(seed)), 1, seed)[0] for seed in range(50, 62)]
 
-    aldar, strangers = means(scorer, people(oracle, ALDAR, 6, 7)), means(scorer, crowd)
+    aldar, strangers = means(scorer, people(oracle, ALDAR, 6, 7)), means(scorer, population)
 
     assert aldar["clip"] > 0.9 and strangers["clip"] < 0.2
     assert aldar["features"] > 0.9 and strangers["features"] < 0.5
@@ -440,14 +440,17 @@ def test_evidence_tells_one_stranger_from_a_crowd(scorer: Scorer, oracle: Oracle
         return [CaseResult(Job("aldar.yaml", "steppe", "lora"), tuple(samples))]
 
     rng = np.random.default_rng(4)
-    crowd = scorer.evidence("lora", drawn([people(oracle, random_person(rng), 1, seed)[0] for seed in range(80, 88)]))
+    population = scorer.evidence(
+        "lora", drawn([people(oracle, random_person(rng), 1, seed)[0] for seed in range(80, 88)])
+    )
     stranger = scorer.evidence("lora", drawn(people(oracle, random_person(rng), 6, 99)))
     aldar = scorer.evidence("lora", drawn(people(oracle, ALDAR, 6, 98)))
 
-    from harness.judging.judge import diagnose
+    from harness.judging.causes import diagnose_gate
 
-    assert diagnose(crowd) == diagnose(aldar) == ""
-    assert diagnose(stranger).startswith("LoRA of another person")
+    cause = diagnose_gate(stranger)
+    assert diagnose_gate(population) is diagnose_gate(aldar) is None
+    assert cause and cause.name == "other_person"
     assert aldar.alike > 0.8 and aldar.clip > 0.9
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,8 +22,8 @@ from harness.core.errors import SuiteError
 from harness.core.stats.calibration import Separation
 from harness.core.values import hash_file
 from harness.models.embeddings import normalize
-from harness.scoring.metrics.copying import ALIKE, LIKELY, Copies, Nearest, TrainSet, find_copies
-from harness.scoring.metrics.diversity import Diversity, measure_diversity, measure_spread, vendi_score
+from harness.scoring.metrics.copying import ALIKE, LIKELY, Copies, Nearest, TrainSet, gather_copies
+from harness.scoring.metrics.diversity import Diversity, measure_spread, vendi_score
 from harness.scoring.metrics.drift import measure_drift, unrelated_prompts
 from harness.scoring.metrics.lines import Sketches, lines_of
 from harness.scoring.metrics.scorer import Scorer
@@ -84,6 +84,10 @@ def train() -> TrainSet:
     return TrainSet(TRAIN, held_out=HELD_OUT[:2])
 
 
+def copies_among(pictures: Sequence[Image.Image], train: TrainSet) -> Copies:
+    return gather_copies(dict(enumerate(map(train.nearest, pictures))), len(pictures), train.normal)
+
+
 @pytest.mark.parametrize("kind", COPIES)
 def test_a_copy_is_found_whatever_was_done_to_it(train: TrainSet, kind: str) -> None:
     for place in (1, 7):
@@ -103,7 +107,7 @@ def test_other_pictures_of_the_same_person_are_no_copies(train: TrainSet) -> Non
     rng = np.random.default_rng(17)
     pictures = [render(ALDAR, random_scene(rng), int(rng.integers(2**31))) for _ in range(12)]
 
-    found = find_copies([png(picture) for picture in [*pictures, *map(opened, HELD_OUT[:3])]], train)
+    found = copies_among([*pictures, *map(opened, HELD_OUT[:3])], train)
 
     assert not found.found and not found.alarm
     assert found.nearest is not None and 0.5 < found.nearest.lines < ALIKE
@@ -115,7 +119,7 @@ def test_copies_among_pictures_are_named_and_reported(train: TrainSet) -> None:
     rng = np.random.default_rng(18)
     others = [render(ALDAR, random_scene(rng), int(rng.integers(2**31))) for _ in range(3)]
 
-    found = find_copies([*map(png, others), png(mirrored(opened(TRAIN[4]))), TRAIN[2].read_bytes()], train)
+    found = copies_among([*others, mirrored(opened(TRAIN[4])), opened(TRAIN[2])], train)
 
     assert [place for place, _ in found.found] == [4, 3] or [place for place, _ in found.found] == [3, 4]
     assert found.alarm and found.share == 0.4
@@ -181,6 +185,10 @@ def seeds(count: int, distinct: int, seed: int) -> tuple[list[bytes], Any]:
     return [drawn[place] for place in places], vectors[places]
 
 
+def diversity_of(own: Mapping[str, tuple[list[bytes], Any]], base: Mapping[str, tuple[list[bytes], Any]]) -> Diversity:
+    return Diversity(*({case: measure_spread(*each) for case, each in group.items()} for group in (own, base)))
+
+
 @pytest.mark.parametrize(("count", "distinct"), [(8, 1), (8, 2), (12, 3), (16, 4)])
 def test_repeated_pictures_are_counted_once_and_raise_the_alarm(count: int, distinct: int) -> None:
     spread = measure_spread(*seeds(count, distinct, 1))
@@ -194,7 +202,7 @@ def test_different_pictures_of_one_person_in_one_place_raise_none(seed: int) -> 
     own = {"steppe": seeds(8, 8, seed)}
     base = {"steppe": seeds(8, 8, seed + 10)}
 
-    found = measure_diversity(own, base)
+    found = diversity_of(own, base)
 
     assert not found.alarm and found.share is not None and found.share > 0.75
     assert found.ratio is not None and found.ratio == pytest.approx(
@@ -204,8 +212,8 @@ def test_different_pictures_of_one_person_in_one_place_raise_none(seed: int) -> 
 
 
 def test_a_base_that_repeats_itself_excuses_its_lora_and_few_seeds_prove_nothing() -> None:
-    tight = measure_diversity({"tight": seeds(8, 2, 5)}, {"tight": seeds(8, 2, 6)})
-    few = measure_diversity({"few": seeds(2, 1, 7)}, {})
+    tight = diversity_of({"tight": seeds(8, 2, 5)}, {"tight": seeds(8, 2, 6)})
+    few = diversity_of({"few": seeds(2, 1, 7)}, {})
 
     assert not tight.alarm and Diversity(tight.cases).alarm
     assert few.share is None and not few.alarm and "it takes 4 seeds" in few.sentence
@@ -494,10 +502,8 @@ def test_the_lines_of_strangers_are_not_alike() -> None:
 def test_what_sets_showed_is_plain_json() -> None:
     import json
 
-    train = TrainSet(TRAIN[:2])
     found = [
-        find_copies([TRAIN[0].read_bytes()], train).record,
-        measure_diversity({"case": seeds(4, 2, 8)}, {"case": seeds(4, 4, 9)}).record,
+        diversity_of({"case": seeds(4, 2, 8)}, {"case": seeds(4, 4, 9)}).record,
         (measure_drift(strangers(3, 2, 0.6, 0.0), np.eye(8)[:1], SCALE) or pytest.fail()).record,
     ]
 

@@ -16,7 +16,7 @@ from harness.core.settings import Secret
 from harness.core.values import Outcome
 from harness.providers.http_client.download import Downloader, closed_reason
 from harness.providers.http_client.exchange import Deadline, Policy, Unanswered
-from harness.providers.http_client.session import Key, Session
+from harness.providers.http_client.session import ApiKey, Session
 from harness.providers.http_client.transport import Clients, parse_origin, usual_context
 from tests.wire import Wire, cut, drip_body, drop, flood, hang, make_authority, reply, serve_tls
 
@@ -57,7 +57,7 @@ class Net:
 
 def fetch(home: str, url: str, net: Net | None = None, deadline: float = 5.0, **more: Any) -> bytes:
     given: Any = {"resolver": net.resolve, "connector": net.connect} if net else {}
-    service = Session("studio", home, QUICK, key=Key("X-Api-Key", "", lambda: Secret(KEY)), **given, **more)
+    service = Session("studio", home, QUICK, key=ApiKey("X-Api-Key", "", lambda: Secret(KEY)), **given, **more)
     return service.download(url, Deadline(deadline))
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from harness.core.values import Outcome
 from harness.providers.http_client.exchange import Deadline, Unanswered
-from harness.providers.http_client.limits import Limiter, Slot, limiter_for
+from harness.providers.http_client.limits import CallSlot, Limiter, limiter_for
 from harness.providers.http_client.waits import asked_wait, backoff, forbids_retry, parse_duration
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -45,7 +45,9 @@ class Simulated:
         heapq.heappush(self._events, (self.time + seconds, len(self._events) + random.getrandbits(40), happen))
 
 
-def take(limiter: Limiter, deadline: Deadline = AMPLE, longest: float | None = None) -> tuple[Slot, Callable[[], None]]:
+def take(
+    limiter: Limiter, deadline: Deadline = AMPLE, longest: float | None = None
+) -> tuple[CallSlot, Callable[[], None]]:
     stack = ExitStack()
     return stack.enter_context(limiter.slot(deadline, longest)), stack.close
 

@@ -20,7 +20,7 @@ from harness.core.values import Outcome
 from harness.providers.http_client.exchange import Call, Deadline, Policy, Unanswered
 from harness.providers.http_client.limits import Limiter
 from harness.providers.http_client.options import RemoteOptions
-from harness.providers.http_client.session import Key, Session, open_session
+from harness.providers.http_client.session import ApiKey, Session, open_session
 from tests.wire import (
     Wire,
     cut,
@@ -42,7 +42,7 @@ PAID, FREE = Call("/v1/draw", json={"prompt": "steppe"}), Call("/v1/task", "GET"
 
 
 def session(url: str, policy: Policy = QUICK, key: str = "", **more: Any) -> Session:
-    held = Key("X-Api-Key", "", lambda: Secret(key)) if key else None
+    held = ApiKey("X-Api-Key", "", lambda: Secret(key)) if key else None
     return Session("studio", url, policy, key=held, **more)
 
 
@@ -402,7 +402,7 @@ def test_neither_netrc_nor_a_proxy_is_asked_for_this_machine(tmp_path: Path, mon
 def test_a_key_is_asked_for_each_time_since_tokens_change() -> None:
     tokens = iter(["first-token", "second-token"])
     with Wire() as wire:
-        service = Session("chat", wire.url, QUICK, key=Key("Authorization", "Bearer ", lambda: Secret(next(tokens))))
+        service = Session("chat", wire.url, QUICK, key=ApiKey("Authorization", "Bearer ", lambda: Secret(next(tokens))))
         service.send(PAID)
         service.send(PAID)
 

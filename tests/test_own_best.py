@@ -17,15 +17,16 @@ from PIL import Image
 from harness.core.errors import EngineError
 from harness.core.values import Case, CaseResult, Job, Lora, Outcome, Sample, Score, Subject, Suite, Threshold
 from harness.engine.context import ImproveContext
+from harness.judging.causes import HEALTHY, cause_of
 from harness.models.lora.export import read_facts
 from harness.scoring.metrics.copying import TrainSet
 from harness.scoring.references import load_references, set_hash
 from harness.store import Store
 from harness.training.data import train_pictures
 from harness.training.improve.data_fixes import mended_subject
-from harness.training.improve.held_out_test import EXAM_OFFSET, EXAM_SAMPLES, Ground
+from harness.training.improve.held_out_test import HELD_OUT_OFFSET, HELD_OUT_SAMPLES, HeldOutTest
 from harness.training.improve.loop import improve
-from harness.training.improve.self_training import A_CASE, SHARE, is_last_rung, most_own, own_best, rank_good
+from harness.training.improve.self_training import A_CASE, SHARE, is_last_rung, most_own, rank_good, self_train
 from tests.test_improve import Studio, World
 from tests.tiny import make_context
 
@@ -120,9 +121,9 @@ def by_case(lora: Lora | None, case: Case, seed: int) -> float:
 def test_the_best_few_that_copy_nothing_are_kept_with_their_prompts(world: World) -> None:
     champion = Lora(world.lora("sound", steps=6))
     context, painter = context_of(world, champion, by_case)
-    ground = Ground(context, attempt=1)
+    ground = HeldOutTest(context, attempt=1)
 
-    mending = own_best(context, ground, champion, train=12)
+    mending = self_train(context, ground, champion, train=12)
 
     assert len(mending.added) == most_own(12) == 5
     assert sorted(each.caption for each in mending.added) == [
@@ -140,7 +141,7 @@ def test_they_join_a_copy_of_the_train_pictures_and_nothing_else_changes(world: 
     context, _ = context_of(world, champion, by_case)
     before = {path: path.read_bytes() for path in sorted((world.root / "references").rglob("*.*"))}
 
-    mending = own_best(context, Ground(context, attempt=1), champion, train=12)
+    mending = self_train(context, HeldOutTest(context, attempt=1), champion, train=12)
     mended = mended_subject(subject, mending, world.store.folder / "loras")
 
     pictures, references = train_pictures(mended), load_references(mended)
@@ -160,16 +161,18 @@ def test_pictures_of_locked_cases_can_never_get_in(world: World) -> None:
     champion = Lora(world.lora("sound", steps=6))
     context, painter = context_of(world, champion, lambda lora, case, seed: 0.99)
     locked = [case for case in world.suite.cases if case.split == "locked"]
-    ground = Ground(context, attempt=3)
+    ground = HeldOutTest(context, attempt=3)
 
     with pytest.raises(EngineError, match="locked"):
         rank_good(world.suite, painter(champion, "lora", locked, [5]))
     painter.asked.clear()
-    own_best(context, ground, champion, train=12)
+    self_train(context, ground, champion, train=12)
 
     assert all(case.startswith("open") for _, case, _ in painter.asked)
-    exams = {seed for attempt in range(1, 40) for seed in world.suite.seeds(EXAM_SAMPLES, EXAM_OFFSET * attempt)}
-    assert not exams & {seed for attempt in range(1, 40) for seed in Ground(context, attempt).own_seeds}
+    exams = {
+        seed for attempt in range(1, 40) for seed in world.suite.seeds(HELD_OUT_SAMPLES, HELD_OUT_OFFSET * attempt)
+    }
+    assert not exams & {seed for attempt in range(1, 40) for seed in HeldOutTest(context, attempt).own_seeds}
 
 
 def test_where_nothing_is_good_enough_or_nobody_sees_copies_nothing_is_added(world: World) -> None:
@@ -177,17 +180,18 @@ def test_where_nothing_is_good_enough_or_nobody_sees_copies_nothing_is_added(wor
     context, _ = context_of(world, champion, lambda lora, case, seed: 0.64)
     blind, _ = context_of(world, champion, by_case, scorer=SimpleNamespace(identity="blind"))
 
-    poor = own_best(context, Ground(context, attempt=1), champion, train=12)
-    unseen = own_best(blind, Ground(blind, attempt=1), champion, train=12)
+    poor = self_train(context, HeldOutTest(context, attempt=1), champion, train=12)
+    unseen = self_train(blind, HeldOutTest(blind, attempt=1), champion, train=12)
 
     assert not poor and "of 16 pictures of its own none is good enough" in poor.reasons[0]
     assert not unseen and "nobody here can tell copies" in unseen.reasons[0]
 
 
 def test_it_is_the_last_rung() -> None:
-    assert is_last_rung(["healthy"], refused=1, continued=True) and is_last_rung(["healthy"], 2, False)
-    assert not is_last_rung(["healthy"], refused=0, continued=False) and not is_last_rung(["healthy"], 1, False)
-    assert not is_last_rung(["healthy", "wrong_person"], refused=2, continued=True)  # that is mended in the pictures
+    pictures = cause_of("wrong_person", 0.95, ())
+    assert is_last_rung([HEALTHY], refused=1, continued=True) and is_last_rung([HEALTHY], 2, False)
+    assert not is_last_rung([HEALTHY], refused=0, continued=False) and not is_last_rung([HEALTHY], 1, False)
+    assert not is_last_rung([HEALTHY, pictures], refused=2, continued=True)  # that is mended in the pictures
 
 
 def test_a_sound_lora_that_could_not_be_continued_learns_from_itself_and_is_examined_as_usual(world: World) -> None:
@@ -212,6 +216,6 @@ def test_a_sound_lora_that_could_not_be_continued_learns_from_itself_and_is_exam
     assert second["verdict"] == "promoted", second["reason"]
     challenger = Lora(world.store.folder / second["place"])
     assert read_facts(challenger.path).metadata["harness.references"] != usual
-    stranger = Ground(context, attempt=9)
+    stranger = HeldOutTest(context, attempt=9)
     stranger.enter(challenger, {usual})
     assert "other pictures" in "; ".join(stranger.examine(challenger, champion).reasons)

@@ -38,7 +38,7 @@ def flat_suite(folder: Path, threshold: str = "1.0") -> str:
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
     """The smoke suite from an empty store, with JUnit."""
     folder = tmp_path_factory.mktemp("smoke")
-    return folder, run_suites(folder, SMOKE, "-rA", f"--junitxml={folder / 'junit.xml'}")
+    return folder, run_suites(folder, SMOKE, "-rA", f"--junitxml={folder / 'junit.xml'}", cold=True)
 
 
 def test_the_shipped_smoke_suite_passes(smoke: tuple[Path, Finished]) -> None:
@@ -80,7 +80,7 @@ def test_workers_give_the_same_scores_from_an_empty_store(
 ) -> None:
     _, alone = smoke
 
-    spread = run_suites(tmp_path, SMOKE, "-n", workers)
+    spread = run_suites(tmp_path, SMOKE, "-n", workers, cold=True)
 
     assert spread.status == 0, spread.output
     assert spread.results["engine"]["images_generated"] == alone.results["engine"]["images_generated"]

@@ -16,7 +16,7 @@ import pytest
 from harness.commands.session import SESSION, HarnessSession
 from harness.core.errors import StoreError
 from harness.core.settings import Settings
-from harness.core.values import Drawing, Lora, Outcome, Request
+from harness.core.values import Generation, Lora, Outcome, Request
 from harness.engine.context import ImproveContext, ImproveResult
 from harness.engine.run import Run
 from harness.judging import baseline
@@ -128,11 +128,11 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Proje
     return Project(pytester, monkeypatch)
 
 
-def lost(requests: Sequence[Request]) -> Drawing:
-    return Drawing(Outcome.QUOTA, message="out of credits")
+def lost(requests: Sequence[Request]) -> Generation:
+    return Generation(Outcome.QUOTA, message="out of credits")
 
 
-def lose(prompt: str) -> Callable[[Sequence[Request]], Drawing | None]:
+def lose(prompt: str) -> Callable[[Sequence[Request]], Generation | None]:
     return lambda requests: lost(requests) if prompt in requests[0].prompt else None
 
 

@@ -78,12 +78,12 @@ def test_the_shipped_profiles_differ_in_names_and_sizes_only() -> None:
 def test_remote_services_are_emulated_in_the_embedded_profile_alone(service: str) -> None:
     found = {}
     from harness.core.settings import Settings
-    from harness.providers import Context, open_provider
+    from harness.providers import ProviderContext, open_provider
 
     for name in ("embedded", "sdxl"):
         profile = load_profile(name, ROOT)
         for emulator in ("", "off"):
-            context = Context(profile, Settings(ROOT, emulator=emulator), None)
+            context = ProviderContext(profile, Settings(ROOT, emulator=emulator), None)
             found[name, emulator] = open_provider(service, context).emulated
 
     assert found == {("embedded", ""): True, ("embedded", "off"): False, ("sdxl", ""): False, ("sdxl", "off"): False}
@@ -125,12 +125,12 @@ def test_the_training_blocks_are_training_configurations(name: str) -> None:
 @pytest.mark.parametrize("name", ["embedded", "sdxl"])
 def test_every_shipped_provider_can_be_set_up(name: str) -> None:
     from harness.core.settings import Settings
-    from harness.providers import Context, open_provider
+    from harness.providers import ProviderContext, open_provider
 
     profile = load_profile(name, ROOT)
 
     for provider in profile.providers:
-        opened = open_provider(provider, Context(profile, Settings(ROOT), None))
+        opened = open_provider(provider, ProviderContext(profile, Settings(ROOT), None))
         keyed = name == "sdxl" and provider in ("freepik", "deepai", "gemini", "openai")
         assert opened.missing() == (f"{provider.upper()}_API_KEY" if keyed else "")
         opened.close()

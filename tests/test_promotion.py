@@ -10,6 +10,7 @@ import pytest
 
 from harness.core.stats import max_of_k
 from harness.core.values import (
+    METRICS,
     CaseResult,
     Interval,
     Job,
@@ -21,23 +22,23 @@ from harness.core.values import (
     Suite,
     Threshold,
 )
+from harness.judging.scores import values_by_metric
 from harness.training.improve.promotion import (
     ALPHA,
     WORSE,
-    Beside,
+    RivalScores,
     Ruling,
     alarms_against,
     behind_base,
     decide,
+    gap_text,
     intervals,
-    learnt_exam,
+    learnt_held_out_test,
     level_of,
     proven_worse,
-    spell,
     under_bounds,
     undrawn,
     unproven,
-    values_of,
 )
 
 CASES = 8  # as many as need no second witness
@@ -168,10 +169,10 @@ def test_it_is_no_worse_than_the_base_by_the_margin(low: float, enough: bool) ->
 
 def test_without_pictures_of_the_base_nothing_is_said_of_it() -> None:
     assert ruling(scores(0.9), scores(0.7)).base is None
-    assert ruling(scores(0.9), scores(0.7), beside=Beside(drawn(0.91))).promoted
-    behind = ruling(scores(0.9), scores(0.7), beside=Beside(drawn(0.93)))
+    assert ruling(scores(0.9), scores(0.7), beside=RivalScores(drawn(0.91))).promoted
+    behind = ruling(scores(0.9), scores(0.7), beside=RivalScores(drawn(0.93)))
     assert not behind.promoted and behind.base and behind.base.mean == pytest.approx(-0.03)
-    elsewhere = ruling(scores(0.9), scores(0.7), beside=Beside(drawn(0.1, seeds=(9,))))
+    elsewhere = ruling(scores(0.9), scores(0.7), beside=RivalScores(drawn(0.1, seeds=(9,))))
     assert not elsewhere.promoted and elsewhere.reasons[0].endswith("not measured")
 
 
@@ -221,27 +222,29 @@ def test_a_picture_that_only_the_challenger_has_is_not_missed() -> None:
 @pytest.mark.parametrize(("low", "knows"), [(0.11, False), (0.13, True), (0.29, True)])
 def test_a_locked_gain_must_not_lie_above_the_open_one_by_more_than_the_margin(low: float, knows: bool) -> None:
     """The open gain reaches up to 0.10, the margin is 0.02."""
-    against = learnt_exam(gap(low, 0.5), gap(0.0, 0.10), 0.02)
+    against = learnt_held_out_test(gap(low, 0.5), gap(0.0, 0.10), 0.02)
 
     assert bool(against) is knows and (not knows or "it knows the exam" in against[0])
 
 
 def test_it_is_the_interval_and_not_the_mean_that_tells_of_a_learnt_exam() -> None:
-    assert learnt_exam(gap(0.05, 0.95), gap(0.0, 0.10), 0.02) == []
-    assert learnt_exam(None, gap(0, 0.1), 0.02) == learnt_exam(gap(0.3, 0.5), None, 0.02) == []
-    assert learnt_exam(Interval(0.5, None, None, 1), gap(0, 0.1), 0.02) == []
-    assert learnt_exam(gap(0.3, 0.5), Interval(0.0, None, None, 1), 0.02) == []
+    assert learnt_held_out_test(gap(0.05, 0.95), gap(0.0, 0.10), 0.02) == []
+    assert learnt_held_out_test(None, gap(0, 0.1), 0.02) == learnt_held_out_test(gap(0.3, 0.5), None, 0.02) == []
+    assert learnt_held_out_test(Interval(0.5, None, None, 1), gap(0, 0.1), 0.02) == []
+    assert learnt_held_out_test(gap(0.3, 0.5), Interval(0.0, None, None, 1), 0.02) == []
 
 
 @pytest.mark.parametrize(("gain", "promoted"), [(0.13, True), (0.15, False)])
 def test_a_challenger_may_gain_the_margin_more_where_nobody_practised(gain: float, promoted: bool) -> None:
     """Open cases gain up to 0.12; the suite's margin is 0.02."""
-    found = ruling(scores(0.7 + gain), scores(0.7), beside=Beside(gain_on_open=gap(0.10, 0.12)))
+    found = ruling(scores(0.7 + gain), scores(0.7), beside=RivalScores(gain_on_open=gap(0.10, 0.12)))
 
     assert found.promoted is promoted and (promoted or "it knows the exam" in says(found))
 
 
-@pytest.mark.parametrize("keys", [{"doubt": "few references"}, {"beside": Beside(strange="it learnt from others")}])
+@pytest.mark.parametrize(
+    "keys", [{"doubt": "few references"}, {"beside": RivalScores(strange="it learnt from others")}]
+)
 def test_doubt_and_a_strange_origin_refuse_whatever_is_scored(keys: dict[str, Any]) -> None:
     found = ruling(scores(0.99), scores(0.1), **keys)
 
@@ -330,7 +333,7 @@ def test_a_ruling_tells_both_sides_and_their_differences_by_metric() -> None:
 
 
 def test_reasons_are_told_all_at_once() -> None:
-    found = ruling(scores(0.5, ssim=0.3), scores(0.7), beside=Beside(drawn(0.9)))
+    found = ruling(scores(0.5, ssim=0.3), scores(0.7), beside=RivalScores(drawn(0.9)))
 
     assert [text.split(":")[0] for text in found.reasons] == ["quality", "quality", "ssim", "quality"]
 
@@ -340,7 +343,9 @@ def test_a_rival_is_compared_by_means_of_cases_and_refuses_nobody() -> None:
     far, near = drawn(0.5, 0.01, seeds=(7,)), {**drawn(0.95, 0.01, seeds=(8, 9)), ("case-99", 8): 0.0}
     strangers = {("case-99", 0): 1.0}
 
-    found = ruling(scores(0.9), scores(0.7), beside=Beside(rivals={"far": far, "near": near, "strangers": strangers}))
+    found = ruling(
+        scores(0.9), scores(0.7), beside=RivalScores(rivals={"far": far, "near": near, "strangers": strangers})
+    )
 
     gaps = {
         "far": {f"case-{n}": [0.4 - (0.01 if n % 2 else -0.01)] for n in range(CASES)},
@@ -363,7 +368,7 @@ def test_a_rival_is_compared_by_means_of_cases_and_refuses_nobody() -> None:
     ],
 )
 def test_an_interval_in_words(interval: Interval | None, said: str) -> None:
-    assert spell(interval) == said
+    assert gap_text(interval) == said
 
 
 def test_values_are_gathered_by_case_and_seed_and_what_has_none_is_left_out() -> None:
@@ -375,8 +380,8 @@ def test_values_are_gathered_by_case_and_seed_and_what_has_none_is_left_out() ->
     )
     results = [CaseResult(Job("demo.yaml", "one", "lora"), samples)]
 
-    values = values_of(results)
+    values = values_by_metric(results, METRICS)
 
     assert values == {"quality": {("one", 3): 0.5}, "clip": {}, "features": {}, "ssim": {}}
-    assert values_of(results, ("clip",)) == {"clip": {}}
+    assert values_by_metric(results, ("clip",)) == {"clip": {}}
     assert intervals(values) == {"quality": Interval(0.5, None, None, 1)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -14,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from harness.commands.lint import lint_options, lint_suites
 from harness.commands.lint_tokens import show_suite
 from harness.config.profile import Profile, load_profile
 from harness.config.prompts.lint import lint_prompts
 from harness.config.prompts.negatives import ready_negatives
-from harness.config.prompts.syntax import Part, lint_syntax, loose_brackets, parse_weights, plain_text
+from harness.config.prompts.syntax import PromptPart, lint_syntax, loose_brackets, parse_weights, plain_text
 from harness.config.prompts.tokens import Encoder, split_windows
 from harness.config.suite import lint_suite, load_suite
 from harness.core.errors import ModelError, SuiteError
 from harness.core.values import Case, Subject, Suite
 from harness.models.encoders import find_encoders, open_encoder
+from tests.command_line import call
 from tests.support import ROOT
 
 TOKENIZER = ROOT / "fixtures/models/sdxl/tokenizer"
@@ -71,20 +70,20 @@ def notes_on(prompt: str, profile: Profile, encoders: Sequence[Encoder], trigger
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("a red robe", [Part("a red robe")]),
-        ("a (red:1.5) robe", [Part("a "), Part("red", 1.5), Part(" robe")]),
-        ("((sad)) [old]", [Part("sad ", 1.21), Part("old", 1 / 1.1)]),
-        ("(a (b:1.5):1.2)", [Part("a ", 1.2), Part("b", 1.8)]),
-        ("(a, b:.5)", [Part("a, b", 0.5)]),
-        ("(red:1.0) robe", [Part("red robe")]),
-        (r"a \(hat\)", [Part("a (hat)")]),
-        ("a (hat", [Part("a (hat")]),
-        ("a] (b:2) c:3", [Part("a] "), Part("b", 2.0), Part(" c:3")]),
+        ("a red robe", [PromptPart("a red robe")]),
+        ("a (red:1.5) robe", [PromptPart("a "), PromptPart("red", 1.5), PromptPart(" robe")]),
+        ("((sad)) [old]", [PromptPart("sad ", 1.21), PromptPart("old", 1 / 1.1)]),
+        ("(a (b:1.5):1.2)", [PromptPart("a ", 1.2), PromptPart("b", 1.8)]),
+        ("(a, b:.5)", [PromptPart("a, b", 0.5)]),
+        ("(red:1.0) robe", [PromptPart("red robe")]),
+        (r"a \(hat\)", [PromptPart("a (hat)")]),
+        ("a (hat", [PromptPart("a (hat")]),
+        ("a] (b:2) c:3", [PromptPart("a] "), PromptPart("b", 2.0), PromptPart(" c:3")]),
         ("(:1.2) ()", []),
         ("", []),
     ],
 )
-def test_weights_are_parted_from_words(text: str, parts: list[Part]) -> None:
+def test_weights_are_parted_from_words(text: str, parts: list[PromptPart]) -> None:
     found = parse_weights(text)
 
     assert [part.text for part in found] == [part.text for part in parts]
@@ -275,11 +274,8 @@ cases: [{{id: one, prompt: "{{trigger}}, smiling"}}]
     )
     program = """
 import sys
-from argparse import ArgumentParser
-from harness.commands.lint import lint_options, lint_suites
-parser = ArgumentParser()
-lint_options(parser)
-status = lint_suites(parser.parse_args(sys.argv[1:]))
+from harness.commands.cli import main
+status = main(["lint", *sys.argv[1:]])
 assert not {"torch", "transformers", "diffusers"} & set(sys.modules)
 sys.exit(status)
 """
@@ -295,11 +291,9 @@ sys.exit(status)
 
 def test_lint_says_when_it_cannot_count(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr("harness.models.loading.locate_model", refuse)
-    parser = argparse.ArgumentParser()
-    lint_options(parser)
+    monkeypatch.setattr("harness.models.encoders.locate_model", refuse)
 
-    lint_suites(parser.parse_args(["suites/smoke.yaml", "--profile", "sdxl"]))
+    call("lint", "suites/smoke.yaml", "--profile", "sdxl")
 
     said = capsys.readouterr().out
     assert "prompts are checked roughly, because their tokens cannot be counted: run `harness fetch`" in said
@@ -380,10 +374,10 @@ def test_a_profile_names_one_too_and_how_prompts_are_read(tmp_path: Path) -> Non
 def make_provider(profile: Profile, name: str = "base") -> Any:
     from harness.core.settings import Settings
     from harness.models.loading import Models
-    from harness.providers import Context, open_provider
+    from harness.providers import ProviderContext, open_provider
 
     settings = Settings(ROOT)
-    return open_provider(name, Context(profile, settings, Models(profile, settings)))
+    return open_provider(name, ProviderContext(profile, settings, Models(profile, settings)))
 
 
 def test_without_compel_the_extra_is_named(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:

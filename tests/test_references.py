@@ -12,7 +12,7 @@ from PIL import Image
 from harness.core.errors import ReferencesError
 from harness.core.values import Subject, Trait
 from harness.scoring.references import (
-    Reading,
+    TraitReading,
     extract_traits,
     load_impostors,
     load_references,
@@ -123,7 +123,7 @@ def test_a_trait_is_what_the_pictures_agree_on() -> None:
 
     assert extract_traits([agreed, split, scene]) == (Trait("hair", "smiling", "smiling"),)
     assert split.reason == "the pictures differ: only 50% show 'smiling'"
-    assert isinstance(scene, Reading) and scene.share == 1.0
+    assert isinstance(scene, TraitReading) and scene.share == 1.0
 
 
 def test_a_styles_traits_are_of_rendering_and_not_of_the_people_it_shows() -> None:

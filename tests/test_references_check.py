@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import html
 import io
 import json
@@ -16,7 +15,6 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 from skimage import data
 
-from harness.commands.references import references, references_options
 from harness.config.profile import Profile, load_profile
 from harness.core.errors import ReferencesError, UsageError
 from harness.core.settings import Settings
@@ -25,11 +23,12 @@ from harness.scoring.references import picture_files
 from harness.scoring.references.check import Audit, check_references
 from harness.scoring.references.duplicates import find_pairs, take_fingerprint
 from harness.scoring.references.gather import Gathered, gather_folder
-from harness.scoring.references.zero_shot import Sight, open_sight
+from harness.scoring.references.zero_shot import ZeroShotTagger, open_tagger
 from harness.store import Store
 from harness.world.gallery import varied_scenes
 from harness.world.people import Scene, random_person
 from harness.world.render import render
+from tests import command_line
 from tests.support import ROOT
 
 SIZE = (96, 96)
@@ -52,8 +51,8 @@ def alter(path: Path, change: Change) -> None:
     changed.save(path)
 
 
-def check(folder: Path, kind: str = "character", sight: Sight | None = None) -> Audit:
-    return check_references(gather_folder(folder, kind=kind), SIZE, sight)
+def check(folder: Path, kind: str = "character", tagger: ZeroShotTagger | None = None) -> Audit:
+    return check_references(gather_folder(folder, kind=kind), SIZE, tagger)
 
 
 def found(audit: Audit) -> dict[str, tuple[str, ...]]:
@@ -350,22 +349,24 @@ def profile() -> Profile:
 
 
 @pytest.fixture(scope="module")
-def look(tmp_path_factory: pytest.TempPathFactory, profile: Profile) -> Iterator[Callable[[Gathered], Sight]]:
+def look(tmp_path_factory: pytest.TempPathFactory, profile: Profile) -> Iterator[Callable[[Gathered], ZeroShotTagger]]:
     """The embedded CLIP over a gathered set, loaded once."""
     settings = Settings.load(ROOT, {})
     with Store(tmp_path_factory.mktemp("store")) as store:
-        first = open_sight(profile, settings, store, profile.vocabulary, [], {})
-        yield lambda g: Sight(first.embeddings, profile.vocabulary, profile.templates, list(g.pictures), g.captions)
+        first = open_tagger(profile, settings, store, profile.vocabulary, [], {})
+        yield lambda g: ZeroShotTagger(
+            first.embeddings, profile.vocabulary, profile.templates, list(g.pictures), g.captions
+        )
 
 
 @pytest.mark.real
 @pytest.mark.parametrize(("category", "value"), [("expression", "sad"), ("background", "forest")])
 def test_one_value_everywhere_is_found_with_its_share(
-    tmp_path: Path, look: Callable[[Gathered], Sight], category: str, value: str
+    tmp_path: Path, look: Callable[[Gathered], ZeroShotTagger], category: str, value: str
 ) -> None:
     folder = draw_set(tmp_path / "set", change=lambda scene: replace(scene, **{category: value}))
 
-    audit = check(folder, sight=look(gather_folder(folder)))
+    audit = check(folder, tagger=look(gather_folder(folder)))
 
     said = [item.reason for item in audit.findings if item.kind == "one_value"]
     assert said == [f"{category} is {value!r} in 100% of the pictures (bound 70%)"]
@@ -374,7 +375,9 @@ def test_one_value_everywhere_is_found_with_its_share(
 
 
 @pytest.mark.real
-def test_what_stands_out_to_clip_alone_is_a_copy_too(tmp_path: Path, look: Callable[[Gathered], Sight]) -> None:
+def test_what_stands_out_to_clip_alone_is_a_copy_too(
+    tmp_path: Path, look: Callable[[Gathered], ZeroShotTagger]
+) -> None:
     folder = draw_set(tmp_path / "set", seed=104)
     with Image.open(folder / "07.png") as picture:
         squeeze(picture.convert("RGB")).save(folder / "copy.png")
@@ -388,20 +391,20 @@ def test_what_stands_out_to_clip_alone_is_a_copy_too(tmp_path: Path, look: Calla
 
 @pytest.mark.real
 def test_an_outfit_everywhere_is_noted_and_a_stranger_is_found(
-    tmp_path: Path, look: Callable[[Gathered], Sight]
+    tmp_path: Path, look: Callable[[Gathered], ZeroShotTagger]
 ) -> None:
     folder = draw_set(tmp_path / "set")
     stranger = draw_set(tmp_path / "other", seed=77, count=1) / "00.png"
     (folder / "06.png").write_bytes(stranger.read_bytes())
 
-    audit = check(folder, sight=look(gather_folder(folder)))
+    audit = check(folder, tagger=look(gather_folder(folder)))
 
     assert found(audit) == {"not_the_subject": ("06.png",)}
     assert [item.kind for item in audit.findings if item.severity == "note"] == ["fixed_outfit"]
 
 
 @pytest.mark.real
-def test_a_style_is_judged_as_a_style(tmp_path: Path, look: Callable[[Gathered], Sight]) -> None:
+def test_a_style_is_judged_as_a_style(tmp_path: Path, look: Callable[[Gathered], ZeroShotTagger]) -> None:
     rng = np.random.default_rng(0)
     folder = tmp_path / "style"
     folder.mkdir()
@@ -420,9 +423,8 @@ def test_a_style_is_judged_as_a_style(tmp_path: Path, look: Callable[[Gathered],
 
 
 def call(*words: str) -> int:
-    parser = argparse.ArgumentParser()
-    references_options(parser)
-    return references(parser.parse_args(list(words)))
+    """`harness references ...`."""
+    return command_line.call("references", *words)
 
 
 def test_the_exit_status_says_whether_something_is_serious(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

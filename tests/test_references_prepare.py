@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections import Counter
 from pathlib import Path
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageOps
 
-from harness.commands.references import references, references_options
 from harness.core.errors import UsageError
 from harness.core.values import Trait, hash_file
 from harness.scoring.references import picture_files
@@ -22,14 +20,14 @@ from harness.scoring.references.prepare import PrepareOptions, bucket_sizes, fin
 from harness.scoring.references.splitting import choose_held_out, split_pictures
 from harness.world.people import random_person
 from harness.world.render import render
+from tests import command_line
 from tests.support import ROOT
 from tests.test_references_check import cut, draw_set
 
 
 def call(*words: str) -> int:
-    parser = argparse.ArgumentParser()
-    references_options(parser)
-    return references(parser.parse_args(list(words)))
+    """`harness references ...`."""
+    return command_line.call("references", *words)
 
 
 def tree(folder: Path) -> dict[str, str]:

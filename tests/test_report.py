@@ -20,18 +20,17 @@ from PIL import Image
 from harness.commands.cli import main
 from harness.core.errors import UsageError
 from harness.core.pictures import THUMB, shrink
-from harness.core.values import Usage
 from harness.engine.record import check_record
-from harness.judging.results import build_results, check_results
+from harness.judging.record import LeaderboardRow, PopulationRecord
 from harness.report import rerender, summary_markdown, write_report
-from harness.report.board import tie_of
+from harness.report.board import Board
 from harness.report.history import curve
-from harness.report.measure import crowds_plot
+from harness.report.measure import populations_plot
 from harness.report.pictures import Pictures
 from harness.report.words import band, text
 from harness.store import Store
 from harness.world.people import ALDAR
-from tests.example_run import RUN, SCENES, example_record, example_suite, png
+from tests.example_run import RUN, SCENES, example_record, example_suite, make_record, plain, png, read
 from tests.reporting import HOSTILE, full_record, poisoned
 
 
@@ -75,7 +74,7 @@ def record(shared: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_page_tells_the_run(record: dict[str, Any], store: Store, tmp_path: Path) -> None:
-    page = Page(write_report(record, store, tmp_path))
+    page = Page(write_report(read(record), store, tmp_path))
 
     assert page.text.index("PASS") < page.text.index("leaderboard"), "the verdict comes first"
     assert record["gate"]["reasons"][0] in page.text
@@ -97,7 +96,7 @@ def test_the_page_tells_the_run(record: dict[str, Any], store: Store, tmp_path: 
 
 
 def test_pictures_are_inside_and_originals_beside(record: dict[str, Any], store: Store, tmp_path: Path) -> None:
-    page = Page(write_report(record, store, tmp_path))
+    page = Page(write_report(read(record), store, tmp_path))
 
     sources = [image["src"] or "" for image in page.all("img")]
     assert sources and all(source.startswith("data:image/webp;base64,") for source in sources)
@@ -109,7 +108,7 @@ def test_pictures_are_inside_and_originals_beside(record: dict[str, Any], store:
 
 
 def test_nothing_is_fetched_and_only_our_script_may_run(record: dict[str, Any], store: Store, tmp_path: Path) -> None:
-    page = Page(write_report(record, store, tmp_path))
+    page = Page(write_report(read(record), store, tmp_path))
 
     (policy,) = [tag["content"] or "" for tag in page.all("meta") if tag.get("http-equiv") == "Content-Security-Policy"]
     assert "default-src 'none'" in policy and "unsafe" not in policy
@@ -125,14 +124,13 @@ def test_nothing_is_fetched_and_only_our_script_may_run(record: dict[str, Any], 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_text_stays_text(name: str, record: dict[str, Any], store: Store, tmp_path: Path) -> None:
     """Every text of a record and every key that comes from outside; the browser's part is in test_report_browser."""
-    plain = Page(write_report(record, store, tmp_path / "plain"))
-    bad = poisoned(record, HOSTILE[name])
-    check_results(bad, "results.json")
+    usual = Page(write_report(read(record), store, tmp_path / "plain"))
+    bad = read(poisoned(record, HOSTILE[name]))
 
     page = Page(write_report(bad, store, tmp_path))
 
-    assert {tag for tag, _ in page.tags} <= {tag for tag, _ in plain.tags}, "no element that is not ours"
-    assert {key for _, found in page.tags for key in found} <= {key for _, found in plain.tags for key in found}
+    assert {tag for tag, _ in page.tags} <= {tag for tag, _ in usual.tags}, "no element that is not ours"
+    assert {key for _, found in page.tags for key in found} <= {key for _, found in usual.tags for key in found}
     assert len(page.all("script")) == 1 and len(page.all("style")) == 1
     assert all(image["src"].startswith("data:image/webp;base64,") for image in page.all("img"))
     assert not re.search("[\u202a-\u202e\u2066-\u2069\u0000\u001b]", page.source)
@@ -145,7 +143,7 @@ def test_an_id_belongs_to_one_thing(record: dict[str, Any], store: Store, tmp_pa
     for case in record["cases"]:
         case["case"] = {"smiling-steppe": "Көсе", "night-staff": "Алдар"}.get(case["case"], case["case"])
 
-    page = Page(write_report(record, store, tmp_path))
+    page = Page(write_report(read(record), store, tmp_path))
 
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -177,18 +175,18 @@ def test_no_missing_part_and_no_nonsense_brings_it_down(record: dict[str, Any], 
         if way[0] != "rounds" and "rounds" in broken:
             broken["rounds"] = []  # their plots are drawn where something in them is broken
         try:
-            check_results(broken, "results.json")
+            known = read(broken)
         except UsageError:
             continue  # a promised part: the file is refused as a whole
         try:
-            write_report(broken, None, tmp_path)
+            write_report(known, None, tmp_path)
         except Exception as error:
             raise AssertionError(f"{'.'.join(map(str, way))}: {error!r}") from error
 
 
 @pytest.mark.parametrize("trouble", ["", "the engine died"])
 def test_a_run_without_anything_has_a_page(trouble: str, tmp_path: Path) -> None:
-    page = Page(write_report(build_results(RUN, [], Usage(), trouble=trouble), None, tmp_path))
+    page = Page(write_report(make_record([], trouble=trouble), None, tmp_path))
 
     assert "Nothing was drawn" in page.text
 
@@ -196,7 +194,7 @@ def test_a_run_without_anything_has_a_page(trouble: str, tmp_path: Path) -> None
 def test_the_lora_under_test_is_named_and_the_suites_own_beside_it(
     record: dict[str, Any], store: Store, tmp_path: Path
 ) -> None:
-    page = Page(write_report(record, store, tmp_path))
+    page = Page(write_report(read(record), store, tmp_path))
 
     assert "under test: other.safetensors at strength 0.8 (the suite's own: champion.safetensors" in page.text
     for sha in ("2f" * 32, "cd" * 32, "5c" * 32):
@@ -214,12 +212,12 @@ def test_references_are_checked_once(store: Store, tmp_path: Path, monkeypatch: 
 
     first = check_record(store, example_suite(subject=subject), (96, 96))
 
-    assert {"exact", "too_few"} <= {item["kind"] for item in first["findings"]}
-    assert all(store.image(sha) for item in first["findings"] for sha in item["images"])
-    monkeypatch.setattr("harness.references.check.check_references", None)
+    assert first and {"exact", "too_few"} <= {item.kind for item in first.findings}
+    assert all(store.image(sha) for item in first.findings for sha in item.images)
+    monkeypatch.setattr("harness.engine.record.check_references", None)
     assert check_record(store, example_suite(subject=subject), (96, 96)) == first
     subject = replace(subject, references=tmp_path / "nothing")
-    assert check_record(store, example_suite(subject=subject), (96, 96)) == {}, (
+    assert check_record(store, example_suite(subject=subject), (96, 96)) is None, (
         "no folder: the record says nothing, and lives"
     )
 
@@ -237,7 +235,7 @@ def test_plots_are_equal_texts_that_the_policy_allows() -> None:
 
 
 def test_a_lost_picture_is_shown_as_lost(record: dict[str, Any], tmp_path: Path) -> None:
-    page = Page(write_report(record, None, tmp_path))
+    page = Page(write_report(read(record), None, tmp_path))
 
     assert "no picture" in page.text and not page.all("img")
 
@@ -245,7 +243,7 @@ def test_a_lost_picture_is_shown_as_lost(record: dict[str, Any], tmp_path: Path)
 def test_a_hash_cannot_name_another_file(record: dict[str, Any], store: Store, tmp_path: Path) -> None:
     record["cases"][0]["samples"][0]["image"] = "../../secret"
 
-    page = Page(write_report(record, store, tmp_path))
+    page = Page(write_report(read(record), store, tmp_path))
 
     assert "secret" not in page.source
 
@@ -256,14 +254,14 @@ def test_originals_of_earlier_reports_go_and_nothing_else(record: dict[str, Any]
     (images / f"{'0' * 64}.png").write_bytes(b"old")
     (images / "mine.png").write_bytes(b"mine")
 
-    write_report(record, store, tmp_path)
+    write_report(read(record), store, tmp_path)
 
     assert not (images / f"{'0' * 64}.png").exists()
     assert (images / "mine.png").exists()
 
 
 def test_it_is_made_again_from_its_record_alone(record: dict[str, Any], store: Store, tmp_path: Path) -> None:
-    first = write_report(record, store, tmp_path / "first")
+    first = write_report(read(record), store, tmp_path / "first")
 
     again = rerender(tmp_path / "first" / "results.json", None, tmp_path / "again")
 
@@ -274,7 +272,7 @@ def test_it_is_made_again_from_its_record_alone(record: dict[str, Any], store: S
 def test_beside_a_picture_stands_the_training_picture_nearest_to_it(
     record: dict[str, Any], store: Store, tmp_path: Path
 ) -> None:
-    page = Page(write_report(record, store, tmp_path))
+    page = Page(write_report(read(record), store, tmp_path))
 
     assert "copied from 01.png 0.91" in page.text and "nearest training picture 02.png 0.42" in page.text
 
@@ -283,7 +281,7 @@ def test_a_copied_record_without_its_pictures_is_said(
     record: dict[str, Any], store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    write_report(record, store, tmp_path / "first")
+    write_report(read(record), store, tmp_path / "first")
     (tmp_path / "copied").mkdir()
     (tmp_path / "copied" / "results.json").write_bytes((tmp_path / "first" / "results.json").read_bytes())
     monkeypatch.chdir(tmp_path)
@@ -299,9 +297,9 @@ def test_another_runs_report_is_replaced_only_where_it_is_named(
     record: dict[str, Any], store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    write_report(record, store, tmp_path / "reports")
+    write_report(read(record), store, tmp_path / "reports")
     record["run"]["id"] = "another"
-    write_report(record, store, tmp_path / "other")
+    write_report(read(record), store, tmp_path / "other")
     monkeypatch.chdir(tmp_path)
 
     assert main(["report", "--from", "other/results.json"]) == 2
@@ -360,7 +358,7 @@ def write_results(folder: Path, record: dict[str, Any]) -> Path:
 
 
 def test_parts_of_a_suite_become_one_run(store: Store, tmp_path: Path) -> None:
-    whole = example_record(store)
+    whole = plain(example_record(store))
     halves = []
     for number, names in enumerate([("smiling-steppe", "night-staff"), ("angry-city", "snow-lantern")]):
         half = copy.deepcopy(whole)
@@ -382,7 +380,7 @@ def test_parts_of_a_suite_become_one_run(store: Store, tmp_path: Path) -> None:
 def test_runs_that_cannot_be_one_stand_side_by_side(store: Store, tmp_path: Path) -> None:
     runs = []
     for number, level in enumerate((0.83, 0.45)):
-        record = example_record(store, level)
+        record = plain(example_record(store, level))
         record["run"]["id"] = f"run-{number}"
         runs.append(write_results(tmp_path / str(number), record))
 
@@ -394,17 +392,16 @@ def test_runs_that_cannot_be_one_stand_side_by_side(store: Store, tmp_path: Path
 
 
 def test_a_tie_is_a_difference_that_pairs_do_not_prove() -> None:
-    rows = [
-        {"provider": "a", "rank": 1},
-        {"provider": "b", "rank": 2, "versus": {"a": {"diff": -0.1, "low": -0.3, "high": 0.1}}},
-    ]
+    def tie(high: float) -> str:
+        rows = [{"provider": "a", "rank": 1}, {"provider": "b", "rank": 2}]
+        rows[1]["versus"] = {"a": {"diff": -0.1, "low": -0.3, "high": high}}
+        known = [LeaderboardRow.of({"suite": "s", "gate": False, "emulated": False, **row}) for row in rows]
+        return Board(known, {}).tie(known[1])
 
-    assert tie_of(rows[1], rows) == "a"
-    rows[1]["versus"]["a"]["high"] = -0.01
-    assert tie_of(rows[1], rows) == ""
+    assert (tie(0.0), tie(-0.01)) == ("a", "")
 
 
 def test_curves_need_two_points_and_a_spread() -> None:
-    assert curve([[0, 1.0]]) is None and curve("x") is None and curve([[0, None], [1, 2.0]]) is None
+    assert curve([[0, 1.0]]) is None and curve([]) is None and curve([[0, None], [1, 2.0]]) is None
     assert "from 1 to 0.5 in 1 steps" in str(curve([1.0, 0.5]))
-    assert crowds_plot([{"metric": "clip", "genuine": [0.9], "impostor": []}], {}, []) is None
+    assert populations_plot([PopulationRecord(metric="clip", genuine=(0.9,))], {}, None) is None

@@ -11,6 +11,7 @@ import pytest
 from harness.report import write_report
 from harness.store import Store
 from tests.browsers import needs_browser, open_browser
+from tests.example_run import read
 from tests.reporting import HOSTILE, full_record, poisoned
 
 pytestmark = needs_browser
@@ -45,7 +46,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="module")
 def address(store: Store, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_report(full_record(store), store, tmp_path_factory.mktemp("report")).as_uri()
+    return write_report(read(full_record(store)), store, tmp_path_factory.mktemp("report")).as_uri()
 
 
 @pytest.fixture(scope="module")
@@ -469,7 +470,7 @@ def test_who_asked_for_calm_is_not_blinked_at(browser: Any, address: str) -> Non
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_text_does_nothing(name: str, browser: Any, store: Store, tmp_path: Path) -> None:
-    path = write_report(poisoned(full_record(store, 0.45), HOSTILE[name]), store, tmp_path)
+    path = write_report(read(poisoned(full_record(store, 0.45), HOSTILE[name])), store, tmp_path)
     context = browser.new_context(viewport=SIZE)
     watched = Watched(context)
     page = watched.page

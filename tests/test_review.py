@@ -25,8 +25,8 @@ from harness.judging.changes import compare_scores
 from harness.models.lora import registry
 from harness.models.lora.registry import read_champion, read_history, record_path
 from harness.report import to_lines
-from harness.report.review.evidence import Trial
-from harness.report.review.server import LARGEST_FORM, Server
+from harness.report.review.evidence import ChallengerEvidence
+from harness.report.review.server import LARGEST_FORM, ReviewServer
 from tests.reviewing import SUITE, Browser, Project, copy_project, make_project, serving
 from tests.support import ROOT
 
@@ -41,13 +41,13 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture(scope="module")
-def server(shared: Project) -> Iterator[Server]:
+def server(shared: Project) -> Iterator[ReviewServer]:
     with serving(shared) as started:
         yield started
 
 
 @pytest.fixture
-def browser(server: Server) -> Browser:
+def browser(server: ReviewServer) -> Browser:
     return Browser(server)
 
 
@@ -56,7 +56,7 @@ def project(shared: Project, tmp_path: Path) -> Project:
     return copy_project(shared, tmp_path)
 
 
-def talk(server: Server, *lines: str, body: bytes = b"") -> bytes:
+def talk(server: ReviewServer, *lines: str, body: bytes = b"") -> bytes:
     """What the server answers to a request as it stands; the cookie of a known browser is sent with it."""
     head = [*lines, f"Cookie: {server.cookie}={server.session}", "Connection: close", "", ""]
     with socket.create_connection(server.server_address[:2], timeout=10) as wire:
@@ -71,7 +71,7 @@ def status(reply: bytes) -> int:
 # --- who may come in ------------------------------------------------------------------------------------------------
 
 
-def test_the_address_with_the_token_lets_a_browser_in(server: Server) -> None:
+def test_the_address_with_the_token_lets_a_browser_in(server: ReviewServer) -> None:
     first = requests.get(server.address, allow_redirects=False, timeout=10)
 
     assert first.status_code == 303 and first.headers["Location"] == "/"
@@ -81,7 +81,7 @@ def test_the_address_with_the_token_lets_a_browser_in(server: Server) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"])
 @pytest.mark.parametrize("path", ["/", "/vote", "/approve", "/static/style.css", "/nothing", "/?token=wrong"])
-def test_a_browser_without_the_token_gets_403_and_nothing_else(server: Server, method: str, path: str) -> None:
+def test_a_browser_without_the_token_gets_403_and_nothing_else(server: ReviewServer, method: str, path: str) -> None:
     stranger = Browser(server, enter=False)
 
     reply = stranger.request(method, stranger.home + path, headers={"Cookie": f"{server.cookie}=guess"})
@@ -91,12 +91,12 @@ def test_a_browser_without_the_token_gets_403_and_nothing_else(server: Server, m
     assert "Set-Cookie" not in reply.headers and "Python" not in str(reply.headers)
 
 
-def test_it_listens_on_this_machine_only(server: Server) -> None:
+def test_it_listens_on_this_machine_only(server: ReviewServer) -> None:
     assert server.server_address[0] == "127.0.0.1"
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "localhost:1", "127.0.0.1:{port}.evil.example", ""])
-def test_a_name_that_was_made_to_resolve_here_is_refused(server: Server, host: str) -> None:
+def test_a_name_that_was_made_to_resolve_here_is_refused(server: ReviewServer, host: str) -> None:
     said = host.format(port=server.server_port)
 
     assert status(talk(server, "GET / HTTP/1.1", f"Host: {said}")) == 403
@@ -106,7 +106,7 @@ def test_a_name_that_was_made_to_resolve_here_is_refused(server: Server, host: s
 @pytest.mark.parametrize(
     "origin", ["http://evil.example", "null", "https://127.0.0.1:{port}", "http://127.0.0.1:1", ""]
 )
-def test_a_form_of_another_site_does_nothing(server: Server, shared: Project, origin: str) -> None:
+def test_a_form_of_another_site_does_nothing(server: ReviewServer, shared: Project, origin: str) -> None:
     browser = Browser(server)
     headers = {"Origin": origin.format(port=server.server_port)} if origin else {"Origin": None}  # type: ignore[dict-item]
 
@@ -154,7 +154,7 @@ def test_a_method_that_nobody_knows_is_refused(browser: Browser) -> None:
         "*",
     ],
 )
-def test_no_path_climbs_out(server: Server, shared: Project, path: str) -> None:
+def test_no_path_climbs_out(server: ReviewServer, shared: Project, path: str) -> None:
     run = re.search(r"/run/(\w+)/", Browser(server).page("/"))
     assert run
     reply = talk(server, f"GET {path.format(run=run[1])} HTTP/1.1", f"Host: {server.hosts[0]}")
@@ -163,7 +163,7 @@ def test_no_path_climbs_out(server: Server, shared: Project, path: str) -> None:
     assert b"root:" not in reply and b"SQLite" not in reply and b"import" not in reply
 
 
-def test_what_is_too_large_or_no_form_is_refused(server: Server, browser: Browser) -> None:
+def test_what_is_too_large_or_no_form_is_refused(server: ReviewServer, browser: Browser) -> None:
     large = browser.submit("/comment", text="x" * (LARGEST_FORM + 1))
     other = browser.submit("/comment", {"Content-Type": "application/json"}, text="x")
     head = [
@@ -465,7 +465,7 @@ def test_a_refusal_keeps_the_champion_and_says_why(project: Project) -> None:
     ids=["no reason", "long reason", "nobody", "stale page", "unknown", "no seat", "no run"],
 )
 def test_a_decision_that_cannot_be_carried_out_is_none(
-    server: Server, shared: Project, changes: dict[str, str], words: str
+    server: ReviewServer, shared: Project, changes: dict[str, str], words: str
 ) -> None:
     reply = decide(Browser(server), shared, "/approve", **changes)
 
@@ -588,7 +588,7 @@ def test_what_sign_flips_do_not_bear_out_is_an_objection() -> None:
     old = {"quality": {(f"c{number}", 0): 0.5 for number in range(len(gains))}}
     side: Any = object()
 
-    (said,) = Trial("s", side, side, verdict="pass", changes=compare_scores(new, old, 0.05)).objections
+    (said,) = ChallengerEvidence("s", side, side, verdict="pass", changes=compare_scores(new, old, 0.05)).objections
 
     assert "do not bear it out" in said
 
@@ -671,7 +671,7 @@ def test_kill_9_loses_no_vote(project: Project) -> None:
 
 
 def test_a_port_that_is_taken_is_told(
-    project: Project, server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    project: Project, server: ReviewServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(project.root)
 

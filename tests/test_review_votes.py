@@ -11,9 +11,9 @@ import pytest
 
 from harness.core.errors import UsageError
 from harness.report.review.agreement import measure, measure_all, people_agree, proportion
-from harness.report.review.ledger import Ballot, Ledger, Side, read_file
-from harness.report.review.runs import Run, Shot
-from harness.report.review.votes import draw_order, make_pairs, show, standings
+from harness.report.review.ledger import Ballot, PairSide, RecordLedger, read_file
+from harness.report.review.runs import RunSummary, VotePicture
+from harness.report.review.votes import draw_order, make_pairs, show, vote_ranks
 
 SUITE = "toma"
 
@@ -35,9 +35,9 @@ def ballot(
     return Ballot.model_validate(record)
 
 
-def open_ledger(folder: Path, name: str = "store") -> Ledger[Ballot]:
+def open_ledger(folder: Path, name: str = "store") -> RecordLedger[Ballot]:
     (folder / name).mkdir(exist_ok=True)
-    return Ledger("votes", Ballot, SUITE, folder / name / "votes.jsonl", folder / "reviews" / "votes.json")
+    return RecordLedger("votes", Ballot, SUITE, folder / name / "votes.jsonl", folder / "reviews" / "votes.json")
 
 
 # --- keeping --------------------------------------------------------------------------------------------------------
@@ -124,15 +124,17 @@ def test_a_line_that_is_no_vote_is_named(tmp_path: Path, line: str) -> None:
 # --- who meets whom -------------------------------------------------------------------------------------------------
 
 
-def make_run(players: dict[str, str], cases: int = 4, seeds: int = 3, started: str = "2026", prompt: str = "p") -> Run:
+def make_run(
+    players: dict[str, str], cases: int = 4, seeds: int = 3, started: str = "2026", prompt: str = "p"
+) -> RunSummary:
     """Every player draws every case and seed; a player's word makes its pictures."""
     shots = [
-        Shot(SUITE, f"case-{case}", prompt, seed, name, name, f"{word}{case:02x}{seed:02x}".ljust(64, "0"))
+        VotePicture(SUITE, f"case-{case}", prompt, seed, name, name, f"{word}{case:02x}{seed:02x}".ljust(64, "0"))
         for name, word in players.items()
         for case in range(cases)
         for seed in range(seeds)
     ]
-    return Run("0" * 12, Path(), "run", started, shots=tuple(shots))
+    return RunSummary("0" * 12, Path(), "run", started, shots=tuple(shots))
 
 
 def test_everybody_meets_everybody_on_the_same_prompt_and_seed() -> None:
@@ -175,7 +177,7 @@ def test_pairs_come_in_a_uniform_order_with_left_and_right_shuffled() -> None:
 def test_strength_follows_the_votes_and_skips_do_not_count() -> None:
     votes = [ballot(number, "left", {}, {}) for number in range(8)]
     votes += [ballot(8, "right", {}, {}), ballot(9, "tie", {}, {}), ballot(10, "skip", {}, {})]
-    (first, second), problem = standings(votes)
+    (first, second), problem = vote_ranks(votes)
 
     assert (first.player, second.player, problem) == ("a", "b", "")
     assert first.strength and first.strength.mean > 0 and first.strength.low is not None
@@ -184,19 +186,19 @@ def test_strength_follows_the_votes_and_skips_do_not_count() -> None:
 
 
 def test_few_cases_give_no_interval() -> None:
-    (first, _), _ = standings([ballot(number, "left", {}, {}, case=f"case-{number % 7}") for number in range(30)])
+    (first, _), _ = vote_ranks([ballot(number, "left", {}, {}, case=f"case-{number % 7}") for number in range(30)])
 
     assert first.strength and first.strength.mean > 0 and first.strength.low is None
 
 
 def test_those_who_never_met_have_no_strength() -> None:
-    other = Side(player="c", image="c" * 64), Side(player="d", image="d" * 64)
+    other = PairSide(player="c", image="c" * 64), PairSide(player="d", image="d" * 64)
     apart = ballot(2, "left", {}, {}).model_copy(update={"left": other[0], "right": other[1]})
-    places, problem = standings([ballot(1, "left", {}, {}), apart])
+    places, problem = vote_ranks([ballot(1, "left", {}, {}), apart])
 
     assert "never met" in problem and {place.player for place in places} == {"a", "b", "c", "d"}
     assert all(place.strength is None for place in places)
-    assert standings([]) == ([], "")
+    assert vote_ranks([]) == ([], "")
 
 
 # --- which metric foresees people -----------------------------------------------------------------------------------

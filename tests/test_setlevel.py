@@ -20,7 +20,7 @@ from harness.core.values import (
     Case,
     CaseResult,
     Decision,
-    Drawing,
+    Generation,
     Job,
     Lora,
     Outcome,
@@ -38,11 +38,12 @@ from harness.engine.run import Run
 from harness.engine.set_metrics import SEEDS
 from harness.judging.judge import alarms, judge_case, judge_gate
 from harness.judging.leaderboard import leaderboard
+from harness.judging.record import RunRecord
 from harness.report import write_report
 from harness.report.terminal import summary_text
 from harness.scoring.metrics.scorer import Scorer
 from harness.store import Store
-from harness.training.improve.held_out_test import EXAM_SAMPLES, Ground
+from harness.training.improve.held_out_test import HELD_OUT_SAMPLES, HeldOutTest
 from harness.world.people import ALDAR, Person, random_person, random_scene
 from tests.example_run import example_record, example_suite
 from tests.oracle import Hashes, Oracle, png, world_profile, write_world
@@ -76,9 +77,9 @@ class Atelier(Studio):
     world: Any = None  # the suite of the references
 
     def open_provider(self, name: str, settings: Settings) -> Painter:
-        def answer(requests: Sequence[Request]) -> Drawing:
+        def answer(requests: Sequence[Request]) -> Generation:
             draw = self.draw_lora if requests[0].lora else self.draw_base
-            return Drawing(Outcome.OK, draw(requests[0]))
+            return Generation(Outcome.OK, draw(requests[0]))
 
         return Artist(name, settings, self.log, **{**self.painters[name], "trouble": answer})
 
@@ -136,7 +137,7 @@ def judged(atelier: Atelier) -> Iterator[Judged]:
     """Runs the open cases of some providers and returns the record of the run."""
     runs: list[Run] = []
 
-    def judge(*providers: str, **suite_keys: Any) -> dict[str, Any]:
+    def judge(*providers: str, **suite_keys: Any) -> RunRecord:
         atelier.suite_keys = suite_keys
         runs.append(atelier.run())
         runs[-1].submit(atelier.jobs(*(providers or ("lora", "base"))))
@@ -148,13 +149,12 @@ def judged(atelier: Atelier) -> Iterator[Judged]:
         run.close()
 
 
-def sets_of(record: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = record["suites"][0]["sets"]["lora"]
-    return found
+def sets_of(record: RunRecord) -> Mapping[str, SetScore]:
+    return record.suites[0].sets["lora"]
 
 
-def complaints_of(record: Mapping[str, Any]) -> dict[str, str]:
-    return {item["metric"]: item["severity"] for item in record["gate"]["items"][0]["complaints"]}
+def complaints_of(record: RunRecord) -> dict[str, str]:
+    return {item.metric: item.severity for item in record.gate.items[0].complaints}
 
 
 # --- in a run ---------------------------------------------------------------------------------------------------------
@@ -163,9 +163,9 @@ def complaints_of(record: Mapping[str, Any]) -> dict[str, str]:
 def test_an_honest_lora_raises_no_alarm(judged: Judged) -> None:
     found = sets_of(judged())
 
-    assert not found["copy"]["alarm"] and found["copy"]["details"]["looked"] == 12
-    assert found["diversity"]["judged"] and not found["diversity"]["alarm"]
-    assert found["diversity"]["details"]["ratio"] is not None, "the base drew the same prompts and seeds"
+    assert not found["copy"].alarm and found["copy"].details["looked"] == 12
+    assert found["diversity"].judged and not found["diversity"].alarm
+    assert found["diversity"].details["ratio"] is not None, "the base drew the same prompts and seeds"
     assert "drift" not in found, "it costs pictures, and nobody asked"
 
 
@@ -175,11 +175,11 @@ def test_copies_are_named_with_the_pictures_that_they_copy(atelier: Atelier, jud
     record = judged()
 
     copy = sets_of(record)["copy"]
-    assert copy["alarm"] and copy["details"]["share"] == 1.0
-    pair = copy["details"]["pairs"][0]
+    assert copy.alarm and copy.details["share"] == 1.0
+    pair = copy.details["pairs"][0]
     assert pair["training"] == hash_file(atelier.folder / "references" / "train" / pair["name"])
-    assert pair["training"] in record["suites"][0]["references"]["train"]
-    assert pair["image"] in {sample["image"] for case in record["cases"] for sample in case["samples"]}
+    assert pair["training"] in record.suites[0].references["train"]
+    assert pair["image"] in {sample.image for case in record.cases for sample in case.samples}
 
 
 @pytest.mark.parametrize(("severity", "red"), [("fail", True), ("warn", False), ("off", None)])
@@ -191,7 +191,7 @@ def test_a_suite_says_how_much_an_alarm_means(
     record = judged(alarms={"copy": severity})
 
     assert complaints_of(record).get("copy") == (None if red is None else severity)
-    assert (record["gate"]["verdict"] == "fail") is bool(red)
+    assert (record.gate.verdict == "fail") is bool(red)
     assert ("copy" in sets_of(record)) is (red is not None)
 
 
@@ -200,7 +200,7 @@ def test_one_picture_for_every_seed_is_an_alarm(atelier: Atelier, judged: Judged
 
     found = sets_of(judged())["diversity"]
 
-    assert found["alarm"] and "mode collapse" in found["sentence"]
+    assert found.alarm and "mode collapse" in found.sentence
 
 
 def test_too_few_seeds_are_said_and_not_judged(atelier: Atelier, judged: Judged) -> None:
@@ -208,18 +208,18 @@ def test_too_few_seeds_are_said_and_not_judged(atelier: Atelier, judged: Judged)
 
     record = judged(samples=3, alarms={"diversity": "fail"})
 
-    assert sets_of(record)["diversity"]["sentence"] == "not judged: 3 seeds a prompt, 4 are needed"
+    assert sets_of(record)["diversity"].sentence == "not judged: 3 seeds a prompt, 4 are needed"
     assert complaints_of(record)["diversity"] == "warn", "asked for as a failure, so its absence is told"
 
 
 def test_the_bases_pictures_of_an_earlier_run_are_used(atelier: Atelier, judged: Judged) -> None:
-    assert sets_of(judged("lora"))["diversity"]["details"]["ratio"] is None
+    assert sets_of(judged("lora"))["diversity"].details["ratio"] is None
     judged("lora", "base")
     drawn = len(atelier.drawn)
 
     found = sets_of(judged("lora"))["diversity"]
 
-    assert found["details"]["ratio"] is not None
+    assert found.details["ratio"] is not None
     assert len(atelier.drawn) == drawn
 
 
@@ -229,7 +229,7 @@ def test_locked_cases_are_left_to_the_exam(atelier: Atelier) -> None:
     run.submit(jobs)
     run.gate(atelier.suite.path.as_posix(), "lora")
 
-    assert sets_of(run.finish())["copy"]["details"]["pictures"] == 3 * 4
+    assert sets_of(run.finish())["copy"].details["pictures"] == 3 * 4
     run.close()
 
 
@@ -251,14 +251,14 @@ def test_drift_is_drawn_where_a_suite_asks(atelier: Atelier, judged: Judged) -> 
     record = judged(alarms={"drift": "fail"})
 
     assert len(set(atelier.drawn[usual:])) == 2 * SEEDS, "one prompt, for want of words, with the LoRA and without it"
-    assert sets_of(record)["drift"]["alarm"] and "the subject leaks" in sets_of(record)["drift"]["sentence"]
-    assert record["gate"]["verdict"] == "fail"
+    assert sets_of(record)["drift"].alarm and "the subject leaks" in sets_of(record)["drift"].sentence
+    assert record.gate.verdict == "fail"
 
 
 def test_an_honest_lora_does_not_drift(judged: Judged) -> None:
     found = sets_of(judged(alarms={"drift": "warn"}))["drift"]
 
-    assert found["judged"] and not found["alarm"], found["sentence"]
+    assert found.judged and not found.alarm, found.sentence
 
 
 def test_what_is_found_stands_in_terminal_report_and_feedback(atelier: Atelier, judged: Judged, tmp_path: Path) -> None:
@@ -460,7 +460,7 @@ class Exam:
         known: dict[str, Any] = dict.fromkeys(ImproveContext.__dataclass_fields__)
         known |= {"suite": atelier.suite, "provider": "lora", "store": self.store, "scorer": scorer}
         known |= {"profile": world_profile(), "evaluate": self.evaluate, "results": {}}
-        ground = Ground(SimpleNamespace(**known), attempt=1)  # type: ignore[arg-type]
+        ground = HeldOutTest(SimpleNamespace(**known), attempt=1)  # type: ignore[arg-type]
         ground.enter(loras["challenger"])
         return ground.examine(loras["challenger"], loras["champion"])
 
@@ -480,7 +480,7 @@ def test_an_honest_challenger_is_promoted(atelier: Atelier, sit: Callable[..., A
     ruling = sit(atelier.honest)
 
     assert ruling.promoted, ruling.reasons
-    assert ruling.sets["diversity"].judged, f"{EXAM_SAMPLES} seeds a locked case are enough"
+    assert ruling.sets["diversity"].judged, f"{HELD_OUT_SAMPLES} seeds a locked case are enough"
     assert set(ruling.sets) == {"copy", "diversity", "drift"}
 
 

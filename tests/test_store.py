@@ -41,10 +41,17 @@ def test_a_sample_is_found_again_by_its_request_in_another_process_too(store: St
     store.close()
 
     with Store(store.folder) as again:
-        assert again.sample(REQUEST.key) == replace(sample, cached=True)
+        assert again.samples([REQUEST.key, replace(REQUEST, seed=1).key]) == {REQUEST.key: replace(sample, cached=True)}
         assert again.image(sample.image or "") == b"picture"
-        assert (again.recipe(REQUEST.key) or {})["prompt"] == "a person"
-        assert again.sample(replace(REQUEST, seed=1).key) is None
+
+
+def test_a_sample_keeps_everything_that_decided_its_pixels(store: Store) -> None:
+    put(store)
+    store.close()
+
+    ((text,),) = sqlite3.connect(store.folder / "records.sqlite").execute("SELECT recipe FROM samples").fetchall()
+
+    assert json.loads(text)["prompt"] == "a person"
 
 
 @pytest.mark.parametrize(
@@ -65,14 +72,14 @@ def test_whatever_decides_the_pixels_decides_the_key(change: dict[str, object]) 
 def test_failures_are_never_remembered(store: Store, outcome: Outcome) -> None:
     store.put_sample(REQUEST, Sample(REQUEST.key, 0, outcome, message="no"))
 
-    assert store.sample(REQUEST.key) is None
+    assert store.samples([REQUEST.key]) == {}
 
 
 def test_a_tampered_picture_is_refused_and_counts_as_absent(store: Store) -> None:
     sample = put(store)
     store.image_path(sample.image or "").write_bytes(b"something else")
 
-    assert store.sample(REQUEST.key) is None
+    assert store.samples([REQUEST.key]) == {}
     assert "damaged or tampered" in store.notices[0]
     with pytest.raises(StoreError, match="damaged or tampered"):
         store.image(sample.image or "")
@@ -90,7 +97,7 @@ def test_a_lost_picture_counts_as_absent(store: Store) -> None:
     sample = put(store)
     store.image_path(sample.image or "").unlink()
 
-    assert store.sample(REQUEST.key) is None
+    assert store.samples([REQUEST.key]) == {}
     assert "cannot be read" in store.notices[0]
 
 
@@ -98,7 +105,7 @@ def test_two_stores_never_mix(store: Store, tmp_path: Path) -> None:
     put(store)
 
     with Store(tmp_path / "other") as other:
-        assert other.sample(REQUEST.key) is None
+        assert other.samples([REQUEST.key]) == {}
         assert other.folder != store.folder
 
 
@@ -116,7 +123,7 @@ def test_scores_are_kept_by_picture_and_scorer(store: Store) -> None:
         "clip": Score("clip", 0.5, 0.7, details={"traits": {"hair": 0.2}}),
         "ssim": Score("ssim", None, reason="no"),
     }
-    store.put_scores("a" * 64, "scorer/1", found)
+    store.put_many_scores([("a" * 64, "scorer/1", found)])
 
     assert store.scores("a" * 64, "scorer/1") == found
     assert store.scores("a" * 64, "scorer/2") is None
@@ -347,7 +354,7 @@ def test_a_journal_survives_a_line_that_was_cut_off(store: Store, rest: str) -> 
 
     assert [event["event"] for event in journal.events()] == ["one", "three"]
     assert json.loads(journal.path.read_text().splitlines()[0])["at"] > 0
-    assert store.runs() == ["run"]
+    assert [path.name for path in (store.folder / "journal").iterdir()] == ["run.jsonl"]
 
 
 def test_a_journal_holds_records_one_a_line_and_is_empty_before_its_first(store: Store) -> None:

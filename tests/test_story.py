@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.commands.write import story, story_options
 from harness.config.profile import load_profile
 from harness.config.suite import load_suite
 from harness.core.errors import HarnessError, ProviderError, UsageError
@@ -19,8 +18,8 @@ from harness.providers.http_client.exchange import Unanswered
 from harness.providers.text.chat import Schema
 from harness.providers.text.story import (
     ORDER,
-    Scene,
     Story,
+    StoryScene,
     Wish,
     ask_story,
     compose_cases,
@@ -30,7 +29,8 @@ from harness.providers.text.story import (
     suite_text,
     write_suite,
 )
-from tests.writing import ROOT, call, make_project
+from tests.command_line import call
+from tests.writing import ROOT, make_project
 
 Project = Callable[..., Path]
 WISH = Wish("a theft at the market", 2, "Aldar Kose", "aldar kose")
@@ -48,7 +48,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 
 def tell(*words: str) -> int:
-    return call(story_options, story, "Aldar sells a coat", *words)
+    return call("story", "Aldar sells a coat", *words, "--profile", "written")
 
 
 def suites_of(root: Path) -> list[str]:
@@ -237,7 +237,7 @@ def test_a_prompt_has_the_trigger_and_the_fields_in_their_order() -> None:
 def test_ids_are_plain_and_distinct_whatever_the_titles() -> None:
     titles = ["На базаре", "Gate", "At the well!", "At the well?", "Façade"]
     scenes = [
-        Scene.model_validate({"title": title, "face": "sad", "scene": f"place {number}"})
+        StoryScene.model_validate({"title": title, "face": "sad", "scene": f"place {number}"})
         for number, title in enumerate(titles)
     ]
     wish = Wish("x", 5, "A", "a")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from harness.core.values import CaseResult, Complaint, Decision, Job, Outcome, Progress, Sample, Usage, Verdict
-from harness.judging.results import SuiteRun, build_results
+from harness.core.values import CaseResult, Complaint, Decision, Interval, Job, Outcome, Progress, Sample, Verdict
+from harness.judging.record import RunRecord
+from harness.judging.results import SuiteRun
 from harness.report.leaderboard_table import gap_lines, left_out_lines, legend_lines, rank_lines
 from harness.report.terminal import (
     ProgressLine,
@@ -23,7 +22,7 @@ from harness.report.terminal import (
     summary_text,
 )
 from harness.store import Store
-from tests.example_run import ROUND, RUN, example_run
+from tests.example_run import ROUND, example_run, make_record, plain, read
 
 
 @pytest.fixture(scope="module")
@@ -37,20 +36,20 @@ def weak(store: Store) -> SuiteRun:
 
 
 @pytest.fixture(scope="module")
-def record(weak: SuiteRun) -> dict[str, Any]:
-    return build_results(RUN, [weak], Usage(48, 3, 1), (ROUND,))
+def record(weak: SuiteRun) -> RunRecord:
+    return make_record([weak], (ROUND,))
 
 
 @pytest.mark.parametrize("width", [30, 40, 60, 80, 100, 160])
-def test_the_leaderboard_fits_the_terminal(record: dict[str, Any], width: int) -> None:
-    text = leaderboard_table(record["leaderboard"], width)
+def test_the_leaderboard_fits_the_terminal(record: RunRecord, width: int) -> None:
+    text = leaderboard_table(record.leaderboard, width)
 
     assert max(map(cells, text.splitlines())) <= width
     assert "painter" in text
 
 
-def test_a_wide_leaderboard_says_everything(record: dict[str, Any]) -> None:
-    text = leaderboard_table(record["leaderboard"], 160)
+def test_a_wide_leaderboard_says_everything(record: RunRecord) -> None:
+    text = leaderboard_table(record.leaderboard, 160)
 
     assert "lora (gate)" in text
     assert "painter (emulated)" in text
@@ -58,57 +57,62 @@ def test_a_wide_leaderboard_says_everything(record: dict[str, Any]) -> None:
     assert "vs lora" in text and "-0.2" in text
 
 
-def test_the_table_says_what_the_pictures_leave_open(record: dict[str, Any]) -> None:
-    rows = record["leaderboard"]
-    first = rows[0]["simultaneous"]
+def test_the_table_says_what_the_pictures_leave_open(record: RunRecord) -> None:
+    rows = record.leaderboard
+    first = rows[0].simultaneous
+    assert first and rows[0].rank_range
 
     table, legend = leaderboard_table(rows, 100), legend_lines(rows, 80)
 
     assert table.splitlines()[0].split()[:4] == ["#", "ranks", "tie", "provider"]
-    low, high = rows[0]["rank_range"]
-    assert table.splitlines()[1].split()[:3] == ["1", f"{low}-{high}", rows[0]["ties"]]
-    assert f"{first['mean']:.2f} [{first['low']:.2f}, {first['high']:.2f}]" in table, "the interval of all rows at once"
+    low, high = rows[0].rank_range
+    assert table.splitlines()[1].split()[:3] == ["1", f"{low}-{high}", rows[0].ties]
+    assert f"{first.mean:.2f} [{first.low:.2f}, {first.high:.2f}]" in table, "the interval of all rows at once"
     assert legend[0] == "  ranks: possible; same tie: not proven to differ; [ ]: 95%, all rows at once"
     assert "on the pictures that all share" in legend[1], "painter lacks some, so the means are of fewer"
 
 
-def test_proven_ranks_need_no_columns_for_what_is_open(record: dict[str, Any]) -> None:
-    rows = [{**row, "rank_range": [number, number]} for number, row in enumerate(record["leaderboard"], 1)]
+def test_proven_ranks_need_no_columns_for_what_is_open(record: RunRecord) -> None:
+    rows = [row.model_copy(update={"rank_range": (number, number)}) for number, row in enumerate(record.leaderboard, 1)]
 
     assert leaderboard_table(rows, 100).splitlines()[0].split()[:2] == ["#", "provider"]
     assert legend_lines(rows, 80)[0] == "  all ranks are proven; [ ]: 95%, all rows at once"
 
 
-def test_one_row_alone_keeps_the_interval_of_its_verdict(record: dict[str, Any]) -> None:
-    row = record["leaderboard"][0]
+def test_one_row_alone_keeps_the_interval_of_its_verdict(record: RunRecord) -> None:
+    row = record.leaderboard[0]
 
-    assert f"[{row['quality']['low']:.2f}, {row['quality']['high']:.2f}]" in leaderboard_table([row], 100)
+    assert row.quality and f"[{row.quality.low:.2f}, {row.quality.high:.2f}]" in leaderboard_table([row], 100)
     assert legend_lines([row], 100) == []
 
 
-def test_a_row_on_other_pictures_is_marked(record: dict[str, Any]) -> None:
-    rows = copy.deepcopy(record["leaderboard"])
-    rows[0] |= {"simultaneous": None, "rank_range": None, "ties": ""}
+def test_a_row_on_other_pictures_is_marked(record: RunRecord) -> None:
+    first = record.leaderboard[0]
+    rows = [
+        first.model_copy(update={"simultaneous": None, "rank_range": None, "ties": ""}),
+        *record.leaderboard[1:],
+    ]
 
-    assert f"{rows[0]['quality']['high']:.2f}]*" in leaderboard_table(rows, 100)
+    assert first.quality and f"{first.quality.high:.2f}]*" in leaderboard_table(rows, 100)
     assert "  *: on its own pictures, too few are shared" in legend_lines(rows, 80)
 
 
-def test_the_best_competitor_is_named_with_the_corrected_interval(record: dict[str, Any]) -> None:
-    gate = next(row for row in record["leaderboard"] if row["gate"])
-    gap = gate["best_gap"]
+def test_the_best_competitor_is_named_with_the_corrected_interval(record: RunRecord) -> None:
+    gate = next(row for row in record.leaderboard if row.gate)
+    gap = gate.best_gap
+    assert gap
 
-    [line] = gap_lines(record["leaderboard"], 160)
+    [line] = gap_lines(record.leaderboard, 160)
 
-    shown = f"{gap['diff']:+.2f} [{gap['low']:+.2f}, {gap['high']:+.2f}]"
+    shown = f"{gap.mean:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]"
     assert line == f"  lora is behind its best competitor painter: {shown}, corrected for taking the best"
-    even = [{**gate, "best_gap": {"diff": 0.01, "low": -0.1, "high": 0.1}}]
+    even = [gate.model_copy(update={"best_gap": Interval(0.01, -0.1, 0.1, 4)})]
     assert "lora is not proven to differ from its best competitor: +0.01" in gap_lines(even, 160)[0]
 
 
 @pytest.mark.parametrize("width", [30, 40, 60, 80, 100, 160])
-def test_all_that_stands_around_the_table_fits_too(record: dict[str, Any], width: int) -> None:
-    rows = record["leaderboard"]
+def test_all_that_stands_around_the_table_fits_too(record: RunRecord, width: int) -> None:
+    rows = record.leaderboard
 
     lines = [*legend_lines(rows, width), *gap_lines(rows, width), *rank_lines(rows, width)]
 
@@ -116,8 +120,8 @@ def test_all_that_stands_around_the_table_fits_too(record: dict[str, Any], width
     assert all(line.isascii() for line in lines)
 
 
-def test_columns_that_had_to_go_are_named(record: dict[str, Any]) -> None:
-    rows = record["leaderboard"]
+def test_columns_that_had_to_go_are_named(record: RunRecord) -> None:
+    rows = record.leaderboard
 
     assert left_out_lines(rows, 200) == []
     gone = " ".join(left_out_lines(rows, 60)).partition("columns left out: ")[2].partition(";")[0].split(", ")
@@ -129,34 +133,34 @@ def test_columns_that_had_to_go_are_named(record: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("width", [60, 80])
-def test_no_line_of_the_summary_is_wider_than_the_terminal(record: dict[str, Any], width: int) -> None:
-    long = copy.deepcopy(record)
+def test_no_line_of_the_summary_is_wider_than_the_terminal(record: RunRecord, width: int) -> None:
+    long = plain(record)
     long["gate"]["reasons"] = ["名前 " * 60, "why " * 80]
     found = {"sentence": "none of 4 pictures copies a training picture " * 3, "alarm": True, "judged": True}
     long["suites"][0]["sets"] = {"lora": {"copy": found}}
 
-    assert max(map(cells, summary_text(long, width, None, 1).splitlines())) <= width
+    assert max(map(cells, summary_text(read(long), width, None, 1).splitlines())) <= width
 
 
-def test_colours_are_only_where_the_terminal_has_them(record: dict[str, Any]) -> None:
-    plain, coloured = summary_text(record, 100), summary_text(record, 100, markup=True)
+def test_colours_are_only_where_the_terminal_has_them(record: RunRecord) -> None:
+    bare, coloured = summary_text(record, 100), summary_text(record, 100, markup=True)
 
-    assert "\x1b" not in plain
+    assert "\x1b" not in bare
     assert "verdict: \x1b[1;31mFAIL\x1b[0m" in coloured, "red"
     assert re.search(r"\x1b\[1mlora \(gate\)", coloured), "bold"
-    assert [line.rstrip() for line in re.sub(r"\x1b\[[\d;]*m", "", coloured).splitlines()] == plain.splitlines()
+    assert [line.rstrip() for line in re.sub(r"\x1b\[[\d;]*m", "", coloured).splitlines()] == bare.splitlines()
 
 
-def test_what_looks_like_markup_is_text(record: dict[str, Any]) -> None:
-    odd = copy.deepcopy(record)
+def test_what_looks_like_markup_is_text(record: RunRecord) -> None:
+    odd = plain(record)
     odd["leaderboard"][0]["provider"] = "[red]x[/] :smile:"
     odd["gate"]["reasons"] = ["[bold]no[/bold] [link=http://x]y"]
 
-    for text in (summary_text(odd, 120), summary_text(odd, 120, markup=True)):
+    for text in (summary_text(read(odd), 120), summary_text(read(odd), 120, markup=True)):
         assert "[red]x[/] :smile:" in text and "[bold]no[/bold] [link=http://x]y" in text
 
 
-def test_quiet_says_less_and_verbose_more(record: dict[str, Any]) -> None:
+def test_quiet_says_less_and_verbose_more(record: RunRecord) -> None:
     texts = {verbosity: summary_text(record, 100, Path("index.html"), verbosity) for verbosity in (-2, -1, 0, 1)}
 
     assert texts[-2].splitlines()[0].startswith("verdict: FAIL"), "what -qq leaves"
@@ -166,21 +170,22 @@ def test_quiet_says_less_and_verbose_more(record: dict[str, Any]) -> None:
     assert all(text.endswith("report:  index.html") for text in texts.values())
 
 
-def test_no_pictures_is_said_and_is_no_zero(record: dict[str, Any]) -> None:
-    row = {**record["leaderboard"][0], "quality": None, "clip": None, "versus": {}, "outcomes": {"quota": 4}}
+def test_no_pictures_is_said_and_is_no_zero(record: RunRecord) -> None:
+    nothing = {"quality": None, "clip": None, "versus": {}, "outcomes": {"quota": 4}}
+    row = record.leaderboard[0].model_copy(update=nothing)
 
     text = leaderboard_table([row], 120)
 
     assert "no scores" in text and "4 quota" in text and "0.00" not in text
 
 
-def test_the_summary_ends_with_the_verdict_and_the_report(record: dict[str, Any]) -> None:
+def test_the_summary_ends_with_the_verdict_and_the_report(record: RunRecord) -> None:
     lines = summary_text(record, 100, Path("reports/index.html")).splitlines()
 
     assert lines[-1] == f"report:  {Path('reports/index.html')}"
     assert any(line.startswith("verdict: FAIL  aldar-kose, lora: quality is 0.45") for line in lines)
     assert any(line.startswith("round 1: promoted, challenger +0.31 [+0.24, +0.38]") for line in lines)
-    assert "pictures: 48 drawn, 3 from the store" in lines
+    assert "pictures: 48 drawn, 0 from the store" in lines
 
 
 def test_a_failing_case_says_what_why_where_and_what_to_do(store: Store, weak: SuiteRun) -> None:
@@ -227,20 +232,20 @@ def test_a_foreign_text_cannot_drive_the_terminal() -> None:
     assert clean("Алдар Көсе") == "Алдар Көсе"
 
 
-def test_hostile_names_fit_too(record: dict[str, Any]) -> None:
-    hostile = copy.deepcopy(record)
+def test_hostile_names_fit_too(record: RunRecord) -> None:
+    hostile = plain(record)
     for row in hostile["leaderboard"]:
         row["provider"] = "名前\x1b[2J" + "ш" * 10_000
     hostile["gate"]["reasons"] = ["\x1b]0;title\x07" + "r" * 10_000]
 
-    text, coloured = summary_text(hostile, 80), summary_text(hostile, 80, markup=True)
+    text, coloured = summary_text(read(hostile), 80), summary_text(read(hostile), 80, markup=True)
 
     assert "\x1b" not in text and max(map(cells, text.splitlines())) <= 80
     assert "\x1b[2J" not in coloured and "\x1b]" not in coloured
 
 
 def test_nothing_to_say_is_no_crash() -> None:
-    assert "verdict: INCONCLUSIVE" in summary_text(build_results(RUN, [], Usage()))
+    assert "verdict: INCONCLUSIVE" in summary_text(make_record([]))
 
 
 def test_progress_says_how_far_and_how_long() -> None:

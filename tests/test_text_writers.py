@@ -27,7 +27,7 @@ from harness.core.settings import Secret, Settings
 from harness.core.values import Outcome
 from harness.emulator import Emulator
 from harness.models.loading import Models
-from harness.providers import Context
+from harness.providers import ProviderContext
 from harness.providers.http_client.exchange import Unanswered
 from harness.providers.text import open_writer
 from harness.providers.text.chat import Writer, example_of, with_schema
@@ -63,7 +63,7 @@ def make_writer(name: str, address: str = "", secrets: dict[str, str] | None = N
     environment = {key: Secret(value) for key, value in (secrets or {}).items()}
     settings = Settings(root=ROOT, emulator=address, environment=environment)
     chosen = replace(profile, writers=config)
-    return open_writer(name, Context(chosen, settings, Models(chosen, settings)))
+    return open_writer(name, ProviderContext(chosen, settings, Models(chosen, settings)))
 
 
 def picture(size: tuple[int, int] = (40, 30), kind: str = "PNG") -> bytes:
@@ -172,14 +172,14 @@ def test_without_its_key_a_writer_names_the_variable(name: str, variable: str) -
 def test_a_misspelt_writer_or_option_is_answered_with_the_nearest() -> None:
     with pytest.raises(SuiteError, match="did you mean 'temperature'"):
         make_writer("deepseek", temprature=1)
-    context = Context(load_profile("embedded", ROOT), Settings(root=ROOT), None)  # type: ignore[arg-type]
+    context = ProviderContext(load_profile("embedded", ROOT), Settings(root=ROOT), None)  # type: ignore[arg-type]
     with pytest.raises(SuiteError, match="did you mean 'deepseek'"):
         open_writer("depseek", context)
 
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_profile_without_writers_has_one_of_each(name: str) -> None:
-    context = Context(load_profile("embedded", ROOT), Settings(root=ROOT), None)  # type: ignore[arg-type]
+    context = ProviderContext(load_profile("embedded", ROOT), Settings(root=ROOT), None)  # type: ignore[arg-type]
 
     writer = open_writer(name, context)
 

@@ -19,10 +19,10 @@ from harness.training.adapter import without_lora
 from harness.training.auto import config_for
 from harness.training.batch_sampling import draw, is_prior
 from harness.training.data import Item, TrainingSet, View, train_pictures
-from harness.training.distributed import Team
+from harness.training.distributed import ProcessGroup
 from harness.training.improve.plan import FROM_TOO_MUCH, Learner, plan_from_feedback
 from harness.training.loop import Loop, Setup, Trained, curve
-from harness.training.optimizers import learning_rate_at
+from harness.training.optimizers import rate_factor
 from harness.training.prompt_encoding import without_trigger
 from harness.training.state import STATE
 from harness.training.trainer import prepare, train, training_place
@@ -75,7 +75,7 @@ def test_a_configuration_survives_json() -> None:
 
 
 def test_the_rate_warms_up_and_falls_to_zero() -> None:
-    rates = [learning_rate_at(step, SMALL) for step in range(SMALL.steps + 1)]
+    rates = [SMALL.learning_rate * rate_factor(step, SMALL) for step in range(SMALL.steps + 1)]
 
     assert max(rates) == SMALL.learning_rate == rates[SMALL.warmup]
     assert rates[0] == SMALL.learning_rate / 2 and rates[-1] < 1e-9
@@ -252,7 +252,7 @@ def test_a_short_real_training_brings_the_subject_nearer(tmp_path: Path) -> None
     made = train(config, subject, profile, models, tmp_path / "lora.safetensors")
 
     device, dtype = training_place(config, models)
-    ready = prepare(config, subject, profile, models, dtype, Team(device=device), tmp_path / "none", made.path)
+    ready = prepare(config, subject, profile, models, dtype, ProcessGroup(device=device), tmp_path / "none", made.path)
     setup = Setup(config, ready.data, ready.texts, ready.models, ready.schedule, dtype, tmp_path / "none", "", {})
     loop = Loop(setup)
     plain = replace(config, caption_dropout=0.0, prior_weight=0.0)

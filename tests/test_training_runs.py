@@ -22,10 +22,10 @@ from harness.models.lora.export import read_facts, read_tensors
 from harness.models.lora.file import read_lora
 from harness.models.lora.train_config import TrainConfig
 from harness.training.batch_sampling import draw
-from harness.training.distributed import Team
+from harness.training.distributed import ProcessGroup
 from harness.training.loop import Loop, Setup, Trained
 from harness.training.losses import snr_weights
-from harness.training.optimizers import learning_rate_at, make_optimizer, set_rates
+from harness.training.optimizers import make_optimizer, rate_factor, set_rates
 from harness.training.state import STATE
 from harness.training.trainer import prepare, train, training_place
 from tests.tiny import make_context, save_subject
@@ -51,7 +51,7 @@ def make_loop(
 ) -> Loop:
     context = make_context(tiny, vocabulary=WORDS, scheduling=scheduling)
     _, dtype = training_place(config, context.models)
-    ready = prepare(config, subject, context.profile, context.models, dtype, Team(), work)
+    ready = prepare(config, subject, context.profile, context.models, dtype, ProcessGroup(), work)
     setup = Setup(config, ready.data, ready.texts, ready.models, ready.schedule, dtype, work, "", {})
     return Loop(replace(setup, **changes))
 
@@ -191,9 +191,9 @@ def test_checkpointing_and_layout_change_no_gradient(tiny: Path, subject: Subjec
 
 
 def test_the_rate_follows_the_schedule() -> None:
-    config = TrainConfig(steps=10, warmup=2, learning_rate=1.0)
+    config = TrainConfig(steps=10, warmup=2)
     rates = {
-        name: [learning_rate_at(step, replace(config, schedule=name)) for step in range(11)]
+        name: [rate_factor(step, replace(config, schedule=name)) for step in range(11)]
         for name in ("cosine", "constant", "linear")
     }
 

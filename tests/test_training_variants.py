@@ -14,7 +14,7 @@ from harness.models.lora.export import read_tensors
 from harness.models.lora.file import read_lora
 from harness.models.lora.train_config import TARGETS, TrainConfig
 from harness.training.data import load_encoders
-from harness.training.distributed import Team
+from harness.training.distributed import ProcessGroup
 from harness.training.loop import Loop, Setup
 from harness.training.text_encoders import LiveTexts
 from harness.training.trainer import prepare, train, training_place
@@ -44,7 +44,7 @@ def subject(tmp_path: Path) -> Subject:
 def make_loop(tiny: Path, subject: Subject, work: Path, config: TrainConfig, start: Path | None = None) -> Loop:
     context = make_context(tiny)
     _, dtype = training_place(config, context.models)
-    ready = prepare(config, subject, context.profile, context.models, dtype, Team(), work, start)
+    ready = prepare(config, subject, context.profile, context.models, dtype, ProcessGroup(), work, start)
     return Loop(Setup(config, ready.data, ready.texts, ready.models, ready.schedule, dtype, work, "", {}))
 
 

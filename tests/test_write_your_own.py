@@ -14,7 +14,7 @@ from harness.config.profile import ProviderConfig
 from harness.core.errors import SuiteError
 from harness.core.pictures import check_picture
 from harness.core.settings import Secret
-from harness.core.values import Drawing, Outcome, Provider
+from harness.core.values import Generation, Outcome, Provider
 from harness.emulator import Emulator
 from harness.providers import open_provider
 from tests.tiny import make_context, make_suite
@@ -43,7 +43,7 @@ def open_one(root: Path, adapter: str, **options: Any) -> Provider:
     return open_provider("it", context)
 
 
-def draw(provider: Provider, prompt: str = "a person, smiling", seeds: tuple[int, ...] = (1, 2)) -> list[Drawing]:
+def draw(provider: Provider, prompt: str = "a person, smiling", seeds: tuple[int, ...] = (1, 2)) -> list[Generation]:
     suite = make_suite(prompt, traits={})
     requests = provider.requests(suite, suite.cases[0], seeds)
     drawings = list(provider.draw(requests))

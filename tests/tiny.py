@@ -9,12 +9,12 @@ from typing import Any
 
 from PIL import Image
 
-from harness.config.profile import Models as ModelNames
+from harness.config.profile import ModelPaths as ModelNames
 from harness.config.profile import Profile
 from harness.core.settings import Settings
 from harness.core.values import Case, Lora, Subject, Suite
 from harness.models.loading import Models
-from harness.providers import Context
+from harness.providers import ProviderContext
 from harness.world.captions import vocabulary
 
 SIZE = 32
@@ -142,7 +142,7 @@ def save_lora(models: Path, file: Path, *, scale: float = 0.5, seed: int = 1, ta
     return file
 
 
-def make_context(models: Path, **changes: Any) -> Context:
+def make_context(models: Path, **changes: Any) -> ProviderContext:
     """Everything a provider needs, around the tiny models; `changes` go to the profile, or `lora` to the settings."""
     lora = changes.pop("lora", None)
     secrets = changes.pop("secrets", {})
@@ -166,7 +166,7 @@ def make_context(models: Path, **changes: Any) -> Context:
     )
     profile = replace(profile, **changes)
     settings = Settings(models, lora=lora, environment=secrets)
-    return Context(profile, settings, Models(profile, settings))
+    return ProviderContext(profile, settings, Models(profile, settings))
 
 
 def make_suite(*prompts: str, lora: Lora | None = None, **subject: Any) -> Suite:

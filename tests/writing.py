@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +45,3 @@ def add_pictures(folder: Path, count: int, shift: bool = False, suffix: str = ".
     for number, path in enumerate(paths):
         Image.new("RGB", (24, 32), (200 - 40 * number, 60 + 20 * number, 100 if shift else 30)).save(path)
     return paths
-
-
-def call(
-    options: Callable[[argparse.ArgumentParser], None], command: Callable[[argparse.Namespace], int], *words: str
-) -> int:
-    """A subcommand as the command line calls it, with the profile of `make_project`."""
-    parser = argparse.ArgumentParser()
-    options(parser)
-    return command(parser.parse_args([*words, "--profile", "written"]))

@@ -2,176 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
-from harness.config.profile import Profile, load_profile
-from harness.core.errors import HarnessError
-from harness.core.settings import Settings
-
-PACKAGES = (
-    "pytest",
-    "pytest-xdist",
-    "torch",
-    "diffusers",
-    "transformers",
-    "peft",
-    "scikit-image",
-    "scipy",
-    "requests",
-    "jinja2",
-)
-MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
-LEAST_DISK_GB, LEAST_MEMORY_GB = 2, 4
+from harness.commands.options import command, flag, profile_option
+from harness.engine.preflight import examine, show
 
 
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at; `remedy` says what to do when it is not ok."""
-
-    name: str
-    state: str  # ok, warn, fail
-    found: str
-    remedy: str = ""
-
-
-def examine(root: Path, profile_name: str | None, services: bool = False, paid: bool = False) -> list[Check]:
-    """Everything that a run needs, in the order in which it would fail; `services`: remote ones are really called."""
-    checks = [check_python(), *check_packages(), *check_machine(root)]
-    try:
-        settings = Settings.load(root, {"profile": profile_name})
-        profile = load_profile(settings.profile, root)
-    except HarnessError as error:
-        return [*checks, Check("profile", "fail", str(error), "name a shipped profile or mend the file")]
-    keys = check_services(profile, settings, paid) if services else check_keys(profile, settings)
-    return [*checks, *check_models(profile, root), *keys, *check_suites(root, profile)]
-
-
-def check_python() -> Check:
-    version = ".".join(map(str, sys.version_info[:3]))
-    good = sys.version_info >= (3, 11)
-    return Check("python", "ok" if good else "fail", version, "" if good else "install Python 3.11 or newer")
-
-
-def check_packages() -> Iterator[Check]:
-    for package in PACKAGES:
-        try:
-            yield Check(package, "ok", metadata.version(package))
-        except metadata.PackageNotFoundError:
-            yield Check(package, "fail", "not installed", f"pip install -c constraints.txt {package}")
-
-
-def check_machine(root: Path) -> Iterator[Check]:
-    """Device and dtype as a run would choose them, memory and disk."""
-    import psutil
-
-    from harness.models.loading import resolve_device, resolve_dtype
-
-    device = resolve_device("auto")
-    yield Check("device", "ok", f"{device}, {resolve_dtype('auto', device)}")
-    memory = psutil.virtual_memory().available / 1e9
-    yield Check(
-        "memory",
-        "ok" if memory > LEAST_MEMORY_GB else "warn",
-        f"{memory:.1f} GB free",
-        "" if memory > LEAST_MEMORY_GB else "close other programs",
-    )
-    disk = shutil.disk_usage(root).free / 1e9
-    yield Check(
-        "disk",
-        "ok" if disk > LEAST_DISK_GB else "warn",
-        f"{disk:.0f} GB free",
-        "" if disk > LEAST_DISK_GB else "free some space, or set --store elsewhere",
-    )
-
-
-def check_models(profile: Profile, root: Path) -> Iterator[Check]:
-    from harness.models.loading import locate_model
-
-    for kind in ("base", "vae", "clip"):
-        name = getattr(profile.models, kind)
-        if not name:
-            continue
-        try:
-            yield Check(f"model {name}", "ok", str(locate_model(name, root, profile.name)))
-        except HarnessError as error:
-            yield Check(f"model {name}", "fail", str(error), f"harness fetch {profile.name}")
-
-
-def check_keys(profile: Profile, settings: Settings) -> Iterator[Check]:
-    """The remote providers' keys; without one a provider is skipped, so that is no failure."""
-    from harness.models.loading import Models
-    from harness.providers import Context, open_provider
-    from harness.providers.remote import RemoteProvider
-
-    context = Context(profile, settings, Models(profile, settings))
-    for name in profile.providers:
-        try:
-            provider = open_provider(name, context)
-        except HarnessError as error:
-            yield Check(f"provider {name}", "fail", str(error), "mend the profile")
-            continue
-        if not isinstance(provider, RemoteProvider):
-            continue
-        variable = provider.missing()
-        if variable:
-            yield Check(
-                f"provider {name}", "warn", f"{variable} is not set; it will be skipped", f"set {variable} in .env"
-            )
-        else:
-            key = provider.options.key
-            yield Check(
-                f"provider {name}",
-                "ok",
-                "emulated" if provider.emulated else f"{key or 'no key'} is {'set' if key else 'needed'}",
-            )
-
-
-def check_services(profile: Profile, settings: Settings, paid: bool) -> Iterator[Check]:
-    """The same, by asking them."""
-    from harness.commands.provider_check import knock_all
-    from harness.core.values import Outcome
-
-    for found in knock_all(profile, settings, paid):
-        state = "ok" if found.outcome is Outcome.OK else "warn" if found.outcome is None else "fail"
-        yield Check(f"provider {found.provider}", state, found.found, found.remedy)
-
-
-def check_suites(root: Path, profile: Profile) -> Iterator[Check]:
-    """Every suite loads, its LoRA exists, its references are enough."""
-    from harness.config.suite import is_suite_file, load_suite
-    from harness.scoring.references import load_references
-
-    for path in sorted((root / "suites").glob("*.yaml")):
-        if not is_suite_file(path):
-            continue
-        try:
-            suite = load_suite(path, profile)
-            pictures = load_references(suite.subject)
-        except HarnessError as error:
-            yield Check(f"suite {path.name}", "fail", str(error), "mend the file or the folder it names")
-            continue
-        lora = suite.subject.lora
-        absent = lora is not None and not lora.path.exists()
-        found = f"{len(suite.cases)} cases, {len(pictures.train)} + {len(pictures.held_out)} references"
-        yield Check(
-            f"suite {path.name}",
-            "warn" if absent else "ok",
-            found + (", no LoRA yet" if absent else ""),
-            f"harness train {path.relative_to(root).as_posix()}" if absent else "",
-        )
-
-
-def show(checks: list[Check]) -> str:
-    """A line a check, its remedy behind an arrow."""
-    width = max(len(check.name) for check in checks)
-    lines = [
-        f"{MARKS[check.state]}  {check.name:{width}}  {check.found}" + (f"  -> {check.remedy}" if check.remedy else "")
-        for check in checks
-    ]
-    worst = sum(check.state == "fail" for check in checks)
-    return "\n".join([*lines, "", f"{worst} to mend" if worst else "ready"])
+@command
+@profile_option
+@flag("--providers", help="make the cheapest real call to each remote service")
+@flag("--paid", help="with --providers: draw one picture where no call is free")
+def doctor(profile: str | None, providers: bool, paid: bool) -> int:
+    """The exit status: 1 when a run could not go well."""
+    checks = examine(Path.cwd(), profile, providers, paid)
+    print(show(checks))
+    return 1 if any(check.state == "fail" for check in checks) else 0

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
+from harness.config.profile import Profile
 from harness.config.prompts.lint import texts_of
 from harness.config.prompts.syntax import parse_weights, plain_text
 from harness.config.prompts.tokens import WORD_END, Encoder, Piece, group_alike, spell_word, split_windows
-
-if TYPE_CHECKING:
-    from harness.config.profile import Profile
-    from harness.core.values import Suite
+from harness.core.values import Suite
 
 INDENT = " " * 4
 
@@ -30,8 +27,8 @@ def show_suite(suite: Suite, profile: Profile, encoders: Sequence[Encoder], *, i
 
 def show_text(text: str, encoders: Sequence[Encoder], *, weighted: bool, ids: bool, width: int) -> Iterator[str]:
     """One text: a heading with its length for each way in which the encoders read it, then the tokens."""
-    said = plain_text(text) if weighted else text
-    groups = group_alike(encoders, said)
+    message = plain_text(text) if weighted else text
+    groups = group_alike(encoders, message)
     for names, encoder, pieces in groups:
         room = encoder.room
         who = f"{names}: " if len(groups) > 1 else ""
@@ -45,9 +42,9 @@ def show_text(text: str, encoders: Sequence[Encoder], *, weighted: bool, ids: bo
         yield heading
         for number, window in enumerate(windows, 1):
             label = "read" if len(windows) == 1 else f"{number:4}"
-            yield from wrap(label, spell(said, window, ids=ids), width)
+            yield from wrap(label, spell(message, window, ids=ids), width)
         if lost:
-            yield from wrap("CUT ", spell(said, pieces[room:], ids=ids), width)
+            yield from wrap("CUT ", spell(message, pieces[room:], ids=ids), width)
     for part in parse_weights(text) if weighted else ():
         if part.weight != 1:
             yield f"{INDENT}x{part.weight:.4g} {part.text.strip()}"

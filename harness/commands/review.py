@@ -2,44 +2,39 @@
 
 from __future__ import annotations
 
-import argparse
 import threading
+import webbrowser
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from harness.commands.options import command, flag, option, store_option
 from harness.core.errors import UsageError
-
-if TYPE_CHECKING:
-    from harness.report.review.server import Server
+from harness.core.git import git
+from harness.core.settings import Settings
+from harness.report.review.app_state import AppState
+from harness.report.review.server import ReviewServer
+from harness.store import Store
 
 PORT = 8780
 
 
-def review_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--reports", metavar="DIR", help="where the runs are (default: reports)")
-    sub.add_argument("--store", metavar="DIR", help="default: .harness")
-    sub.add_argument("--port", type=int, default=PORT, metavar="N", help=f"0 takes a free one (default: {PORT})")
-    sub.add_argument("--no-browser", action="store_true", help="print the address and open nothing")
-
-
-def review(options: argparse.Namespace) -> int:
+@command
+@option("--reports", metavar="DIR", help="where the runs are (default: reports)")
+@store_option
+@option("--port", type=int, default=PORT, metavar="N", help=f"0 takes a free one (default: {PORT})")
+@flag("--no-browser", help="print the address and open nothing")
+def review(reports: str | None, store: str | None, port: int, no_browser: bool) -> int:
     """Serve until Ctrl-C."""
-    from harness.core.settings import Settings
-    from harness.report.review.app_state import Desk
-    from harness.report.review.server import Server
-    from harness.store import Store
-
-    settings = Settings.load(Path.cwd(), {"store": options.store, "report_dir": options.reports})
-    with Store(settings.store) as store:
-        server = Server(Desk(settings.root, settings.report_dir, store, git_name(settings.root)), options.port)
+    settings = Settings.load(Path.cwd(), {"store": store, "report_dir": reports})
+    with Store(settings.store) as kept:
+        server = ReviewServer(AppState(settings.root, settings.report_dir, kept, git_name(settings.root)), port)
         print(f"review: {server.address}\nrefuses everybody else; Ctrl-C ends it", flush=True)
-        if not options.no_browser:
+        if not no_browser:
             threading.Thread(target=open_browser, args=(server.address,), daemon=True).start()
         serve(server)
     return 0
 
 
-def serve(server: Server) -> None:
+def serve(server: ReviewServer) -> None:
     """Answer until Ctrl-C, then let go of the port."""
     try:
         server.serve_forever(poll_interval=0.2)
@@ -51,8 +46,6 @@ def serve(server: Server) -> None:
 
 def git_name(root: Path) -> str:
     """Who sits here, as git knows it; "" where it does not."""
-    from harness.core.git import git
-
     try:
         return git(root, "config", "user.name")
     except UsageError:
@@ -61,8 +54,6 @@ def git_name(root: Path) -> str:
 
 def open_browser(address: str) -> None:
     """Show the address in a browser with windows; one of the terminal would take the terminal away."""
-    import webbrowser
-
     try:
         browser = webbrowser.get()
     except webbrowser.Error:

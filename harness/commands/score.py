@@ -1,28 +1,23 @@
-"""`harness score`: its options, and the few lines that carry it out."""
+"""`harness score`: the pictures of a folder, rated."""
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
-
-def score_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("folder", type=Path, help="pictures to rate, whoever drew them")
-    sub.add_argument("--profile", help="whose models rate them (default: embedded, or HARNESS_PROFILE)")
-    sub.add_argument("--reference", type=Path, metavar="FOLDER", help="pictures of the subject that they should show")
-    sub.add_argument("--json", action="store_true", help="print JSON instead of a table")
+from harness.commands.options import argument, command, flag, option
+from harness.commands.project import open_profile
+from harness.models.loading import Models
+from harness.studies.score import score_folder, show
 
 
-def score(options: argparse.Namespace) -> int:
+@command
+@argument("folder", type=Path, help="pictures to rate, whoever drew them")
+@option("--profile", help="whose models rate them (default: embedded, or HARNESS_PROFILE)")
+@option("--reference", type=Path, metavar="FOLDER", help="pictures of the subject that they should show")
+@flag("--json", "as_json", help="print JSON instead of a table")
+def score(folder: Path, profile: str | None, reference: Path | None, as_json: bool) -> int:
     """The exit status: 1 when not one picture could be read."""
-    from harness.config.profile import load_profile
-    from harness.core.settings import Settings
-    from harness.models.loading import Models
-    from harness.studies.score import score_folder, show
-
-    settings = Settings.load(Path.cwd(), {"profile": options.profile})
-    models = Models(load_profile(settings.profile, settings.root), settings)
-    found = score_folder(options.folder, models, options.reference)
-    print(json.dumps(found.record, indent=2) if options.json else show(found))
-    return 0 if found.pictures else 1
+    result = score_folder(folder, Models(*open_profile(profile=profile)), reference)
+    print(json.dumps(result.record, indent=2) if as_json else show(result))
+    return 0 if result.pictures else 1

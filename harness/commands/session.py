@@ -13,14 +13,14 @@ from harness.config.profile import Profile, load_profile
 from harness.config.suite import load_suite
 from harness.core.errors import UsageError, nearest
 from harness.core.settings import Settings
-from harness.core.values import Case, Job, Suite
+from harness.core.values import Case, Job, Listener, Suite
 
 if TYPE_CHECKING:
-    from harness.core.values import Listener
     from harness.engine.broker import Broker, RemoteRun
     from harness.engine.context import ImproveContext, ImproveResult
     from harness.engine.run import Run
     from harness.judging.baseline import Saved
+    from harness.judging.record import RunRecord
 
 
 SESSION: pytest.StashKey[HarnessSession] = pytest.StashKey()
@@ -43,7 +43,7 @@ class HarnessSession:
         self._broker: Broker | None = None
         self.submitted = False
         self.trouble = ""  # why there are no results
-        self.results: dict[str, Any] | None = None
+        self.results: RunRecord | None = None
         self.problems: list[str] = []  # suites that could not be collected
         self.saved: list[Saved] = []  # what came of --update-baseline
 
@@ -152,18 +152,18 @@ class HarnessSession:
     def report_index(self) -> Path:
         return self.settings.report_dir / "index.html"
 
-    def finish(self) -> dict[str, Any] | None:
+    def finish(self) -> RunRecord | None:
         """Write the report; None in a worker and where no suite was run."""
         from harness.engine.run import Run
 
         if not isinstance(self._run, Run) or not self._run.submitted:
             return None
         from harness.report import write_report
-        from harness.report.ci.outputs import write_sheet
+        from harness.report.ci.outputs import write_contact_sheet
 
         self.results = self._run.finish()
         write_report(self.results, self._run.store, self.settings.report_dir)
-        write_sheet(self.results, self._run.store.image, self.settings.report_dir)
+        write_contact_sheet(self.results, self._run.store.image, self.settings.report_dir)
         return self.results
 
     def update_baselines(self) -> bool:
@@ -174,7 +174,7 @@ class HarnessSession:
             from harness.judging.baseline import update_baseline
             from harness.judging.results import relative
 
-            ran, anyway = {suite["path"] for suite in self.results["suites"]}, self.settings.update_baseline == "anyway"
+            ran, anyway = {suite.path for suite in self.results.suites}, self.settings.update_baseline == "anyway"
             suites = [suite for suite in self._suites.values() if relative(suite.path) in ran]
             self.saved = [
                 update_baseline(self.results, suite, self._run.store.image, anyway=anyway) for suite in suites

@@ -1,15 +1,20 @@
-"""The options of `harness train`; whatever has no option of its own is given as `--set KEY=VALUE`."""
+"""`harness train`; whatever setting has no option of its own is given as `--set KEY=VALUE`."""
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+import click
+import yaml
+
+from harness.commands.options import Decorator, command, option, profile_option, suite_argument, together
+from harness.commands.project import open_suite
 from harness.config.training import LAYERS, Dtype, Optimizer, Preset, Schedule, TextEncoders, TrainingEntry
 from harness.core.errors import UsageError, nearest
+from harness.models.lora.train_config import read_setting
 
 NUMBERS = {
     "steps": int,
@@ -34,73 +39,71 @@ CHOICES: dict[str, Any] = {
 SWITCHES = ("dora", "rslora", "buckets", "flip", "gradient_checkpointing", "compile")
 
 
-def train_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("suite", type=Path)
-    sub.add_argument("--profile", help="default: embedded, or HARNESS_PROFILE")
-    sub.add_argument("--out", type=Path, help="where the LoRA goes (default: the suite's own lora)")
-    sub.add_argument("--store", help="where checkpoints are kept until the training ends")
-    recipe = sub.add_argument_group("recipe", "what is not given follows from profile, pictures and machine")
-    recipe.add_argument("--preset", choices=get_args(Preset), help="a named recipe, in place of the profile's values")
-    for name, kind in NUMBERS.items():
-        recipe.add_argument(option(name), type=kind, help=about(name))
-    for name, values in CHOICES.items():
-        recipe.add_argument(option(name), choices=get_args(values), help=about(name))
-    for name in SWITCHES:
-        recipe.add_argument(option(name), action=argparse.BooleanOptionalAction, help=about(name))
-    recipe.add_argument("--target-modules", metavar="LAYERS", help="attention, attention+ff, all, or names: to_q,to_k")
-    recipe.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any other key of `training:`")
+def setting_option(name: str, **settings: Any) -> Decorator:
+    """The option of one training setting, with what a profile's schema says of it."""
+    words = name.replace("_", "-")
+    names = f"--{words}/--no-{words}" if name in SWITCHES else f"--{words}"
+    return option(names, default=None, help=TrainingEntry.model_fields[name].description, **settings)
 
 
-def option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+recipe_options = together(
+    option("--preset", type=click.Choice(get_args(Preset)), help="a named recipe, in place of the profile's values"),
+    *(setting_option(name, type=kind) for name, kind in NUMBERS.items()),
+    *(setting_option(name, type=click.Choice(get_args(values))) for name, values in CHOICES.items()),
+    *(setting_option(name) for name in SWITCHES),
+    option("--target-modules", metavar="LAYERS", help="attention, attention+ff, all, or names: to_q,to_k"),
+    option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="any other key of `training:`"),
+)
 
 
-def about(name: str) -> str | None:
-    """What a profile's schema says of the key."""
-    text = TrainingEntry.model_fields[name].description
-    return text.replace("%", "%%") if text else None
-
-
-def train(options: argparse.Namespace) -> int:
-    from harness.config.profile import load_profile
-    from harness.config.suite import load_suite
-    from harness.core.settings import Settings
-    from harness.training.distributed import join_team
+@command
+@suite_argument
+@profile_option
+@option("--out", type=Path, help="where the LoRA goes (default: the suite's own lora)")
+@option("--store", help="where checkpoints are kept until the training ends")
+@recipe_options
+def train(
+    suite: Path,
+    profile: str | None,
+    out: Path | None,
+    store: str | None,
+    target_modules: str | None,
+    pairs: tuple[str, ...],
+    **recipe: float | str | bool | None,
+) -> int:
+    """What is not given follows from profile, pictures and machine."""
+    from harness.training.distributed import join_processes
     from harness.training.suite_training import train_suite
 
-    settings = Settings.load(Path.cwd(), {"profile": options.profile, "store": options.store})
-    profile = load_profile(settings.profile, settings.root)
-    suite = load_suite(options.suite.resolve(), profile)
-    command = " ".join(["harness", *sys.argv[1:]])
-    path = train_suite(suite, profile, settings, out=options.out, changes=asked(options), command=command)
-    if join_team("cpu").leads:
+    read, chosen, settings = open_suite(suite, profile=profile, store=store)
+    changes = asked(recipe, target_modules, pairs)
+    path = train_suite(read, chosen, settings, out=out, changes=changes, command=" ".join(["harness", *sys.argv[1:]]))
+    if join_processes("cpu").leads:
         print(f"wrote {path}")
     return 0
 
 
-def asked(options: argparse.Namespace) -> dict[str, Any]:
+train.epilog = "What is not given of the recipe follows from profile, pictures and machine."
+
+
+def asked(recipe: Mapping[str, object], target_modules: str | None, pairs: Sequence[str]) -> dict[str, Any]:
     """The settings that the command line gives. Raises UsageError for a wrong `--set`."""
-    names = ("preset", *NUMBERS, *CHOICES, *SWITCHES)
-    found = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    if options.target_modules:
-        layers = [part.strip() for part in options.target_modules.split(",")]
-        found["target_modules"] = layers if len(layers) > 1 or layers[0] in LAYERS else layers[0]
-    return {**found, **read_pairs(options.set)}
+    results = {name: value for name, value in recipe.items() if value is not None}
+    if target_modules:
+        layers = [part.strip() for part in target_modules.split(",")]
+        results["target_modules"] = layers if len(layers) > 1 or layers[0] in LAYERS else layers[0]
+    return {**results, **read_pairs(pairs)}
 
 
 def read_pairs(pairs: Sequence[str]) -> dict[str, Any]:
     """KEY=VALUE texts, the values as YAML and then their setting reads them."""
-    import yaml
-
-    from harness.models.lora.train_config import read_setting
-
-    found = {}
+    results = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or name not in TrainingEntry.model_fields:
             raise UsageError(f"--set {pair}: no such setting; {nearest(name, TrainingEntry.model_fields)}")
         try:
-            found[name] = read_setting(name, yaml.safe_load(text))
+            results[name] = read_setting(name, yaml.safe_load(text))
         except yaml.YAMLError as error:
             raise UsageError(f"--set {pair}: {text!r} cannot be read as a value") from error
-    return found
+    return results

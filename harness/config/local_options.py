@@ -122,11 +122,11 @@ def read_loras(entry: Any, folder: Path, *place: str | int) -> tuple[Lora, ...]:
     """
     if not isinstance(entry, list | tuple):
         raise WrongOption("a list of LoRAs: [{file: FILE, strength: 0.6}]", *place)
-    found = tuple(read_lora(item, folder, *place, number) for number, item in enumerate(entry))
-    for number, lora in enumerate(found):
-        if lora.path in [earlier.path for earlier in found[:number]]:
+    result = tuple(read_lora(item, folder, *place, number) for number, item in enumerate(entry))
+    for number, lora in enumerate(result):
+        if lora.path in [earlier.path for earlier in result[:number]]:
             raise WrongOption(f"{lora.path.name} stands here twice; say one strength", *place, number)
-    return found
+    return result
 
 
 def read_local(name: str, options: Mapping[str, Any], defaults: LocalOptions, folder: Path) -> LocalOptions:

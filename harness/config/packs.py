@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from harness.core.errors import nearest
 from harness.core.settings import data_root
+from harness.core.values import Vocabulary
 from harness.core.yaml import Document, Strict, read_yaml, validate
-
-if TYPE_CHECKING:
-    from harness.core.values import Vocabulary
 
 USUAL = "people"  # the words of a profile that a pack does not know: those of a full-size model
 
@@ -44,7 +42,7 @@ def read_packs(
     Raises:
         SuiteError: no such pack, one twice, or a pack that is wrong (its file, line and key).
     """
-    found = []
+    results = []
     for number, name in enumerate(names):
         if name in names[:number]:
             raise document.error(f"{name!r} stands here twice; remove one", "include", number)
@@ -54,15 +52,15 @@ def read_packs(
             raise source.error(f"no prompts for {words or USUAL!r}; {nearest(words, pack.prompts)}", "prompts")
         for case in chosen:
             known = {k: v for k, v in case.expect.items() if k in vocabulary and v in vocabulary[k].alternatives}
-            found.append((PackCase(id=f"{name}.{case.id}", prompt=case.prompt, expect=known), ("include", number)))
-    return found
+            results.append((PackCase(id=f"{name}.{case.id}", prompt=case.prompt, expect=known), ("include", number)))
+    return results
 
 
 def find_pack(document: Document, name: str, number: int) -> Path:
     """The file of a pack: beside the suite in packs/, or a shipped one."""
     folders = [document.path.parent / "packs", data_root() / "suites" / "packs"]
-    found = next((path for folder in folders if (path := folder / f"{name}.yaml").is_file()), None)
-    if found is None:
+    result = next((path for folder in folders if (path := folder / f"{name}.yaml").is_file()), None)
+    if result is None:
         known = {path.stem for folder in folders for path in folder.glob("*.yaml")}
         raise document.error(f"no pack called {name!r}; {nearest(name, known)}", "include", number)
-    return found
+    return result

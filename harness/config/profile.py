@@ -19,7 +19,7 @@ from harness.core.values import Suite, Vocabulary
 from harness.core.yaml import Document, PathText, Strict, read_yaml, validate
 
 __all__ = [
-    "Models",
+    "ModelPaths",
     "Profile",
     "ProviderConfig",
     "RawHead",
@@ -40,7 +40,7 @@ class RawHead:
 
 
 @dataclass(frozen=True)
-class Models:
+class ModelPaths:
     """Folders or hub ids."""
 
     base: str  # also one .safetensors file that holds a whole checkpoint
@@ -66,7 +66,7 @@ class Profile:
 
     name: str
     path: Path
-    models: Models
+    models: ModelPaths
     size: tuple[int, int]  # width, height, pixels
     steps: int
     guidance: float
@@ -229,11 +229,11 @@ def find_profile(name: str, root: Path) -> Path:
     """The file of a profile: a path, or a name in suites/profiles/ under `root` or among the shipped ones."""
     folders = [root / "suites" / "profiles", data_root() / "suites" / "profiles"]
     choices = [root / name, *(folder / f"{name}.yaml" for folder in folders)]
-    found = next((path for path in choices if path.is_file()), None)
-    if found is None:
+    result = next((path for path in choices if path.is_file()), None)
+    if result is None:
         known = {path.stem for folder in folders for path in folder.glob("*.yaml") if path.name != FILE}
         raise SuiteError(f"no profile called {name!r}; {nearest(name, known)}")
-    return found.resolve()
+    return result.resolve()
 
 
 def load_profile(name: str, root: Path) -> Profile:
@@ -302,10 +302,10 @@ def read_training(document: Document, file: ProfileFile, folder: Path) -> dict[s
     return given
 
 
-def to_models(entry: ModelsEntry) -> Models:
+def to_models(entry: ModelsEntry) -> ModelPaths:
     rated = entry.aesthetics
     head = RawHead(rated.head, rated.sha256, rated.vision) if isinstance(rated, HeadEntry) else rated
-    return Models(entry.base, entry.clip, entry.vae, head, entry.dino, entry.config, entry.vae_dtype)
+    return ModelPaths(entry.base, entry.clip, entry.vae, head, entry.dino, entry.config, entry.vae_dtype)
 
 
 def check_local(document: Document, file: ProfileFile, folder: Path) -> Scheduling:

@@ -8,23 +8,20 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema
 
 from harness.config.local_options import WrongOption, read_loras
 from harness.config.packs import read_packs
-from harness.config.profile import CategoryEntry, merge_vocabulary, profile_schema, to_vocabulary
+from harness.config.profile import CategoryEntry, Profile, merge_vocabulary, profile_schema, to_vocabulary
 from harness.config.prompts.lint import lint_prompts
 from harness.config.prompts.negatives import read_negative
+from harness.config.prompts.tokens import Encoder
 from harness.config.prompts.trigger import trigger_pattern
 from harness.core.errors import nearest
 from harness.core.values import ALARMS, BESIDE, METRICS, Case, Lora, Subject, Suite, Threshold, Vocabulary
 from harness.core.yaml import Document, PathText, Place, Strict, read_yaml, validate
-
-if TYPE_CHECKING:
-    from harness.config.profile import Profile
-    from harness.config.prompts.tokens import Encoder
 
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 WEIGHTS = {"clip": 0.4, "features": 0.4, "ssim": 0.2}
@@ -115,7 +112,7 @@ class CaseEntry(Strict):
     tags: list[str] = Field(default_factory=list, description="words that the report filters by")
 
 
-class SuiteFile(Strict):
+class SuiteSchema(Strict):
     """The exact shape of a file in suites/."""
 
     version: Literal[1] = Field(description="of this format")
@@ -170,7 +167,7 @@ def load_suite(path: Path, profile: Profile | None = None) -> Suite:
     """
     path = path.resolve()
     document = read_yaml(path)
-    file = validate(document, SuiteFile)
+    file = validate(document, SuiteSchema)
     added = {name: to_vocabulary(entry) for name, entry in file.vocabulary.items()}
     vocabulary = merge_vocabulary(profile.vocabulary if profile else {}, added)
     check_names(document, file, profile, vocabulary)
@@ -204,7 +201,7 @@ def load_suite(path: Path, profile: Profile | None = None) -> Suite:
 
 
 def check_names(
-    document: Document, file: SuiteFile, profile: Profile | None, vocabulary: Mapping[str, Vocabulary]
+    document: Document, file: SuiteSchema, profile: Profile | None, vocabulary: Mapping[str, Vocabulary]
 ) -> None:
     """Ids, providers, metrics and categories are spelt as they are known elsewhere."""
     document.check_id(file.suite, "suite")
@@ -225,7 +222,7 @@ def check_names(
         check_categories(document, file, vocabulary)
 
 
-def check_providers(document: Document, file: SuiteFile, profile: Profile | None) -> None:
+def check_providers(document: Document, file: SuiteSchema, profile: Profile | None) -> None:
     """The profile has the suite's providers, the suite those that gate or are to be beaten, and none stands twice."""
     for key, names, choices, owner in (
         ("providers", file.providers, profile.providers if profile else file.providers, "the profile"),
@@ -239,7 +236,7 @@ def check_providers(document: Document, file: SuiteFile, profile: Profile | None
                 raise document.error(f"{name!r} stands here twice; remove one", key, place)
 
 
-def check_categories(document: Document, file: SuiteFile, known: Mapping[str, Vocabulary]) -> None:
+def check_categories(document: Document, file: SuiteSchema, known: Mapping[str, Vocabulary]) -> None:
     """Traits and expectations name categories that can be measured."""
     traits = file.subject.traits if isinstance(file.subject.traits, dict) else {}
     named: list[tuple[str, Place]] = [(name, ("subject", "traits", name)) for name in traits]
@@ -325,7 +322,7 @@ def read_subject(document: Document, entry: SubjectEntry, folder: Path) -> Subje
     )
 
 
-def read_beside(document: Document, file: SuiteFile, provider: str, profile: Profile | None) -> tuple[Lora, ...]:
+def read_beside(document: Document, file: SuiteSchema, provider: str, profile: Profile | None) -> tuple[Lora, ...]:
     """What one provider draws with beside the LoRA under test."""
     if provider not in file.providers:
         remedy = nearest(provider, file.providers)
@@ -348,15 +345,15 @@ def read_thresholds(bounds: Mapping[str, Entry]) -> dict[str, Threshold]:
     }
 
 
-def read_alarms(file: SuiteFile) -> dict[str, str]:
+def read_alarms(file: SuiteSchema) -> dict[str, str]:
     """What the suite says of alarms; drift costs pictures, so it is looked for only where the suite asks."""
-    said = {name: entry for name, entry in file.thresholds.items() if isinstance(entry, str | bool)}
-    given = {name: entry if isinstance(entry, str) else "warn" if entry else "off" for name, entry in said.items()}
+    fields = {name: entry for name, entry in file.thresholds.items() if isinstance(entry, str | bool)}
+    given = {name: entry if isinstance(entry, str) else "warn" if entry else "off" for name, entry in fields.items()}
     return {**({"drift": "warn"} if file.drift else {}), **given}
 
 
 def read_cases(
-    document: Document, file: SuiteFile, vocabulary: Mapping[str, Vocabulary], words: str = ""
+    document: Document, file: SuiteSchema, vocabulary: Mapping[str, Vocabulary], words: str = ""
 ) -> Iterator[Case]:
     """The listed cases, then the matrix, then the packs in the profile's words; an id stands once."""
     entries: list[tuple[CaseEntry, Place]] = [(entry, ("cases", number)) for number, entry in enumerate(file.cases)]
@@ -482,7 +479,7 @@ def least_tokens(text: str) -> int:
 
 def suite_schema() -> dict[str, Any]:
     """The JSON schema of suites, for editors: suites/schema/suite.json."""
-    return SuiteFile.model_json_schema()
+    return SuiteSchema.model_json_schema()
 
 
 def write_schemas(folder: Path) -> None:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-    from PIL.ImageDraw import ImageDraw
-    from PIL.ImageFont import FreeTypeFont, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 INK, PAPER, EMPTY, MUTED = "#1b1b1b", "#ffffff", "#e4e4e4", "#57606a"
 NAMES, GAP, LINE = 190, 8, 16  # pixels: of the column with the rows' names, between pictures, of a line of text
@@ -19,13 +15,13 @@ NAMES, GAP, LINE = 190, 8, 16  # pixels: of the column with the rows' names, bet
 class Cell:
     """One picture, or a grey square where there is none, and what stands under it."""
 
-    picture: Image | None
+    picture: Image.Image | None
     word: str = ""
     colour: str = MUTED
 
 
 @dataclass(frozen=True)
-class Line:
+class SheetRow:
     """One row; a cell may be missing."""
 
     title: str
@@ -33,7 +29,7 @@ class Line:
     cells: Sequence[Cell | None]
 
 
-def draw_sheet(columns: Sequence[str], lines: Sequence[Line], thumb: int, last: str = "") -> Image:
+def draw_contact_sheet(columns: Sequence[str], lines: Sequence[SheetRow], thumb: int, last: str = "") -> Image.Image:
     """The sheet in pixels.
 
     Args:
@@ -41,8 +37,6 @@ def draw_sheet(columns: Sequence[str], lines: Sequence[Line], thumb: int, last: 
         thumb: pixels a side of each picture.
         last: what is written under all of it.
     """
-    from PIL import Image, ImageDraw, ImageFont
-
     font = ImageFont.load_default(size=12)
     width = NAMES + len(columns) * (thumb + GAP) + GAP
     height = LINE + GAP + len(lines) * (thumb + LINE + GAP) + (LINE if last else 0) + GAP
@@ -64,17 +58,20 @@ def draw_sheet(columns: Sequence[str], lines: Sequence[Line], thumb: int, last: 
     return sheet
 
 
-def squared(picture: Image | None, thumb: int) -> Image:
+def squared(picture: Image.Image | None, thumb: int) -> Image.Image:
     """The whole picture in a square, or a grey one."""
-    from PIL import Image, ImageOps
-
     if picture is None:
         return Image.new("RGB", (thumb, thumb), EMPTY)
     return ImageOps.pad(picture.convert("RGB"), (thumb, thumb), color=PAPER)
 
 
 def write(
-    pen: ImageDraw, font: FreeTypeFont | ImageFont, corner: tuple[int, int], text: str, colour: str, width: int
+    pen: ImageDraw.ImageDraw,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    corner: tuple[int, int],
+    text: str,
+    colour: str,
+    width: int,
 ) -> None:
     """One line, cut to a width in pixels."""
     while text and pen.textlength(text, font=font) > width:

@@ -1,25 +1,69 @@
-"""Pages that need no network: their assets as text, and a policy that would not let them have one."""
+"""Pages that need no network: a package's templates and assets, and a policy that would not let a page have one."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
+from functools import cache
 from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from harness import __version__
 
 
-def read_asset(name: str) -> str:
-    """One of our own files; \\r would change its hash between systems."""
-    text = (files("harness.report") / "templates" / name).read_text(encoding="utf-8")
-    return text.replace("\r\n", "\n")
+def render_page(
+    package: str,
+    name: str,
+    style: str,
+    script: str = "",
+    images: str = "",
+    finalize: Callable[[Any], Any] | None = None,
+    **context: Any,
+) -> str:
+    """One HTML file as text. Every string in it is escaped; only `style` and `script` may take effect.
+
+    Args:
+        package: the one in whose folder `templates` the template lies.
+        name: of the template, which prints `policy`, `style`, `script` and `version`.
+        images: where pictures may come from, as a policy says it: `data:` in the page, `'self'` beside it.
+        finalize: sees every value before it is printed, as in `templates`.
+        context: what else the template asks for; what it asks for in vain is an error.
+    """
+    policy = policy_of(style, script, images)
+    page = templates(package, finalize).get_template(name)
+    return page.render(style=style, script=script, policy=policy, version=__version__, **context)
 
 
-def policy_of(style: str, script: str) -> str:
-    """The content security policy: pictures in the page and beside it, what bears these hashes, and nothing else."""
-    return (
-        "default-src 'none'; img-src data: 'self'; "
-        f"style-src 'sha256-{content_hash(style)}'; script-src 'sha256-{content_hash(script)}'; "
-        "base-uri 'none'; form-action 'none'"
+@cache
+def templates(package: str, finalize: Callable[[Any], Any] | None = None) -> Environment:
+    """A package's templates, compiled once a process; `finalize` sees every value before it is printed."""
+    return Environment(
+        loader=PackageLoader(package, "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=finalize,
     )
+
+
+def read_assets(package: str, *names: str) -> str:
+    r"""Files of a package's folder `templates`, joined; \r would change their hash between systems."""
+    folder = files(package) / "templates"
+    return "".join((folder / name).read_text(encoding="utf-8").replace("\r\n", "\n") for name in names)
+
+
+def policy_of(style: str, script: str = "", images: str = "") -> str:
+    """The content security policy: pictures from `images`, what bears the hashes of style and script, nothing else."""
+    parts = ["default-src 'none'"]
+    parts += [f"img-src {images}"] if images else []
+    parts += [
+        f"{kind}-src 'sha256-{content_hash(text)}'" for kind, text in (("style", style), ("script", script)) if text
+    ]
+    return "; ".join([*parts, "base-uri 'none'", "form-action 'none'"])
 
 
 def content_hash(text: str) -> str:

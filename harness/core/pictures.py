@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from harness.core.values import Request
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 BYTES_CAP = 100_000_000
@@ -23,7 +22,7 @@ class BadPicture(ValueError):
 
 
 @dataclass(frozen=True)
-class Picture:
+class CheckedPicture:
     """A checked picture: PNG without metadata, of the request's size."""
 
     png: bytes
@@ -31,7 +30,7 @@ class Picture:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 
-def check_picture(data: bytes | None, request: Request) -> Picture:
+def check_picture(data: bytes | None, request: Request) -> CheckedPicture:
     """Bytes to a picture that can be scored.
 
     A service's picture of another size is cropped and resized for scoring and kept as it came besides. A blank from a
@@ -49,14 +48,12 @@ def check_picture(data: bytes | None, request: Request) -> Picture:
     if not local and is_blank(image):
         raise BadPicture("is of one colour all over")
     if image.size == size:
-        return Picture(encode(image))
-    return Picture(encode(fit(image, size)), encode(image), {"original_size": list(image.size)})
+        return CheckedPicture(encode(image))
+    return CheckedPicture(encode(fit(image, size)), encode(image), {"original_size": list(image.size)})
 
 
 def decode(data: bytes) -> Image.Image:
     """An RGB image, upright, with nothing but its pixels; nothing large is decoded before its size is known."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
     if not data:
         raise BadPicture("has no bytes")
     if len(data) > BYTES_CAP:
@@ -95,8 +92,6 @@ def is_blank(image: Image.Image) -> bool:
 
 def fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """Crop the middle to the wanted proportions, then resize."""
-    from PIL import Image, ImageOps
-
     return ImageOps.fit(image, size, Image.Resampling.LANCZOS)
 
 
@@ -109,7 +104,7 @@ TINY = 128  # up to this size a picture is doubled pixel by pixel, so that a bro
 QUALITY = 80  # of WebP
 
 
-class Step(NamedTuple):
+class ThumbnailSize(NamedTuple):
     """How small and how plain thumbnails become."""
 
     side: int  # pixels of the longer side, at most
@@ -121,14 +116,12 @@ class Step(NamedTuple):
         return f"{self.side}-{self.quality}.webp"
 
 
-STEPS = (Step(THUMB, QUALITY), *map(Step, (256, 224, 192, 160, 128, 96), (66, 66, 66, 62, 60, 55)))
+STEPS = (ThumbnailSize(THUMB, QUALITY), *map(ThumbnailSize, (256, 224, 192, 160, 128, 96), (66, 66, 66, 62, 60, 55)))
 """From the best to what ten thousand pictures can afford."""
 
 
-def shrink(data: bytes, step: Step = STEPS[0]) -> bytes:
+def shrink(data: bytes, step: ThumbnailSize = STEPS[0]) -> bytes:
     """An encoded picture as a small WebP; raises OSError or ValueError for no picture."""
-    from PIL import Image
-
     with Image.open(io.BytesIO(data)) as opened:
         picture = opened.convert("RGB")
     if max(picture.size) <= TINY:

@@ -14,6 +14,7 @@ from dotenv import dotenv_values
 
 from harness.core.errors import UsageError
 from harness.core.sharding import Shard, read_shard
+from harness.core.under_test import LoraUnderTest
 from harness.core.values import Lora
 
 DEFAULTS = {"profile": "embedded", "store": ".harness", "report_dir": "reports"}
@@ -120,14 +121,19 @@ class Settings:
         )
 
     @property
+    def under_test(self) -> LoraUnderTest:
+        """Which LoRA providers draw with, as far as the command line says."""
+        return LoraUnderTest(self.lora)
+
+    @property
     def emulator_address(self) -> str:
         """Of the emulator that runs already; "" when a run starts its own."""
         return self.emulator if self.emulator.startswith("http") else ""
 
     def secret(self, name: str) -> Secret | None:
         """A variable's value, or None when it is unset or empty."""
-        found = self.environment.get(name)
-        return found if found is not None and found.reveal() else None
+        result = self.environment.get(name)
+        return result if result is not None and result.reveal() else None
 
 
 def read_baseline(text: str, root: Path) -> tuple[Path | None, str]:

@@ -37,8 +37,8 @@ def read_shard(text: str) -> Shard:
     Raises:
         UsageError: anything else.
     """
-    found = re.fullmatch(r"(\d{1,4})/(\d{1,4})", text.strip())
-    shard = Shard(int(found[1]), int(found[2])) if found else Shard(0, 0)
+    result = re.fullmatch(r"(\d{1,4})/(\d{1,4})", text.strip())
+    shard = Shard(int(result[1]), int(result[2])) if result else Shard(0, 0)
     if not 1 <= shard.number <= shard.of <= MOST:
         raise UsageError(f"--shard {text}: say I/N, the I-th of N shards: 1/3, 2/3 and 3/3 make a whole run")
     return shard

@@ -8,11 +8,15 @@ from __future__ import annotations
 import io
 import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from harness.core.values import Interval
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
+
+    from harness.core.values import Interval
 
 LONGEST = 400  # characters of a foreign text, a service's message say
 STYLES: Mapping[str, str] = {  # of a verdict
@@ -105,16 +109,25 @@ def table_width(rows: Sequence[Sequence[str | Text]]) -> int:
     return sum(widths) + 2 * (len(widths) - 1)
 
 
-def bounds_text(record: Mapping[str, Any] | None, signed: bool = False, places: int = 2) -> str:
-    """An interval's record as `0.52 [0.45, 0.59]`.
+def bounds_text(score: Interval | None, signed: bool = False, places: int = 2, percent: bool = False) -> str:
+    """An interval as `0.52 [0.45, 0.59]`; "-" of nothing.
 
     Scores lie in [0, 1] and their differences (`signed`) in [-1, 1]: what an interval holds beyond is not shown.
+
+    Args:
+        places: behind the point.
+        percent: as `52% [45%, 59%]` instead.
     """
-    if record is None or record.get("mean") is None:
+    if score is None:
         return "-"
-    form = f"{'+' if signed else ''}.{places}f"
-    if record.get("low") is None or record.get("high") is None:
-        return f"{record['mean']:{form}}"
+    form = f"{'+' if signed else ''}.{'0%' if percent else f'{places}f'}"
+    if score.low is None or score.high is None:
+        return f"{score.mean:{form}}"
     least = -1.0 if signed else 0.0
-    low, high = (min(1.0, max(least, record[end])) for end in ("low", "high"))
-    return f"{record['mean']:{form}} [{low:{form}}, {high:{form}}]"
+    low, high = (min(1.0, max(least, end)) for end in (score.low, score.high))
+    return f"{score.mean:{form}} [{low:{form}}, {high:{form}}]"
+
+
+def measured_text(interval: Interval | None, signed: bool = False) -> str:
+    """`0.52 [0.45, 0.59]` within a sentence; a difference with its sign."""
+    return bounds_text(interval, signed) if interval else "not measured"

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+from typing import Any, ClassVar, Protocol
 
 METRICS: tuple[str, ...] = ("quality", "clip", "features", "ssim")
 """The metrics of every suite, the primary one first; the others of them carry the weights."""
@@ -35,6 +32,11 @@ class Outcome(StrEnum):
     TIMEOUT = "timeout"
     PROVIDER_ERROR = "provider_error"
     BAD_IMAGE = "bad_image"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Outcome:
+        """A word of another version's: whatever it says, it is no picture that may be scored."""
+        return cls.PROVIDER_ERROR
 
 
 class Decision(StrEnum):
@@ -62,6 +64,24 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+class Recorded:
+    """What stands in a run's record: read by pydantic, a field takes its default where the value is of a wrong type."""
+
+    PROMISED: ClassVar[frozenset[str]] = frozenset()  # fields with a default that must be right all the same
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        schema = handler(source)
+        inner = handler.resolve_ref_schema(schema)
+        while inner["type"] not in ("model-fields", "dataclass-args"):
+            inner = inner["schema"]
+        fields = inner["fields"]
+        for name, field_ in fields.items() if isinstance(fields, dict) else [(item["name"], item) for item in fields]:
+            if field_["schema"]["type"] == "default" and name not in cls.PROMISED:
+                field_["schema"]["on_error"] = "default"
+        return schema
+
+
 @dataclass(frozen=True)
 class Threshold:
     """`fail`: below it is wrong; `warn`: below it is worth a look. Calibrated scores in [0, 1]; None: no bound."""
@@ -86,7 +106,7 @@ class Lora:
 
 
 @dataclass(frozen=True)
-class Trait:
+class Trait(Recorded):
     """One thing that makes the subject recognisable."""
 
     category: str
@@ -133,6 +153,11 @@ class Case:
     split: str = "open"  # or "locked"
     line: int = 1  # in the suite's file
     tags: tuple[str, ...] = ()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may be read by who trains and chooses; a locked one is kept for the held-out test."""
+        return self.split == "open"
 
 
 @dataclass(frozen=True)
@@ -218,7 +243,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Drawing:
+class Generation:
     """A provider's answer to one request: encoded bytes (PNG, JPEG or WebP), or why there are none."""
 
     outcome: Outcome
@@ -230,7 +255,7 @@ class Drawing:
 
 
 @dataclass(frozen=True)
-class Score:
+class Score(Recorded):
     """What one metric found in one picture."""
 
     metric: str
@@ -239,9 +264,34 @@ class Score:
     reason: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)  # plain JSON, per trait say
 
+    @property
+    def traits(self) -> dict[str, TraitScore]:
+        """What `features` says of each trait, by category."""
+        items = {str(name): item for name, item in self.details.items() if isinstance(item, Mapping)}
+        return {
+            name: TraitScore(str(item.get("value", "")), as_number(item.get("score")), str(item.get("seen") or ""))
+            for name, item in items.items()
+        }
+
 
 @dataclass(frozen=True)
-class SetScore:
+class TraitScore:
+    """How surely one picture shows one trait."""
+
+    value: str  # what was wanted
+    score: float | None  # calibrated, [0, 1]; None: could not be measured
+    seen: str = ""  # what the scorer takes it for
+
+
+def as_number(value: object) -> float | None:
+    """A finite number of plain JSON data, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+@dataclass(frozen=True)
+class SetScore(Recorded):
     """What one provider's pictures of a suite say together, where no single picture could."""
 
     metric: str  # copy, diversity, drift, aesthetics
@@ -252,8 +302,10 @@ class SetScore:
 
 
 @dataclass(frozen=True)
-class Sample:
+class Sample(Recorded):
     """One picture of one request (or its absence), who made it, and its scores."""
+
+    PROMISED = frozenset({"image", "scores"})
 
     request: str  # the request's key
     seed: int
@@ -267,19 +319,31 @@ class Sample:
     scores: Mapping[str, Score] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def quality(self) -> float | None:
+        """Its calibrated quality, where it could be measured."""
+        score = self.scores.get(METRICS[0])
+        return score.value if score else None
+
+    @property
+    def traits(self) -> dict[str, TraitScore]:
+        """How surely it shows each trait, by category."""
+        features = self.scores.get("features")
+        return features.traits if features else {}
+
 
 @dataclass(frozen=True)
-class Interval:
+class Interval(Recorded):
     """A mean with its 95% confidence interval; low and high are None when one cannot be had (n < 2)."""
 
     mean: float
-    low: float | None
-    high: float | None
-    n: int  # clusters
+    low: float | None = None
+    high: float | None = None
+    n: int = 0  # clusters
 
 
 @dataclass(frozen=True)
-class Complaint:
+class Complaint(Recorded):
     """One reason of a verdict, in words and numbers."""
 
     metric: str
@@ -312,32 +376,9 @@ class Verdict:
     decision: Decision
     scores: Mapping[str, Interval] = field(default_factory=dict)
     complaints: tuple[Complaint, ...] = ()
-    cause: str = ""  # a diagnosed cause: "strength is 0", "LoRA of another person"
+    cause: str = ""  # a diagnosed cause in words: "strength is 0: ...", "LoRA of another person: ..."
     details: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the leaderboard."""
-
-    suite: str
-    provider: str
-    rank: int
-    gate: bool
-    emulated: bool
-    scores: Mapping[str, Interval]  # calibrated
-    raw: Mapping[str, float]  # clip_raw, features_raw, ssim_raw, quality_raw
-    versus: Mapping[str, Interval]  # quality minus the other provider's, paired by case and seed, clustered by case
-    outcomes: Mapping[str, int] = field(default_factory=dict)  # how many samples ended how
-    cost_usd: float = 0.0
-    seconds: float = 0.0
-    common: Interval | None = None  # quality on the cases and seeds that all providers share: what `rank` is by
-    simultaneous: Interval | None = None  # the same mean; the intervals of all rows hold at once
-    rank_range: tuple[int, int] | None = None  # the best and the worst rank that the pictures leave possible
-    ties: str = ""  # letters; rows that share one are not proven to differ
-    best_gap: Interval | None = None  # quality minus the best competitor's, corrected for the choice of the best
-    ranks: Mapping[str, int] = field(default_factory=dict)  # by metric, on what all providers share
-    trait_ranks: Mapping[str, int] = field(default_factory=dict)  # by trait's category, likewise
+    cause_name: str = ""  # the same for code: a name of `harness.judging.causes`
 
 
 class Provider(Protocol):
@@ -354,7 +395,7 @@ class Provider(Protocol):
         """One request a seed."""
         ...
 
-    def draw(self, requests: Sequence[Request]) -> Iterator[Drawing]:
+    def draw(self, requests: Sequence[Request]) -> Iterator[Generation]:
         """One drawing a request, in order; never raises for a single picture's failure."""
         ...
 
@@ -416,10 +457,8 @@ def verdict_from(record: Mapping[str, Any]) -> Verdict:
         tuple(Complaint(**item) for item in record["complaints"]),
         record.get("cause", ""),
         record.get("details", {}),
+        record.get("cause_name", ""),
     )
-
-
-Floats: TypeAlias = "npt.NDArray[np.floating[Any]]"
 
 
 @dataclass(frozen=True)

@@ -102,10 +102,10 @@ def check_characters(path: Path, text: str) -> None:
     Raises:
         SuiteError: a control character or another one that is not printable.
     """
-    found = FORBIDDEN.search(text)
-    if found:
-        line = text.count("\n", 0, found.start()) + 1
-        code = f"U+{ord(found[0]):04X}"
+    result = FORBIDDEN.search(text)
+    if result:
+        line = text.count("\n", 0, result.start()) + 1
+        code = f"U+{ord(result[0]):04X}"
         raise SuiteError(f"the character {code} is not allowed; remove it, and save the file as UTF-8", path, line)
 
 
@@ -218,24 +218,24 @@ def _place(location: tuple[int | str, ...]) -> Place:
 
 
 def _explain(document: Document, model: type[BaseModel], item: Any) -> SuiteError:
-    place, kind, found = _place(item["loc"]), item["type"], item["input"]
+    place, kind, result = _place(item["loc"]), item["type"], item["input"]
     if kind == "extra_forbidden":
         return document.error(f"unknown key; {nearest(str(place[-1]), fields_at(model, place[:-1]))}", *place)
     if kind == "missing":
         return document.error("is missing; add it", *place)
     message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    if kind != "value_error" and not isinstance(found, dict | list):
-        message += f" (found {found!r:.60})"
+    if kind != "value_error" and not isinstance(result, dict | list):
+        message += f" (found {result!r:.60})"
     return document.error(f"{message[0].lower()}{message[1:]}{_remedy(item)}", *place)
 
 
 def _remedy(item: Any) -> str:
     """What to do about a value of the wrong kind, where that is more than its message says."""
-    found = item["input"]
-    if item["type"] == "literal_error" and isinstance(found, str):
+    result = item["input"]
+    if item["type"] == "literal_error" and isinstance(result, str):
         choices = re.findall(r"'([^']*)'", str(item["ctx"]["expected"]))
-        return f"; {nearest(found, choices)}"
-    if item["type"] == "string_type" and not isinstance(found, dict | list | None):
+        return f"; {nearest(result, choices)}"
+    if item["type"] == "string_type" and not isinstance(result, dict | list | None):
         return '; YAML reads it as something else than text: put it in "quotes"'
     return ""
 
@@ -258,9 +258,9 @@ def inner_model(annotation: Any) -> type[BaseModel] | None:
         return annotation
     if get_origin(annotation) in (Union, UnionType, list, tuple, dict, Mapping) or get_args(annotation):
         for argument in get_args(annotation):
-            found = inner_model(argument)
-            if found:
-                return found
+            result = inner_model(argument)
+            if result:
+                return result
     return None
 
 

@@ -30,7 +30,7 @@ NAMED: dict[str, str] = {
 
 
 @dataclass
-class Kept:
+class ServedPicture:
     """One picture that waits to be fetched."""
 
     data: bytes
@@ -42,11 +42,11 @@ class Kept:
 class Cdn:
     """Keeps pictures in memory; no key is asked for, the signature must be right."""
 
-    def __init__(self, url: Callable[[], str], canary: Callable[[], str]) -> None:
+    def __init__(self, url: Callable[[], str], ssrf_trap: Callable[[], str]) -> None:
         """`url`: of the emulator; `canary`: of the port that nobody may connect to."""
-        self._url, self._canary = url, canary
+        self._url, self._ssrf_trap = url, ssrf_trap
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, Kept] = OrderedDict()
+        self._kept: OrderedDict[str, ServedPicture] = OrderedDict()
 
     def publish(self, data: bytes, mime: str, fault: str = "ok") -> str:
         """The address of a picture, or of something else when the fault says so."""
@@ -54,7 +54,7 @@ class Cdn:
             return NAMED[fault]
         with self._lock:
             number = hashlib.sha256(data + fault.encode()).hexdigest()[:32]
-            self._kept[number] = Kept(data, mime, fault)
+            self._kept[number] = ServedPicture(data, mime, fault)
             self._kept.move_to_end(number)
             while len(self._kept) > KEEP:
                 self._kept.popitem(last=False)
@@ -82,14 +82,14 @@ class Cdn:
             return Answer(302, b"", {"Location": target})
         return Answer(200, kept.data, {"Content-Type": kept.mime, "Cache-Control": "private, max-age=3600"})
 
-    def _target(self, asked: Asked, kept: Kept) -> str:
+    def _target(self, asked: Asked, kept: ServedPicture) -> str:
         here = f"{self._url()}/cdn/{asked.path.rpartition('/')[2]}?sig={asked.query['sig']}"
         if kept.fault == "url_loop":
             return here
         if kept.fault == "url_redirect" and "hop" not in asked.query:
             return f"{here}&hop=1"
         if kept.fault == "url_to_loopback":
-            return f"{self._canary()}/picture.png"
+            return f"{self._ssrf_trap()}/picture.png"
         return ELSEWHERE.get(kept.fault, "")
 
 

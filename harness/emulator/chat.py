@@ -13,7 +13,7 @@ from harness.emulator.service import Service, plain_prompt
 class ChatService(Service):
     """Writes texts."""
 
-    delivers: ClassVar[tuple[str, ...]] = ("text",)
+    delivers = ("text",)
     forms: ClassVar[tuple[str, ...]] = (
         "blank_once",
         "blank_always",
@@ -44,12 +44,12 @@ def all_words(body: Mapping[str, Any]) -> str:
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise invalid("messages", "messages must be a non-empty list")
-    said: list[str] = []
+    texts: list[str] = []
     for message in messages:
         if not isinstance(message, Mapping) or message.get("role") not in ("system", "user", "assistant", "developer"):
             raise invalid("messages", "each message needs a role")
-        said += parts_of_content(message.get("content"))
-    return plain_prompt("\n".join(said))
+        texts += parts_of_content(message.get("content"))
+    return plain_prompt("\n".join(texts))
 
 
 def parts_of_content(content: Any) -> list[str]:
@@ -68,6 +68,11 @@ def faulty(text: str, fault: str) -> str:
     if fault in ("bad_content", "length"):
         return text[: len(text) // 2]
     return '{"title": "Nothing but a title"}' if fault == "wrong_shape" else text
+
+
+def list_models(names: Sequence[str]) -> dict[str, Any]:
+    """The models that there are, in OpenAI's shape."""
+    return {"object": "list", "data": [{"id": name, "object": "model"} for name in names]}
 
 
 def completion(

@@ -86,6 +86,11 @@ class Problem:
     def http(self) -> int:
         return self.status or STATUSES[self.kind]
 
+    @property
+    def retry_after(self) -> dict[str, float]:
+        """`wait` as most services say it in an error's body; {} when nothing is to be said."""
+        return {} if self.wait is None else {"retry_after": self.wait}
+
 
 STATUSES: dict[str, int] = {
     "missing_key": 401,
@@ -111,6 +116,12 @@ class Rejected(Exception):
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
         self.problem = problem
+
+
+def openai_error(problem: Problem, kind: str, code: str | None) -> dict[str, Any]:
+    """The error object of OpenAI and of those who took it over; a problem's own code wins."""
+    message, param = problem.message, problem.field or None
+    return {"message": message, "type": kind, "param": param, "code": problem.code or code}
 
 
 def invalid(field: str, message: str, status: int = 0) -> Rejected:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from harness.core.errors import UsageError, nearest
 from harness.emulator.faults import LIST, Fault, known_fault
+from harness.emulator.services import SERVICES, parts_of
 
 
 def applicable(service: str) -> tuple[Fault, ...]:
@@ -15,8 +16,6 @@ def applicable(service: str) -> tuple[Fault, ...]:
     Raises:
         UsageError: no such service.
     """
-    from harness.emulator.services import SERVICES, parts_of
-
     modules = {module: (name, place) for name, parts in SERVICES.items() for place, module in enumerate(parts)}
     name, place = modules.get(service, (service, 0))
     served = parts_of(name)[place].serves()
@@ -29,8 +28,6 @@ def check_faults(service: str, names: Iterable[str]) -> list[str]:
     Raises:
         UsageError: one is not.
     """
-    from harness.emulator.services import parts_of
-
     wanted = [known_fault(name).name for name in names]
     served = frozenset[str]().union(*(part.serves() for part in parts_of(service)))
     for name in wanted:

@@ -8,40 +8,33 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from harness.world.people import CATEGORIES, IDENTITY, SCENE, Scene, random_person, random_scene
+from harness.world.render import render
 
-if TYPE_CHECKING:
-    import numpy as np
-    from PIL import Image
-
-SIZE = 96  # pixels: what is drawn before it is brought to the size asked for
 FORMS: dict[str, str] = {
     "face_shape": r"{} face",
     "eyes": r"{} eyes",
-    "facial_hair": r"{}",
-    "hair": r"{}( \w+)? hair",
-    "hair_color": r"{}( \w+)? hair",
-    "clothing": r"{}( \w+)? robe",
-    "pattern": r"{}( \w+)? robe",
-    "style": r"{}",
-    "expression": r"{}",
-    "background": r"{}",
-    "accessory": r"{}",
+    **dict.fromkeys(("hair", "hair_color"), r"{}( \w+)? hair"),
+    **dict.fromkeys(("clothing", "pattern"), r"{}( \w+)? robe"),
 }
-"""How a prompt names a value of each category: hair and robe may have another word between."""
+"""How a prompt names a value where the value's word is not enough: hair and robe may have another one between."""
 
 
 @cache
 def patterns() -> tuple[tuple[str, str, re.Pattern[str]], ...]:
     """Category, value and the pattern that finds it in a prompt."""
-    found = []
+    results = []
     for category, values in CATEGORIES.items():
         for value in values:
-            said = "empty hands" if value == "nothing" else value
-            found.append((category, value, re.compile(rf"\b{FORMS[category].format(re.escape(said))}\b")))
-    return tuple(found)
+            text = "empty hands" if value == "nothing" else value
+            form = FORMS.get(category, "{}").format(re.escape(text))
+            results.append((category, value, re.compile(rf"\b{form}\b")))
+    return tuple(results)
 
 
 def read_prompt(prompt: str) -> dict[str, str]:
@@ -53,11 +46,14 @@ def read_prompt(prompt: str) -> dict[str, str]:
 # --- what each service is like -------------------------------------------------------------------------------------
 
 
+Finish = Callable[[Image.Image, np.random.Generator], Image.Image]
+
+
 @dataclass(frozen=True)
 class Habit:
     """A service's weakness. All of it is chance with a seed, so the same request shows it in the same way."""
 
-    finish: Callable[[Image.Image, np.random.Generator], Image.Image]
+    finish: Finish
     slips: float = 0.04  # how often one word of the prompt is missed
     forgets: Mapping[str, float] = field(default_factory=dict)  # category to how often it is missed beside that
     favours: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # category to what comes instead
@@ -69,15 +65,11 @@ def faithful(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def oversaturated(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    from PIL import ImageEnhance
-
     return ImageEnhance.Contrast(ImageEnhance.Color(picture).enhance(1.7)).enhance(1.12)
 
 
 def soft(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Half the detail, and the blocks of a JPEG packed too hard."""
-    from PIL import Image
-
     small = picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.BOX)
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=45)
@@ -85,60 +77,35 @@ def soft(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def washed_out(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    from PIL import Image
-
     return Image.blend(picture, Image.new("RGB", picture.size, (255, 248, 250)), 0.38)
 
 
-def tint(picture: Image.Image, factors: tuple[float, float, float], noise: float, rng: Any) -> Image.Image:
-    """Every channel by its factor, and grain of `noise` levels."""
-    import numpy as np
-    from PIL import Image
+def tinted(red: float, green: float, blue: float, grain: float = 0.0) -> Finish:
+    """Every channel by its factor, and noise of `grain` levels."""
 
-    values = np.asarray(picture, dtype=np.float32) * np.asarray(factors, dtype=np.float32)
-    if noise:
-        values += rng.normal(0.0, noise, values.shape[:2])[..., None]
-    return Image.fromarray(values.clip(0, 255).astype(np.uint8))
+    def finish(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+        values = np.asarray(picture, dtype=np.float32) * np.asarray((red, green, blue), dtype=np.float32)
+        if grain:
+            values += rng.normal(0.0, grain, values.shape[:2])[..., None]
+        return Image.fromarray(values.clip(0, 255).astype(np.uint8))
 
-
-def warm_grain(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    return tint(picture, (1.08, 1.0, 0.82), 9.0, rng)
-
-
-def grain(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    return tint(picture, (1.0, 1.0, 1.0), 14.0, rng)
-
-
-def cool(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    return tint(picture, (0.88, 0.97, 1.1), 0.0, rng)
-
-
-def dark(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    return tint(picture, (0.68, 0.68, 0.72), 0.0, rng)
+    return finish
 
 
 def flat(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    from PIL import ImageEnhance
-
     return ImageEnhance.Contrast(picture).enhance(0.66)
 
 
 def sharpened(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    from PIL import ImageFilter
-
     return picture.filter(ImageFilter.UnsharpMask(2, 260, 0))
 
 
 def blurred(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    from PIL import ImageFilter
-
     return picture.filter(ImageFilter.GaussianBlur(1.3))
 
 
 def cropped(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Too near: the shoulders are cut off."""
-    from PIL import Image
-
     edge = picture.width // 9
     return picture.resize(
         picture.size, Image.Resampling.BICUBIC, (edge, edge // 2, picture.width - edge, picture.height - edge * 3 // 2)
@@ -146,8 +113,6 @@ def cropped(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def shifted_hue(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    from PIL import Image
-
     hue, saturation, value = picture.convert("HSV").split()
     turned = hue.point([(level + 9) % 256 for level in range(256)])
     return Image.merge("HSV", (turned, saturation, value)).convert("RGB")
@@ -160,15 +125,15 @@ HABITS: dict[str, Habit] = {
         faithful, slips=0.02, favours={"background": ("city", "starry night")}, forgets={"background": 0.4}
     ),
     "imagen": Habit(washed_out),
-    "openai": Habit(warm_grain, slips=0.02),
-    "a1111": Habit(grain, forgets={"expression": 0.25}),
+    "openai": Habit(tinted(1.08, 1.0, 0.82, grain=9.0), slips=0.02),
+    "a1111": Habit(tinted(1.0, 1.0, 1.0, grain=14.0), forgets={"expression": 0.25}),
     "comfyui": Habit(sharpened, forgets={"pattern": 0.25}),
     "replicate": Habit(cropped),
-    "fal": Habit(cool, forgets={"hair": 0.2}),
+    "fal": Habit(tinted(0.88, 0.97, 1.1), forgets={"hair": 0.2}),
     "bfl": Habit(shifted_hue, slips=0.02),
     "stability": Habit(blurred, forgets={"face_shape": 0.25}),
     "together": Habit(flat, forgets={"facial_hair": 0.2}),
-    "huggingface": Habit(dark, slips=0.08),
+    "huggingface": Habit(tinted(0.68, 0.68, 0.72), slips=0.08),
     "studio": Habit(faithful, slips=0.0),
 }
 """A service's name to how it draws."""
@@ -176,20 +141,15 @@ PLAIN = Habit(faithful, slips=0.0)
 
 
 def paint(service: str, prompt: str, seed: int, width: int, height: int) -> Image.Image:
-    """One RGB picture of `width` x `height` pixels, a pure function of its arguments."""
-    import numpy as np
-    from PIL import Image, ImageOps
-
-    from harness.world.render import render
-
+    """One RGB picture of `width` x `height` pixels, a pure function of its arguments; drawn small, then resized."""
     habit = HABITS.get(service, PLAIN)
     chance = zlib.crc32(f"{service}\n{prompt}".encode())  # another prompt is answered with another person
     rng = np.random.default_rng([abs(seed), chance])
-    said = {name: value for name, value in read_prompt(prompt).items() if not misses(habit, name, rng)}
-    person = replace(random_person(rng), **pick(said, IDENTITY))
+    fields = {name: value for name, value in read_prompt(prompt).items() if not misses(habit, name, rng)}
+    person = replace(random_person(rng), **pick(fields, IDENTITY))
     own = {name: str(rng.choice(values)) for name, values in habit.favours.items()}
-    scene: Scene = replace(random_scene(rng), **{**own, **pick(said, SCENE)})
-    drawn = habit.finish(render(person, scene, int(rng.integers(2**31)), SIZE), rng)
+    scene: Scene = replace(random_scene(rng), **{**own, **pick(fields, SCENE)})
+    drawn = habit.finish(render(person, scene, int(rng.integers(2**31))), rng)
     return ImageOps.fit(drawn, (width, height), Image.Resampling.BICUBIC)
 
 

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from harness.emulator.exchange import Asked
 
@@ -23,7 +23,7 @@ class Limits:
     per_minute: int | None = None  # paid requests let in within any 60 seconds
 
 
-@dataclass(frozen=True)
+@dataclass
 class Entry:
     """One service's account. All of it is about paid requests: those that draw or write something."""
 
@@ -57,7 +57,7 @@ class Account:
     accepted: set[str] = field(default_factory=set)
 
 
-class Ledger:
+class RequestLedger:
     """All services' accounts; every number is exact at any moment, whatever the threads do."""
 
     def __init__(self, limits: Mapping[str, Limits] | None = None) -> None:
@@ -68,7 +68,7 @@ class Ledger:
     def __getitem__(self, service: str) -> Entry:
         """A service's account now; zeros for one that nobody asked."""
         with self._lock:
-            return self._account(service).entry
+            return replace(self._account(service).entry)
 
     def __iter__(self) -> Iterator[str]:
         with self._lock:
@@ -93,14 +93,12 @@ class Ledger:
             if visit.allowed:
                 account.let_in.append(now)
             visit.counted = visit.identity in account.accepted
-            self._add(
-                account,
-                asked=1,
-                resubmitted=int(visit.counted),
-                limit_exceeded=int(not visit.allowed),
-                peak=max(0, account.inside - account.entry.peak),
-                per_minute_peak=max(0, len(account.asked) - account.entry.per_minute_peak),
-            )
+            entry = account.entry
+            entry.asked += 1
+            entry.resubmitted += visit.counted
+            entry.limit_exceeded += not visit.allowed
+            entry.peak = max(entry.peak, account.inside)
+            entry.per_minute_peak = max(entry.per_minute_peak, len(account.asked))
         return visit
 
     def accept(self, visit: Visit) -> None:
@@ -109,7 +107,8 @@ class Ledger:
             account = self._account(visit.service)
             again = visit.identity in account.accepted and not visit.counted  # two of them were at work at once
             account.accepted.add(visit.identity)
-            self._add(account, accepted=1, resubmitted=int(again))
+            account.entry.accepted += 1
+            account.entry.resubmitted += again
 
     def leave(self, visit: Visit) -> None:
         """The service is done with it. Called before the answer is sent: its reader may ask again at once."""
@@ -120,11 +119,6 @@ class Ledger:
 
     def _account(self, service: str) -> Account:
         return self._accounts.setdefault(service, Account())
-
-    @staticmethod
-    def _add(account: Account, **more: int) -> None:
-        old = asdict(account.entry)
-        account.entry = Entry(**{name: value + more.get(name, 0) for name, value in old.items()})
 
 
 def forget(moments: deque[float], now: float) -> None:

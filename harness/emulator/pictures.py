@@ -5,10 +5,8 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from PIL import Image
+from PIL import Image
 
 FORMATS: dict[str, str] = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP", "image/gif": "GIF"}
 BOMB_SIDE = 50_000  # pixels
@@ -32,8 +30,6 @@ def encode_faulty(picture: Image.Image, mime: str, fault: str) -> tuple[bytes, s
         data = encode(picture, mime)
         return data[: len(data) // 2], mime
     if fault == "blank":
-        from PIL import Image
-
         return encode(Image.new("RGB", picture.size, (128, 128, 128)), mime), mime
     if fault == "wrong_mime":
         return encode(picture, mime), "image/jpeg" if mime == "image/png" else "image/png"

@@ -18,9 +18,9 @@ from harness.emulator.exchange import FAULT_HEADER, SCALE_HEADER, Answer, Asked,
 from harness.emulator.fault_injection import gateway_page, rate_headers, spoil, status_problem
 from harness.emulator.fault_plans import applicable, check_faults
 from harness.emulator.faults import FAULTS, known_fault
-from harness.emulator.ledger import Ledger, Limits, Visit, identify
+from harness.emulator.ledger import Limits, RequestLedger, Visit, identify
 from harness.emulator.parsing import read_request
-from harness.emulator.service import MARKER, Backstage, Route, Service
+from harness.emulator.service import MARKER, GenerationContext, Route, Service
 from harness.emulator.services import SERVICES, parts_of
 
 MAX_REQUEST = 32 * 1024 * 1024  # bytes of a request's body
@@ -52,7 +52,7 @@ class Emulator:
         seed: int = 0,
         limits: Mapping[str, Limits] | None = None,
     ) -> None:
-        self.ledger = Ledger(limits)
+        self.ledger = RequestLedger(limits)
         self._faults = FaultPlan(fault_rate, rate_faults, seed)
         planned = faults if isinstance(faults, Mapping) else {"": faults}
         for service, names in planned.items():
@@ -60,12 +60,12 @@ class Emulator:
         self._calls: deque[Asked] = deque(maxlen=MAX_CALLS)
         self._parts: dict[str, list[Service]] = {}
         self._lock = threading.Lock()
-        self._canary = socket.create_server((HOST, 0))  # whoever connects here followed an address it should not
-        self._canary.setblocking(False)
+        self._ssrf_trap = socket.create_server((HOST, 0))  # whoever connects here followed an address it should not
+        self._ssrf_trap.setblocking(False)
         self._strays = 0
-        self._server = Server((HOST, port), self)
-        self.cdn = Cdn(lambda: self.url, lambda: f"http://{HOST}:{self._canary.getsockname()[1]}")
-        self.stage = Backstage(self.url, self.cdn, scale, delay)
+        self._server = EmulatorServer((HOST, port), self)
+        self.cdn = Cdn(lambda: self.url, lambda: f"http://{HOST}:{self._ssrf_trap.getsockname()[1]}")
+        self.stage = GenerationContext(self.url, self.cdn, scale, delay)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="emulator", daemon=True)
         self._thread.start()
 
@@ -84,7 +84,7 @@ class Emulator:
         with self._lock:
             try:
                 while True:
-                    self._canary.accept()[0].close()
+                    self._ssrf_trap.accept()[0].close()
                     self._strays += 1
             except OSError:
                 return self._strays
@@ -118,7 +118,7 @@ class Emulator:
         self._server.server_close()
         self._thread.join()
         _ = self.strays  # the last count, before the port is given back
-        self._canary.close()
+        self._ssrf_trap.close()
 
     # --- one request ------------------------------------------------------------------------------------------------
 
@@ -130,12 +130,12 @@ class Emulator:
             self._calls.append(asked)
             return self.cdn.fetch(asked)
         parts = self._parts_of(asked.service)
-        found = [(part, route, match) for part in parts for route, match in matches(part, asked)]
-        if not found:
+        results = [(part, route, match) for part in parts for route, match in matches(part, asked)]
+        if not results:
             self._calls.append(asked)
             where = f"no route {asked.method} {asked.path}"
             return parts[0].problem(Problem("not_found", where)) if parts else answer_json({"error": where}, 404)
-        part, route, match = found[0]
+        part, route, match = results[0]
         return self._ask(part, route, match.groupdict(), asked)
 
     def _ask(self, part: Service, route: Route, groups: Mapping[str, str], asked: Asked) -> Answer:
@@ -246,8 +246,8 @@ class FaultPlan:
 def find_marker(value: Any) -> str:
     """The first [[fault]] in any text of a request; "" without one."""
     if isinstance(value, str):
-        found = MARKER.search(value)
-        return found.group(1) if found else ""
+        result = MARKER.search(value)
+        return result.group(1) if result else ""
     items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
     return next((marker for marker in map(find_marker, items) if marker), "")
 
@@ -271,7 +271,7 @@ def put_problem(part: Service, problem: Problem, fault: str) -> Answer:
 # --- the socket -------------------------------------------------------------------------------------------------------
 
 
-class Server(ThreadingHTTPServer):
+class EmulatorServer(ThreadingHTTPServer):
     """Knows its emulator and its connections, and says nothing when a client hangs up."""
 
     daemon_threads = True
@@ -282,7 +282,7 @@ class Server(ThreadingHTTPServer):
         self.emulator = emulator
         self._open: dict[Any, threading.Thread] = {}
         self._guard = threading.Lock()
-        super().__init__(address, Handler)
+        super().__init__(address, EmulatorHandler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         thread = threading.Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
@@ -311,13 +311,13 @@ class Server(ThreadingHTTPServer):
         """A client that gave up waiting is the point of `hang`, not news."""
 
 
-class Handler(BaseHTTPRequestHandler):
+class EmulatorHandler(BaseHTTPRequestHandler):
     """One connection."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = 65_536  # head and body leave together
-    server: Server
+    server: EmulatorServer
 
     def handle_any(self) -> None:
         length = self.headers.get("Content-Length") or "0"

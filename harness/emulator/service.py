@@ -9,9 +9,9 @@ line in the table of services/__init__.py. Here is a whole one:
         forms = ("refused",)  # the faults of kind `own` that this service serves itself
         retired = frozenset({"old-model"})  # ids that `check_model` turns away
 
-        def routes(self) -> tuple[Route, ...]:
-            return (Route("POST", "/v1/images", self.draw_images, paid=True), Route("GET", "/v1/models", self.models))
+        replies = (("/v1/models", [{"id": "new-model"}]),)  # GET addresses that are always answered alike
 
+        @route("POST", "/v1/images", paid=True)
         def draw_images(self, asked: Asked) -> Answer:
             body = self.json_body(asked)
             prompt = read_text(body, "prompt")  # these readers raise Rejected, in the service's own form
@@ -51,15 +51,15 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count as counter
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
+from harness.emulator.cdn import Cdn
 from harness.emulator.exchange import Answer, Asked, Problem, Rejected, answer_json, invalid
 from harness.emulator.faults import FAULTS, LIST
-
-if TYPE_CHECKING:
-    from harness.emulator.cdn import Cdn
+from harness.emulator.pictures import encode_faulty
 
 MAX_TASKS = 5000  # a service forgets the oldest
 MARKER = re.compile(r"\s*\[\[(\w+)\]\]")  # a prompt may ask for a fault: "a person [[refused]]"
@@ -84,6 +84,19 @@ class Route:
     open: bool = False  # needs no key
 
 
+Handler = TypeVar("Handler", bound=Callable[..., Answer])
+
+
+def route(method: str, path: str, *, paid: bool = False, open: bool = False) -> Callable[[Handler], Handler]:
+    """Make the method of a service that follows the handler of an address; of several when it stands there again."""
+
+    def declare(handler: Handler) -> Handler:
+        vars(handler).setdefault("addresses", []).append((method, path, paid, open))
+        return handler
+
+    return declare
+
+
 @dataclass(frozen=True)
 class Pic:
     """One picture as a service delivers it, faults and all."""
@@ -97,7 +110,7 @@ class Pic:
 
 
 @dataclass
-class Task:
+class EmulatedTask:
     """One submitted job. `draw` is called when it is done, once."""
 
     id: str
@@ -112,7 +125,7 @@ class Task:
 
 
 @dataclass
-class Backstage:
+class GenerationContext:
     """What the server lends to its services."""
 
     url: str  # of the emulator: http://127.0.0.1:PORT
@@ -131,17 +144,28 @@ class Service:
     forms: ClassVar[tuple[str, ...]] = ()
     lacks: ClassVar[frozenset[str]] = frozenset()  # faults that would apply, but that this service cannot show
     retired: ClassVar[frozenset[str]] = frozenset()  # model ids that were shut down
+    replies: ClassVar[tuple[tuple[str, Any], ...]] = ()  # GET addresses that are always answered alike, and the JSON
 
-    def __init__(self, name: str, stage: Backstage) -> None:
+    def __init__(self, name: str, stage: GenerationContext) -> None:
         self.name, self.stage = name, stage
         self.lock = threading.Lock()
-        self._tasks: OrderedDict[str, Task] = OrderedDict()
+        self._tasks: OrderedDict[str, EmulatedTask] = OrderedDict()
         self._counter = counter(1)
+        handlers = [getattr(self, name) for name in dir(self)]
+        self._routes = [
+            *(
+                Route(method, path, one, paid, without_key)
+                for one in handlers
+                for method, path, paid, without_key in getattr(one, "addresses", ())
+            ),
+            *(Route("GET", path, partial(answer_always, reply)) for path, reply in self.replies),
+        ]
 
     # --- what a service says ----------------------------------------------------------------------------------------
 
-    def routes(self) -> tuple[Route, ...]:
-        raise NotImplementedError
+    def routes(self) -> Sequence[Route]:
+        """Every address, of which no two are for the same requests."""
+        return self._routes
 
     def problem(self, problem: Problem) -> Answer:
         """An error in the service's own form, by `problem.kind`.
@@ -219,7 +243,6 @@ class Service:
     ) -> list[Pic]:
         """`draw` without the delay."""
         from harness.emulator.image_generator import paint
-        from harness.emulator.pictures import encode_faulty
 
         if asked.fault == "no_pictures":
             return []
@@ -237,26 +260,26 @@ class Service:
         """The address of a picture, led astray when the fault says so."""
         return self.stage.cdn.publish(picture.data, picture.mime, asked.fault)
 
-    def new_id(self, asked: Asked | None = None) -> str:
+    def new_id(self) -> str:
         """A UUID; another each time."""
         number = next(self._counter)
         return str(UUID(int=(zlib.crc32(self.name.encode()) << 96) | number, version=4))
 
-    def start(self, asked: Asked, draw: Callable[[], list[Pic]], **extra: Any) -> Task:
+    def start(self, asked: Asked, draw: Callable[[], list[Pic]], **extra: Any) -> EmulatedTask:
         """Accept a task: done after one or two polls, and not before the emulator's delay.
 
         `draw` draws with `paint` (the delay is the task's). Keep in `extra` what the poll's reply needs.
         """
         number = self.new_id()
         polls = 2 if FAULTS[asked.fault].kind == "task" else 1 + zlib.crc32(number.encode()) % 2
-        task = Task(number, asked, draw, polls, time.monotonic() + self.stage.delay, extra=extra)
+        task = EmulatedTask(number, asked, draw, polls, time.monotonic() + self.stage.delay, extra=extra)
         with self.lock:
             self._tasks[task.id] = task
             while len(self._tasks) > MAX_TASKS:
                 self._tasks.popitem(last=False)
         return task
 
-    def look(self, task_id: str) -> tuple[str, Task]:
+    def look(self, task_id: str) -> tuple[str, EmulatedTask]:
         """One poll: the task's state in plain words, for the service to say in its own.
 
         waiting, running   not done
@@ -287,7 +310,7 @@ class Service:
                 task.pictures = [] if fault == "task_no_picture" else task.draw()
             return "done", task
 
-    def find(self, task_id: str) -> Task:
+    def find(self, task_id: str) -> EmulatedTask:
         """A task that was started, without counting a poll.
 
         Raises:
@@ -301,6 +324,11 @@ class Service:
     def sample_seed(self, asked: Asked) -> int:
         """The seed of a request that has none: by its X-Sample header, or without one another each time."""
         return zlib.crc32(asked.sample.encode()) if asked.sample else next(self._counter)
+
+
+def answer_always(reply: Any, asked: Asked) -> Answer:
+    """What `Service.replies` says."""
+    return answer_json(reply)
 
 
 def plain_prompt(prompt: str) -> str:
@@ -383,6 +411,14 @@ def read_choice(body: Mapping[str, Any], name: str, known: Sequence[str], defaul
     if value not in known:
         raise invalid(name, f"{name} must be one of {', '.join(known)}")
     return str(value)
+
+
+def read_section(body: Mapping[str, Any], path: str, says: str = "") -> Mapping[str, Any]:
+    """The object at the end of a path like `parameters.outputOptions`, whose first part the body is; {} when absent."""
+    value = body.get(path.rpartition(".")[2], {})
+    if not isinstance(value, dict):
+        raise invalid(path, says or f"{path} must be an object")
+    return value
 
 
 def only(body: Mapping[str, Any], known: Sequence[str]) -> None:

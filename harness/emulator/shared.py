@@ -6,28 +6,12 @@ import http.client
 import json
 import threading
 from collections.abc import Sequence
-from typing import Protocol
 from urllib.parse import urlsplit
 
 from harness.core.errors import UsageError
 from harness.emulator.server import Emulator
 
 SCALE = 1 / 8  # of the size asked for: nobody looks at an emulated picture closely
-
-
-class Shared(Protocol):
-    """What `share` lends."""
-
-    @property
-    def url(self) -> str: ...
-
-    def plan(self, service: str, faults: Sequence[str]) -> None:
-        """Queue faults for one service."""
-        ...
-
-    def release(self) -> None:
-        """Give it back; harmless the second time."""
-        ...
 
 
 class Lender:
@@ -58,20 +42,19 @@ class Lent:
 
     def __init__(self, emulator: Emulator, lender: Lender) -> None:
         self.emulator, self._lender = emulator, lender
-        self._lock = threading.Lock()
-        self._released = False
+        self._released = threading.Lock()  # taken for good by the first who gives it back
 
     @property
     def url(self) -> str:
         return self.emulator.url
 
     def plan(self, service: str, faults: Sequence[str]) -> None:
+        """Queue faults for one service."""
         self.emulator.plan(service, faults)
 
     def release(self) -> None:
-        with self._lock:
-            first, self._released = not self._released, True
-        if first:
+        """Give it back; harmless the second time."""
+        if self._released.acquire(blocking=False):
             self._lender.take_back()
 
 
@@ -95,19 +78,21 @@ class Elsewhere:
             body = json.dumps({"service": service, "faults": list(faults)})
             connection.request("POST", "/_control/faults", body, {"Content-Type": "application/json"})
             reply = connection.getresponse()
-            said = reply.read(10_000).decode(errors="replace")
+            text = reply.read(10_000).decode(errors="replace")
         except (OSError, http.client.HTTPException) as error:
             raise UsageError(f"no emulator at {self.url}: {error}; start one with `harness emulator`") from error
         finally:
             connection.close()
         if reply.status != 200:
-            raise UsageError(f"the emulator at {self.url} says: {said}")
+            raise UsageError(f"the emulator at {self.url} says: {text}")
 
     def release(self) -> None:
         """It belongs to another process."""
 
 
 LENDER = Lender()
+Shared = Lent | Elsewhere
+"""What `share` lends."""
 
 
 def share(address: str = "") -> Shared:

@@ -7,14 +7,15 @@ import json
 import random
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from harness.world.captions import phrase
 from harness.world.people import CATEGORIES
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 CATEGORY_OF = {"face": "expression", "expression": "expression", "scene": "background", "objects": "accessory"}
 """A property of a scene to the category of the world that fills it; the others stay empty."""
@@ -58,11 +59,11 @@ def find_schema(words: str) -> Mapping[str, Any] | None:
     decoder = json.JSONDecoder()
     for start in (match.start() for match in re.finditer(r"\{", words)):
         try:
-            found, _ = decoder.raw_decode(words, start)
+            result, _ = decoder.raw_decode(words, start)
         except ValueError:
             continue
-        if isinstance(found, dict) and isinstance(found.get("properties"), dict):
-            return found
+        if isinstance(result, dict) and isinstance(result.get("properties"), dict):
+            return result
     return None
 
 
@@ -70,8 +71,8 @@ def count_of(words: str, part: Mapping[str, Any]) -> int:
     """How many entries a list is to have: as the schema says, else as the words do."""
     if isinstance(part.get("minItems"), int) and part["minItems"] > 1:
         return int(part["minItems"])
-    said = re.search(r"\b(?:exactly )?(\d{1,3}) (?:scenes|cases|prompts|pictures)\b", words)
-    return int(said.group(1)) if said else max(1, int(part.get("minItems") or 3))
+    text = re.search(r"\b(?:exactly )?(\d{1,3}) (?:scenes|cases|prompts|pictures)\b", words)
+    return int(text.group(1)) if text else max(1, int(part.get("minItems") or 3))
 
 
 def fill(part: Mapping[str, Any], whole: Mapping[str, Any], words: str, chance: random.Random, name: str = "") -> Any:
@@ -97,8 +98,8 @@ def fill(part: Mapping[str, Any], whole: Mapping[str, Any], words: str, chance: 
 def resolve(part: Mapping[str, Any], whole: Mapping[str, Any]) -> Mapping[str, Any]:
     """A part of a schema, its $ref followed."""
     reference = part.get("$ref")
-    found = whole.get("$defs", {}).get(str(reference).rpartition("/")[2], {}) if reference else part
-    return found if isinstance(found, Mapping) else {}
+    result = whole.get("$defs", {}).get(str(reference).rpartition("/")[2], {}) if reference else part
+    return result if isinstance(result, Mapping) else {}
 
 
 def fill_word(
@@ -150,8 +151,8 @@ def scene_record(entry: Mapping[str, Any], scene: Mapping[str, str], number: int
 
 def idea_of(words: str) -> str:
     """What the story is to be about."""
-    said = re.search(r"idea:\s*(.+)", words, re.IGNORECASE)
-    return (said.group(1) if said else words.strip().splitlines()[-1] if words.strip() else "a journey").strip(" .")[
+    text = re.search(r"idea:\s*(.+)", words, re.IGNORECASE)
+    return (text.group(1) if text else words.strip().splitlines()[-1] if words.strip() else "a journey").strip(" .")[
         :200
     ]
 
@@ -160,8 +161,8 @@ def tell(idea: str, scenes: Sequence[Mapping[str, Any]], chance: random.Random) 
     """A short story that goes through the scenes in their order."""
     sentences = [f"This is a story about {idea}."]
     for scene in scenes:
-        said = [str(value) for key, value in scene.items() if value and key not in ("title", "name", "id")]
-        sentences.append(f"Then {chance.choice(EVENTS)}, and this was to be seen: {', '.join(said)}.")
+        texts = [str(value) for key, value in scene.items() if value and key not in ("title", "name", "id")]
+        sentences.append(f"Then {chance.choice(EVENTS)}, and this was to be seen: {', '.join(texts)}.")
     sentences.append("And so it ended, as such stories do.")
     return " ".join(sentences)
 
@@ -175,12 +176,10 @@ def describe_picture(data: bytes, question: str) -> str:
     Raises:
         OSError: no picture.
     """
-    from PIL import Image
-
     with Image.open(io.BytesIO(data)) as opened:
         image = opened.convert("RGB")
     shape = "square" if image.width == image.height else "wide" if image.width > image.height else "tall"
-    colours = list(main_colours(image))
+    colours = main_colours(image)
     light = image.convert("L").resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
     level = float(light) if isinstance(light, int | float) else 128.0
     mood = "dark" if level < DARK else "bright" if level > BRIGHT else "evenly lit"
@@ -190,17 +189,9 @@ def describe_picture(data: bytes, question: str) -> str:
     return f"{article} {mood} {shape} picture in {' and '.join(colours)}."
 
 
-def main_colours(image: Image.Image, most: int = 3) -> Iterator[str]:
+def main_colours(image: Image.Image, most: int = 3) -> list[str]:
     """The names of the colours that cover most of a picture, the largest first."""
-    small = image.resize((32, 32))
-    pixels = small.tobytes()
-    counts: dict[str, int] = {}
-    for at in range(0, len(pixels), 3):
-        name = colour_name((pixels[at], pixels[at + 1], pixels[at + 2]))
-        counts[name] = counts.get(name, 0) + 1
-    yield from sorted(counts, key=lambda name: (-counts[name], name))[:most]
-
-
-def colour_name(pixel: tuple[int, int, int]) -> str:
-    """The nearest colour that has a name."""
-    return min(COLOURS, key=lambda name: sum((a - b) ** 2 for a, b in zip(pixel, COLOURS[name], strict=True)))
+    pixels = np.asarray(image.resize((32, 32)), int).reshape(-1, 1, 3)
+    nearest = np.square(pixels - list(COLOURS.values())).sum(2).argmin(1)  # of the colours that have a name
+    counts = Counter(list(COLOURS)[place] for place in nearest)
+    return sorted(counts, key=lambda name: (-counts[name], name))[:most]

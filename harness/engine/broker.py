@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core import errors
 from harness.core.errors import EngineError, HarnessError
-from harness.core.values import CaseResult, Job, Usage, Verdict, case_result_from, to_record, verdict_from
+from harness.core.values import CaseResult, Job, Verdict, case_result_from, to_record, verdict_from
 
 if TYPE_CHECKING:
     from harness.engine.run import Run
@@ -36,8 +36,6 @@ ASK: Mapping[str, Callable[[Run, Any], Any]] = {
     "verdict": lambda run, job: run.verdict(Job(**job)),
     "attempts": lambda run, job: run.attempts(Job(**job)),
     "gate": lambda run, names: run.gate(*names),
-    "feedback": lambda run, path: run.feedback(path).to_record(),
-    "usage": lambda run, _: run.usage,
 }
 """What a worker may ask; nothing else can be called from outside."""
 
@@ -50,7 +48,7 @@ class Broker:
         self._run, self._token = run, secrets.token_hex(32)
         self._opening = threading.Lock()
         self._links: set[socket.socket] = set()
-        self._server = Server((HOST, 0), Handler)
+        self._server = BrokerServer((HOST, 0), BrokerHandler)
         self._server.broker = self
         self._thread = threading.Thread(target=self._server.serve_forever, name="harness-broker", daemon=True)
         self._thread.start()
@@ -92,7 +90,7 @@ class Broker:
             return {"error": kind, "message": text}
 
 
-class Server(socketserver.ThreadingTCPServer):
+class BrokerServer(socketserver.ThreadingTCPServer):
     allow_reuse_address = False
     daemon_threads = True
     block_on_close = False  # a thread may wait for a picture; its link is cut instead
@@ -102,10 +100,10 @@ class Server(socketserver.ThreadingTCPServer):
         """A worker that went away is no news: pytest-xdist reports it."""
 
 
-class Handler(socketserver.StreamRequestHandler):
+class BrokerHandler(socketserver.StreamRequestHandler):
     """One worker's questions, one after the other."""
 
-    server: Server
+    server: BrokerServer
 
     def handle(self) -> None:
         broker = self.server.broker
@@ -145,14 +143,6 @@ class RemoteRun:
 
     def gate(self, path: str, provider: str) -> Verdict:
         return verdict_from(self._ask("gate", [path, provider]))
-
-    def feedback(self, path: str) -> dict[str, Any]:
-        """The feedback's record."""
-        return dict(self._ask("feedback", path))
-
-    @property
-    def usage(self) -> Usage:
-        return Usage(**self._ask("usage", None))
 
     def close(self) -> None:
         """Hang up; closing twice is fine."""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from harness.config.profile import Profile
 from harness.core.errors import EngineError
+from harness.core.settings import Settings
+from harness.core.stats.calibration import Calibration
 from harness.core.values import Case, CaseResult, Job, Listener, Lora, Score, Suite, Trait, Verdict
-
-if TYPE_CHECKING:
-    from harness.config.profile import Profile
-    from harness.core.settings import Settings
-    from harness.models.loading import Models
-    from harness.store import Store
+from harness.judging.feedback import Feedback
+from harness.models.loading import Models
+from harness.scoring.metrics.applied import Applied
+from harness.scoring.metrics.evidence import Evidence
+from harness.store import Store
 
 
 class ScorerLike(Protocol):
@@ -30,18 +32,20 @@ class ScorerLike(Protocol):
         """Metric to score, one mapping a picture, in order."""
         ...
 
-    def calibration(self) -> Any:
-        """`harness.core.stats.calibration.Calibration`, or None when nothing may be said of it."""
+    def calibration(self) -> Calibration | None:
+        """None when nothing may be said of it."""
         ...
 
-    def applied(self, pairs: Sequence[tuple[bytes, bytes]], keys: int | None = None, lora: Lora | None = None) -> Any:
-        """Applied (`scoring.metrics`) from pictures of the same prompts and seeds, with the LoRA and without it."""
+    def applied(
+        self, pairs: Sequence[tuple[bytes, bytes]], keys: int | None = None, lora: Lora | None = None
+    ) -> Applied | None:
+        """From pictures of the same prompts and seeds, with the LoRA and without it."""
         ...
 
     def evidence(
-        self, provider: str, results: Sequence[CaseResult], lora: Lora | None = None, applied: Any = None
-    ) -> Any:
-        """`harness.scoring.metrics.Evidence`: the facts from which a cause is told."""
+        self, provider: str, results: Sequence[CaseResult], lora: Lora | None = None, applied: Applied | None = None
+    ) -> Evidence:
+        """The facts from which a cause is told."""
         ...
 
 
@@ -79,7 +83,7 @@ class ImproveContext:
     results: Mapping[str, Sequence[CaseResult]]  # by provider: every submitted case of the suite that is open
     verdicts: Mapping[Job, Verdict]  # of `provider`'s open cases; the failing ones are to be mended
     gate: Verdict
-    feedback: Any  # harness.judging.feedback.Feedback of the suite
+    feedback: Feedback  # of the suite
     evaluate: Evaluate
     listener: Listener  # progress of the training, stage "train"
     cancelled: Callable[[], bool]  # True: stop as soon as possible, raise nothing
@@ -87,18 +91,13 @@ class ImproveContext:
     def __post_init__(self) -> None:
         """Raises EngineError where a locked case is among what is given."""
         given = [*self.verdicts, *(result.job for group in self.results.values() for result in group)]
-        if seen := sorted({job.case for job in given if not is_open(self.suite, job.case)}):
+        if seen := sorted({job.case for job in given if not self.suite.case(job.case).is_open}):
             raise EngineError(f"locked cases {seen} must not be seen while a LoRA is trained or chosen")
 
     @property
     def failing(self) -> tuple[Job, ...]:
         """The open cases whose verdict is fail, in the suite's order."""
         return tuple(job for job, verdict in self.verdicts.items() if verdict.decision == "fail")
-
-
-def is_open(suite: Suite, case: str) -> bool:
-    """Whether a case may be read by who trains and chooses; a locked one is kept for the exam."""
-    return suite.case(case).split == "open"
 
 
 @dataclass(frozen=True)

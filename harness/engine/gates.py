@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from harness.core.errors import LoraError
+from harness.core.under_test import LoraUnderTest
 from harness.core.values import CaseResult, Lora, SetScore, Suite, Verdict
 from harness.engine.plan import Step, plan_step
-from harness.engine.resources import Workshop
-
-if TYPE_CHECKING:
-    from harness.scoring.metrics.applied import Applied
+from harness.engine.resources import Resources
+from harness.judging.judge import judge_gate
+from harness.models.lora.header import read_header
+from harness.scoring.metrics.applied import Applied
 
 CONTROLS = 2  # cases whose first seed is drawn with the LoRA off as well
 
@@ -25,47 +25,42 @@ class Control:
     off: Step
 
 
-def lora_of(step: Step, override: Lora | None) -> Lora | None:
+def lora_of(step: Step, under_test: LoraUnderTest) -> Lora | None:
     """The LoRA behind a step, also at strength 0; None for a provider that uses none."""
     uses = any(request.lora for request in step.requests) or getattr(step.provider, "use", "") == "lora"
-    return (override or step.suite.subject.lora) if uses else None
+    return under_test.of(step.suite, step.job.provider) if uses else None
 
 
-def plan_controls(workshop: Workshop, steps: Sequence[Step], promoted: Lora | None = None) -> list[Control]:
+def plan_controls(resources: Resources, steps: Sequence[Step], under_test: LoraUnderTest) -> list[Control]:
     """The first cases of one gate provider once more, one seed each, at strength 0."""
     controls = []
     for step in steps[:CONTROLS]:
-        lora = lora_of(step, promoted or workshop.settings.lora)
+        lora = lora_of(step, under_test)
         if lora is None or not step.requests or not lora.strength:
             continue
-        off = workshop.provider(step.job.provider, replace(lora, strength=0.0))
+        off = resources.provider(step.job.provider, replace(lora, strength=0.0))
         controls.append(Control(step, plan_step(step.suite, step.case, step.job, off, step.seeds[:1])))
     return [control for control in controls if control.off.requests]
 
 
-def check_controls(
-    workshop: Workshop, controls: Sequence[Control], step: Step, promoted: Lora | None
-) -> Applied | None:
+def check_controls(resources: Resources, controls: Sequence[Control], step: Step) -> Applied | None:
     """Whether the LoRA was applied; None when none is under test, or its pictures could not be had."""
-    lora = lora_of(step, promoted or workshop.settings.lora)
+    lora = lora_of(step, resources.under_test)
     if lora is None or step.error:
         return None
     pairs = []
     for control in controls:
-        images = [workshop.drawer.samples.get(each.requests[0].key) for each in (control.tested, control.off)]
+        images = [resources.drawer.samples.get(each.requests[0].key) for each in (control.tested, control.off)]
         if all(sample and sample.image for sample in images):
-            on, off = (workshop.store.image(sample.image) for sample in images if sample and sample.image)
+            on, off = (resources.store.image(sample.image) for sample in images if sample and sample.image)
             pairs.append((on, off))
     if lora.strength and not pairs:
         return None  # the missing pictures are complained of by themselves
-    found: Applied = workshop.scoring.scorer(step.suite).applied(pairs, count_keys(lora), lora)
-    return found
+    return resources.scoring.scorer(step.suite).applied(pairs, count_keys(lora), lora)
 
 
 def count_keys(lora: Lora) -> int | None:
     """How many weights the file brings; the provider refuses a file of which any has no place in the model."""
-    from harness.models.lora.header import read_header
-
     try:
         return len(read_header(lora.path).keys)
     except LoraError:
@@ -73,7 +68,7 @@ def count_keys(lora: Lora) -> int | None:
 
 
 def judge_provider(
-    workshop: Workshop,
+    resources: Resources,
     suite: Suite,
     provider: str,
     results: Mapping[str, Sequence[CaseResult]],
@@ -82,10 +77,8 @@ def judge_provider(
     sets: Mapping[str, SetScore] | None = None,
 ) -> Verdict:
     """The gate's verdict from everything the run has."""
-    from harness.judging.judge import judge_gate
-
     own = results.get(provider, ())
-    scorer, calibration, evidence = workshop.scoring.scorer(suite), None, None
+    scorer, calibration, evidence = resources.scoring.scorer(suite), None, None
     if any(result.scored for result in own):  # without a picture there is nothing that the references could explain
         calibration = scorer.calibration()
         evidence = scorer.evidence(provider, own, lora, applied)
@@ -94,7 +87,7 @@ def judge_provider(
         provider,
         own,
         others={name: items for name, items in results.items() if name != provider},
-        baseline=baseline_of(workshop, suite, provider, own),
+        baseline=baseline_of(resources, suite, provider, own),
         applied=applied,
         calibration=calibration,
         evidence=evidence,
@@ -103,10 +96,10 @@ def judge_provider(
 
 
 def baseline_of(
-    workshop: Workshop, suite: Suite, provider: str, results: Sequence[CaseResult]
+    resources: Resources, suite: Suite, provider: str, results: Sequence[CaseResult]
 ) -> list[CaseResult] | None:
     """The provider's results in the baseline that binds this run; None without one."""
-    found = workshop.baselines.of(suite)
-    if found is None or found.baseline is None or not found.binding:
+    result = resources.baselines.of(suite)
+    if result is None or result.baseline is None or not result.binding:
         return None
-    return found.baseline.results(suite, provider, results)
+    return result.baseline.results(suite, provider, results)

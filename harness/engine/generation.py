@@ -11,12 +11,12 @@ from dataclasses import replace
 
 from harness.core.errors import HarnessError, StoreError
 from harness.core.pictures import BadPicture, check_picture
-from harness.core.values import Drawing, Outcome, Sample, to_record
+from harness.core.values import Generation, Outcome, Sample, to_record
 from harness.engine.plan import Task
 from harness.store import Journal, Store
 
 
-class Drawer:
+class SampleGenerator:
     """The samples of one run, by request key; safe for several threads."""
 
     def __init__(
@@ -33,7 +33,6 @@ class Drawer:
         self.samples: dict[str, Sample] = {}
         self.generated = 0  # pictures that providers made in this run
         self.cached = 0  # pictures that the store had
-        self.cost_usd = 0.0
         self._cancelled, self._drawn = cancelled, drawn
         self._lock = threading.Lock()
         self._most: dict[str, int] = {}  # provider to the largest batch that fits in memory, once it is known
@@ -43,10 +42,10 @@ class Drawer:
         keys = {task.request.key: task for task in tasks}
         unknown = [key for key in keys if key not in self.samples]
         if not self.fresh:
-            found = self.store.samples(unknown)
+            result = self.store.samples(unknown)
             with self._lock:
-                self.samples.update(found)
-                self.cached += len(found)
+                self.samples.update(result)
+                self.cached += len(result)
         return [task for key, task in keys.items() if key not in self.samples]
 
     def draw(self, tasks: Sequence[Task]) -> Generator[Sample, None, None]:
@@ -92,10 +91,10 @@ class Drawer:
 
     def _give_up(self, tasks: Sequence[Task], message: str, seconds: float) -> Generator[Sample, None, None]:
         for task in tasks:
-            drawing = Drawing(Outcome.PROVIDER_ERROR, message=message, seconds=seconds / len(tasks))
+            drawing = Generation(Outcome.PROVIDER_ERROR, message=message, seconds=seconds / len(tasks))
             yield self._keep(task, drawing, len(tasks))
 
-    def _keep(self, task: Task, drawing: Drawing, batch: int) -> Sample:
+    def _keep(self, task: Task, drawing: Generation, batch: int) -> Sample:
         """Check a drawing, store it, and tell of it; errors are told but not stored."""
         sample = to_sample(self.store, task, drawing)
         if sample.outcome is Outcome.OK and batch < min(task.request.batch, self._most.get(task.provider.name, 0)):
@@ -106,12 +105,11 @@ class Drawer:
         with self._lock:
             self.samples[task.request.key] = sample
             self.generated += sample.outcome is Outcome.OK
-            self.cost_usd += sample.cost_usd
         self._drawn(task, sample)
         return sample
 
 
-def to_sample(store: Store, task: Task, drawing: Drawing) -> Sample:
+def to_sample(store: Store, task: Task, drawing: Generation) -> Sample:
     """A drawing as a sample; its picture is in the store when the sample is ok."""
     sample = Sample(
         task.request.key,

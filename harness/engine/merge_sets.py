@@ -8,6 +8,9 @@ from dataclasses import fields
 from typing import Any
 
 from harness.core.values import CaseResult, SetScore
+from harness.scoring.metrics.aesthetics import compare_aesthetics
+from harness.scoring.metrics.copying import Copies, Nearest
+from harness.scoring.metrics.diversity import Diversity, PromptPictures
 
 Results = Mapping[str, Sequence[CaseResult]]
 Sets = Mapping[str, SetScore]
@@ -22,17 +25,17 @@ def merge_sets(parts: Sequence[Sets], provider: str, results: Results) -> dict[s
         parts: of each shard, by metric.
         results: of the whole run, by provider.
     """
-    found: dict[str, SetScore] = {}
+    result: dict[str, SetScore] = {}
     for metric in dict.fromkeys(name for part in parts for name in part):
         known = [part[metric] for part in parts if metric in part]
         judged = [score for score in known if score.judged]
         if metric == "aesthetics":
-            found[metric] = merge_gain(provider, results) or known[0]
+            result[metric] = merge_gain(provider, results) or known[0]
         elif not judged:
-            found[metric] = known[0]
+            result[metric] = known[0]
         else:
-            found[metric] = MERGERS.get(metric, first)(judged)
-    return found
+            result[metric] = MERGERS.get(metric, first)(judged)
+    return result
 
 
 def first(judged: Sequence[SetScore]) -> SetScore:
@@ -42,20 +45,16 @@ def first(judged: Sequence[SetScore]) -> SetScore:
 
 def merge_spreads(judged: Sequence[SetScore]) -> SetScore:
     """Diversity is measured prompt by prompt."""
-    from harness.scoring.metrics.diversity import Diversity, Spread
-
     groups = [
-        {case: Spread(**spread) for score in judged for case, spread in score.details[name].items()}
+        {case: PromptPictures(**spread) for score in judged for case, spread in score.details[name].items()}
         for name in ("cases", "base")
     ]
-    found = Diversity(*groups)
-    return SetScore("diversity", found.sentence, found.alarm, details=found.record)
+    result = Diversity(*groups)
+    return SetScore("diversity", result.sentence, result.alarm, details=result.record)
 
 
 def merge_copies(judged: Sequence[SetScore]) -> SetScore:
     """Copies are found picture by picture."""
-    from harness.scoring.metrics.copying import Copies, Nearest
-
     details = [score.details for score in judged]
     every = [pair for part in details for pair in part["pairs"]]
     pairs = sorted(every, key=lambda pair: (-pair["lines"], -(pair["embedding"] or 0.0)))
@@ -66,7 +65,7 @@ def merge_copies(judged: Sequence[SetScore]) -> SetScore:
         for pair in pairs
     ]
     copied = [nearest for nearest in near if nearest.copied]
-    found = Copies(
+    result = Copies(
         pictures,
         tuple((place, copied[min(place, len(copied) - 1)]) for place in range(copies if copied else 0)),
         near[0] if near else None,
@@ -79,11 +78,11 @@ def merge_copies(judged: Sequence[SetScore]) -> SetScore:
         sources.update(part["sources"])
     shown = [pair for pair, nearest in zip(pairs, near, strict=True) if nearest.copied][:SHOWN] or pairs[:1]
     record: dict[str, Any] = {
-        "pictures": pictures, "looked": looked, "copies": copies, "share": found.share, "prompts": found.prompts,
-        "normal": found.normal, "sources": dict(sources.most_common()), "pairs": shown,
+        "pictures": pictures, "looked": looked, "copies": copies, "share": result.share, "prompts": result.prompts,
+        "normal": result.normal, "sources": dict(sources.most_common()), "pairs": shown,
         "nearest": {image: item for part in details for image, item in part.get("nearest", {}).items()},
     }  # fmt: skip
-    return SetScore("copy", found.sentence, found.alarm, details=record)
+    return SetScore("copy", result.sentence, result.alarm, details=record)
 
 
 def merge_counts(counts: Sequence[Sequence[int] | None]) -> tuple[int, int] | None:
@@ -94,8 +93,6 @@ def merge_counts(counts: Sequence[Sequence[int] | None]) -> tuple[int, int] | No
 
 def merge_gain(provider: str, results: Results) -> SetScore | None:
     """Aesthetics beside the base's, from the ratings themselves; None without pairs."""
-    from harness.scoring.metrics.aesthetics import compare_aesthetics
-
     gain = compare_aesthetics(results.get(provider, ()), results.get(BASE, ()))
     return SetScore("aesthetics", gain.sentence, details=gain.record) if gain else None
 

@@ -61,14 +61,14 @@ def plan_step(suite: Suite, case: Case, job: Job, provider: Provider, seeds: tup
 def build_plan(
     jobs: Iterable[Job],
     suites: Mapping[str, Suite],
-    open_provider: Callable[[str], Provider],
+    open_provider: Callable[[str, Suite], Provider],
     samples: int | None = None,
 ) -> tuple[Step, ...]:
     """One step a job, in the suites' own order, whatever the order in which they were collected.
 
     Args:
         suites: by the path that the jobs name.
-        open_provider: by name; HarnessError makes that provider's steps errors.
+        open_provider: by name, for a suite; HarnessError makes that provider's steps errors.
         samples: seeds a case, in place of the suite's own number.
     """
     places = {
@@ -80,7 +80,7 @@ def build_plan(
         suite = suites[job.path]
         case, seeds = suite.case(job.case), suite.seeds(samples)
         try:
-            steps.append(plan_step(suite, case, job, open_provider(job.provider), seeds))
+            steps.append(plan_step(suite, case, job, open_provider(job.provider, suite), seeds))
         except HarnessError as error:
             steps.append(Step(job, suite, case, None, seeds, error=str(error)))
     return tuple(steps)
@@ -129,7 +129,7 @@ def on_this_machine(task: Task) -> bool:
 
 def lanes(tasks: Sequence[Task]) -> list[list[Task]]:
     """What may go on at the same time: this machine's models one after the other, each service beside them."""
-    found: dict[str, list[Task]] = {}
+    results: dict[str, list[Task]] = {}
     for task in tasks:
-        found.setdefault("" if on_this_machine(task) else task.provider.name, []).append(task)
-    return list(found.values())
+        results.setdefault("" if on_this_machine(task) else task.provider.name, []).append(task)
+    return list(results.values())

@@ -14,8 +14,12 @@ from harness.core.errors import HarnessError
 from harness.core.values import CaseResult, Lora, Request, Suite, digest, to_record
 from harness.engine.context import ScorerLike
 from harness.engine.plan import Step
+from harness.judging.record import AuditRecord, LoraRecord, PopulationRecord, SuiteFindings, Tried
 from harness.models.identity import hash_once
+from harness.scoring.calibration.populations import populations
 from harness.scoring.metrics.scorer import Scorer
+from harness.scoring.references.check import check_references
+from harness.scoring.references.gather import gather_subject
 from harness.store import Store
 
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "pytest")
@@ -27,13 +31,13 @@ BLIND = "a run looks without CLIP: `harness references check` asks it too"
 
 def versions() -> dict[str, str]:
     """What made the results."""
-    found = {"harness": __version__, "python": platform.python_version()}
+    results = {"harness": __version__, "python": platform.python_version()}
     for name in LIBRARIES:
         try:
-            found[name] = metadata.version(name)
+            results[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return results
 
 
 def shared_recipe(requests: Sequence[Request]) -> dict[str, Any]:
@@ -83,34 +87,31 @@ def notes_of(suite: Suite, results: Mapping[str, Sequence[CaseResult]]) -> list[
 
 def about_suite(
     store: Store, suite: Suite, size: tuple[int, int], scorer: ScorerLike | None, tested: Mapping[str, Lora]
-) -> dict[str, Any]:
-    """By names of `results.ABOUT`; what cannot be had is left out, because a record must not fail for it.
+) -> SuiteFindings:
+    """What cannot be had is left out, because a record must not fail for it.
 
     Args:
         size: of the profile, width and height.
         scorer: None where no picture has a score.
         tested: the LoRA behind each gate provider.
     """
-    return {
-        "under_test": {name: lora_record(lora) for name, lora in tested.items()},
-        "references_check": check_record(store, suite, size),
-        "crowds": crowds_record(store, scorer) if isinstance(scorer, Scorer) else [],
-        "sweep": store.memo(SWEEPS, suite.path.as_posix()),
-    }
+    return SuiteFindings(
+        under_test={name: lora_record(lora) for name, lora in tested.items()},
+        references_check=check_record(store, suite, size),
+        crowds=populations_record(store, scorer) if isinstance(scorer, Scorer) else (),
+        sweep=tuple(map(Tried.of, store.memo(SWEEPS, suite.path.as_posix()) or ())),
+    )
 
 
-def lora_record(lora: Lora) -> dict[str, Any]:
+def lora_record(lora: Lora) -> LoraRecord:
     """A LoRA file with its hash, and those that are drawn together with it."""
     sha = hash_once(lora.path) if lora.path.is_file() else ""
-    beside = [lora_record(each) for each in lora.beside]
-    return {"file": lora.path.name, "strength": lora.strength, "sha256": sha, **({"beside": beside} if beside else {})}
+    beside = {"beside": tuple(map(lora_record, lora.beside))} if lora.beside else {}
+    return LoraRecord(file=lora.path.name, strength=lora.strength, sha256=sha, **beside)
 
 
-def check_record(store: Store, suite: Suite, size: tuple[int, int]) -> dict[str, Any]:
+def check_record(store: Store, suite: Suite, size: tuple[int, int]) -> AuditRecord | None:
     """What `harness references check` says of a suite's references without CLIP, found once for each state of them."""
-    from harness.scoring.references.check import check_references
-    from harness.scoring.references.gather import gather_subject
-
     try:
         gathered = gather_subject(suite.subject)
         paths = {gathered.label(path): path for path in gathered.pictures}
@@ -135,21 +136,19 @@ def check_record(store: Store, suite: Suite, size: tuple[int, int]) -> dict[str,
                 item["images"] = [store.put_image(paths[name].read_bytes()) for name in item["pictures"][:SHOWN]]
             store.put_memo("references_check", key, known)
     except (HarnessError, OSError):
-        return {}
-    return known
+        return None
+    return AuditRecord.of(known)
 
 
-def crowds_record(store: Store, scorer: Scorer) -> list[dict[str, Any]]:
+def populations_record(store: Store, scorer: Scorer) -> tuple[PopulationRecord, ...]:
     """Every gated score of the references and of the impostors: what the calibration was made from."""
-    from harness.scoring.calibration.populations import populations
-
     key = digest(["crowds", VERSION, scorer.identity])
     known: list[dict[str, Any]] | None = store.memo("crowds", key)
     if known is None:
         try:
             sides = populations(scorer, scorer.ground)
         except (HarnessError, OSError):
-            return []
+            return ()
         known = [
             {
                 "metric": side.metric,
@@ -159,4 +158,4 @@ def crowds_record(store: Store, scorer: Scorer) -> list[dict[str, Any]]:
             if not side.reason
         ]
         store.put_memo("crowds", key, known)
-    return known
+    return tuple(map(PopulationRecord.of, known))

@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
+from harness.config.profile import Profile, extend_vocabulary
 from harness.core.errors import EngineError, HarnessError
+from harness.core.settings import Settings
 from harness.core.values import (
     Case,
     CaseResult,
@@ -29,22 +30,20 @@ from harness.core.values import (
     to_record,
 )
 from harness.engine.context import ScorerLike
-from harness.engine.generation import Drawer
+from harness.engine.generation import SampleGenerator
 from harness.engine.plan import Step, Task, chunks, lanes, plan_step, tasks_of
 from harness.engine.scoring import Scoring
 from harness.engine.spending import estimate, estimate_text
 from harness.judging.baseline import Baselines
+from harness.models.loading import Models
+from harness.providers import ProviderContext, open_provider
 from harness.providers.budget import Budget
+from harness.scoring.metrics.scorer import Scorer
 from harness.store import Journal, Store
-
-if TYPE_CHECKING:
-    from harness.config.profile import Profile
-    from harness.core.settings import Settings
-    from harness.models.loading import Models
 
 SURE_DRAWN, SURE_S = 3, 5.0  # pictures and seconds before which a time that is left would be a wild guess
 SCORE_EVERY = 8  # pictures of a service, so that tests finish while it goes on
-OpenProvider = Callable[[str, "Settings"], Provider]
+OpenProvider = Callable[[str, Settings], Provider]
 Done = Callable[[Step, CaseResult | HarnessError], None]
 
 
@@ -84,7 +83,7 @@ class Meter:
         self._listener(progress)
 
 
-class Workshop:
+class Resources:
     """Providers, models, drawer and scorers of one run."""
 
     def __init__(
@@ -103,11 +102,11 @@ class Workshop:
     ) -> None:
         """`loras`: what single providers draw with in place of the LoRA under test."""
         self.settings, self.profile, self.store, self.journal = settings, profile, store, journal
-        self.loras, self.baselines = loras or {}, Baselines(settings)
-        self.cancelled, self.meter = cancelled, Meter(listener)
+        self.under_test, self.baselines = replace(settings.under_test, own=loras or {}), Baselines(settings)
+        self.listener, self.cancelled, self.meter = listener, cancelled, Meter(listener)
         self.budget = Budget(settings.budget, settings.max_calls)
         self.scoring = Scoring(store, scorers or self._scorer, fresh=settings.fresh)
-        self.drawer = Drawer(store, journal, fresh=settings.fresh, cancelled=cancelled, drawn=self.meter.drawn)
+        self.drawer = SampleGenerator(store, journal, fresh=settings.fresh, cancelled=cancelled, drawn=self.meter.drawn)
         self._given_models, self._open_provider = models, providers or self._from_profile
         self._providers: dict[tuple[str, Lora | None], Provider] = {}
         self._seconds: defaultdict[str, float] = defaultdict(float)
@@ -116,8 +115,6 @@ class Workshop:
     @cached_property
     def models(self) -> Models:
         """Not loaded, only ready to be: a run that finds everything in the store never loads one."""
-        from harness.models.loading import Models
-
         return self._given_models or Models(self.profile, self.settings)
 
     # --- planning ---------------------------------------------------------------------------------------------------
@@ -128,12 +125,15 @@ class Workshop:
         Raises:
             HarnessError: the profile does not know it, or it cannot be set up.
         """
-        lora = lora or self.loras.get(name)
+        lora = lora or self.under_test.override(name)
         key = (name, lora)
         if key not in self._providers:
-            settings = replace(self.settings, lora=lora) if lora else self.settings
-            self._providers[key] = self._open_provider(name, settings)
+            self._providers[key] = self._open_provider(name, replace(self.settings, lora=lora))
         return self._providers[key]
+
+    def provider_of(self, name: str, suite: Suite) -> Provider:
+        """A suite's provider by name, with the LoRA that is under test now. Raises as `provider` does."""
+        return self.provider(name, self.under_test.override(name, suite))
 
     def trial(
         self, suite: Suite, cases: Sequence[Case], provider: str, seeds: Sequence[int], lora: Lora | None
@@ -144,18 +144,13 @@ class Workshop:
         return [plan_step(suite, case, job, opened, tuple(seeds)) for case, job in zip(cases, jobs, strict=True)]
 
     def _from_profile(self, name: str, settings: Settings) -> Provider:
-        from harness.providers import Context, open_provider
-
         def traits(suite: Suite) -> Sequence[Trait]:
             with self.timed("score"), self.scoring.lock:
                 return self.scoring.scorer(suite).traits()
 
-        return open_provider(name, Context(self.profile, settings, self.models, traits, self.budget))
+        return open_provider(name, ProviderContext(self.profile, settings, self.models, traits, self.budget))
 
     def _scorer(self, suite: Suite) -> ScorerLike:
-        from harness.config.profile import extend_vocabulary
-        from harness.scoring.metrics.scorer import Scorer
-
         return Scorer(suite, extend_vocabulary(self.profile, suite), self.models, self.store)
 
     # --- making -----------------------------------------------------------------------------------------------------
@@ -172,7 +167,7 @@ class Workshop:
         tasks = tasks_of([*steps, *controls])
         missing = self.drawer.missing(tasks)
         self.meter.expect(len(tasks), len(tasks) - len(missing))
-        bench = Bench(self, steps, done)
+        bench = PendingSteps(self, steps, done)
         bench.finish_ready()
         if missing and not self.cancelled():
             with self.store.lock(lambda text: self.meter.tell("wait", message=text), self.cancelled):
@@ -196,28 +191,28 @@ class Workshop:
         Raises:
             EngineError: cancelled, or scoring broke down.
         """
-        found: dict[int, CaseResult | HarnessError] = {}
+        findings: dict[int, CaseResult | HarnessError] = {}
         places = {id(step): place for place, step in enumerate(steps)}
-        self.make(steps, lambda step, result: found.update({places[id(step)]: result}), controls)
+        self.make(steps, lambda step, result: findings.update({places[id(step)]: result}), controls)
         results = []
         for place in range(len(steps)):
-            result = found.get(place, EngineError("the run was cancelled"))
+            result = findings.get(place, EngineError("the run was cancelled"))
             if isinstance(result, HarnessError):
                 raise result
             results.append(result)
         return results
 
-    def _draw(self, tasks: Sequence[Task], bench: Bench) -> None:
+    def _draw(self, tasks: Sequence[Task], bench: PendingSteps) -> None:
         """Every lane in a thread of its own; the first error is raised when all have ended."""
-        found = lanes(tasks)
-        if not found:
+        results = lanes(tasks)
+        if not results:
             return
-        with ThreadPoolExecutor(len(found), thread_name_prefix="harness-lane") as pool:
-            futures = [pool.submit(self._draw_lane, lane, bench) for lane in found]
+        with ThreadPoolExecutor(len(results), thread_name_prefix="harness-lane") as pool:
+            futures = [pool.submit(self._draw_lane, lane, bench) for lane in results]
         for future in futures:
             future.result()
 
-    def _draw_lane(self, tasks: Sequence[Task], bench: Bench) -> None:
+    def _draw_lane(self, tasks: Sequence[Task], bench: PendingSteps) -> None:
         for chunk in chunks(tasks):
             samples, more = self.drawer.draw(chunk), True
             while more and not self.cancelled():
@@ -257,17 +252,17 @@ class Workshop:
             models.close()
 
 
-class Bench:
+class PendingSteps:
     """The steps under way: each is scored and handed over when the last of its pictures has come."""
 
-    def __init__(self, workshop: Workshop, steps: Sequence[Step], done: Done) -> None:
-        self._workshop, self._waiting, self._done = workshop, list(steps), done
+    def __init__(self, resources: Resources, steps: Sequence[Step], done: Done) -> None:
+        self._resources, self._waiting, self._done = resources, list(steps), done
         self._keys = {id(step): [request.key for request in step.requests] for step in steps}
         self._lock = threading.Lock()
 
     def finish_ready(self) -> None:
         """Score what is complete, suite by suite, and hand it over."""
-        samples = self._workshop.drawer.samples
+        samples = self._resources.drawer.samples
         with self._lock:
             ready = [step for step in self._waiting if all(key in samples for key in self._keys[id(step)])]
             taken = {id(step) for step in ready}
@@ -280,29 +275,29 @@ class Bench:
 
     def _finish(self, steps: Sequence[Step]) -> None:
         """A scorer that breaks down takes its own suite with it, and no other."""
-        workshop, suite = self._workshop, steps[0].suite
+        resources, suite = self._resources, steps[0].suite
         try:
             pictures = [(step.case, sample.image) for step in steps for sample in self._samples(step) if sample.image]
             if pictures:
-                with workshop.timed("score"):
-                    workshop.scoring.score(suite, pictures)
+                with resources.timed("score"):
+                    resources.scoring.score(suite, pictures)
             results: list[CaseResult | HarnessError] = [self._result(step) for step in steps]
         except Exception as error:
-            said = f"{suite.path}: scoring broke down: {error!r}"
-            broken = error if isinstance(error, HarnessError) else EngineError(said)
-            workshop.journal.append({"event": "broken", "suite": suite.name, "error": str(broken)})
+            text = f"{suite.path}: scoring broke down: {error!r}"
+            broken = error if isinstance(error, HarnessError) else EngineError(text)
+            resources.journal.append({"event": "broken", "suite": suite.name, "error": str(broken)})
             results = [broken] * len(steps)
         for step, result in zip(steps, results, strict=True):
             self._done(step, result)
 
     def _samples(self, step: Step) -> list[Sample]:
-        return [self._workshop.drawer.samples[key] for key in self._keys[id(step)]]
+        return [self._resources.drawer.samples[key] for key in self._keys[id(step)]]
 
     def _result(self, step: Step) -> CaseResult:
         """Samples with their scores; who made them is said by the step's own provider."""
         if step.result:
             return step.result
-        scoring, emulated = self._workshop.scoring, bool(step.provider and step.provider.emulated)
+        scoring, emulated = self._resources.scoring, bool(step.provider and step.provider.emulated)
         samples = []
         for sample in self._samples(step):
             scored = sample.outcome is Outcome.OK and sample.image

@@ -49,11 +49,11 @@ class Scoring:
             for start in range(0, len(keys), AT_ONCE):
                 some = keys[start : start + AT_ONCE]
                 items = [(unknown[key], self.store.image(key[0])) for key in some]
-                found = self.scorer(suite).score(items)
-                if len(found) != len(some):
-                    raise EngineError(f"{suite.path}: the scorer answered {len(found)} of {len(some)} pictures")
-                self.store.put_many_scores([(*key, scores) for key, scores in zip(some, found, strict=True)])
-                self._found.update(zip(some, found, strict=True))
+                result = self.scorer(suite).score(items)
+                if len(result) != len(some):
+                    raise EngineError(f"{suite.path}: the scorer answered {len(result)} of {len(some)} pictures")
+                self.store.put_many_scores([(*key, scores) for key, scores in zip(some, result, strict=True)])
+                self._found.update(zip(some, result, strict=True))
 
     def scores(self, suite: Suite, case: Case, image: str) -> Mapping[str, Score]:
         """What `score` found."""

@@ -9,21 +9,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
+from harness.config.profile import Profile, merge_vocabulary
+from harness.core.arrays import Floats
 from harness.core.errors import HarnessError
-from harness.core.values import Case, CaseResult, Job, Lora, Outcome, SetScore, Suite, Trait, digest, to_record
+from harness.core.under_test import LoraUnderTest
+from harness.core.values import Case, CaseResult, Job, Outcome, SetScore, Suite, Trait, digest, to_record
 from harness.engine.gates import Control, lora_of, plan_controls
 from harness.engine.plan import Step, plan_step
-from harness.engine.resources import Workshop
+from harness.engine.resources import Resources
+from harness.models.embeddings import open_picture
+from harness.scoring.metrics.aesthetics import compare_aesthetics
+from harness.scoring.metrics.copying import Nearest, TrainSet, gather_copies
+from harness.scoring.metrics.diversity import LEAST, Diversity, PromptPictures, measure_spread
+from harness.scoring.metrics.drift import Drift, unrelated_prompts
 from harness.store import Store
-
-if TYPE_CHECKING:
-    from harness.config.profile import Profile
-    from harness.core.values import Floats
-    from harness.scoring.metrics.copying import Nearest, TrainSet
-    from harness.scoring.metrics.diversity import Spread
-    from harness.scoring.metrics.drift import Drift
 
 VERSION = 1  # of what is remembered: raise it, and copies and spreads are looked for anew
 BASE = "base"  # the provider that draws the same prompts without a LoRA
@@ -50,7 +51,7 @@ class SetScorer(Protocol):
 
 
 @dataclass(frozen=True)
-class Shot:
+class ReceivedPicture:
     """One picture that came."""
 
     case: str
@@ -65,10 +66,10 @@ class Table:
     store: Store
     scorer: SetScorer
 
-    def read(self, shots: Sequence[Shot]) -> list[bytes]:
+    def read(self, shots: Sequence[ReceivedPicture]) -> list[bytes]:
         return [self.store.image(shot.image) for shot in shots]
 
-    def embed(self, shots: Sequence[Shot]) -> Floats:
+    def embed(self, shots: Sequence[ReceivedPicture]) -> Floats:
         return self.scorer.embed(self.read(shots))
 
     def key(self, *parts: Any) -> str:
@@ -77,7 +78,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Beside:
+class ExtraSamples:
     """What a gate's verdict needs beside the pictures of its cases."""
 
     controls: Sequence[Control] = ()  # cases with the LoRA turned off
@@ -89,33 +90,34 @@ class Beside:
         return [*(c.off for c in self.controls), *(step for c in self.strangers for step in (c.tested, c.off))]
 
 
-def plan_beside(workshop: Workshop, steps: Sequence[Step], promoted: Lora | None = None) -> Beside:
-    return Beside(plan_controls(workshop, steps, promoted), plan_strangers(workshop, steps, promoted))
+def plan_extras(resources: Resources, steps: Sequence[Step], under_test: LoraUnderTest) -> ExtraSamples:
+    """What one gate provider's verdict needs beside its steps, with this LoRA under test."""
+    return ExtraSamples(plan_controls(resources, steps, under_test), plan_unrelated(resources, steps, under_test))
 
 
 def measure_sets(
-    workshop: Workshop, suite: Suite, provider: str, results: Results, strangers: Sequence[Control] = ()
+    resources: Resources, suite: Suite, provider: str, results: Results, strangers: Sequence[Control] = ()
 ) -> Sets:
     """All of one gate provider; {} for a scorer that sees single pictures only, or where nothing was drawn."""
-    open_cases = {case.id for case in suite.cases if case.split == "open"}  # feedback reads what is found here
+    open_cases = {case.id for case in suite.cases if case.is_open}  # feedback reads what is found here
     results = {name: [item for item in items if item.job.case in open_cases] for name, items in results.items()}
-    scorer, own = workshop.scoring.scorer(suite), results.get(provider, ())
+    scorer, own = resources.scoring.scorer(suite), results.get(provider, ())
     if not isinstance(scorer, SetScorer) or not any(result.scored for result in own):
         return {}
-    table, wanted = Table(workshop.store, scorer), [n for n in ("copy", "diversity") if suite.alarm(n) != "off"]
-    found = [find_set_copies(table, own)] if "copy" in wanted else []
+    table, wanted = Table(resources.store, scorer), [n for n in ("copy", "diversity") if suite.alarm(n) != "off"]
+    finding = [find_set_copies(table, own)] if "copy" in wanted else []
     if "diversity" in wanted:
-        base = results.get(BASE) or stored_base(workshop, suite, own) if enough_seeds(own) else ()
-        found.append(find_diversity(table, own, base))
-    found += [check_strangers(table, strangers, workshop)] if suite.alarm("drift") != "off" else []
-    found += [gain] if (gain := find_gain(own, results.get(BASE, ()))) else []
-    return {score.metric: score for score in found}
+        base = results.get(BASE) or stored_base(resources, suite, own) if enough_seeds(own) else ()
+        finding.append(find_diversity(table, own, base))
+    finding += [check_strangers(table, strangers, resources)] if suite.alarm("drift") != "off" else []
+    finding += [gain] if (gain := find_gain(own, results.get(BASE, ()))) else []
+    return {score.metric: score for score in finding}
 
 
-def shots_of(results: Sequence[CaseResult]) -> list[Shot]:
+def shots_of(results: Sequence[CaseResult]) -> list[ReceivedPicture]:
     """The pictures of some results, prompt by prompt."""
     return [
-        Shot(result.job.case, sample.seed, sample.image)
+        ReceivedPicture(result.job.case, sample.seed, sample.image)
         for result in results
         for sample in result.samples
         if sample.outcome is Outcome.OK and sample.image
@@ -127,8 +129,6 @@ def shots_of(results: Sequence[CaseResult]) -> list[Shot]:
 
 def find_set_copies(table: Table, results: Sequence[CaseResult]) -> SetScore:
     """Whether pictures are training pictures drawn again, and which of which."""
-    from harness.scoring.metrics.copying import gather_copies
-
     shots = shots_of(results)
     key = table.key("copies", "nearest", [to_record(shot) for shot in shots])
     known = table.store.memo("copies", key)
@@ -152,23 +152,20 @@ def find_set_copies(table: Table, results: Sequence[CaseResult]) -> SetScore:
         "pairs": [pair_record(shots[place], nearest) for place, nearest in shown],
         "nearest": {shots[place].image: near_record(nearest) for place, nearest in each.items()},
     }
-    found = SetScore("copy", copies.sentence, copies.alarm, details=to_record(details))
-    table.store.put_memo("copies", key, to_record(found))
-    return found
+    result = SetScore("copy", copies.sentence, copies.alarm, details=to_record(details))
+    table.store.put_memo("copies", key, to_record(result))
+    return result
 
 
-def look_at(table: Table, train: TrainSet, shots: Sequence[Shot]) -> dict[int, Nearest]:
+def look_at(table: Table, train: TrainSet, shots: Sequence[ReceivedPicture]) -> dict[int, Nearest]:
     """Place to the nearest training picture, of the pictures that the embeddings say are nearest to any."""
-    from harness.models.embeddings import open_picture
-    from harness.scoring.metrics.copying import Nearest
-
     vectors = table.embed(shots)
     most = max(LEAST_LOOKED, WORK // len(train.paths))
     places = list(range(len(shots)))
     if train.vectors is not None:
         nearness = (vectors @ train.vectors.T).max(1)
         places.sort(key=lambda place: -nearness[place])
-    found: dict[int, Nearest] = {}
+    results: dict[int, Nearest] = {}
     for place in places[:most]:
         key = table.key("copy", shots[place].image)
         known = table.store.memo("copy", key)
@@ -176,8 +173,8 @@ def look_at(table: Table, train: TrainSet, shots: Sequence[Shot]) -> dict[int, N
             picture = open_picture(table.store.image(shots[place].image))
             known = to_record(train.nearest(picture, vectors[place]))
             table.store.put_memo("copy", key, known)
-        found[place] = Nearest(**known)
-    return found
+        results[place] = Nearest(**known)
+    return results
 
 
 def normal_likeness(table: Table, train: TrainSet) -> float | None:
@@ -191,7 +188,7 @@ def normal_likeness(table: Table, train: TrainSet) -> float | None:
     return normal
 
 
-def pair_record(shot: Shot, nearest: Nearest) -> dict[str, Any]:
+def pair_record(shot: ReceivedPicture, nearest: Nearest) -> dict[str, Any]:
     """A picture beside the training picture that it is nearest to, both by their hashes."""
     record = {name: item for name, item in to_record(nearest).items() if name != "sha"}
     return {"case": shot.case, "seed": shot.seed, "image": shot.image, "training": nearest.sha, **record}
@@ -207,15 +204,11 @@ def near_record(nearest: Nearest) -> dict[str, Any]:
 
 def enough_seeds(results: Sequence[CaseResult]) -> bool:
     """Whether any prompt has the seeds that collapse can be seen in."""
-    from harness.scoring.metrics.diversity import LEAST
-
     return any(len(result.scored) >= LEAST for result in results)
 
 
 def find_diversity(table: Table, own: Sequence[CaseResult], base: Sequence[CaseResult] = ()) -> SetScore:
     """Whether seeds give different pictures, beside the base's at the same prompts and seeds where it has them all."""
-    from harness.scoring.metrics.diversity import LEAST, Diversity
-
     most = max((len(result.scored) for result in own), default=0)
     if most < LEAST:
         return SetScore("diversity", f"not judged: {most} seeds a prompt, {LEAST} are needed", judged=False)
@@ -226,34 +219,32 @@ def find_diversity(table: Table, own: Sequence[CaseResult], base: Sequence[CaseR
         for case, shots in groups.items()
         if {shot.seed for shot in shots} <= theirs.get(case, {}).keys()
     }
-    found = Diversity(*({case: spread_of(table, shots) for case, shots in each.items()} for each in (groups, usual)))
-    return SetScore("diversity", found.sentence, found.alarm, details=found.record)
+    results = Diversity(*({case: spread_of(table, shots) for case, shots in each.items()} for each in (groups, usual)))
+    return SetScore("diversity", results.sentence, results.alarm, details=results.record)
 
 
-def spread_of(table: Table, shots: Sequence[Shot]) -> Spread:
+def spread_of(table: Table, shots: Sequence[ReceivedPicture]) -> PromptPictures:
     """How much the pictures of one prompt differ."""
-    from harness.scoring.metrics.diversity import Spread, measure_spread
-
     key = table.key("spread", [shot.image for shot in shots])
     known = table.store.memo("spread", key)
     if known is None:
         known = to_record(measure_spread(table.read(shots), table.embed(shots)))
         table.store.put_memo("spread", key, known)
-    return Spread(**known)
+    return PromptPictures(**known)
 
 
-def stored_base(workshop: Workshop, suite: Suite, own: Sequence[CaseResult]) -> list[CaseResult]:
+def stored_base(resources: Resources, suite: Suite, own: Sequence[CaseResult]) -> list[CaseResult]:
     """The base's pictures of the same prompts and seeds, where an earlier run has drawn them all; nothing is drawn."""
-    if BASE not in workshop.profile.providers:
+    if BASE not in resources.profile.providers:
         return []
     try:
         seeds = {result.job.case: tuple(sample.seed for sample in result.scored) for result in own}
-        base = workshop.provider(BASE)
+        base = resources.provider(BASE)
         jobs = [(Job(suite.path.as_posix(), case, BASE), suite.case(case)) for case in seeds]
         steps = [plan_step(suite, case, job, base, seeds[case.id]) for job, case in jobs]
     except HarnessError:  # a profile's base may be anything; without it diversity stands alone
         return []
-    known = workshop.store.samples([request.key for step in steps for request in step.requests])
+    known = resources.store.samples([request.key for step in steps for request in step.requests])
     drawn = {step.job: [known.get(request.key) for request in step.requests] for step in steps}
     return [CaseResult(job, tuple(sample for sample in samples if sample)) for job, samples in drawn.items()]
 
@@ -263,14 +254,12 @@ def stored_base(workshop: Workshop, suite: Suite, own: Sequence[CaseResult]) -> 
 
 def find_gain(own: Sequence[CaseResult], base: Sequence[CaseResult]) -> SetScore | None:
     """How much more pleasing the pictures are than the base's; never an alarm. None where nothing rates pictures."""
-    from harness.scoring.metrics.aesthetics import compare_aesthetics
-
     if not any("aesthetics" in sample.scores for result in own for sample in result.scored):
         return None
     gain = compare_aesthetics(own, base)
     if gain is None:
-        said = "not compared: the base's pictures of the same prompts and seeds are not in this run"
-        return SetScore("aesthetics", said, judged=False)
+        text = "not compared: the base's pictures of the same prompts and seeds are not in this run"
+        return SetScore("aesthetics", text, judged=False)
     return SetScore("aesthetics", gain.sentence, details=gain.record)
 
 
@@ -279,28 +268,25 @@ def find_gain(own: Sequence[CaseResult], base: Sequence[CaseResult]) -> SetScore
 
 def stranger_cases(suite: Suite, profile: Profile, traits: Sequence[Trait]) -> list[Case]:
     """Prompts about others as cases that no suite has."""
-    from harness.config.profile import merge_vocabulary
-    from harness.scoring.metrics.drift import unrelated_prompts
-
     vocabulary = merge_vocabulary(profile.vocabulary, suite.vocabulary)
     prompts = unrelated_prompts(vocabulary, {trait.category: trait.value for trait in traits}, STRANGERS)
     return [Case(suite.name, f"stranger-{place}", prompt) for place, prompt in enumerate(dict.fromkeys(prompts))]
 
 
-def plan_strangers(workshop: Workshop, steps: Sequence[Step], promoted: Lora | None = None) -> list[Control]:
+def plan_unrelated(resources: Resources, steps: Sequence[Step], under_test: LoraUnderTest) -> list[Control]:
     """Prompts about others with the LoRA of a gate provider and without it, where the suite asks for drift."""
     first = next((step for step in steps if step.requests), None)
     if first is None or first.provider is None or first.suite.alarm("drift") == "off":
         return []
-    lora, suite = lora_of(first, promoted or workshop.settings.lora), first.suite
+    lora, suite = lora_of(first, under_test), first.suite
     if lora is None or not lora.strength:
         return []
-    with workshop.timed("score"), workshop.scoring.lock:
+    with resources.timed("score"), resources.scoring.lock:
         try:
-            cases = stranger_cases(suite, workshop.profile, workshop.scoring.scorer(suite).traits())
+            cases = stranger_cases(suite, resources.profile, resources.scoring.scorer(suite).traits())
         except HarnessError:  # references that cannot be read are complained of where pictures are scored
             return []
-    off, seeds = workshop.provider(first.job.provider, replace(lora, strength=0.0)), suite.seeds(SEEDS)
+    off, seeds = resources.provider(first.job.provider, replace(lora, strength=0.0)), suite.seeds(SEEDS)
     jobs = [(case, Job(first.job.path, case.id, first.job.provider)) for case in cases]
     return [
         Control(*(plan_step(suite, case, job, provider, seeds) for provider in (first.provider, off)))
@@ -308,11 +294,11 @@ def plan_strangers(workshop: Workshop, steps: Sequence[Step], promoted: Lora | N
     ]
 
 
-def check_strangers(table: Table, controls: Sequence[Control], workshop: Workshop) -> SetScore:
+def check_strangers(table: Table, controls: Sequence[Control], resources: Resources) -> SetScore:
     """What the LoRA did to the prompts of `plan_strangers`."""
 
     def result(step: Step) -> CaseResult:
-        known = [workshop.drawer.samples.get(request.key) for request in step.requests]
+        known = [resources.drawer.samples.get(request.key) for request in step.requests]
         return CaseResult(step.job, tuple(sample for sample in known if sample))
 
     on, off = ([result(getattr(control, name)) for control in controls] for name in ("tested", "off"))
@@ -337,8 +323,8 @@ def find_drift(
         )
         for case, prompt in prompts.items()
     }
-    found = table.scorer.drift({prompt: (each[0], each[1]) for prompt, each in pairs.items()})
-    if found is None:
-        said = "not judged: it takes a LoRA, pictures with it and without it, and references unlike the impostors"
-        return SetScore("drift", said, judged=False)
-    return SetScore("drift", found.sentence, found.alarm, details=found.record)
+    result = table.scorer.drift({prompt: (each[0], each[1]) for prompt, each in pairs.items()})
+    if result is None:
+        text = "not judged: it takes a LoRA, pictures with it and without it, and references unlike the impostors"
+        return SetScore("drift", text, judged=False)
+    return SetScore("drift", result.sentence, result.alarm, details=result.record)

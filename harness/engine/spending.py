@@ -26,15 +26,15 @@ class Share:
 
 def estimate(tasks: Sequence[Task]) -> list[Share]:
     """What drawing these pictures will cost, a share a service; models on this machine cost nothing and have none."""
-    found: dict[str, Share] = {}
+    results: dict[str, Share] = {}
     for task in tasks:
         price = getattr(task.provider, "price_usd", 0.0)
         if price == 0.0:
             continue
         name = task.provider.name
-        pictures = found[name].pictures + 1 if name in found else 1
-        found[name] = Share(name, pictures, price, task.provider.emulated)
-    return list(found.values())
+        pictures = results[name].pictures + 1 if name in results else 1
+        results[name] = Share(name, pictures, price, task.provider.emulated)
+    return list(results.values())
 
 
 def estimate_text(shares: Sequence[Share], budget: Budget) -> str:

@@ -19,7 +19,7 @@ from harness.core import stats
 from harness.core.values import Case, Decision, Job, Suite, Verdict
 
 BEST = "best_competitor"
-TYPICAL = stats.Spread(between=0.05, within=0.06)
+TYPICAL = stats.StandardDeviations(between=0.05, within=0.06)
 """How calibrated quality varies where nothing is known yet: measured on the embedded suite, a trained LoRA."""
 LIKELY_RED = 0.05  # a chance of a red run for nothing that is worth a warning
 
@@ -28,7 +28,7 @@ LIKELY_RED = 0.05  # a chance of a red run for nothing that is worth a warning
 
 
 @dataclass(frozen=True)
-class Looks:
+class InterimAnalyses:
     """When a growing sample is judged, and at which level its intervals are drawn each time."""
 
     seeds: tuple[int, ...]  # a case has at each look, rising
@@ -44,7 +44,7 @@ class Looks:
 
 
 @lru_cache(maxsize=64)
-def plan_looks(least: int, most: int) -> Looks:
+def plan_looks(least: int, most: int) -> InterimAnalyses:
     """Two or three looks, a constant factor apart; Pocock-type spending, because what counts is stopping early.
 
     A case's information grows with its seeds. A gate's grows less (its prompts stay the same), for which these levels
@@ -52,15 +52,15 @@ def plan_looks(least: int, most: int) -> Looks:
     """
     seeds = tuple(sorted({least, round(math.sqrt(least * most)), most}))
     if len(seeds) < 2:
-        return Looks((most,), (stats.LEVEL,))
+        return InterimAnalyses((most,), (stats.LEVEL,))
     shares = tuple(count / most for count in seeds)
-    return Looks(seeds, stats.levels(stats.spending_bounds(shares, (1 - stats.LEVEL) / 2, "pocock")))
+    return InterimAnalyses(seeds, stats.levels(stats.spending_bounds(shares, (1 - stats.LEVEL) / 2, "pocock")))
 
 
-def looks_of(suite: Suite) -> Looks:
+def looks_of(suite: Suite) -> InterimAnalyses:
     """One look, unless the suite says `samples: {min, max}`."""
     if suite.min_samples is None or suite.min_samples >= suite.samples:
-        return Looks((suite.samples,), (stats.LEVEL,))
+        return InterimAnalyses((suite.samples,), (stats.LEVEL,))
     return plan_looks(suite.min_samples, suite.samples)
 
 
@@ -74,7 +74,7 @@ def level_at(suite: Suite, drawn: int) -> float:
 
 
 @dataclass(frozen=True)
-class Draw:
+class NextSample:
     """One more picture that a verdict waits for."""
 
     job: Job
@@ -83,7 +83,7 @@ class Draw:
 
 def next_draws(
     suite: Suite, verdicts: Mapping[Job, Verdict], gates: Mapping[str, Verdict], drawn: Mapping[Job, int]
-) -> tuple[Draw, ...]:
+) -> tuple[NextSample, ...]:
     """The pictures of the next look, prompts before seeds; nothing when every verdict is closed or `max` is reached.
 
     A gate that is open takes all its cases with it, an open case only itself. Where `beat` is open, those who must be
@@ -97,26 +97,26 @@ def next_draws(
     looks, wanted = looks_of(suite), dict[Job, int]()
     for provider, gate in gates.items():
         own = [job for job in drawn if job.provider == provider]
-        every = is_open(gate)
+        every = needs_more_samples(gate)
         for job in own:
-            if every or (job in verdicts and is_open(verdicts[job])):
+            if every or (job in verdicts and needs_more_samples(verdicts[job])):
                 wanted[job] = looks.after(drawn[job]) or drawn[job]
         for rival in rivals_of(suite, gate, drawn):
             goal = max((wanted.get(job, drawn[job]) for job in own if job.case == rival.case), default=0)
             wanted[rival] = max(goal, drawn[rival])
     places = {case.id: number for number, case in enumerate(suite.cases)}
-    draws = [Draw(job, suite.seed + number) for job, goal in wanted.items() for number in range(drawn[job], goal)]
+    draws = [NextSample(job, suite.seed + number) for job, goal in wanted.items() for number in range(drawn[job], goal)]
     return tuple(sorted(draws, key=lambda draw: (draw.seed, places[draw.job.case], draw.job.provider)))
 
 
-def is_open(verdict: Verdict) -> bool:
+def needs_more_samples(verdict: Verdict) -> bool:
     """Whether more pictures could settle it; what is missing, unmeasured or not calibrated they cannot mend."""
     return verdict.decision is Decision.INCONCLUSIVE and bool(verdict.details.get("open"))
 
 
 def rivals_of(suite: Suite, gate: Verdict, jobs: Iterable[Job]) -> list[Job]:
     """The jobs of those whom an open `beat` waits for."""
-    if not is_open(gate) or "beat" not in gate.details["open"]:
+    if not needs_more_samples(gate) or "beat" not in gate.details["open"]:
         return []
     everybody = BEST in suite.beat
     return [job for job in jobs if job.provider not in suite.gate and (everybody or job.provider in suite.beat)]
@@ -138,7 +138,7 @@ def saved_text(suite: Suite, drawn: Mapping[Job, int]) -> str:
 # --- before anything is drawn -------------------------------------------------------------------------------------
 
 
-def plan_notes(suite: Suite, spread: stats.Spread = TYPICAL) -> list[str]:
+def plan_notes(suite: Suite, spread: stats.StandardDeviations = TYPICAL) -> list[str]:
     """What the suite can prove, in plain words with the assumptions: for `harness lint`.
 
     Args:
@@ -157,20 +157,20 @@ def plan_notes(suite: Suite, spread: stats.Spread = TYPICAL) -> list[str]:
     ]
 
 
-def _power_notes(cases: int, looks: Looks, margin: float, spread: stats.Spread) -> list[str]:
+def _power_notes(cases: int, looks: InterimAnalyses, margin: float, spread: stats.StandardDeviations) -> list[str]:
     """Against a baseline, by the judge's whole rule, and against a threshold; of the last look."""
     if cases < 2:
         return ["one open case: no interval over prompts exists, so no difference can ever be proven; add cases"]
     seeds, level = looks.seeds[-1], looks.levels[-1]
     sd = spread.of_difference(seeds)
     smallest = stats.smallest_change(sd, cases, margin, level=level)
-    found = stats.change_found(spread.between, sd, cases, margin, level)
+    result = stats.change_found(spread.between, sd, cases, margin, level)
     reach = stats.detectable(spread.of_mean(seeds), cases, level=level)
     half = stats.quantile((1 - level) / 2, cases - 1) * sd / math.sqrt(cases)
     notes = [
         f"{cases} open cases x {seeds} samples fail a drop of {smallest:.3f} in quality against a baseline in 80% of "
         f"runs (proven, and by the margin of {margin:g} or more), and one of {spread.between:.2f} (one standard "
-        f"deviation of prompts) in {found:.0%}",
+        f"deviation of prompts) in {result:.0%}",
         f"against a threshold a mean must stand {reach:.3f} away from it to be decided in 80% of runs",
     ]
     if half > margin:
@@ -182,7 +182,9 @@ def _power_notes(cases: int, looks: Looks, margin: float, spread: stats.Spread) 
     return notes
 
 
-def _red_notes(suite: Suite, cases: Sequence[Case], looks: Looks, spread: stats.Spread) -> list[str]:
+def _red_notes(
+    suite: Suite, cases: Sequence[Case], looks: InterimAnalyses, spread: stats.StandardDeviations
+) -> list[str]:
     """How often a good enough LoRA turns the run red: each bounded metric of each case, at every look."""
     known = bounds_of(suite, cases)
     if not known:
@@ -214,8 +216,8 @@ def _red_notes(suite: Suite, cases: Sequence[Case], looks: Looks, spread: stats.
 def bounds_of(suite: Suite, cases: Sequence[Case]) -> dict[str, list[float]]:
     """Metric to `fail` of each case that has one: what can turn a case red."""
     names = dict.fromkeys(metric for case in cases for metric in suite.metrics(case))
-    found = {name: [suite.threshold(case, name).fail for case in cases] for name in names}
-    return {name: known for name, bounds in found.items() if (known := [b for b in bounds if b is not None])}
+    results = {name: [suite.threshold(case, name).fail for case in cases] for name in names}
+    return {name: known for name, bounds in results.items() if (known := [b for b in bounds if b is not None])}
 
 
 def _centre(suite: Suite, metric: str, bounds: Sequence[float]) -> float:

@@ -14,19 +14,34 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from harness.core.errors import UsageError
+from harness.core.files import write_file
 from harness.core.git import find_commit, git_state, read_commit
+from harness.core.settings import Settings
 from harness.core.values import Case, CaseResult, Complaint, Decision, Job, Outcome, Sample, Score, Suite, Verdict
 from harness.judging.adaptive import level_at
-from harness.judging.changes import REGRESSED, Changes, compare_results
-from harness.judging.results import ADDED, LARGEST, UNDER_TEST, Comparable, check_results, compare_parts, relative
-
-if TYPE_CHECKING:
-    from harness.core.settings import Settings
+from harness.judging.changes import REGRESSED, compare_results
+from harness.judging.comparable import ADDED, UNDER_TEST, Comparable, Parts, compare_parts
+from harness.judging.record import (
+    LARGEST,
+    CaseRecord,
+    Change,
+    ChangedNumber,
+    ChangedText,
+    FormerPicture,
+    HeldBaseline,
+    HeldProvider,
+    RunRecord,
+    SuiteRecord,
+    VerdictRecord,
+    parse_results,
+)
+from harness.judging.results import relative
 
 KIND, SCHEMA = "lora-harness baseline", 1
 FOLDER = "baselines"  # beside the suite
@@ -48,7 +63,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False, frozen=True)
 
 
-class Drawn(_Part):
+class RecordedRecipe(_Part):
     """What one provider's pictures were made with."""
 
     lora: str = ""  # SHA-256; "" without one
@@ -89,21 +104,21 @@ class Baseline(_Part):
     suite: str
     made: dict[str, Any] = {}  # date, commit, profile, versions
     scorer: dict[str, Any] = {}
-    providers: dict[str, Drawn] = {}
+    providers: dict[str, RecordedRecipe] = {}
     cases: list[Prompt] = []
     scores: list[Mark] = []
     thumbnails: list[Thumbnail] = []
 
-    def comparable(self, record: Mapping[str, Any], provider: str) -> Comparable:
+    def comparable(self, record: SuiteRecord, provider: str) -> Comparable:
         """Whether it may be held against a run.
 
         Args:
-            record: of the suite in that run, as `harness.judging.results.suite_record` makes it.
+            record: of the suite in that run.
         """
-        if self.suite != record["name"]:
-            return Comparable((f"suite: the baseline has none called {record['name']!r}, it is of {self.suite!r}",))
-        drawn = self.providers.get(provider, Drawn())
-        return compare_parts(drawn.recipe, record["recipe"].get(provider, {}), self.scorer, record["scorer"])
+        if self.suite != record.name:
+            return Comparable((f"suite: the baseline has none called {record.name!r}, it is of {self.suite!r}",))
+        drawn = self.providers.get(provider, RecordedRecipe())
+        return compare_parts(drawn.recipe, record.recipe.get(provider, {}), self.scorer, record.scorer)
 
     def reworded(self, suite: Suite) -> list[str]:
         """Cases that the suite still has, with another prompt."""
@@ -117,14 +132,14 @@ class Baseline(_Part):
             like: the run's own; where a score differs by less than the file's digits say, it is taken from there.
         """
         left_out, exact = set(self.reworded(suite)), exact_scores(like)
-        found: dict[str, list[Sample]] = {}
+        results: dict[str, list[Sample]] = {}
         for mark in self.scores:
             if mark.provider == provider and mark.case not in left_out:
                 known = exact.get((mark.case, mark.seed), {})
                 scores = {name: Score(name, snap(value, known.get(name))) for name, value in mark.scores.items()}
                 sample = Sample("", mark.seed, Outcome.OK, image=mark.image or None, scores=scores)
-                found.setdefault(mark.case, []).append(sample)
-        return [CaseResult(Job(suite.path.as_posix(), case, provider), tuple(own)) for case, own in found.items()]
+                results.setdefault(mark.case, []).append(sample)
+        return [CaseResult(Job(suite.path.as_posix(), case, provider), tuple(own)) for case, own in results.items()]
 
 
 def same_prompt(old: Prompt, now: Case) -> bool:
@@ -166,8 +181,7 @@ def parse_baseline(text: str, suite: str, where: str) -> Baseline:
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{where}: not JSON ({error}); name a baseline, or an earlier run's results.json") from error
     if not isinstance(record, Mapping) or record.get("kind") != KIND:
-        check_results(record, where)
-        return from_results(record, suite)
+        return from_results(parse_results(text, where), suite)
     if record.get("schema") != SCHEMA:
         raise UsageError(f"{where}: schema {record.get('schema')!r}, this version reads {SCHEMA}; update this package")
     try:
@@ -178,62 +192,58 @@ def parse_baseline(text: str, suite: str, where: str) -> Baseline:
         raise UsageError(f"{where}: {key}: {first['msg']}; the file was damaged (by a merge?): {REMEDY}") from error
 
 
-def from_results(results: Mapping[str, Any], suite: str) -> Baseline:
+def from_results(results: RunRecord, suite: str) -> Baseline:
     """What a run's record says of one suite, all providers, without thumbnails."""
-    about: Mapping[str, Any] = next((item for item in results.get("suites", ()) if item["name"] == suite), {})
-    if not about:
-        known = [item["name"] for item in results.get("suites", ())]
+    known = [item.name for item in results.suites]
+    if suite not in known:
         return Baseline(suite=", ".join(known) or "no suite")
-    cases = [case for case in results["cases"] if case["suite"] == suite]
+    about, cases, run = results.suite(suite), results.cases_of(suite), results.run
     marks = [mark for case in cases for mark in marks_of(case)]
-    asked = {case["case"]: case for case in cases if case.get("prompt")}
-    prompts = [
-        Prompt(case=name, prompt=case["prompt"], negative=case.get("negative", "")) for name, case in asked.items()
-    ]
-    run = results["run"]
+    asked = {case.case: case for case in cases if case.prompt}
+    prompts = [Prompt(case=name, prompt=case.prompt, negative=case.negative) for name, case in asked.items()]
     return Baseline(
         suite=suite,
-        made={"date": run["started"], "profile": run["profile"], "versions": run["versions"]},
-        scorer=about.get("scorer", {}),
-        providers={name: drawn_of(recipe) for name, recipe in about.get("recipe", {}).items()},
+        made={"date": run.started, "profile": run.profile, "versions": run.versions},
+        scorer=dict(about.scorer),
+        providers={name: drawn_of(recipe) for name, recipe in about.recipe.items()},
         cases=sorted(prompts, key=lambda prompt: prompt.case),
         scores=sorted(marks, key=lambda mark: (mark.provider, mark.case, mark.seed)),
     )
 
 
-def marks_of(case: Mapping[str, Any]) -> list[Mark]:
+def marks_of(case: CaseRecord) -> list[Mark]:
     """One mark a picture of a run's case that has scores."""
-    found = []
-    for sample in case["samples"]:
-        values = {name: score.get("value") for name, score in sample["scores"].items()}
-        scores = {name: round(float(value), DIGITS) for name, value in values.items() if value is not None}
+    results = []
+    for sample in case.samples:
+        values = {name: score.value for name, score in sample.scores.items()}
+        scores = {name: round(value, DIGITS) for name, value in values.items() if value is not None}
         if scores:
-            image = sample["image"] or ""
-            found.append(
-                Mark(provider=case["provider"], case=case["case"], seed=sample["seed"], image=image, scores=scores)
-            )
-    return found
+            image = sample.image or ""
+            results.append(Mark(provider=case.provider, case=case.case, seed=sample.seed, image=image, scores=scores))
+    return results
 
 
-def drawn_of(recipe: Mapping[str, Any]) -> Drawn:
+def drawn_of(recipe: Parts) -> RecordedRecipe:
     shared = {name: value for name, value in recipe.items() if name not in UNDER_TEST}
-    return Drawn(lora=recipe.get("lora", ""), strength=float(recipe.get("strength", 0.0)), recipe=shared)
+    strength = recipe.get("strength", 0.0)
+    known = float(strength) if isinstance(strength, int | float) else 0.0
+    return RecordedRecipe(lora=str(recipe.get("lora", "")), strength=known, recipe=shared)
 
 
 def to_text(baseline: Baseline) -> str:
     """The file: keys in one order and a record a line, so that a review shows what changed and nothing else."""
 
-    def dump(value: Any) -> str:
+    def dump(value: object) -> str:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
-    def part(value: Any) -> str:
+    def part(value: object) -> str:
         if isinstance(value, Mapping) and value:
             return "{\n" + ",\n".join(f"{dump(name)}: {ordered(value[name])}" for name in sorted(value)) + "\n}"
         if isinstance(value, list) and value:
             return "[\n" + ",\n".join(map(dump, value)) + "\n]"
         return dump(value)
 
-    def ordered(value: Any) -> str:
+    def ordered(value: object) -> str:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True)
 
     record = {"kind": KIND, "schema": SCHEMA, **baseline.model_dump()}
@@ -251,7 +261,7 @@ class Saved:
     refused: bool = False
 
 
-def update_baseline(results: Mapping[str, Any], suite: Suite, pictures: Pictures, *, anyway: bool = False) -> Saved:
+def update_baseline(results: RunRecord, suite: Suite, pictures: Pictures, *, anyway: bool = False) -> Saved:
     """Write a suite's baseline from a run's record, unless the run is red or incomplete.
 
     Args:
@@ -260,25 +270,22 @@ def update_baseline(results: Mapping[str, Any], suite: Suite, pictures: Pictures
     path, reasons = baseline_path(suite), objections(results, suite)
     shown = relative(path)
     if reasons and not anyway:
-        said = "; ".join(reasons)
-        return Saved(f"{shown} was not written: {said}. --update-baseline-anyway writes it all the same", True)
+        message = "; ".join(reasons)
+        return Saved(f"{shown} was not written: {message}. --update-baseline-anyway writes it all the same", True)
     made = make_baseline(results, suite, pictures)
     text = to_text(made)
     if path.is_file() and is_same(path, made):
         return Saved(f"{shown} says the same already")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(text.encode())
-    part.replace(path)
+    write_file(path, text)
     size = f"{len(made.scores)} scores, {len(made.thumbnails)} thumbnails, {round(len(text) / 1024)} KB"
     although = f", although {'; '.join(reasons)}" if reasons else ""
     return Saved(f"wrote {shown} ({size}){although}; review and commit it")
 
 
-def make_baseline(results: Mapping[str, Any], suite: Suite, pictures: Pictures) -> Baseline:
+def make_baseline(results: RunRecord, suite: Suite, pictures: Pictures) -> Baseline:
     """A baseline of the suite's gate providers, with thumbnails and provenance."""
-    found = from_results(results, suite.name)
-    marks = [mark for mark in found.scores if mark.provider in suite.gate]
+    result = from_results(results, suite.name)
+    marks = [mark for mark in result.scores if mark.provider in suite.gate]
     first = {(mark.provider, mark.case): mark for mark in reversed(marks) if mark.image}
     thumbnails = [
         Thumbnail(provider=mark.provider, case=mark.case, seed=mark.seed, webp=shrink(pictures(mark.image)))
@@ -286,48 +293,45 @@ def make_baseline(results: Mapping[str, Any], suite: Suite, pictures: Pictures) 
     ]
     kept = {mark.case for mark in marks}
     changes = {
-        "made": {**found.made, **git_state(suite.path.parent)},
-        "providers": {name: drawn for name, drawn in found.providers.items() if name in suite.gate},
-        "cases": [prompt for prompt in found.cases if prompt.case in kept],
+        "made": {**result.made, **git_state(suite.path.parent)},
+        "providers": {name: drawn for name, drawn in result.providers.items() if name in suite.gate},
+        "cases": [prompt for prompt in result.cases if prompt.case in kept],
         "scores": marks,
         "thumbnails": thumbnails,
     }
-    return found.model_copy(update=changes)
+    return result.model_copy(update=changes)
 
 
-def objections(results: Mapping[str, Any], suite: Suite) -> list[str]:
+def objections(results: RunRecord, suite: Suite) -> list[str]:
     """Why a run should not become a baseline: what is red, and what is missing."""
-    gates = {item["provider"]: item for item in results["gate"].get("items", ()) if item["suite"] == suite.name}
-    found = []
+    gates = {item.provider: item for item in results.gate.items if item.suite == suite.name}
+    findings = []
     for provider in suite.gate:
-        cases = {
-            case["case"]: case
-            for case in results["cases"]
-            if (case["suite"], case["provider"]) == (suite.name, provider)
-        }
+        cases = {case.case: case for case in results.cases_of(suite.name, provider)}
         wanted = [case.id for case in suite.cases if case.split == "open"]
-        found += _objections(provider, gates.get(provider), [cases.get(name) for name in wanted], suite)
-        red = [name for name, case in cases.items() if case["verdict"] in ("fail", "error")]
-        found += [f"{len(red)} cases by {provider} are red ({', '.join(red[:3])})"] if red else []
-    return found or ([f"the run is red: {results['gate']['reasons'][0]}"] if broke_down(results) else [])
+        findings += _objections(provider, gates.get(provider), [cases.get(name) for name in wanted], suite)
+        red = [name for name, case in cases.items() if case.verdict in ("fail", "error")]
+        findings += [f"{len(red)} cases by {provider} are red ({', '.join(red[:3])})"] if red else []
+    return findings or ([f"the run is red: {results.gate.reasons[0]}"] if broke_down(results) else [])
 
 
-def _objections(provider: str, gate: Any, cases: Sequence[Any], suite: Suite) -> list[str]:
+def _objections(
+    provider: str, gate: VerdictRecord | None, cases: Sequence[CaseRecord | None], suite: Suite
+) -> list[str]:
     least = suite.min_samples or suite.samples
     undrawn = sum(case is None for case in cases)
-    thin = [case["case"] for case in cases if case is not None and len(marks_of(case)) < least]
-    found = [f"the gate of {provider} was not judged"] if gate is None else []
-    if gate is not None and gate["verdict"] in ("fail", "error"):
-        found.append(f"the gate of {provider} says {gate['verdict']}")
-    found += [f"{undrawn} of {len(cases)} open cases were not drawn by {provider}"] if undrawn else []
-    found += [f"{len(thin)} cases by {provider} have fewer than {least} scored pictures"] if thin else []
-    return found
+    thin = [case for case in cases if case is not None and len(marks_of(case)) < least]
+    result = [f"the gate of {provider} was not judged"] if gate is None else []
+    if gate is not None and gate.verdict in ("fail", "error"):
+        result.append(f"the gate of {provider} says {gate.verdict}")
+    result += [f"{undrawn} of {len(cases)} open cases were not drawn by {provider}"] if undrawn else []
+    result += [f"{len(thin)} cases by {provider} have fewer than {least} scored pictures"] if thin else []
+    return result
 
 
-def broke_down(results: Mapping[str, Any]) -> bool:
+def broke_down(results: RunRecord) -> bool:
     """Whether the run has an error that belongs to no suite: the engine died, the budget was reached."""
-    gate = results["gate"]
-    return gate["verdict"] == "error" and not any(item["verdict"] == "error" for item in gate.get("items", ()))
+    return results.gate.verdict == "error" and not any(item.verdict == "error" for item in results.gate.items)
 
 
 def is_same(path: Path, made: Baseline) -> bool:
@@ -341,8 +345,6 @@ def is_same(path: Path, made: Baseline) -> bool:
 
 def shrink(data: bytes) -> str:
     """A picture as base64 of a WebP of at most `THUMB_BYTES`, or of the smallest that there is."""
-    from PIL import Image
-
     with Image.open(io.BytesIO(data)) as opened:
         picture = opened.convert("RGB")
     picture.thumbnail((THUMB, THUMB), Image.Resampling.LANCZOS)
@@ -360,7 +362,7 @@ def shrink(data: bytes) -> str:
 
 
 @dataclass(frozen=True)
-class Found:
+class BaselineLookup:
     """A suite's baseline, or why there is none."""
 
     where: str  # for people
@@ -370,21 +372,18 @@ class Found:
     binding: bool = True  # False: it is only told of, because this run is to replace it
 
 
-def found_record(found: Found) -> dict[str, Any]:
-    """It as plain JSON data, the file's content too."""
-    return {**vars(found), "baseline": found.baseline.model_dump() if found.baseline else None}
+LOOKUP = TypeAdapter(BaselineLookup)
 
 
-def found_from(record: Mapping[str, Any]) -> Found:
-    """The way back.
+def found_from(kept: object) -> BaselineLookup:
+    """The baseline that a shard's record carries.
 
     Raises:
         UsageError: this is no record of one.
     """
     try:
-        kept = record["baseline"]
-        return Found(**{**record, "baseline": Baseline.model_validate(kept) if kept else None})
-    except (TypeError, KeyError, ValidationError) as error:
+        return LOOKUP.validate_python(kept)
+    except ValidationError as error:
         raise UsageError(f"the record of a baseline is damaged ({error}); run the shard again") from error
 
 
@@ -393,18 +392,20 @@ class Baselines:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._known: dict[Path, Found | None] = {}
+        self._known: dict[Path, BaselineLookup | None] = {}
 
-    def of(self, suite: Suite) -> Found | None:
+    def of(self, suite: Suite) -> BaselineLookup | None:
         """None: nothing to compare with, and nothing was asked for."""
         if suite.path not in self._known:
             try:
                 self._known[suite.path] = self._find(suite)
             except UsageError as error:
-                self._known[suite.path] = Found(f"--baseline {self._settings.baseline_from}", problem=str(error))
+                self._known[suite.path] = BaselineLookup(
+                    f"--baseline {self._settings.baseline_from}", problem=str(error)
+                )
         return self._known[suite.path]
 
-    def _find(self, suite: Suite) -> Found | None:
+    def _find(self, suite: Suite) -> BaselineLookup | None:
         settings, path = self._settings, baseline_path(suite)
         kind, _, reference = settings.baseline_from.partition(":")
         if settings.baseline:
@@ -414,48 +415,52 @@ class Baselines:
         if kind == "off" or (kind == "auto" and not path.is_file()):
             return None
         if not path.is_file():
-            return Found(relative(path), problem=f"{relative(path)} is not there; make it with --update-baseline")
+            return BaselineLookup(
+                relative(path), problem=f"{relative(path)} is not there; make it with --update-baseline"
+            )
         return replace(read_file(path, suite), binding=not (settings.update_baseline and kind == "auto"))
 
-    def _at_commit(self, path: Path, suite: Suite, reference: str) -> Found:
-        told = (self._settings.secret(name) for name in ("GITHUB_BASE_REF", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME"))
-        target = next((secret.reveal() for secret in told if secret), "")
+    def _at_commit(self, path: Path, suite: Suite, reference: str) -> BaselineLookup:
+        message = (self._settings.secret(name) for name in ("GITHUB_BASE_REF", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME"))
+        target = next((secret.reveal() for secret in message if secret), "")
         commit = find_commit(suite.path.parent, reference, target)
         where = f"{relative(path)} at {commit[:10]} ({reference})"
         text = read_commit(path, commit)
         if text is None:
-            return Found(where, problem=f"{where}: there was no such file yet, so nothing is compared", severity="warn")
+            return BaselineLookup(
+                where, problem=f"{where}: there was no such file yet, so nothing is compared", severity="warn"
+            )
         return parse_found(text, suite, where)
 
 
-def read_file(path: Path, suite: Suite) -> Found:
+def read_file(path: Path, suite: Suite) -> BaselineLookup:
     """The baseline in a file; what is wrong with it is said in the answer."""
     try:
         if path.stat().st_size > LARGEST:
             raise UsageError(f"{path}: larger than {LARGEST // 2**20} MiB; this is no baseline")
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError, UsageError) as error:
-        return Found(relative(path), problem=f"{relative(path)}: cannot be read ({error})")
+        return BaselineLookup(relative(path), problem=f"{relative(path)}: cannot be read ({error})")
     return parse_found(text, suite, relative(path))
 
 
-def parse_found(text: str, suite: Suite, where: str) -> Found:
+def parse_found(text: str, suite: Suite, where: str) -> BaselineLookup:
     try:
-        return Found(where, parse_baseline(text, suite.name, where))
+        return BaselineLookup(where, parse_baseline(text, suite.name, where))
     except UsageError as error:
-        return Found(where, problem=str(error))
+        return BaselineLookup(where, problem=str(error))
 
 
 # --- holding a run against it -------------------------------------------------------------------------------------
 
 
-def hold_verdict(found: Found, record: Mapping[str, Any], provider: str, verdict: Verdict) -> Verdict:
+def hold_verdict(found: BaselineLookup, record: SuiteRecord, provider: str, verdict: Verdict) -> Verdict:
     """A gate's verdict, in the light of whether its baseline could be compared at all.
 
     Another recipe or scorer proves nothing, so it is refused; another dtype is only warned about.
 
     Args:
-        record: of the suite in this run, as `harness.judging.results.suite_record` makes it.
+        record: of the suite in this run.
     """
     if verdict.decision is Decision.ERROR or not found.binding:
         return verdict
@@ -474,59 +479,64 @@ def hold_verdict(found: Found, record: Mapping[str, Any], provider: str, verdict
 
 
 def hold_record(
-    found: Found, suite: Suite, record: Mapping[str, Any], results: Mapping[str, Sequence[CaseResult]]
-) -> dict[str, Any]:
+    found: BaselineLookup,
+    suite: Suite,
+    record: SuiteRecord,
+    results: Mapping[str, Sequence[CaseResult]],
+    keep: bool = False,
+) -> HeldBaseline:
     """What a run's record says of its baseline: a suite's verdict for each gate provider, and each case's.
 
     Args:
-        record: of the suite in this run, as `harness.judging.results.suite_record` makes it.
+        record: of the suite in this run.
         results: by provider.
+        keep: the baseline itself is kept too, because a merge of shards will hold the whole run against it.
     """
-    about = {"source": found.where, "binding": found.binding, "problem": found.problem}
-    if found.baseline is None:
-        return {**about, "made": {}, "providers": {}}
+    old = found.baseline
     providers = {
-        name: hold_provider(found.baseline, suite, record, name, results[name])
-        for name in suite.gate
-        if results.get(name)
+        name: hold_provider(old, suite, record, name, results[name]) for name in suite.gate if old and results.get(name)
     }
-    return {**about, "made": found.baseline.made, "providers": providers}
+    kept = {"found": LOOKUP.dump_python(found)} if keep else {}
+    return HeldBaseline(
+        source=found.where, binding=found.binding, problem=found.problem, made=old.made if old else {},
+        providers=providers, **kept,
+    )  # fmt: skip
 
 
 def hold_provider(
-    baseline: Baseline, suite: Suite, record: Mapping[str, Any], provider: str, results: Sequence[CaseResult]
-) -> dict[str, Any]:
+    baseline: Baseline, suite: Suite, record: SuiteRecord, provider: str, results: Sequence[CaseResult]
+) -> HeldProvider:
     """One gate provider against its own earlier pictures."""
     comparable = baseline.comparable(record, provider)
-    old, new = baseline.providers.get(provider, Drawn()), drawn_of(record["recipe"].get(provider, {}))
-    about: dict[str, Any] = {
-        "lora": {"before": old.lora, "after": new.lora},
-        "strength": {"before": old.strength, "after": new.strength},
-        "refused": list(comparable.refused),
-        "warned": list(comparable.warned),
-        "left_out": baseline.reworded(suite),
+    old, new = baseline.providers.get(provider, RecordedRecipe()), drawn_of(record.recipe.get(provider, {}))
+    about = {
+        "lora": ChangedText(before=old.lora, after=new.lora),
+        "strength": ChangedNumber(before=old.strength, after=new.strength),
+        "refused": comparable.refused,
+        "warned": comparable.warned,
+        "left_out": tuple(baseline.reworded(suite)),
     }
     if not comparable:
-        return {"verdict": "refused", **about, "quality": None, "metrics": {}, "cases": []}
+        return HeldProvider(verdict="refused", quality=None, metrics={}, cases=()).model_copy(update=about)
     before = baseline.results(suite, provider, results)
     level = level_at(suite, max((len(result.samples) for result in results), default=0))
     changes = compare_results(results, before, suite.margin, level)
     other = {words.partition(":")[0].removeprefix(ADDED) for words in comparable.warned}  # measures something else now
     changes = replace(changes, metrics={name: item for name, item in changes.metrics.items() if name not in other})
-    changed = {**changes.to_record(), "cases": case_records(changes, baseline, provider)}
-    return {**changed, **about, "same_pictures": same_pictures(results, before)}
+    cases = with_pictures(changes.record, baseline, provider)
+    return changes.record.model_copy(update={**about, "cases": cases, "same_pictures": same_pictures(results, before)})
 
 
-def case_records(changes: Changes, baseline: Baseline, provider: str) -> list[dict[str, Any]]:
+def with_pictures(held: HeldProvider, baseline: Baseline, provider: str) -> tuple[Change, ...]:
     """Every case, the worst first; those that lost most with the picture that they once had."""
     small = {item.case: item for item in baseline.thumbnails if item.provider == provider}
-    found = []
-    for place, (case, change) in enumerate(changes.cases.items()):
-        record = {"case": case, **change.to_record()}
-        if place < WORST and case in small and REGRESSED in (change.word, changes.word):
-            record["thumbnail"] = {"seed": small[case].seed, "webp": small[case].webp}
-        found.append(record)
-    return found
+    results = []
+    for place, change in enumerate(held.cases):
+        if place < WORST and change.case in small and REGRESSED in (change.verdict, held.verdict):
+            picture = FormerPicture(seed=small[change.case].seed, webp=small[change.case].webp)
+            change = change.model_copy(update={"thumbnail": picture})
+        results.append(change)
+    return tuple(results)
 
 
 def same_pictures(now: Sequence[CaseResult], before: Sequence[CaseResult]) -> int:

@@ -16,38 +16,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 from scipy.special import stdtr
 
 from harness.core import stats
 from harness.core.stats import Pair
 from harness.core.values import METRICS, CaseResult, Interval
-from harness.judging.leaderboard import by_case, trait_values, values_by_metric
+from harness.judging.record import Change, HeldProvider, NoWorse
+from harness.judging.scores import by_case, trait_values, values_by_metric
 
 REGRESSED, IMPROVED, UNCHANGED, INCONCLUSIVE = "regressed", "improved", "unchanged", "inconclusive"
 LOWER, HIGHER = "lower", "higher"  # proven, and by less than the margin, as far as the mean goes
 PRIMARY = METRICS[0]
 Values = Mapping[str, Mapping[Pair, float]]
 """Metric (or trait) to its values by (case, seed)."""
-
-
-@dataclass(frozen=True)
-class Change:
-    """What became of one thing."""
-
-    word: str
-    gap: Interval  # now minus before; `n` counts cases, for one case its seeds
-    before: float  # means over the pictures that both sides have
-    after: float
-    p: float = 1.0  # two-sided, of no difference; Holm's in a family
-    flips: float | None = None  # the same by exact sign flips, where cases are few
-
-    def to_record(self) -> dict[str, Any]:
-        bounds = {"diff": self.gap.mean, "low": self.gap.low, "high": self.gap.high, "n": self.gap.n}
-        few = {} if self.flips is None else {"sign_flip_p": self.flips}
-        return {"verdict": self.word, "before": self.before, "after": self.after, **bounds, "p": self.p, **few}
 
 
 @dataclass(frozen=True)
@@ -65,24 +48,26 @@ class Changes:
 
     @property
     def word(self) -> str:
-        return self.quality.word if self.quality else INCONCLUSIVE
+        return self.quality.verdict if self.quality else INCONCLUSIVE
 
     @property
     def no_worse(self) -> bool:
         """Non-inferiority: proven to be no worse than before by `margin` or more."""
         return self.worse_p < (1 - self.level) / 2
 
-    def to_record(self) -> dict[str, Any]:
-        return {
-            "verdict": self.word,
-            "margin": self.margin,
-            "pairs": self.pairs,
-            "no_worse": {"proven": self.no_worse, "p": self.worse_p},
-            "quality": self.quality.to_record() if self.quality else None,
-            "metrics": {name: change.to_record() for name, change in self.metrics.items()},
-            "traits": {name: change.to_record() for name, change in self.traits.items()},
-            "cases": [{"case": name, **change.to_record()} for name, change in self.cases.items()],
-        }
+    @property
+    def record(self) -> HeldProvider:
+        """As a run's record tells it."""
+        return HeldProvider(
+            verdict=self.word,
+            margin=self.margin,
+            pairs=self.pairs,
+            no_worse=NoWorse(proven=self.no_worse, p=self.worse_p),
+            quality=self.quality,
+            metrics=self.metrics,
+            traits=self.traits,
+            cases=tuple(change.model_copy(update={"case": name}) for name, change in self.cases.items()),
+        )
 
 
 def compare_scores(
@@ -98,7 +83,7 @@ def compare_scores(
     return Changes(
         margin,
         sum(map(len, groups.values())),
-        replace(change, flips=flips),
+        change if flips is None else change.model_copy(update={"sign_flip_p": flips}),
         stats.p_above(gap, -margin, level),
         compare_family({name: now[name] for name in in_order(now)}, before, margin, level),
         compare_family(*traits, margin, level),
@@ -126,11 +111,11 @@ def compare_cases(
     sd, df = stats.pooled_sd(list(groups.values()))
     gaps = {case: stats.pooled_interval(values, sd, df, level) for case, values in groups.items()}
     ps = stats.holm([p_pooled(gap, sd, df) for gap in gaps.values()])
-    found = {
+    results = {
         str(case): make_change(gap, of_case(now, case), of_case(before, case), margin, p, p < 1 - level)
         for (case, gap), p in zip(gaps.items(), ps, strict=True)
     }
-    return dict(sorted(found.items(), key=lambda item: item[1].gap.mean))
+    return dict(sorted(results.items(), key=lambda item: item[1].diff))
 
 
 def judge_change(gap: Interval, margin: float, proven: bool | None = None) -> str:
@@ -167,7 +152,8 @@ def make_change(
 ) -> Change:
     shared = now.keys() & before.keys()
     old, new = (case_mean({pair: side[pair] for pair in shared}) for side in (before, now))
-    return Change(judge_change(gap, margin, differs), gap, old, new, p)
+    word = judge_change(gap, margin, differs)
+    return Change(verdict=word, before=old, after=new, diff=gap.mean, low=gap.low, high=gap.high, n=gap.n, p=p)
 
 
 def in_order(names: Iterable[str]) -> list[str]:

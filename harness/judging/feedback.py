@@ -5,25 +5,34 @@ Only open cases are read: what a locked case shows must never reach a training.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.core.stats import Pair
-from harness.core.text import bounds_text
+from harness.core.text import bounds_text, measured_text
 from harness.core.values import CaseResult, Decision, Interval, Job, Outcome, SetScore, Suite, Trait, Verdict, to_record
-from harness.judging.advice import Facts, Recommendation, find_problems
-from harness.judging.diagnosis import HEALTHY, LIKELY, REMEDIES, WORDS, Cause, Symptoms, strength_of
-from harness.judging.judge import area_of
-from harness.judging.leaderboard import BASE, Results, gap_to_best, interval_of, scores_of, values_of
-
-if TYPE_CHECKING:
-    from harness.scoring.references import Reading
+from harness.judging.causes import HEALTHY, area_of, diagnose_lora, find_problems
+from harness.judging.causes.cause import Cause
+from harness.judging.causes.lora import DiagnosticInputs
+from harness.judging.causes.pictures import ProviderFacts
+from harness.judging.leaderboard import BASE, Results, gap_to_best, interval_of
+from harness.judging.scores import trait_values, values_of
+from harness.scoring.references import TraitReading
 
 GOOD = 0.6  # the band "good" begins here; what a trait is held against when the suite sets no bound for features
 PRIORITIES = ("high", "medium", "low")
 PROOFS = 3  # pictures that show a shortfall, the worst first
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One thing to do."""
+
+    area: str  # of a cause (`harness.judging.causes`), suite, evaluation or competition
+    message: str
+    priority: str  # high, medium or low
+    evidence: Mapping[str, Any] = field(default_factory=dict)  # the figures behind it, plain JSON
 
 
 @dataclass(frozen=True)
@@ -84,7 +93,7 @@ def feedback(
     gate: Verdict | None = None,
     provider: str | None = None,
     sets: Mapping[str, SetScore] | None = None,
-    readings: Sequence[Reading] = (),
+    readings: Sequence[TraitReading] = (),
     causes: Sequence[Cause] = (),
 ) -> Feedback:
     """The feedback of one gate provider.
@@ -114,14 +123,11 @@ def feedback(
     short = (failing, lagging_traits(suite, own, traits), failing_cases(suite, own, judged))
     every = [gate, *judged.values()] if gate else list(judged.values())
     bad = any(item.decision in (Decision.FAIL, Decision.ERROR) for item in every)
-    cause = next((item.cause for item in every if item.cause), "")
-    base = next((results[other] for other in BASE if results.get(other)), ())
-    facts = facts_of(short, own, base, gate, sets or {}, readings)
-    if cause:  # a LoRA of somebody else has every problem at once, and no training mends one of them
-        advice = about_fault(cause, facts)
-    else:
-        diagnosed = about_causes(causes, facts) if bad else []
-        advice = recommend(*short, facts, rival, gap, every, [*diagnosed, *map(_about_metric, warned)])
+    faulty = next((item for item in every if item.cause), None)
+    facts = facts_of(short, results, name, gate, sets or {}, readings)
+    others = [*(about_causes(causes, facts) if bad else []), *map(_about_metric, warned)]
+    # a LoRA of somebody else has every problem at once, and no training mends one of them
+    advice = about_fault(faulty, facts) if faulty else recommend(*short, facts, rival, gap, every, others)
     return Feedback(
         suite=suite.name,
         provider=name,
@@ -135,28 +141,29 @@ def feedback(
         cases=short[2],
         warned=warned,
         recommendations=advice,
-        cause=cause,
+        cause=faulty.cause if faulty else "",
         intervals={"lora_score": quality, "competitor_score": rival_quality, "score_gap": gap},
     )
 
 
 def facts_of(
     short: Sequence[Sequence[Shortfall]],
-    own: Sequence[CaseResult],
-    base: Sequence[CaseResult],
+    results: Results,
+    provider: str,
     gate: Verdict | None,
     sets: Mapping[str, SetScore],
-    readings: Sequence[Reading],
-) -> Facts:
+    readings: Sequence[TraitReading],
+) -> ProviderFacts:
     """What the problems of LoRA practice are told from; only what is sure counts as low.
 
     Args:
         short: metrics and traits below their bounds.
+        results: of every provider, open cases alone.
     """
     low, lagging = ([item for item in group if item.certain] for group in short[:2])
-    return Facts(
-        own,
-        base,
+    return ProviderFacts(
+        results.get(provider, ()),
+        next((results[other] for other in BASE if results.get(other)), ()),
         low={item.name: item.score for item in low if item.score},
         lagging={item.category: item.score for item in lagging if item.score},
         sets=sets,
@@ -197,7 +204,7 @@ def low_metrics(suite: Suite, results: Sequence[CaseResult]) -> tuple[Shortfall,
 
     Held against the suite's bounds over all open cases; a metric that single cases bound, over those cases.
     """
-    found = []
+    findings = []
     open_cases = [case for case in suite.cases if case.split == "open"]
     for metric in dict.fromkeys(name for case in open_cases for name in (*suite.thresholds, *case.thresholds)):
         held = {case.id: suite.thresholds.get(metric) or case.thresholds.get(metric) for case in open_cases}
@@ -206,9 +213,9 @@ def low_metrics(suite: Suite, results: Sequence[CaseResult]) -> tuple[Shortfall,
             values = {pair: value for pair, value in values_of(results, metric).items() if pair[0] in limits}
             target = sum(limits.values()) / len(limits) if limits else None
             if shortfall := _shortfall("metric", metric, values, target, results, bound=bound):
-                found.append(shortfall)
+                findings.append(shortfall)
                 break
-    return _furthest_first(found)
+    return _furthest_first(findings)
 
 
 def lagging_traits(suite: Suite, results: Sequence[CaseResult], traits: Sequence[Trait]) -> tuple[Shortfall, ...]:
@@ -216,31 +223,21 @@ def lagging_traits(suite: Suite, results: Sequence[CaseResult], traits: Sequence
     bound = suite.threshold(None, "features")
     target = next((value for value in (bound.fail, bound.warn) if value is not None), GOOD)
     known = {trait.category: trait.value for trait in traits}
-    by_trait: dict[str, dict[Pair, float]] = defaultdict(dict)
-    for pair, score in scores_of(results, "features").items():
-        for category, reached in trait_values(score.details).items():
-            by_trait[category][pair] = reached
-    found = []
-    for category, values in by_trait.items():
+    findings = []
+    for category, values in trait_values(results).items():
         value = known.get(category, "")
         name = f"{category}: {value}" if value else category
         shortfall = _shortfall("trait", name, values, target, results, category, value)
         if shortfall:
-            found.append(shortfall)
-    return _furthest_first(found)
-
-
-def trait_values(details: Mapping[str, Any]) -> dict[str, float]:
-    """Calibrated score by category from the details of a `features` score; what is not measurable is left out."""
-    items = {str(category): item for category, item in details.items() if isinstance(item, Mapping)}
-    return {category: float(item["score"]) for category, item in items.items() if item.get("score") is not None}
+            findings.append(shortfall)
+    return _furthest_first(findings)
 
 
 def failing_cases(
     suite: Suite, results: Sequence[CaseResult], verdicts: Mapping[Job, Verdict]
 ) -> tuple[Shortfall, ...]:
     """Open cases whose verdict is fail or error, the furthest first; each by the metric that fails it most."""
-    found = []
+    findings = []
     for result in results:
         verdict = verdicts.get(result.job)
         if verdict is None or verdict.decision not in (Decision.FAIL, Decision.ERROR):
@@ -252,8 +249,8 @@ def failing_cases(
         images = _worst_images([result], values_of([result], worst))
         certain = verdict.decision is Decision.FAIL
         score, target = verdict.scores.get(worst), bounds.get(worst)
-        found.append(Shortfall("case", case.id, score, target, certain, cases=(case.id,), images=images))
-    return _furthest_first(found)
+        findings.append(Shortfall("case", case.id, score, target, certain, cases=(case.id,), images=images))
+    return _furthest_first(findings)
 
 
 def _shortfall(
@@ -285,8 +282,8 @@ def _worst_images(results: Sequence[CaseResult], values: Mapping[Pair, float]) -
     return tuple(image for pair in worst if (image := images.get(pair)))[:PROOFS]
 
 
-def _furthest_first(found: Iterable[Shortfall]) -> tuple[Shortfall, ...]:
-    return tuple(sorted(found, key=lambda item: -(item.gap if item.gap is not None else 1.0)))
+def _furthest_first(items: Iterable[Shortfall]) -> tuple[Shortfall, ...]:
+    return tuple(sorted(items, key=lambda item: -(item.gap if item.gap is not None else 1.0)))
 
 
 # --- recommendations ----------------------------------------------------------------------------------------------
@@ -314,33 +311,29 @@ def advice_for(metric: str) -> tuple[str, str]:
     return ADVICE.get(metric, ("training", "look at the worst pictures"))
 
 
-def describe(score: Interval | None, signed: bool = False) -> str:
-    """`0.52 [0.45, 0.59]`; a difference with its sign."""
-    return "not measured" if score is None else bounds_text(to_record(score), signed)
-
-
-def about_fault(cause: str, facts: Facts) -> tuple[Recommendation, ...]:
+def about_fault(verdict: Verdict, facts: ProviderFacts) -> tuple[Recommendation, ...]:
     """What to mend before anything else, and nothing besides: figures of a run with such a fault advise wrongly."""
-    first = Recommendation(area_of(cause), f"mend this first, training cannot: {cause}", "high", {"cause": cause})
-    return first, *_about_outcomes(facts.own)
+    message, evidence = f"mend this first, training cannot: {verdict.cause}", {"cause": verdict.cause}
+    return Recommendation(area_of(verdict.cause_name), message, "high", evidence), *_about_outcomes(facts.own)
 
 
 def recommend(
     metrics: Sequence[Shortfall],
     traits: Sequence[Shortfall],
     cases: Sequence[Shortfall],
-    facts: Facts,
+    facts: ProviderFacts,
     rival: str | None,
     gap: Interval | None,
     verdicts: Sequence[Verdict],
-    told: Sequence[Recommendation] = (),
+    others: Sequence[Recommendation] = (),
 ) -> tuple[Recommendation, ...]:
-    """What to do, the most urgent first; `told`: what was found besides."""
-    advice = [*told, *_about_outcomes(facts.own), *find_problems(facts)]
+    """What to do, the most urgent first; `others` are known already."""
+    advice = [*others, *_about_outcomes(facts.own)]
+    advice += [about_cause(cause, cause.figures) for cause in find_problems(facts)]
     advice += [_about_metric(item) for item in metrics]
     for item in traits:
         message = (
-            f"{item.name} scores {describe(item.score)}, wanted {item.target:.2f}; "
+            f"{item.name} scores {measured_text(item.score)}, wanted {item.target:.2f}; "
             "weight the training pictures that show it, and say it in their captions"
         )
         advice.append(Recommendation("data", message, "high" if item.certain else "medium", evidence_of(item)))
@@ -353,7 +346,7 @@ def recommend(
         advice.append(Recommendation("evaluation", message, "low"))
     if rival and gap and gap.mean < 0:
         behind = gap.high is not None and gap.high < 0
-        better, shown = "better" if behind else "about as well", describe(gap, signed=True)
+        better, shown = "better" if behind else "about as well", bounds_text(gap, signed=True)
         evidence = {"competitor": rival, "score_gap": to_record(gap)}
         message = f"{rival} draws the subject {better}: {shown} between them"
         advice.append(Recommendation("competition", message, "medium" if behind else "low", evidence))
@@ -363,7 +356,7 @@ def recommend(
 def _about_metric(item: Shortfall) -> Recommendation:
     """What mends a metric; between `fail` and `warn` nothing fails, and the advice can wait."""
     area, remedy = advice_for(item.name)
-    short = f"{item.name} is {describe(item.score)}"
+    short = f"{item.name} is {measured_text(item.score)}"
     if item.bound == "warn":
         message = f"{short}, below the warning level {item.target:.2f}, and not failing; {remedy}"
         return Recommendation(area, message, "low", evidence_of(item))
@@ -371,33 +364,24 @@ def _about_metric(item: Shortfall) -> Recommendation:
     return Recommendation(area, message, "high" if item.certain else "medium", evidence_of(item))
 
 
-def about_causes(causes: Sequence[Cause], facts: Facts) -> list[Recommendation]:
+def about_causes(causes: Sequence[Cause], facts: ProviderFacts) -> list[Recommendation]:
     """What a diagnosis says, each cause with its evidence; of a run that was not retrained at least the strength."""
-    strength = facts.applied.get("strength")
-    known = causes or tuple(strength_of(Symptoms(strength=strength)))
+    known = causes or diagnose_lora(DiagnosticInputs(strength=facts.applied.get("strength")))
     return [
-        Recommendation(
-            REMEDIES[cause.name][0],
-            f"{WORDS[cause.name]}: {'; '.join(cause.evidence)}; {REMEDIES[cause.name][1]}",
-            "high" if cause.confidence >= LIKELY else "medium",
-            {"cause": cause.name, "confidence": cause.confidence},
-        )
+        about_cause(cause, {"cause": cause.name, "confidence": cause.confidence})
         for cause in known
-        if cause.name != HEALTHY
+        if cause.name != HEALTHY.name
     ]
+
+
+def about_cause(cause: Cause, evidence: Mapping[str, Any]) -> Recommendation:
+    return Recommendation(cause.area, cause.sentence, cause.priority, evidence)
 
 
 def evidence_of(item: Shortfall) -> dict[str, Any]:
     """How far and how sure, and where to look."""
-    return {
-        "score": to_record(item.score),
-        "target": item.target,
-        "bound": item.bound,
-        "gap": item.gap,
-        "certain": item.certain,
-        "cases": list(item.cases),
-        "images": list(item.images),
-    }
+    names = ("score", "target", "bound", "gap", "certain", "cases", "images")
+    return {name: to_record(getattr(item, name)) for name in names}
 
 
 def _about_outcomes(own: Sequence[CaseResult]) -> list[Recommendation]:

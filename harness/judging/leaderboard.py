@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 
@@ -11,7 +11,9 @@ import numpy as np
 
 from harness.core import stats
 from harness.core.stats import Pair, clustered, paired
-from harness.core.values import METRICS, CaseResult, Interval, Row, Score, Suite
+from harness.core.values import METRICS, CaseResult, Interval, Suite
+from harness.judging.record import LeaderboardRow
+from harness.judging.scores import by_case, trait_values, values_by_metric, values_of
 
 THIN = 0.5  # a provider with less than this share of the fullest one's pictures must not shrink the common grid
 
@@ -22,51 +24,10 @@ Values = Mapping[str, Mapping[Pair, float]]
 """Provider to its values by (case, seed)."""
 
 
-def scores_of(results: Sequence[CaseResult], metric: str) -> dict[Pair, Score]:
-    """What one metric found in each picture, by (case, seed); pictures it could not measure are left out."""
-    return {
-        (result.job.case, sample.seed): score
-        for result in results
-        for sample in result.scored
-        if (score := sample.scores.get(metric)) is not None and score.value is not None
-    }
-
-
-def values_of(results: Sequence[CaseResult], metric: str) -> dict[Pair, float]:
-    """The calibrated values alone, in [0, 1]."""
-    return {pair: score.value for pair, score in scores_of(results, metric).items() if score.value is not None}
-
-
-def values_by_metric(results: Sequence[CaseResult]) -> dict[str, dict[Pair, float]]:
-    """Every metric that found a value in a picture, by (case, seed)."""
-    found: dict[str, dict[Pair, float]] = {}
-    for result in results:
-        for sample in result.scored:
-            for name, score in sample.scores.items():
-                if score.value is not None:
-                    found.setdefault(name, {})[result.job.case, sample.seed] = score.value
-    return found
-
-
-def by_case(values: Mapping[Pair, float]) -> dict[Hashable, list[float]]:
-    """Case to its values."""
-    groups: dict[Hashable, list[float]] = defaultdict(list)
-    for (case, _), value in values.items():
-        groups[case].append(value)
-    return dict(groups)
-
-
 def measured(suite: Suite, results: Results) -> tuple[str, ...]:
     """The metrics of every suite, then those with a threshold, then whatever else has a value, by name."""
-    found = {
-        name
-        for items in results.values()
-        for result in items
-        for sample in result.scored
-        for name, score in sample.scores.items()
-        if score.value is not None
-    }
-    return tuple(dict.fromkeys([*suite.metrics(), *sorted(found)]))
+    names = {name for items in results.values() for name in values_by_metric(items)}
+    return tuple(dict.fromkeys([*suite.metrics(), *sorted(names)]))
 
 
 def interval_of(values: Mapping[Pair, float]) -> Interval | None:
@@ -74,11 +35,11 @@ def interval_of(values: Mapping[Pair, float]) -> Interval | None:
     return clustered(by_case(values)) if values else None
 
 
-def possible(found: Interval) -> Interval:
+def possible(interval: Interval) -> Interval:
     """Without the part outside [0, 1]: no calibrated score lies there, and no truth is lost with it."""
-    if found.low is None or found.high is None:
-        return found
-    return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
+    if interval.low is None or interval.high is None:
+        return interval
+    return replace(interval, low=max(0.0, interval.low), high=min(1.0, interval.high))
 
 
 def common_grid(quality: Mapping[str, Mapping[Pair, float]]) -> set[Pair]:
@@ -89,12 +50,12 @@ def common_grid(quality: Mapping[str, Mapping[Pair, float]]) -> set[Pair]:
 
 
 @dataclass(frozen=True)
-class Standing:
+class SharedComparison:
     """What the shared pictures say of one provider beside the others."""
 
-    simultaneous: Interval
-    rank_range: tuple[int, int]
-    ties: str
+    simultaneous: Interval | None = None
+    rank_range: tuple[int, int] | None = None
+    ties: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,13 +66,13 @@ class Field:
     results: Results
     quality: Values
     common: Mapping[str, Interval | None]
-    standings: Mapping[str, Standing]
+    comparisons: Mapping[str, SharedComparison]
     ranks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # metric to provider to rank
     trait_ranks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # category to provider to rank
     metrics: tuple[str, ...] = METRICS
 
 
-def leaderboard(suite: Suite, results: Results, emulated: Collection[str] = ()) -> tuple[Row, ...]:
+def leaderboard(suite: Suite, results: Results, emulated: Collection[str] = ()) -> tuple[LeaderboardRow, ...]:
     """One row a provider, the best first; those without a single score come last, unranked in substance.
 
     A row's `scores` are of all its own pictures, as in the verdicts; `rank` is by `common`, the quality on the pictures
@@ -128,12 +89,12 @@ def leaderboard(suite: Suite, results: Results, emulated: Collection[str] = ()) 
 
     ranked = sorted(results, key=place)
     names = measured(suite, results)
-    standings, ranks = stand(quality, grid, ranked), all_ranks(results, names)
-    everybody = Field(suite, results, quality, common, standings, *ranks, metrics=names)
+    comparisons, ranks = stand(quality, grid, ranked), all_ranks(results, names)
+    everybody = Field(suite, results, quality, common, comparisons, *ranks, metrics=names)
     return tuple(_row(everybody, provider, rank, provider in emulated) for rank, provider in enumerate(ranked, 1))
 
 
-def stand(quality: Values, grid: set[Pair], ranked: Sequence[str]) -> dict[str, Standing]:
+def stand(quality: Values, grid: set[Pair], ranked: Sequence[str]) -> dict[str, SharedComparison]:
     """Simultaneous intervals, ties and ranges of ranks of those that have the whole grid, the best first."""
     names = [name for name in ranked if grid and grid <= quality[name].keys()]
     if not names:
@@ -142,29 +103,27 @@ def stand(quality: Values, grid: set[Pair], ranked: Sequence[str]) -> dict[str, 
     intervals, distinct = map(possible, stats.simultaneous(columns)), stats.distinct_pairs(columns)
     letters = stats.tie_letters(range(len(names)), distinct)
     ranges = stats.rank_ranges(len(names), distinct)
-    found = zip(intervals, ranges, letters, strict=True)
-    return {name: Standing(*standing) for name, standing in zip(names, found, strict=True)}
+    result = zip(intervals, ranges, letters, strict=True)
+    return {name: SharedComparison(*standing) for name, standing in zip(names, result, strict=True)}
 
 
 def case_means(values: Mapping[Pair, float], grid: set[Pair]) -> list[float]:
     """One mean a case of the grid, cases in one order for all providers."""
-    groups: dict[Hashable, list[float]] = defaultdict(list)
-    for pair in sorted(grid, key=str):
-        groups[pair[0]].append(values[pair])
-    return [float(np.mean(group)) for group in groups.values()]
+    return stats.cluster_means(by_case({pair: values[pair] for pair in sorted(grid, key=str)}))
 
 
 def all_ranks(
     results: Results, names: Sequence[str] = METRICS
 ) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, int]]]:
     """Ranks by metric and by trait, each on the pictures in which all that were asked could be measured."""
-    metrics = {name: {provider: values_of(items, name) for provider, items in results.items()} for name in names}
+    values = {provider: values_by_metric(items, names) for provider, items in results.items()}
+    metrics = {name: {provider: own[name] for provider, own in values.items()} for name in names}
     traits: dict[str, dict[str, dict[Pair, float]]] = defaultdict(dict)
     for provider, items in results.items():
-        for category, values in trait_values(items).items():
-            traits[category][provider] = values
-    by_metric = {name: ranks for name, values in metrics.items() if (ranks := rank(values))}
-    return by_metric, {name: ranks for name, values in traits.items() if (ranks := rank(values))}
+        for category, scores in trait_values(items).items():
+            traits[category][provider] = scores
+    by_metric = {name: ranks for name, each in metrics.items() if (ranks := rank(each))}
+    return by_metric, {name: ranks for name, each in traits.items() if (ranks := rank(each))}
 
 
 def rank(values: Values) -> dict[str, int]:
@@ -178,16 +137,6 @@ def rank(values: Values) -> dict[str, int]:
     return {name: 1 + sum(other > mean for other in means.values()) for name, mean in means.items()}
 
 
-def trait_values(results: Sequence[CaseResult]) -> dict[str, dict[Pair, float]]:
-    """Category to the score of that trait in each picture that could be measured."""
-    found: dict[str, dict[Pair, float]] = defaultdict(dict)
-    for pair, score in scores_of(results, "features").items():
-        for category, item in score.details.items():
-            if isinstance(item, Mapping) and item.get("score") is not None:
-                found[category][pair] = float(item["score"])
-    return dict(found)
-
-
 def gap_to_best(
     quality: Values, provider: str, gate: Sequence[str], level: float = stats.LEVEL
 ) -> tuple[str | None, Interval | None]:
@@ -196,8 +145,8 @@ def gap_to_best(
     Who gates too is no competitor, nor is the LoRA's own base; (None, None) without one.
     """
     rivals = [name for name in quality if name not in (*gate, *BASE, provider)]
-    found = {name: stats.differences(quality[provider], quality[name]) for name in rivals}
-    gaps = {name: groups for name, groups in found.items() if groups}
+    results = {name: stats.differences(quality[provider], quality[name]) for name in rivals}
+    gaps = {name: groups for name, groups in results.items() if groups}
     if not gaps:
         return None, None
     return min(gaps, key=lambda name: clustered(gaps[name]).mean), stats.max_of_k(gaps, level)
@@ -206,35 +155,40 @@ def gap_to_best(
 def _on_grid(values: Mapping[Pair, float], grid: set[Pair]) -> Interval | None:
     """The mean on the common grid; of a provider's own pictures where it has none of the grid."""
     shared = {pair: value for pair, value in values.items() if pair in grid}
-    found = interval_of(shared or values)
-    return possible(found) if found else None
+    result = interval_of(shared or values)
+    return possible(result) if result else None
 
 
-def _row(everybody: Field, provider: str, number: int, emulated: bool) -> Row:
+def _row(everybody: Field, provider: str, number: int, emulated: bool) -> LeaderboardRow:
     suite, items, quality = everybody.suite, everybody.results[provider], everybody.quality
     samples = [sample for item in items for sample in item.samples]
     versus = {other: paired(quality[provider], values) for other, values in quality.items() if other != provider}
-    row = Row(
+    scores = {name: possible(mean) for name in everybody.metrics if (mean := interval_of(values_of(items, name)))}
+    standing = everybody.comparisons.get(provider, SharedComparison())
+    return LeaderboardRow(
         suite=suite.name,
         provider=provider,
         rank=number,
         gate=provider in suite.gate,
         emulated=emulated or any(sample.emulated for sample in samples),
-        scores={
-            metric: possible(mean) for metric in everybody.metrics if (mean := interval_of(values_of(items, metric)))
-        },
+        quality=scores.get("quality"),
+        clip=scores.get("clip"),
+        features=scores.get("features"),
+        ssim=scores.get("ssim"),
+        added={name: score for name, score in scores.items() if name not in METRICS},
+        common=everybody.common[provider],
+        simultaneous=standing.simultaneous,
+        rank_range=standing.rank_range,
+        ties=standing.ties,
+        best_gap=gap_to_best(quality, provider, suite.gate)[1],
+        ranks={name: ranks[provider] for name, ranks in everybody.ranks.items() if provider in ranks},
+        trait_ranks={name: ranks[provider] for name, ranks in everybody.trait_ranks.items() if provider in ranks},
         raw={f"{metric}_raw": raw for metric in everybody.metrics if (raw := _raw_mean(items, metric)) is not None},
         versus={other: gap for other, gap in versus.items() if gap is not None},
         outcomes=dict(Counter(sample.outcome.value for sample in samples)),
         cost_usd=sum(sample.cost_usd for sample in samples),
         seconds=sum(sample.seconds for sample in samples),
-        common=everybody.common[provider],
-        best_gap=gap_to_best(quality, provider, suite.gate)[1],
-        ranks={name: ranks[provider] for name, ranks in everybody.ranks.items() if provider in ranks},
-        trait_ranks={name: ranks[provider] for name, ranks in everybody.trait_ranks.items() if provider in ranks},
     )
-    found = everybody.standings.get(provider)
-    return replace(row, **vars(found)) if found else row
 
 
 def _raw_mean(items: Sequence[CaseResult], metric: str) -> float | None:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
 
+from harness.core.arrays import Floats
 from harness.core.errors import ReferencesError
-from harness.core.values import Floats, digest, hash_file
+from harness.core.values import digest, hash_file
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from harness.store import Store
 
 MOST_PIXELS = 100_000_000  # of one picture; more is a decompression bomb
@@ -41,8 +41,6 @@ def open_picture(data: bytes, name: str = "the picture") -> Image.Image:
     Raises:
         ReferencesError: it is no picture, is cut off, or is a decompression bomb; the text begins with `name`.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
     try:
         with Image.open(io.BytesIO(data)) as opened:
             if opened.width * opened.height > MOST_PIXELS:
@@ -81,14 +79,14 @@ class Embeddings:
     def images(self, pictures: Sequence[bytes]) -> Floats:
         """Unit vectors (n, d) of encoded pictures, in order; each is kept by its hash."""
         keys = [self._key(hashlib.sha256(data).hexdigest()) for data in pictures]
-        found = {key: self.store.array(PICTURE, key) for key in dict.fromkeys(keys)}
-        missing = {key: data for key, data in zip(keys, pictures, strict=True) if found[key] is None}
+        results = {key: self.store.array(PICTURE, key) for key in dict.fromkeys(keys)}
+        missing = {key: data for key, data in zip(keys, pictures, strict=True) if results[key] is None}
         if missing:
             vectors = self.load().embed_images([open_picture(data) for data in missing.values()])
             for key, vector in zip(missing, np.asarray(vectors, np.float32), strict=True):
                 self.store.put_array(PICTURE, key, vector)
-                found[key] = vector
-        return np.stack([vector for key in keys if (vector := found[key]) is not None])
+                results[key] = vector
+        return np.stack([vector for key in keys if (vector := results[key]) is not None])
 
     def files(self, paths: Sequence[Path]) -> Floats:
         """Unit vectors (n, d) of a fixed set of pictures, in order; kept as one array."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from peft import LoraConfig
+from peft.tuners.lora import LoraLayer
 
 from harness.core.errors import LoraError
-
-if TYPE_CHECKING:
-    import torch
 
 SLOT = "slot"
 LEAST, STEP = 32, 16  # of a slot's rank: two usual LoRAs, so that a second one compiles nothing; and its steps
@@ -22,7 +23,7 @@ GRAPHS = 64  # shapes and states that torch.compile may keep; its own 8 are soon
 
 
 @dataclass(frozen=True)
-class Factors:
+class LayerUpdate:
     """What one LoRA does to one layer: strength * scale * up @ down."""
 
     down: torch.Tensor  # [rank, in, ...]
@@ -34,26 +35,24 @@ class Factors:
         return int(self.down.shape[0])
 
 
-Taken = Mapping[str, Factors]
+Taken = Mapping[str, LayerUpdate]
 """Layer of the UNet to what a LoRA does there."""
 
 
 def lora_layers(model: Any) -> Iterator[tuple[str, Any]]:
     """The layers of a model that can hold adapters, by name."""
-    from peft.tuners.lora import LoraLayer
-
     for name, module in model.named_modules():
         if isinstance(module, LoraLayer):
             yield name, module
 
 
-def take_lora(unet: Any, name: str) -> dict[str, Factors]:
+def take_lora(unet: Any, name: str) -> dict[str, LayerUpdate]:
     """Take an adapter that was just loaded out of the UNet again, and keep what it does.
 
     Raises:
         LoraError: it is of a kind that is more than two factors.
     """
-    found = {}
+    results = {}
     for layer, module in lora_layers(unet):
         if name not in module.lora_A:
             continue
@@ -62,13 +61,13 @@ def take_lora(unet: Any, name: str) -> dict[str, Factors]:
                 f"{name}: a DoRA cannot be swapped in a compiled model; set `compile: false` in the profile"
             )
         down, up = module.lora_A[name].weight.detach().clone(), module.lora_B[name].weight.detach().clone()
-        found[layer] = Factors(down, up, float(module.scaling[name]))
+        results[layer] = LayerUpdate(down, up, float(module.scaling[name]))
     if name in getattr(unet, "peft_config", {}):
         unet.delete_adapters(name)
-    return found
+    return results
 
 
-class Slot:
+class AdapterSlot:
     """The one adapter of a compiled UNet."""
 
     def __init__(self, unet: Any) -> None:
@@ -81,8 +80,6 @@ class Slot:
 
         What the slot is too narrow for, or has no place for, makes it anew, and the next drawing compiles once.
         """
-        import torch
-
         wanted = frozenset(layer for taken, _ in parts for layer in taken)
         rank = max((sum(taken[layer].rank for taken, _ in parts if layer in taken) for layer in wanted), default=0)
         if not wanted <= self.layers or rank > self.rank:
@@ -94,7 +91,7 @@ class Slot:
                     self._fill(module.lora_A[SLOT].weight, module.lora_B[SLOT].weight, own)
 
     @staticmethod
-    def _fill(down: torch.Tensor, up: torch.Tensor, parts: Sequence[tuple[Factors, float]]) -> None:
+    def _fill(down: torch.Tensor, up: torch.Tensor, parts: Sequence[tuple[LayerUpdate, float]]) -> None:
         down.zero_()
         up.zero_()
         place = 0
@@ -106,8 +103,6 @@ class Slot:
 
     def _widen(self, layers: frozenset[str], rank: int) -> None:
         """One adapter of that rank at all these layers, which does nothing yet."""
-        from peft import LoraConfig
-
         if self.layers:
             self.unet.delete_adapters(SLOT)
         self.layers, self.rank = layers, rank

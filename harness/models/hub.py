@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from harness.config.profile import RawHead
+from harness.config.profile import Profile, RawHead
 from harness.core.errors import ModelError
+from harness.core.settings import data_root
 from harness.core.values import digest
 from harness.models.identity import WEIGHTS, hash_once
 from harness.models.loading import fetch_model, locate_model
-
-if TYPE_CHECKING:
-    from harness.config.profile import Profile
 
 MODELSCOPE = "modelscope:"
 
@@ -58,8 +56,6 @@ def fetch(name: str) -> Path:
 
 def fetch_scorers(profile: Profile) -> list[Path]:
     """Download what the profile's added metrics need; folders are left alone. `fetch_models` brings all else."""
-    from harness.core.settings import data_root
-
     rated, dino = profile.models.aesthetics, profile.models.dino
     names = (rated.vision if isinstance(rated, RawHead) else rated, dino)
     return [data_root() / name if (data_root() / name).is_dir() else fetch(name) for name in names if name]

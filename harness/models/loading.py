@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import platform
 import sys
 import threading
 import time
@@ -14,16 +15,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from PIL import Image
+
+from harness.config.profile import Profile
 from harness.core.errors import ModelError
+from harness.core.settings import data_root
 from harness.core.values import digest
 from harness.models.checkpoints import PICKLES, PLACE, SDXL, is_single_file, settings_hash, unpacked
 from harness.models.identity import HUB_ID, WEIGHT_FILE, WEIGHTS, hash_once, quiet_libraries
 
 if TYPE_CHECKING:
     import numpy as np
-    from PIL import Image
 
-    from harness.config.profile import Profile
     from harness.models.pipeline import LocalPipeline
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -53,13 +56,13 @@ def locate_model(name: str, root: Path, profile: str = "PROFILE", config: str | 
     Raises:
         ModelError: it is nowhere; the text names the model, the cache folder and the command that fetches it.
     """
-    found = find_local(name, root)
-    if found is not None and found.is_dir():
-        return found
-    if found is not None:
-        sha = hash_once(found)
+    result = find_local(name, root)
+    if result is not None and result.is_dir():
+        return result
+    if result is not None:
+        sha = hash_once(result)
         before = sorted((root / PLACE).glob(f"*-{sha[:12]}-*")) if config is None else []
-        return before[0] if before else unpacked(found, sha, locate_settings(config, root, profile), root)
+        return before[0] if before else unpacked(result, sha, locate_settings(config, root, profile), root)
     if not HUB_ID.fullmatch(name) or name.endswith((".safetensors", *PICKLES)):
         raise ModelError(f"model {name!r}: there is no such folder under {root}; correct `models` in the profile")
     return cached_snapshot(name, profile)
@@ -67,8 +70,6 @@ def locate_model(name: str, root: Path, profile: str = "PROFILE", config: str | 
 
 def find_local(name: str, root: Path) -> Path | None:
     """A model's folder, or its single file; None when it is neither under `root` nor beside the shipped suites."""
-    from harness.core.settings import data_root
-
     for base in (root, data_root()):
         if (base / name).is_dir() or is_single_file(base / name):  # an absolute name stays itself
             return base / name
@@ -92,24 +93,20 @@ def locate_settings(config: str | None, root: Path, profile: str) -> Path:
 
 def cached_snapshot(name: str, profile: str) -> Path:
     """The newest snapshot of a hub model in the local cache."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.constants import HF_HUB_CACHE
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub import constants, errors, snapshot_download
 
     repository, _, revision = name.partition("@")
     try:
         return Path(snapshot_download(repository, revision=revision or None, local_files_only=True))
-    except (LocalEntryNotFoundError, FileNotFoundError) as error:
+    except (errors.LocalEntryNotFoundError, FileNotFoundError) as error:
         raise ModelError(
-            f"model {name!r} is not in the cache folder {HF_HUB_CACHE}; "
+            f"model {name!r} is not in the cache folder {constants.HF_HUB_CACHE}; "
             f"run `harness fetch {profile}` where there is a network, or name a folder in the profile"
         ) from error
 
 
 def fetch_models(profile: Profile) -> list[Path]:
     """Download whatever the profile names on the hub; models that are folders are left alone."""
-    from harness.core.settings import data_root
-
     models, root, folders = profile.models, Path.cwd(), []
     if any(name and find_file(name, root) for name in (models.base, models.vae)):
         settings = models.config or SDXL
@@ -123,8 +120,8 @@ def fetch_models(profile: Profile) -> list[Path]:
 
 def find_file(name: str, root: Path) -> bool:
     """Whether a model is a checkpoint of one file."""
-    found = find_local(name, root)
-    return found is not None and found.is_file()
+    result = find_local(name, root)
+    return result is not None and result.is_file()
 
 
 def fetch_model(name: str, weights: bool = True) -> Path:
@@ -183,8 +180,6 @@ def resolve_device(name: str = "auto") -> str:
             raise ModelError(f"device {name!r} is unknown; choose auto, {', '.join(DEVICES)}")
         return name
     if sys.platform == "darwin":
-        import platform
-
         return "mps" if platform.machine() == "arm64" else "cpu"
     return "cpu" if metadata.version("torch").endswith("+cpu") or not count_cuda_cards() else "cuda"
 
@@ -197,8 +192,8 @@ def count_cuda_cards() -> int:
     except OSError:
         return 0
     count = ctypes.c_int(0)
-    found = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
-    return count.value if found else 0
+    result = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
+    return count.value if result else 0
 
 
 def resolve_dtype(name: str = "auto", device: str = "cpu") -> str:
@@ -225,7 +220,7 @@ def cpu_multiplies_bfloat16() -> bool:
 
 
 @dataclass(frozen=True)
-class Clip:
+class LoadedClip:
     """A CLIP model in float32 (it is small, and scores must not depend on the machine), with its preprocessing."""
 
     model: Any  # CLIPModel
@@ -233,6 +228,16 @@ class Clip:
     tokenizer: Any  # CLIPTokenizer
     device: str
     batch: int = 32
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "cpu") -> LoadedClip:
+        """From a folder with model, preprocessing and tokenizer."""
+        import torch
+        from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
+
+        model = CLIPModel.from_pretrained(folder, dtype=torch.float32, **load_options(folder))
+        processor = CLIPImageProcessorPil.from_pretrained(folder)
+        return cls(model.eval().to(device), processor, CLIPTokenizer.from_pretrained(folder), device)
 
     @property
     def logit_scale(self) -> float:
@@ -257,13 +262,13 @@ class Clip:
         import torch
 
         encode = getattr(self.model, f"get_{kind}_features")
-        found = [np.zeros((0, self.model.config.projection_dim), np.float32)]
+        results = [np.zeros((0, self.model.config.projection_dim), np.float32)]
         for start in range(0, len(items), self.batch):
             with torch.inference_mode():
                 features = encode(**prepare(items[start : start + self.batch]).to(self.device))
                 features = getattr(features, "pooler_output", features)  # transformers 5 wraps them
-                found.append(torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy())
-        return np.concatenate(found)
+                results.append(torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy())
+        return np.concatenate(results)
 
 
 class Models:
@@ -292,13 +297,11 @@ class Models:
 
     def pipeline(self) -> LocalPipeline:
         """The one diffusion pipeline that every local provider shares."""
-        pipeline: LocalPipeline = self._once("pipeline", self._load_pipeline)
-        return pipeline
+        return self._once("pipeline", self._load_pipeline)
 
-    def clip(self) -> Clip:
+    def clip(self) -> LoadedClip:
         """The one CLIP model that every metric shares."""
-        clip: Clip = self._once("clip", self._load_clip)
-        return clip
+        return self._once("clip", self._load_clip)
 
     def close(self) -> None:
         """Let go of everything loaded; the counts stay."""
@@ -337,17 +340,11 @@ class Models:
             )
         return LocalPipeline(move(pipe, self.device), self.device, self.profile.compile)
 
-    def _load_clip(self) -> Clip:
-        import torch
-        from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
-
+    def _load_clip(self) -> LoadedClip:
         name = self.profile.models.clip
         folder = self._folder(name)
         with translated(name):
-            model = CLIPModel.from_pretrained(folder, dtype=torch.float32, **load_options(folder))
-            processor = CLIPImageProcessorPil.from_pretrained(folder)
-            tokenizer = CLIPTokenizer.from_pretrained(folder)
-        return Clip(model.eval().to(self.device), processor, tokenizer, self.device)
+            return LoadedClip.load(folder, self.device)
 
 
 def move(pipe: Any, device: str) -> Any:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
+
 from harness.core.errors import ModelError
 
 GIB = 2**30
@@ -16,8 +18,6 @@ SAYINGS = ("out of memory", "can't allocate memory", "not enough memory")
 
 def measure_memory(device: str) -> tuple[float, float] | None:
     """Free and total GiB of a device; None where it cannot be told."""
-    import torch
-
     try:
         if device.startswith("cuda"):
             free, total = torch.cuda.mem_get_info(device)
@@ -33,16 +33,16 @@ def measure_memory(device: str) -> tuple[float, float] | None:
 
 def memory_text(device: str) -> str:
     """`3.1 of 7.9 GiB of cuda are free`."""
-    found = measure_memory(device)
+    result = measure_memory(device)
     return (
-        f"{found[0]:.1f} of {found[1]:.1f} GiB of {device} are free" if found else f"{device} does not say what it has"
+        f"{result[0]:.1f} of {result[1]:.1f} GiB of {device} are free"
+        if result
+        else f"{device} does not say what it has"
     )
 
 
 def release_memory() -> None:
     """Give back what an aborted batch left in the device's own pool."""
-    import torch
-
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     elif torch.backends.mps.is_available():
@@ -52,8 +52,6 @@ def release_memory() -> None:
 @contextmanager
 def memory_errors_translated(batch: int) -> Iterator[None]:
     """Every backend's own way of saying "out of memory" becomes MemoryError; the engine then halves the batch."""
-    import torch
-
     try:
         yield
     except torch.OutOfMemoryError as error:

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from PIL import Image
 
 from harness.config.local_options import CLIP_SKIP
 from harness.config.schedulers import make_scheduler
-from harness.core.errors import LoraError, ModelError
+from harness.core.errors import ModelError
 from harness.core.values import Lora, Request
-from harness.models.hotswap import Slot, Taken, compile_unet, take_lora
-from harness.models.identity import hash_once, quiet_libraries
-from harness.models.lora.header import check_fit, complain, read_weights
+from harness.models.hotswap import AdapterSlot, compile_unet
+from harness.models.identity import quiet_libraries
 from harness.models.memory import memory_errors_translated, memory_text, release_memory, spare_memory
+from harness.models.resident_loras import ResidentLoras
 from harness.models.weighted_prompts import encode_weighted, pad_windows
 
-if TYPE_CHECKING:
-    import torch
-    from PIL import Image
+Pair = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]  # embeddings, pooled; the negative's
 
-    Pair = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]  # embeddings, pooled; the negative's
-
-RESIDENT_LORAS = 4  # kept in memory side by side; the one unused for longest goes first
 CACHED_PROMPTS = 4096
-PARTS = ("unet", "text_encoder", "text_encoder_2")
 
 
 class LocalPipeline:
@@ -37,16 +33,11 @@ class LocalPipeline:
         self.lock = threading.RLock()  # whoever else uses `pipe` (training, say) holds it meanwhile
         self.sparing = False  # memory was short: attention in slices, autoencoder in tiles
         self._prompts: OrderedDict[tuple[str, str, bool, int], Any] = OrderedDict()
-        self._loras: OrderedDict[str, dict[str, set[str]]] = OrderedDict()  # adapter to the modules it changes
-        self._natural: dict[tuple[str, int], float] = {}  # a layer's own scaling (alpha / rank), by adapter
         pipe.set_progress_bar_config(disable=True)
         self._noise_schedule = dict(pipe.scheduler.config)  # the checkpoint's, before any other scheduler's options
-        self._active: dict[str, float] = {}  # adapter to the strength now in force
-        self._slot: Slot | None = None
-        self._taken: dict[str, Taken] = {}  # adapter to what it does to a compiled UNet
         hold_latents_in_float32(pipe.unet)
+        self.loras = ResidentLoras(pipe, AdapterSlot(pipe.unet) if compiled else None)
         if compiled:
-            self._slot = Slot(pipe.unet)
             compile_unet(pipe.unet)
 
     def draw(self, requests: Sequence[Request], lora: Lora | None = None) -> list[Image.Image | None]:
@@ -68,10 +59,8 @@ class LocalPipeline:
             return self._try_sparingly(requests, lora)
 
     def _try(self, requests: Sequence[Request], lora: Lora | None) -> list[Image.Image | None]:
-        import torch
-
         with memory_errors_translated(len(requests)):
-            self.use_lora(lora)
+            self.loras.use(lora)
             with torch.inference_mode():
                 return self._draw(requests)
 
@@ -132,12 +121,10 @@ class LocalPipeline:
         Raises:
             ModelError: the text encoders have fewer layers.
         """
-        import torch
-
         if negative and not text and self.pipe.config.force_zeros_for_empty_prompt:
             embeds, pooled = self.encode(text, weighted=weighted, clip_skip=clip_skip)
             return torch.zeros_like(embeds), torch.zeros_like(pooled)
-        key = (text, self._text_lora(), weighted, clip_skip)
+        key = (text, self.loras.in_prompts(), weighted, clip_skip)
         if key not in self._prompts:
             with torch.inference_mode():
                 if weighted:
@@ -147,8 +134,7 @@ class LocalPipeline:
             self._prompts[key] = (embeds, pooled)
             if len(self._prompts) > CACHED_PROMPTS:
                 self._prompts.popitem(last=False)
-        found: tuple[torch.Tensor, torch.Tensor] = self._prompts[key]
-        return found
+        return self._prompts[key]
 
     def _encode_plain(self, text: str, clip_skip: int) -> tuple[torch.Tensor, torch.Tensor]:
         skipped = {} if clip_skip == CLIP_SKIP else {"clip_skip": clip_skip - CLIP_SKIP}  # diffusers counts from SDXL's
@@ -169,147 +155,6 @@ class LocalPipeline:
                 return str(tokenizer.decode(tokens[room:-1])).strip()
         return ""
 
-    # --- LoRA -------------------------------------------------------------------------------------------------------
-
-    def use_lora(self, lora: Lora | None) -> None:
-        """Draw with this LoRA and those beside it from now on; their strengths are written in place, nothing is fused.
-
-        None, or strength 0 and nothing beside it, switches every LoRA off: bit for bit the base.
-
-        Raises:
-            LoraError: a file does not fit the model, or is named twice.
-        """
-        wanted: dict[str, float] = {}
-        for part in lora.parts if lora else ():
-            name = self._load(part.path, keep=wanted)
-            if name in wanted:
-                raise LoraError(f"LoRA {part.path}: is to be drawn with twice; say one strength")
-            wanted[name] = part.strength
-        wanted = dict(sorted(wanted.items()))  # one order of adding up, whoever is named first
-        if self._slot is not None:
-            self._slot.write([(self._taken[name], strength) for name, strength in wanted.items()])
-        self._active = wanted
-        if not wanted:
-            for layer in self._layers():
-                layer.enable_adapters(False)
-            return
-        for layer in self._layers():
-            layer.enable_adapters(True)
-            layer.set_adapter(list(wanted))  # a layer without an adapter passes its input to the base
-            for name, strength in wanted.items():
-                if name in layer.scaling:
-                    natural = self._natural.setdefault((name, id(layer)), layer.scaling[name])
-                    layer.scaling[name] = strength * natural
-
-    def _text_lora(self) -> str:
-        """What of the LoRAs reaches the prompts' embeddings: nothing, unless one trained a text encoder."""
-        return "+".join(
-            f"{name}@{strength}" for name, strength in self._active.items() if set(self._loras[name]) - {"unet"}
-        )
-
-    def _layers(self) -> Iterator[Any]:
-        from peft.tuners.tuners_utils import BaseTunerLayer
-
-        for part in PARTS[1:] if self._slot is not None else PARTS:  # a compiled UNet is the slot's
-            for module in getattr(self.pipe, part).modules():
-                if isinstance(module, BaseTunerLayer):
-                    yield module
-
-    def _load(self, path: Path, keep: Collection[str] = ()) -> str:
-        """Bring a LoRA into memory unless it is there; the adapter's name comes from the file's content.
-
-        Args:
-            keep: adapters that are needed at the same time.
-        """
-        name = f"lora_{hash_once(path)[:24]}"
-        if name in self._loras:
-            self._loras.move_to_end(name)
-            return name
-        while len(self._loras) >= RESIDENT_LORAS and (idle := [each for each in self._loras if each not in keep]):
-            self._unload(idle[0])
-        weights = read_weights(path)
-        instead = self._mended(path, weights)
-        modules = self._check(path, instead or weights)
-        try:
-            if instead is not None:
-                self.pipe.load_lora_weights(instead, adapter_name=name)
-            else:  # the file itself, because its metadata say the alpha
-                self.pipe.load_lora_weights(
-                    str(path.parent), weight_name=path.name, adapter_name=name, local_files_only=True
-                )
-        except (ValueError, RuntimeError, KeyError, OSError) as error:
-            self._unload(name)
-            raise LoraError(f"LoRA {path}: {error}") from error
-        self._loras[name] = modules
-        self._confirm(path, name, modules)
-        if self._slot is not None:
-            self._take(path, name)
-        return name
-
-    def _take(self, path: Path, name: str) -> None:
-        """Out of the compiled UNet again, as if nothing had been loaded."""
-        assert self._slot is not None
-        try:
-            self._taken[name] = take_lora(self.pipe.unet, name)
-        except LoraError as error:
-            self._unload(name)
-            raise LoraError(f"LoRA {path}: {error}") from error
-        finally:
-            self._slot.settle()
-
-    @staticmethod
-    def _mended(path: Path, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor] | None:
-        """Tensors in place of a kohya file that diffusers would read wrongly: several alphas, or DoRA's norms."""
-        if not any(key.startswith("lora_") for key in weights):
-            return None
-        from harness.models.lora.convert import load_instead
-        from harness.models.lora.file import read_lora
-
-        return load_instead(read_lora(path))
-
-    def _check(self, path: Path, weights: Mapping[str, torch.Tensor]) -> dict[str, set[str]]:
-        """Hold every key of the file against the model before anything is changed."""
-        from diffusers.utils import convert_state_dict_to_peft, convert_unet_state_dict_to_peft
-
-        try:
-            named = self.pipe.lora_state_dict(weights, unet_config=self.pipe.unet.config)[0]
-        except (ValueError, KeyError, IndexError, AttributeError) as error:
-            raise LoraError(f"LoRA {path}: its keys are of no known kind ({error})") from error
-        renamed: dict[str, torch.Tensor] = {}
-        for part in PARTS:
-            own = {key: value for key, value in named.items() if key.startswith(f"{part}.")}
-            old = own and not any(".lora_A." in key for key in own)
-            convert = convert_unet_state_dict_to_peft if part == "unet" else convert_state_dict_to_peft
-            renamed.update(convert(own) if old else own)
-        strangers = [key for key in named if not key.startswith(tuple(f"{part}." for part in PARTS))]
-        complain(path, extra=strangers, missing=[], misshapen=[])
-        return check_fit(path, renamed, {part: getattr(self.pipe, part) for part in PARTS})
-
-    def _confirm(self, path: Path, name: str, modules: Mapping[str, set[str]]) -> None:
-        """Every module that got an adapter must have got it from the file: the rest would be random or nothing."""
-        missing, extra = [], []
-        for part in PARTS:
-            loaded = {
-                key for key, module in getattr(self.pipe, part).named_modules() if name in getattr(module, "lora_A", ())
-            }
-            missing += [f"{part}.{key}" for key in loaded - modules.get(part, set())]
-            extra += [f"{part}.{key}" for key in modules.get(part, set()) - loaded]
-        try:
-            complain(path, extra=extra, missing=missing, misshapen=[])
-        except LoraError:
-            self._unload(name)
-            raise
-
-    def _unload(self, name: str) -> None:
-        """Forget a LoRA, wholly."""
-        self._loras.pop(name, None)
-        self._taken.pop(name, None)
-        self._natural = {key: value for key, value in self._natural.items() if key[0] != name}
-        for part in PARTS:
-            model = getattr(self.pipe, part)
-            if name in getattr(model, "peft_config", {}):
-                model.delete_adapters(name) if part == "unet" else model.delete_adapter(name)
-
 
 def denoise(pipe: Any, requests: Sequence[Request], texts: Sequence[Pair]) -> torch.Tensor:
     """Latents [n, c, h, w] of requests that are alike in all but prompt, negative and seed.
@@ -318,8 +163,6 @@ def denoise(pipe: Any, requests: Sequence[Request], texts: Sequence[Pair]) -> to
         pipe: a StableDiffusionXLPipeline with the requests' own scheduler; text encoders are not asked.
         texts: of each request, embeddings and pooled of the prompt and of the negative, all of one length.
     """
-    import torch
-
     first = requests[0]
     chances = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
     prompts, pooled, negatives, negatives_pooled = (torch.cat(parts) for parts in zip(*texts, strict=True))
@@ -342,8 +185,6 @@ def denoise(pipe: Any, requests: Sequence[Request], texts: Sequence[Pair]) -> to
 
 def noise(pipe: Any, request: Request, chance: torch.Generator) -> torch.Tensor:
     """The first latents [1, c, h, w] of one seed, from a CPU generator: alike in any batch and on any device."""
-    import torch
-
     factor = pipe.vae_scale_factor
     shape = (1, pipe.unet.config.in_channels, request.height // factor, request.width // factor)
     return torch.randn(shape, generator=chance)
@@ -351,8 +192,6 @@ def noise(pipe: Any, request: Request, chance: torch.Generator) -> torch.Tensor:
 
 def decode(pipe: Any, latents: torch.Tensor) -> torch.Tensor:
     """Latents [1, c, h, w] to a picture [3, 8 h, 8 w] in [0, 1]; alone, so that a batch costs no more memory."""
-    import torch
-
     vae = pipe.vae
     centre, spread = vae.config.get("latents_mean"), vae.config.get("latents_std")
     if centre is not None and spread is not None:
@@ -361,8 +200,7 @@ def decode(pipe: Any, latents: torch.Tensor) -> torch.Tensor:
     else:
         latents = latents / vae.config.scaling_factor
     drawn = vae.decode(latents.to(vae.dtype), return_dict=False)[0]
-    picture: torch.Tensor = pipe.image_processor.postprocess(drawn, output_type="pt")[0]
-    return picture
+    return pipe.image_processor.postprocess(drawn, output_type="pt")[0]
 
 
 def hold_latents_in_float32(unet: Any) -> tuple[Any, Any]:
@@ -385,8 +223,6 @@ def hold_latents_in_float32(unet: Any) -> tuple[Any, Any]:
 
 def to_picture(tensor: torch.Tensor) -> Image.Image | None:
     """[3, h, w] in [0, 1] to RGB; None when it holds NaN or infinity."""
-    from PIL import Image
-
     if not bool(tensor.isfinite().all()):
         return None
     return Image.fromarray((tensor.permute(1, 2, 0).float().cpu().numpy() * 255).round().astype("uint8"))

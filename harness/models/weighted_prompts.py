@@ -6,7 +6,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from harness.config.prompts.syntax import Part, parse_weights, plain_text
+from harness.config.prompts.syntax import PromptPart, parse_weights, plain_text
 from harness.core.errors import ModelError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def encode_weighted(pipe: Any, text: str, device: str) -> tuple[torch.Tensor, to
 
     require_weights()
     compel = import_module("compel")
-    parts = parse_weights(text) or (Part(""),)
+    parts = parse_weights(text) or (PromptPart(""),)
     halves = []
     for tokenizer, encoder in ((pipe.tokenizer, pipe.text_encoder), (pipe.tokenizer_2, pipe.text_encoder_2)):
         # made anew each time: it remembers the empty prompt, which another LoRA of the text encoder makes stale

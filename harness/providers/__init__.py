@@ -6,21 +6,19 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING
 
 from harness.config.adapters import ADAPTERS, find_adapter, known_adapters
+from harness.config.profile import Profile, ProviderConfig
 from harness.core.errors import SuiteError, nearest
+from harness.core.moved import keep_former_names
+from harness.core.settings import Settings
 from harness.core.values import Provider, Suite, Trait
+from harness.models.loading import Models
 from harness.providers.budget import Budget
-
-if TYPE_CHECKING:
-    from harness.config.profile import Profile, ProviderConfig
-    from harness.core.settings import Settings
-    from harness.models.loading import Models
 
 
 @dataclass(frozen=True)
-class Context:
+class ProviderContext:
     """What a provider may use. `traits` tells the subject's traits where the suite leaves them to be extracted."""
 
     profile: Profile
@@ -30,11 +28,11 @@ class Context:
     budget: Budget = field(default_factory=Budget)
 
 
-Factory = Callable[[str, "ProviderConfig", Context], Provider]
+Factory = Callable[[str, ProviderConfig, ProviderContext], Provider]
 PARTS = ("close", "draw", "emulated", "missing", "name", "requests")  # of every provider
 
 
-def open_provider(name: str, context: Context) -> Provider:
+def open_provider(name: str, context: ProviderContext) -> Provider:
     """The provider that the profile calls `name`; nothing heavy is imported or started yet."""
     configs = context.profile.providers
     if name not in configs:
@@ -43,7 +41,7 @@ def open_provider(name: str, context: Context) -> Provider:
     return find_factory(config.adapter, f"provider {name!r}", context)(name, config, context)
 
 
-def find_factory(adapter: str, where: str, context: Context) -> Factory:
+def find_factory(adapter: str, where: str, context: ProviderContext) -> Factory:
     """What makes providers of an adapter: ours, `package.module:Name` in the project, or an installed package's.
 
     Raises:
@@ -59,7 +57,7 @@ def find_factory(adapter: str, where: str, context: Context) -> Factory:
     return import_factory(place, where, context)
 
 
-def import_factory(place: str, where: str, context: Context) -> Factory:
+def import_factory(place: str, where: str, context: ProviderContext) -> Factory:
     """The class or function at `package.module:Name`. This runs the module's code, with the rights of whoever runs us.
 
     Raises:
@@ -76,7 +74,7 @@ def import_factory(place: str, where: str, context: Context) -> Factory:
     if not callable(factory):
         raise SuiteError(f"{where}: adapter {place!r} is no class or function", context.profile.path)
 
-    def make(name: str, config: ProviderConfig, context: Context) -> Provider:
+    def make(name: str, config: ProviderConfig, context: ProviderContext) -> Provider:
         provider = factory(name, config, context)
         lacking = [part for part in PARTS if not hasattr(provider, part)]
         if lacking:
@@ -85,3 +83,6 @@ def import_factory(place: str, where: str, context: Context) -> Factory:
         return provider
 
     return make
+
+
+keep_former_names(__name__)

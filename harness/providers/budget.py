@@ -6,12 +6,12 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.core.values import Drawing, Outcome
+from harness.core.values import Generation, Outcome
 from harness.providers.http_client.exchange import Unanswered
 
 
 @dataclass(frozen=True)
-class Taken:
+class Reservation:
     """What one call may cost until it is settled."""
 
     provider: str
@@ -36,13 +36,13 @@ class Budget:
         self._reserved = 0.0
         self._lock = threading.Lock()
 
-    def take(self, provider: str, price_usd: float | None, pictures: int) -> Taken:
+    def take(self, provider: str, price_usd: float | None, pictures: int) -> Reservation:
         """Reserve one call for `pictures` pictures.
 
         Raises:
             Unanswered: quota; the run's own limit would be passed.
         """
-        taken = Taken(provider, price_usd, pictures)
+        taken = Reservation(provider, price_usd, pictures)
         with self._lock:
             why = self._passed(taken)
             if why:
@@ -53,7 +53,7 @@ class Budget:
             self._reserved += taken.usd
         return taken
 
-    def settle(self, taken: Taken, drawings: Sequence[Drawing]) -> None:
+    def settle(self, taken: Reservation, drawings: Sequence[Generation]) -> None:
         """What became of a call; `drawings` is empty when it was never known."""
         came = sum(drawing.cost_usd for drawing in drawings)
         maybe = sum(bool(drawing.meta.get("possibly_billed")) for drawing in drawings)
@@ -71,7 +71,7 @@ class Budget:
         limits += [f"--max-calls {self.max_calls}"] if self.max_calls is not None else []
         return f"{' / '.join(limits)} reached: {self.held_back} pictures were not asked for"
 
-    def _passed(self, taken: Taken) -> str:
+    def _passed(self, taken: Reservation) -> str:
         if self.usd is not None and taken.price_usd is None:
             return "its price is not known, so the budget cannot hold; set `price` in the profile"
         if self.max_calls is not None and self.calls >= self.max_calls:

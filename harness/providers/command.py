@@ -20,23 +20,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import Field, ValidationError
 
-from harness.config.profile import extend_vocabulary
+from harness.config.profile import ProviderConfig, extend_vocabulary
 from harness.core.errors import MissingKey, SuiteError, nearest
-from harness.core.values import Case, Drawing, Outcome, Request, Suite
+from harness.core.values import Case, Generation, Outcome, Request, Suite
+from harness.core.yaml import Strict
 from harness.models.identity import hash_once
+from harness.providers import ProviderContext
 from harness.providers.http_client.exchange import Unanswered
-from harness.providers.http_client.options import Price, Strict
+from harness.providers.http_client.options import Price
 from harness.providers.http_client.redact import Redactor
 from harness.providers.prompts import describe_subject, traits_of
 from harness.providers.remote import group_requests, in_order
-
-if TYPE_CHECKING:
-    from harness.config.profile import ProviderConfig
-    from harness.providers import Context
 
 ADAPTER = "command/1"
 CODES: dict[int, Outcome] = {
@@ -85,7 +83,7 @@ class CommandProvider:
 
     emulated = False
 
-    def __init__(self, name: str, config: ProviderConfig, context: Context) -> None:
+    def __init__(self, name: str, config: ProviderConfig, context: ProviderContext) -> None:
         self.name, self.context = name, context
         self.options = self._read(config.options)
         self.folder = context.settings.root / self.options.folder
@@ -126,7 +124,7 @@ class CommandProvider:
             replace(template, seed=seed, index=0 if options.seeded else index) for index, seed in enumerate(seeds)
         )
 
-    def draw(self, requests: Sequence[Request]) -> Iterator[Drawing]:
+    def draw(self, requests: Sequence[Request]) -> Iterator[Generation]:
         """A few programs at a time, answers in the order of the requests; whoever stops listening stops them all."""
         if self.missing():
             raise MissingKey(self.name, self.missing())
@@ -139,10 +137,10 @@ class CommandProvider:
 
     # --- one start ----------------------------------------------------------------------------------------------------
 
-    def _draw_group(self, requests: Sequence[Request]) -> list[Drawing]:
+    def _draw_group(self, requests: Sequence[Request]) -> list[Generation]:
         """One start's pictures, paid for where the profile gives a price."""
         if self._final is not None:
-            return [Drawing(self._final[0], message=self._final[1]) for _ in requests]
+            return [Generation(self._final[0], message=self._final[1]) for _ in requests]
         price = self.options.price
         if price is None:
             return self._start(requests)
@@ -150,25 +148,25 @@ class CommandProvider:
         try:
             taken = budget.take(self.name, price.usd, len(requests))
         except Unanswered as failure:
-            return [Drawing(failure.outcome, message=f"{self.name}: {failure}") for _ in requests]
-        drawings: list[Drawing] = []
+            return [Generation(failure.outcome, message=f"{self.name}: {failure}") for _ in requests]
+        drawings: list[Generation] = []
         try:
             drawings = self._start(requests)
         finally:
             budget.settle(taken, drawings)
         return drawings
 
-    def _start(self, requests: Sequence[Request]) -> list[Drawing]:
+    def _start(self, requests: Sequence[Request]) -> list[Generation]:
         started = time.perf_counter()
         with tempfile.TemporaryDirectory(prefix="lora-harness-") as name:
             here = Path(name)
             pictures = [here / "pictures" / f"{number}.png" for number in range(len(requests))]
             pictures[0].parent.mkdir()
-            told = [describe_request(one, path) for one, path in zip(requests, pictures, strict=True)]
+            messages = [describe_request(one, path) for one, path in zip(requests, pictures, strict=True)]
             alone = self.options.per_call == 1
             out = pictures[0] if alone else pictures[0].parent
-            (here / "stdin").write_text(json.dumps(told[0] if alone else {"requests": told}), encoding="utf-8")
-            words = {**told[0], "out": str(out)}
+            (here / "stdin").write_text(json.dumps(messages[0] if alone else {"requests": messages}), encoding="utf-8")
+            words = {**messages[0], "out": str(out)}
             command = [WORD.sub(lambda found: str(words[found.group(1)]), part) for part in self.options.command]
             if command[0] == "python":
                 command[0] = sys.executable  # the one that runs the suites, with what is installed there
@@ -180,26 +178,26 @@ class CommandProvider:
                 pictures = [here / "stdout"]
             return [self._take(path, here, seconds) for path in pictures]
 
-    def _run(self, command: Sequence[str], here: Path) -> Drawing | None:
+    def _run(self, command: Sequence[str], here: Path) -> Generation | None:
         """Run a program to its end; None when it went well.
 
         Everything it says goes into files, so that neither a full pipe nor a child that keeps one open holds us up.
         """
         with (
-            (here / "stdin").open("rb") as told,
+            (here / "stdin").open("rb") as message,
             (here / "stdout").open("wb") as out,
             (here / "stderr").open("wb") as err,
         ):
             try:
-                process = self._open(command, told, out, err)
+                process = self._open(command, message, out, err)
             except (OSError, ValueError) as error:
-                said = f"{command[0]!r} cannot be started ({error}); check `command`"
-                return self._failed(Outcome.PROVIDER_ERROR, said)
+                text = f"{command[0]!r} cannot be started ({error}); check `command`"
+                return self._failed(Outcome.PROVIDER_ERROR, text)
         try:
             code = process.wait(self.options.timeout)
         except subprocess.TimeoutExpired:
-            said = f"not done after {self.options.timeout:g} s, and stopped; raise `timeout`"
-            return self._failed(Outcome.TIMEOUT, said, here, billed=True)
+            text = f"not done after {self.options.timeout:g} s, and stopped; raise `timeout`"
+            return self._failed(Outcome.TIMEOUT, text, here, billed=True)
         finally:
             end_group(process)
             process.wait()
@@ -236,27 +234,27 @@ class CommandProvider:
         names = [name for name in known if KEPT.fullmatch(name) or name in self.options.pass_env]
         return {name: known[name].reveal() for name in names}
 
-    def _take(self, path: Path, here: Path, seconds: float) -> Drawing:
+    def _take(self, path: Path, here: Path, seconds: float) -> Generation:
         """A finished picture; where it is a file, a JSON object on stdout is what is worth remembering of it."""
         if not path.is_file() or path.is_symlink() or path.stat().st_size == 0:
-            said = f"exit code 0 and no picture in {path.name}; check that the program writes it where `out` says"
-            return replace(self._failed(Outcome.BAD_IMAGE, said, here), seconds=seconds)
+            text = f"exit code 0 and no picture in {path.name}; check that the program writes it where `out` says"
+            return replace(self._failed(Outcome.BAD_IMAGE, text, here), seconds=seconds)
         if path.stat().st_size > BYTES_CAP:
-            said = f"a picture of more than {BYTES_CAP:,} bytes; choose a smaller size"
-            return replace(self._failed(Outcome.BAD_IMAGE, said), seconds=seconds)
+            text = f"a picture of more than {BYTES_CAP:,} bytes; choose a smaller size"
+            return replace(self._failed(Outcome.BAD_IMAGE, text), seconds=seconds)
         cost = self.options.price.usd if self.options.price else 0.0
-        told = read_meta(here / "stdout") if path.name != "stdout" and self.options.per_call == 1 else {}
-        meta = {name: self._redactor.short(item) if isinstance(item, str) else item for name, item in told.items()}
-        return Drawing(Outcome.OK, path.read_bytes(), seconds=seconds, cost_usd=cost, meta=meta)
+        message = read_meta(here / "stdout") if path.name != "stdout" and self.options.per_call == 1 else {}
+        meta = {name: self._redactor.short(item) if isinstance(item, str) else item for name, item in message.items()}
+        return Generation(Outcome.OK, path.read_bytes(), seconds=seconds, cost_usd=cost, meta=meta)
 
-    def _failed(self, outcome: Outcome, said: str, here: Path | None = None, *, billed: bool = False) -> Drawing:
+    def _failed(self, outcome: Outcome, said: str, here: Path | None = None, *, billed: bool = False) -> Generation:
         """An ending in words, with the end of what the program said, less the keys that it was given."""
         tail = self._redactor.short(read_tail(here / "stderr")) if here is not None else ""
         message = f"{self.name}: {said}" + (f"; it said: {tail}" if tail else "")
         if outcome in LAST:
             self._final = (outcome, message)
         meta = {"possibly_billed": True} if billed and self.options.price else {}
-        return Drawing(outcome, message=message, meta=meta)
+        return Generation(outcome, message=message, meta=meta)
 
     def _stop(self) -> None:
         """End whatever still runs."""
@@ -337,8 +335,8 @@ def read_meta(path: Path) -> dict[str, Any]:
     if not path.is_file() or not 0 < path.stat().st_size <= META_CAP:
         return {}
     try:
-        found = json.loads(path.read_bytes())
+        result = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
         return {}
-    plain = found.items() if isinstance(found, dict) else ()
+    plain = result.items() if isinstance(result, dict) else ()
     return {name: value for name, value in plain if isinstance(value, str | int | float)}

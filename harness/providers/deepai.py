@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import urljoin
 
+from PIL import Image
 from pydantic import model_validator
 
 from harness.core.values import Outcome, Request
 from harness.providers.http_client.exchange import Call, Reply, Unanswered
 from harness.providers.http_client.options import RemoteOptions
 from harness.providers.remote import (
-    Found,
+    ParsedReply,
     RemoteProvider,
     error_text,
     explain_status,
@@ -79,23 +80,23 @@ class DeepAiProvider(RemoteProvider):
         form |= {"resolution": self.options.resolution} if self.options.resolution else {}
         return Call("/api/text2img", form=form)
 
-    def read(self, reply: Reply) -> Found:
+    def read(self, reply: Reply) -> ParsedReply:
         answer = read_json(reply)
         url = answer.get("output_url")
         if isinstance(url, str) and url:
-            return Found((linked_picture(urljoin(self.session.url("/"), url)),))
-        said = next((str(answer[name]) for name in ("err", "error", "status") if answer.get(name)), "")
-        if not said:
+            return ParsedReply((linked_picture(urljoin(self.session.url("/"), url)),))
+        text = next((str(answer[name]) for name in ("err", "error", "status") if answer.get(name)), "")
+        if not text:
             raise no_picture("the reply names no picture")
-        raise explain_words(said) or Unanswered(Outcome.PROVIDER_ERROR, f"the service said: {said}; try again later")
+        raise explain_words(text) or Unanswered(Outcome.PROVIDER_ERROR, f"the service said: {text}; try again later")
 
     def problem(self, reply: Reply) -> Unanswered:
         """The words win over the status: an account without credit answers 401 too."""
         plain = explain_status(reply)
         if reply.status == 429 or reply.status >= 500:
             return plain
-        found = explain_words(error_text(reply.body))
-        return found if found is not None and found.outcome is not Outcome.AUTH else plain
+        result = explain_words(error_text(reply.body))
+        return result if result is not None and result.outcome is not Outcome.AUTH else plain
 
     def settings(self) -> Mapping[str, Any]:
         options = self.options
@@ -108,8 +109,6 @@ class DeepAiProvider(RemoteProvider):
 
     def examine(self, data: bytes, request: Request) -> Unanswered | None:
         """The collage of four that was not asked for; `super_genius` draws larger than asked, and is no collage."""
-        from PIL import Image
-
         if self.options.version == "super_genius":
             return None
         try:

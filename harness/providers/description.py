@@ -23,9 +23,9 @@ from pydantic import AfterValidator, Field, model_validator
 from harness.core.errors import SuiteError, nearest
 from harness.core.settings import data_root
 from harness.core.values import Outcome
-from harness.core.yaml import Document, read_yaml, validate
+from harness.core.yaml import Document, Strict, read_yaml, validate
 from harness.providers.http_client.exchange import Unanswered
-from harness.providers.http_client.options import RemoteOptions, Strict
+from harness.providers.http_client.options import RemoteOptions
 from harness.providers.remote import nearest_shape
 
 PLACEHOLDER = re.compile(r"\{\{([a-z]\w*)\}\}|\{([a-z]\w*)\}")  # {{word}} is the word in braces
@@ -52,8 +52,8 @@ class OwnFunctions(Functions):
     @signature({"types": ["string", "null"]}, {"types": ["string"]})
     def _func_capture(self, text: str | None, pattern: str) -> str | None:
         """The first group of the first match, or the match; null when there is none."""
-        found = re.search(pattern, (text or "")[:100_000])
-        return found.group(1 if found.re.groups else 0) if found else None
+        result = re.search(pattern, (text or "")[:100_000])
+        return result.group(1 if result.re.groups else 0) if result else None
 
 
 OWN = jmespath.Options(custom_functions=OwnFunctions())
@@ -85,10 +85,10 @@ def look_up(expression: str, answer: Any) -> Any:
 
 def words_at(expression: str, answer: Any) -> str:
     """The same as a short text."""
-    found = look_up(expression, answer)
-    if found is None or found == "":
+    result = look_up(expression, answer)
+    if result is None or result == "":
         return ""
-    text = found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
+    text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
     return " ".join(text.split())[:300]
 
 
@@ -302,7 +302,7 @@ def write_schema(folder: Path) -> None:
 def placeholders(template: Any) -> Iterator[str]:
     """The names in a template, in its order."""
     if isinstance(template, str):
-        yield from (found.group(2) for found in PLACEHOLDER.finditer(template) if found.group(2))
+        yield from (result.group(2) for result in PLACEHOLDER.finditer(template) if result.group(2))
     elif isinstance(template, Mapping):
         for item in template.values():
             yield from placeholders(item)
@@ -416,11 +416,11 @@ def find_service(name: str, folders: Sequence[Path]) -> Path:
     """
     shelves = [folder / "suites" / "services" for folder in [*folders, data_root()]]
     choices = [*(folder / name for folder in folders), *(shelf / f"{name}.yaml" for shelf in shelves)]
-    found = next((path for path in choices if path.is_file()), None)
-    if found is None:
+    result = next((path for path in choices if path.is_file()), None)
+    if result is None:
         known = {path.stem for shelf in shelves for path in shelf.glob("*.yaml")}
         raise SuiteError(f"no service called {name!r}; {nearest(name, known)}; or name a YAML file")
-    return found.resolve()
+    return result.resolve()
 
 
 @lru_cache(maxsize=64)

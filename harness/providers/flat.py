@@ -9,14 +9,13 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from PIL import Image, ImageDraw
+
+from harness.config.profile import ProviderConfig
 from harness.core.errors import SuiteError, nearest
-from harness.core.values import Case, Drawing, Outcome, Request, Suite, digest, hash_file
-
-if TYPE_CHECKING:
-    from harness.config.profile import ProviderConfig
-    from harness.providers import Context
+from harness.core.values import Case, Generation, Outcome, Request, Suite, digest, hash_file
+from harness.providers import ProviderContext
 
 ADAPTER = "flat/1"
 OPTIONS = ("pattern", "use")
@@ -27,7 +26,7 @@ class FlatProvider:
 
     emulated = False
 
-    def __init__(self, name: str, config: ProviderConfig, context: Context) -> None:
+    def __init__(self, name: str, config: ProviderConfig, context: ProviderContext) -> None:
         self.name, self.context = name, context
         for key in config.options:
             if key not in OPTIONS:
@@ -41,7 +40,7 @@ class FlatProvider:
     def requests(self, suite: Suite, case: Case, seeds: Sequence[int]) -> tuple[Request, ...]:
         """One request a seed; a LoRA at strength 0 asks for the pictures without one."""
         profile = self.context.profile
-        lora = (self.context.settings.lora or suite.subject.lora) if self.use == "lora" else None
+        lora = self.context.settings.under_test.of(suite, self.name) if self.use == "lora" else None
         applied = lora if lora and lora.strength else None
         width, height = profile.size
         template = Request(
@@ -57,9 +56,9 @@ class FlatProvider:
         )
         return tuple(replace(template, seed=seed) for seed in seeds)
 
-    def draw(self, requests: Sequence[Request]) -> Iterator[Drawing]:
+    def draw(self, requests: Sequence[Request]) -> Iterator[Generation]:
         for request in requests:
-            yield Drawing(Outcome.OK, flat_picture(request))
+            yield Generation(Outcome.OK, flat_picture(request))
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -67,8 +66,6 @@ class FlatProvider:
 
 def flat_picture(request: Request) -> bytes:
     """PNG in colours, and with stripes of a width, that the request decides."""
-    from PIL import Image, ImageDraw
-
     code = bytes.fromhex(digest([request.prompt, request.seed, request.lora, request.strength]))
     image = Image.new("RGB", (request.width, request.height), tuple(code[:3]))
     if request.model.endswith("stripes"):

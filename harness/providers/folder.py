@@ -11,18 +11,16 @@ import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import Field, ValidationError
 
+from harness.config.profile import ProviderConfig
 from harness.core.errors import SuiteError, nearest
-from harness.core.values import Case, Drawing, Outcome, Request, Suite, hash_file
+from harness.core.values import Case, Generation, Outcome, Request, Suite, hash_file
+from harness.core.yaml import Strict
 from harness.models.identity import hash_once
-from harness.providers.http_client.options import Strict
-
-if TYPE_CHECKING:
-    from harness.config.profile import ProviderConfig
-    from harness.providers import Context
+from harness.providers import ProviderContext
 
 ADAPTER = "folder/1"
 PATTERNS = ("{case}[-_]{seed}.*", "{case}/{seed}.*", "{suite}/{case}[-_]{seed}.*", "{case}.*", "{case}/*")
@@ -47,7 +45,7 @@ class FolderProvider:
 
     emulated = False
 
-    def __init__(self, name: str, config: ProviderConfig, context: Context) -> None:
+    def __init__(self, name: str, config: ProviderConfig, context: ProviderContext) -> None:
         self.name, self.context = name, context
         options = self._read(config.options)
         self.patterns = (options.pattern,) if isinstance(options.pattern, str) else options.pattern
@@ -63,13 +61,13 @@ class FolderProvider:
     def requests(self, suite: Suite, case: Case, seeds: Sequence[int]) -> tuple[Request, ...]:
         """One request a seed, with its file and the hash of that; or with the reason why there is none."""
         width, height = self.context.profile.size
-        found = self._match(suite.name, case.id, seeds)
+        result = self._match(suite.name, case.id, seeds)
         return tuple(
             Request(ADAPTER, "pictures made elsewhere", case.prompt, seed, width, height, index=index, extra=extra)
-            for index, (seed, extra) in enumerate(zip(seeds, found, strict=True))
+            for index, (seed, extra) in enumerate(zip(seeds, result, strict=True))
         )
 
-    def draw(self, requests: Sequence[Request]) -> Iterator[Drawing]:
+    def draw(self, requests: Sequence[Request]) -> Iterator[Generation]:
         for request in requests:
             yield self._read_picture(request)
 
@@ -118,18 +116,20 @@ class FolderProvider:
         except OSError as error:
             return {"problem": f"{where}: {inside[0].name} cannot be read ({error.strerror}); check the file"}
 
-    def _read_picture(self, request: Request) -> Drawing:
+    def _read_picture(self, request: Request) -> Generation:
         extra = request.extra
         if "problem" in extra:
-            return Drawing(Outcome.PROVIDER_ERROR, message=f"{self.name}: {extra['problem']}")
+            return Generation(Outcome.PROVIDER_ERROR, message=f"{self.name}: {extra['problem']}")
         path = self.folder / extra["file"]
         try:
             if not path.resolve().is_relative_to(self.folder.resolve()) or hash_file(path) != extra["sha256"]:
-                return Drawing(Outcome.PROVIDER_ERROR, message=f"{self.name}: {path} was changed meanwhile; run again")
-            return Drawing(Outcome.OK, path.read_bytes(), meta={"file": extra["file"]})
+                return Generation(
+                    Outcome.PROVIDER_ERROR, message=f"{self.name}: {path} was changed meanwhile; run again"
+                )
+            return Generation(Outcome.OK, path.read_bytes(), meta={"file": extra["file"]})
         except OSError as error:
             message = f"{self.name}: {path} cannot be read ({error.strerror}); check the file and run again"
-            return Drawing(Outcome.PROVIDER_ERROR, message=message)
+            return Generation(Outcome.PROVIDER_ERROR, message=message)
 
     # --- options ------------------------------------------------------------------------------------------------------
 
@@ -174,9 +174,9 @@ def find_pictures(folder: Path, pattern: str) -> list[Path]:
     files = [path for home in homes for path in home.iterdir() if path.is_file() and not path.name.startswith(".")]
     fitting = [path for path in files if fnmatchcase(path.stem if ending else path.name, stem)]
     for endings in (PICTURES, ALMOST):
-        found = [path for path in fitting if path.suffix.lower() in endings]
-        if found:
-            return sorted(found, key=lambda path: natural(path.as_posix()))
+        results = [path for path in fitting if path.suffix.lower() in endings]
+        if results:
+            return sorted(results, key=lambda path: natural(path.as_posix()))
     return []
 
 

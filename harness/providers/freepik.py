@@ -11,16 +11,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
 from pydantic import Field
 
+from harness.config.profile import ProviderConfig
 from harness.core.values import Outcome, Request
+from harness.providers import ProviderContext
 from harness.providers.http_client.exchange import Call, Reply, Unanswered
 from harness.providers.http_client.options import RemoteOptions
 from harness.providers.remote import (
-    Found,
+    ParsedReply,
     Pending,
     Picture,
     RemoteProvider,
@@ -36,10 +38,6 @@ from harness.providers.remote import (
     refusal,
     wrap_seed,
 )
-
-if TYPE_CHECKING:
-    from harness.config.profile import ProviderConfig
-    from harness.providers import Context
 
 SHAPES: dict[str, tuple[int, int]] = {
     "square_1_1": (1, 1),
@@ -107,7 +105,7 @@ class FreepikProvider(RemoteProvider):
     adapter, service, Options = "freepik/1", "freepik", FreepikOptions
     options: FreepikOptions
 
-    def __init__(self, name: str, config: ProviderConfig, context: Context) -> None:
+    def __init__(self, name: str, config: ProviderConfig, context: ProviderContext) -> None:
         super().__init__(name, config, context)
         options = self.options
         self.mode = MODES.get(options.mode) or Mode(f"{TEXT_TO_IMAGE}/{options.mode}")
@@ -133,11 +131,11 @@ class FreepikProvider(RemoteProvider):
             body |= {"resolution": self.options.resolution, "model": self.options.model or "realism"}
         return Call(self.mode.path, json=body)
 
-    def read(self, reply: Reply) -> Found | Pending:
+    def read(self, reply: Reply) -> ParsedReply | Pending:
         answer = read_json(reply)
         if self.classic:
             meta = {name: value for name, value in read_dict(answer, "meta").items() if name in ("seed", "image")}
-            return Found(tuple(self._picture(entry) for entry in read_list(answer, "data")), meta)
+            return ParsedReply(tuple(self._picture(entry) for entry in read_list(answer, "data")), meta)
         task = answer["data"] if isinstance(answer.get("data"), dict) else answer  # both are documented
         state = str(task.get("status") or task.get("task_status") or "")
         if state == FAILED and any(read_list(task, "has_nsfw")):
@@ -164,21 +162,21 @@ class FreepikProvider(RemoteProvider):
         except Unanswered:
             return problem
         wrong = read_list(answer, "invalid_params") or read_list(answer.get("problem"), "invalid_params")
-        said = ", ".join(f"{one.get('name')}: {one.get('reason')}" for one in wrong if isinstance(one, dict))
+        message = ", ".join(f"{one.get('name')}: {one.get('reason')}" for one in wrong if isinstance(one, dict))
         reasons = [str(one.get("reason", "")) for one in wrong if isinstance(one, dict)]
         words = next((text for text in [*reasons, error_text(reply.body)] if POLICY.search(text)), "")
         if words:
             return refusal(words)
-        return Unanswered(problem.outcome, f"{problem}; {said}" if said else str(problem))
+        return Unanswered(problem.outcome, f"{problem}; {message}" if message else str(problem))
 
     def settings(self) -> Mapping[str, Any]:
         options = self.options
-        found: dict[str, Any] = {"mode": options.mode, **({"body": options.body} if options.body else {})}
+        results: dict[str, Any] = {"mode": options.mode, **({"body": options.body} if options.body else {})}
         if options.mode == "mystic":
-            found["resolution"] = options.resolution
+            results["resolution"] = options.resolution
         if self.classic:
-            found |= {"filter_nsfw": options.filter_nsfw, "seeded": self.seeded}
-        return found
+            results |= {"filter_nsfw": options.filter_nsfw, "seeded": self.seeded}
+        return results
 
     def check(self, prompt: str) -> str:
         short = self.classic and len(prompt) < 3
@@ -203,7 +201,7 @@ class FreepikProvider(RemoteProvider):
         return inline_picture(entry.get("base64"))
 
 
-def read_task(task: Mapping[str, Any]) -> Found:
+def read_task(task: Mapping[str, Any]) -> ParsedReply:
     """A finished task's pictures."""
     urls, marked = read_list(task, "generated"), read_list(task, "has_nsfw")
     if any(marked) and len(urls) < len(marked):
@@ -215,4 +213,4 @@ def read_task(task: Mapping[str, Any]) -> Found:
         Picture(problem=refusal(UNSAFE, billed=True)) if flag else linked_picture(url)
         for url, flag in zip(urls, flags, strict=False)
     ]
-    return Found(tuple(pictures))
+    return ParsedReply(tuple(pictures))

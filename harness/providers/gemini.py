@@ -17,9 +17,9 @@ from urllib.parse import quote
 from harness.core.values import Outcome, Request
 from harness.providers.http_client.exchange import Call, Reply, Unanswered
 from harness.providers.http_client.options import RemoteOptions
-from harness.providers.refusals import is_excuse
+from harness.providers.refusals import is_refusal
 from harness.providers.remote import (
-    Found,
+    ParsedReply,
     Picture,
     RemoteProvider,
     explain_status,
@@ -71,7 +71,7 @@ class GeminiProvider(RemoteProvider):
         body = {"contents": [{"role": "user", "parts": [{"text": request.prompt}]}], "generationConfig": config}
         return Call(f"/v1beta/models/{quote(self.options.model, safe='')}:generateContent", json=body)
 
-    def read(self, reply: Reply) -> Found:
+    def read(self, reply: Reply) -> ParsedReply:
         answer = read_json(reply)
         meta = {"model": answer["modelVersion"]} if isinstance(answer.get("modelVersion"), str) else {}
         candidates = read_list(answer, "candidates")
@@ -87,9 +87,9 @@ class GeminiProvider(RemoteProvider):
             inline_picture(part["inlineData"].get("data")) for part in parts if read_dict(part, "inlineData")
         )
         if pictures:
-            return Found(pictures, meta)
+            return ParsedReply(pictures, meta)
         words = " ".join(str(part["text"]) for part in parts if part.get("text"))
-        return Found((Picture(problem=explain_absence(candidates[0], words)),), meta)
+        return ParsedReply((Picture(problem=explain_absence(candidates[0], words)),), meta)
 
     def problem(self, reply: Reply) -> Unanswered:
         return explain_google(reply)
@@ -109,10 +109,10 @@ def explain_absence(candidate: Any, words: str) -> Unanswered:
     """Why a candidate holds no picture."""
     reason = str(candidate.get("finishReason") or "") if isinstance(candidate, dict) else ""
     if reason == "STOP":
-        said = shorten(words, QUOTED, placeholder=" ...")
-        if is_excuse(words):
-            return refusal(f"words instead of a picture: {said}")
-        return no_picture(f"the reply holds no picture, only words: {said}" if said else "the reply holds no picture")
+        text = shorten(words, QUOTED, placeholder=" ...")
+        if is_refusal(words):
+            return refusal(f"words instead of a picture: {text}")
+        return no_picture(f"the reply holds no picture, only words: {text}" if text else "the reply holds no picture")
     if reason in UNFINISHED:
         return no_picture(f"the reply holds no picture ({reason or 'no finishReason'})")
     return refusal(f"finishReason {reason}", billed=True)
@@ -133,13 +133,13 @@ def explain_google(reply: Reply) -> Unanswered:
         error = read_dict(read_json(reply), "error")
     except Unanswered:
         return plain
-    status, said = str(error.get("status") or ""), " ".join(str(error.get("message") or "").split())
+    status, text = str(error.get("status") or ""), " ".join(str(error.get("message") or "").split())
     details = [detail for detail in read_list(error, "details") if isinstance(detail, dict)]
     if any(detail.get("reason") in WRONG_KEY for detail in details) or status == "UNAUTHENTICATED":
-        return Unanswered(Outcome.AUTH, f"the key was not accepted; check the variable ({said})", final=True)
+        return Unanswered(Outcome.AUTH, f"the key was not accepted; check the variable ({text})", final=True)
     if reply.status == 400 and status == "FAILED_PRECONDITION":
         advice = "the account may not do this from here; check its region and billing"
-        return Unanswered(Outcome.AUTH, f"{advice} ({said})", final=True)
-    if reply.status == 400 and ("Responsible AI" in said or "Support codes" in said):
-        return refusal(said)
+        return Unanswered(Outcome.AUTH, f"{advice} ({text})", final=True)
+    if reply.status == 400 and ("Responsible AI" in text or "Support codes" in text):
+        return refusal(text)
     return plain

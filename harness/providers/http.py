@@ -10,13 +10,18 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
+from PIL import Image, ImageChops, ImageFilter
+
+from harness.config.profile import ProviderConfig
 from harness.core.errors import SuiteError, nearest
 from harness.core.values import Outcome, Request, digest
 from harness.core.yaml import Document, read_yaml, validate
+from harness.emulator.services import SERVICES
 from harness.models.identity import hash_once
+from harness.providers import ProviderContext
 from harness.providers.description import (
     Description,
     RuleEntry,
@@ -39,7 +44,7 @@ from harness.providers.remote import (
     MAYBE_BILLED,
     STATUS,
     UNKNOWN,
-    Found,
+    ParsedReply,
     Pending,
     Picture,
     RemoteProvider,
@@ -53,12 +58,6 @@ from harness.providers.remote import (
     refusal,
     wrap_seed,
 )
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-    from harness.config.profile import ProviderConfig
-    from harness.providers import Context
 
 FETCHING = "done; its result is fetched"  # the state of a task whose result is a reply of its own
 BROKEN = {
@@ -81,7 +80,7 @@ class HttpProvider(RemoteProvider):
     adapter, Options = "http/2", Description
     options: Description
 
-    def __init__(self, name: str, config: ProviderConfig, context: Context) -> None:
+    def __init__(self, name: str, config: ProviderConfig, context: ProviderContext) -> None:
         super().__init__(name, config, context)
         self.seeded = self.options.seeded
 
@@ -180,10 +179,10 @@ class HttpProvider(RemoteProvider):
 
     # --- what comes back --------------------------------------------------------------------------------------------
 
-    def read(self, reply: Reply) -> Found | Pending:
+    def read(self, reply: Reply) -> ParsedReply | Pending:
         return self._understand(reply, None)
 
-    def read_poll(self, reply: Reply, pending: Pending) -> Found | Pending:
+    def read_poll(self, reply: Reply, pending: Pending) -> ParsedReply | Pending:
         return self._understand(reply, pending)
 
     def problem(self, reply: Reply) -> Unanswered:
@@ -196,19 +195,19 @@ class HttpProvider(RemoteProvider):
         if reply.status in described.status:
             return ending(described.status[reply.status], words, reply.status)
         plain = explain_status(Reply(reply.status, reply.headers, b""))
-        said = f"{plain} ({words})" if words else str(plain)
-        return Unanswered(plain.outcome, said, final=plain.final, billed=plain.billed)
+        text = f"{plain} ({words})" if words else str(plain)
+        return Unanswered(plain.outcome, text, final=plain.final, billed=plain.billed)
 
     def absent(self) -> Unanswered:
         if self.options.empty == "refused":
             return refusal("the reply holds no picture", billed=True)
         return super().absent()
 
-    def _understand(self, reply: Reply, pending: Pending | None) -> Found | Pending:
+    def _understand(self, reply: Reply, pending: Pending | None) -> ParsedReply | Pending:
         """Rules, then the task's state, then pictures."""
         described = self.options
         if described.picture.kind in ("bytes", "auto") and reply.body.lstrip()[:1] not in (b"", b"{", b"[", b"<"):
-            return Found((Picture(reply.body),))
+            return ParsedReply((Picture(reply.body),))
         answer = read_json(reply)
         for rule, outcome in self._rules():
             if not rule.each and self._holds(rule, answer, reply.status):
@@ -217,7 +216,7 @@ class HttpProvider(RemoteProvider):
             waiting = self._stand(answer, pending)
             if waiting:
                 return waiting
-        return Found(self._pictures(answer), self._remember(answer))
+        return ParsedReply(self._pictures(answer), remember(self.options.meta, answer))
 
     def _stand(self, answer: Any, pending: Pending | None) -> Pending | None:
         """How a task stands: still pending, or None when its pictures are in this reply.
@@ -233,10 +232,10 @@ class HttpProvider(RemoteProvider):
         if state in poll.refused:
             raise refusal(words or state, billed=True)
         if state in poll.failed:
-            said = (
+            text = (
                 f"the task ended as {state!r}" + (f" ({words})" if words else "") + "; run again, failures are not kept"
             )
-            raise Unanswered(Outcome.PROVIDER_ERROR, said, billed=True)
+            raise Unanswered(Outcome.PROVIDER_ERROR, text, billed=True)
         if state in poll.done:
             if not poll.result:
                 return None
@@ -260,8 +259,8 @@ class HttpProvider(RemoteProvider):
 
     def _pictures(self, answer: Any) -> tuple[Picture, ...]:
         """Each picture, or why that one is missing."""
-        found = look_up(self.options.picture.at, answer)
-        items = found if isinstance(found, list) else [] if found in (None, "", {}) else [found]
+        result = look_up(self.options.picture.at, answer)
+        items = result if isinstance(result, list) else [] if result in (None, "", {}) else [result]
         pictures = [self._picture(item) for item in items]
         for rule, outcome in self._rules():
             marks = look_up(rule.each, answer) if rule.each and self._holds(rule, answer, 200) else None
@@ -284,17 +283,6 @@ class HttpProvider(RemoteProvider):
             return linked_picture(self.session.url(item) if relative else item)
         return inline_picture(item)
 
-    def _remember(self, answer: Any) -> dict[str, Any]:
-        """What the description wants kept, where it is plain; addresses may be signed, so none is kept."""
-        meta: dict[str, Any] = {}
-        for name, expression in self.options.meta.items():
-            value = look_up(expression, answer)
-            if isinstance(value, str) and "://" not in value[:12]:
-                meta[name] = value[:MEMORY]
-            elif isinstance(value, int | float):
-                meta[name] = value
-        return meta
-
     def examine(self, data: bytes, request: Request) -> Unanswered | None:
         """A picture that looks like the service's way of saying no is a refusal."""
         look = moderated_look(data, self.options.picture.moderated)
@@ -315,12 +303,10 @@ class HttpProvider(RemoteProvider):
         try:
             return validate(Document(path, dict(merged), lines), Description)
         except SuiteError as error:
-            said = str(error).removeprefix(f"{path}:{error.line}: ")
-            raise SuiteError(f"provider {self.name!r}: {said}", path, error.line) from error
+            text = str(error).removeprefix(f"{path}:{error.line}: ")
+            raise SuiteError(f"provider {self.name!r}: {text}", path, error.line) from error
 
     def _check_emulated(self, service: str) -> None:
-        from harness.emulator.services import SERVICES
-
         if service not in SERVICES:
             known = nearest(service, SERVICES)
             raise self._wrong(
@@ -336,8 +322,24 @@ def ending(outcome: Outcome, words: str, status: int = 0, *, billed: bool = Fals
     if outcome is Outcome.REFUSED:
         return refusal(words or (f"HTTP {status}" if status else "no reason given"), billed=billed)
     advice = BROKEN.get(outcome, UNKNOWN[1])
-    said = (f"HTTP {status}: " if status else "") + advice + (f" ({words})" if words else "")
-    return Unanswered(outcome, said, final=outcome in LAST, billed=billed or status in MAYBE_BILLED)
+    text = (f"HTTP {status}: " if status else "") + advice + (f" ({words})" if words else "")
+    return Unanswered(outcome, text, final=outcome in LAST, billed=billed or status in MAYBE_BILLED)
+
+
+def remember(wanted: Mapping[str, str], answer: Any) -> dict[str, Any]:
+    """What the description wants kept, where it is plain; addresses may be signed, so none is kept.
+
+    Args:
+        wanted: JMESPath by name.
+    """
+    meta: dict[str, Any] = {}
+    for name, expression in wanted.items():
+        value = look_up(expression, answer)
+        if isinstance(value, str) and "://" not in value[:12]:
+            meta[name] = value[:MEMORY]
+        elif isinstance(value, int | float):
+            meta[name] = value
+    return meta
 
 
 def is_true(value: Any) -> bool:
@@ -369,8 +371,6 @@ def moderated_look(data: bytes, looks: Sequence[str]) -> str:
 
 def read_grey(data: bytes) -> Image.Image | None:
     """A picture in grey, 256 pixels high; None when it is no picture, which the engine will say."""
-    from PIL import Image
-
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
             if image.width * image.height > PIXEL_CAP:
@@ -383,8 +383,6 @@ def read_grey(data: bytes) -> Image.Image | None:
 
 def finest_detail(grey: Image.Image) -> float:
     """By how many grey levels the sharpest thousandth of a picture differs from its surroundings."""
-    from PIL import ImageChops, ImageFilter
-
     histogram = ImageChops.difference(grey, grey.filter(ImageFilter.GaussianBlur(2))).histogram()
     left = sum(histogram) / 1000
     for level in range(255, 0, -1):

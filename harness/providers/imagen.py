@@ -10,18 +10,20 @@ POST {url}/v1/projects/{project}/locations/{location}/publishers/google/models/{
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
 from pydantic import Field, model_validator
 
+from harness.config.profile import ProviderConfig
 from harness.core.values import Outcome, Request
+from harness.providers import ProviderContext
 from harness.providers.gemini import SHAPES as ALL_SHAPES
 from harness.providers.gemini import explain_google, ignored_negative
 from harness.providers.http_client.exchange import Call, Reply, Unanswered
 from harness.providers.http_client.options import RemoteOptions
 from harness.providers.remote import (
-    Found,
+    ParsedReply,
     Picture,
     RemoteProvider,
     inline_picture,
@@ -31,10 +33,6 @@ from harness.providers.remote import (
     refusal,
     wrap_seed,
 )
-
-if TYPE_CHECKING:
-    from harness.config.profile import ProviderConfig
-    from harness.providers import Context
 
 SHAPES = {name: ALL_SHAPES[name] for name in ("1:1", "3:4", "4:3", "9:16", "16:9")}
 SEEDS = (1, 2_147_483_647)
@@ -72,7 +70,7 @@ class ImagenProvider(RemoteProvider):
     adapter, service, Options = "imagen/1", "imagen", ImagenOptions
     options: ImagenOptions
 
-    def __init__(self, name: str, config: ProviderConfig, context: Context) -> None:
+    def __init__(self, name: str, config: ProviderConfig, context: ProviderContext) -> None:
         super().__init__(name, config, context)
         self.vertex = bool(self.options.project)
         self.seeded = self.vertex and not self.options.watermark and self.options.per_call == 1
@@ -90,7 +88,7 @@ class ImagenProvider(RemoteProvider):
         body = {"instances": [{"prompt": request.prompt}], "parameters": parameters}
         return Call(self._path(":predict"), json=body)
 
-    def read(self, reply: Reply) -> Found:
+    def read(self, reply: Reply) -> ParsedReply:
         answer, pictures, meta = read_json(reply), [], {}
         for entry in read_list(answer, "predictions"):
             if not isinstance(entry, dict) or entry.get("contentType") == "Positive Prompt":  # the prompt's own rating
@@ -101,29 +99,31 @@ class ImagenProvider(RemoteProvider):
                 pictures.append(inline_picture(entry.get("bytesBase64Encoded")))
             if entry.get("prompt"):
                 meta["rewritten_prompt"] = str(entry["prompt"])
-        return Found(tuple(pictures), meta)
+        return ParsedReply(tuple(pictures), meta)
 
     def absent(self) -> Unanswered:
         """The service leaves out what it filtered, down to an empty reply."""
         return refusal("the picture is left out of the reply, without a reason")
 
     def problem(self, reply: Reply) -> Unanswered:
-        found = explain_google(reply)
-        if found.outcome is not Outcome.MODEL_RETIRED:
-            return found
-        return Unanswered(found.outcome, f"HTTP {reply.status}: no model {self.options.model!r}; {RETIRED}", final=True)
+        result = explain_google(reply)
+        if result.outcome is not Outcome.MODEL_RETIRED:
+            return result
+        return Unanswered(
+            result.outcome, f"HTTP {reply.status}: no model {self.options.model!r}; {RETIRED}", final=True
+        )
 
     def settings(self) -> Mapping[str, Any]:
         options = self.options
-        found: dict[str, Any] = {"resolution": options.resolution} if options.resolution else {}
+        result: dict[str, Any] = {"resolution": options.resolution} if options.resolution else {}
         if self.vertex:
-            found |= {"watermark": options.watermark, "seeded": self.seeded}
-        return found
+            result |= {"watermark": options.watermark, "seeded": self.seeded}
+        return result
 
     def notes(self, request: Request) -> Mapping[str, Any]:
-        found: dict[str, Any] = {"shape": nearest_shape(request.width, request.height, SHAPES)}
-        found |= {"seed": wrap_seed(request.seed, *SEEDS)} if self.seeded else {}
-        return found | ({} if self.vertex else ignored_negative(request))
+        results: dict[str, Any] = {"shape": nearest_shape(request.width, request.height, SHAPES)}
+        results |= {"seed": wrap_seed(request.seed, *SEEDS)} if self.seeded else {}
+        return results | ({} if self.vertex else ignored_negative(request))
 
     def probe(self) -> Call | None:
         """Vertex has no cheap call that is documented."""

@@ -7,25 +7,20 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from harness.config.local_options import CLIP_SKIP, USES
-from harness.config.profile import extend_vocabulary, local_options
+from PIL import Image, ImageFilter
+
+from harness.config.local_options import CLIP_SKIP
+from harness.config.profile import ProviderConfig, extend_vocabulary, local_options
 from harness.config.schedulers import config_of
 from harness.core.errors import LoraError
-from harness.core.values import Case, Drawing, Lora, Outcome, Request, Suite
+from harness.core.values import Case, Generation, Lora, Outcome, Request, Suite
 from harness.models.identity import hash_once, library_class
 from harness.models.lora.header import read_header
 from harness.models.weighted_prompts import require_weights
+from harness.providers import ProviderContext
 from harness.providers.prompts import describe_subject, traits_of
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-    from harness.config.profile import ProviderConfig
-    from harness.providers import Context
-
-__all__ = ["USES", "LocalProvider"]
 
 ADAPTER = "local/1"
 
@@ -35,7 +30,7 @@ class LocalProvider:
 
     emulated = False
 
-    def __init__(self, name: str, config: ProviderConfig, context: Context) -> None:
+    def __init__(self, name: str, config: ProviderConfig, context: ProviderContext) -> None:
         self.name, self.context = name, context
         self.options = local_options(context.profile, name)
         self.use = self.options.use
@@ -75,7 +70,7 @@ class LocalProvider:
         )
         return tuple(Request(**{**template.__dict__, "seed": seed}) for seed in seeds)
 
-    def draw(self, requests: Sequence[Request]) -> Iterator[Drawing]:
+    def draw(self, requests: Sequence[Request]) -> Iterator[Generation]:
         """Pictures in batches of at most the requests' own `batch`, in order.
 
         Raises:
@@ -117,15 +112,12 @@ class LocalProvider:
         return describe_subject(suite, case, traits_of(suite, self.context, vocabulary), vocabulary)
 
     def _lora(self, suite: Suite) -> tuple[str, float]:
-        """Hash and strength of the LoRA under test: the command line's, else the suite's."""
-        lora = self._under_test(suite)
+        """Hash and strength of the LoRA under test."""
+        lora = self.context.settings.under_test.of(suite, self.name)
         if lora is None:
             raise LoraError(f"{suite.path}: provider {self.name!r} needs a LoRA; set subject.lora or give --lora FILE")
         sha = self._look_at(lora.path)
         return (sha, float(lora.strength)) if lora.strength else ("", 0.0)
-
-    def _under_test(self, suite: Suite) -> Lora | None:
-        return self.context.settings.lora or suite.subject.lora
 
     def _beside(self, suite: Suite, tested: str) -> list[list[Any]]:
         """Hash and strength of every LoRA that is drawn with beside the one under test, in one order.
@@ -135,13 +127,13 @@ class LocalProvider:
         """
         named = [*self.options.company, *suite.loras.get(self.name, ())]
         if self.use == "lora":
-            lora = self._under_test(suite)
+            lora = self.context.settings.under_test.of(suite, self.name)
             named += [*self.context.settings.beside, *(lora.beside if lora else ())]
-        found = [(self._look_at(part.path), part) for lora in named for part in lora.parts]
-        for number, (sha, part) in enumerate(found):
-            if sha in (tested, *(earlier for earlier, _ in found[:number])):
+        results = [(self._look_at(part.path), part) for lora in named for part in lora.parts]
+        for number, (sha, part) in enumerate(results):
+            if sha in (tested, *(earlier for earlier, _ in results[:number])):
                 raise LoraError(f"provider {self.name!r}: LoRA {part.path} is named twice; say one strength")
-        return sorted([sha, float(part.strength)] for sha, part in found)
+        return sorted([sha, float(part.strength)] for sha, part in results)
 
     def _look_at(self, path: Path) -> str:
         """A file's hash; a wrong one is told while planning, before any model is loaded."""
@@ -184,15 +176,13 @@ def settings_of(request: Request) -> Request:
     return Request(**{**request.__dict__, "prompt": "", "negative": "", "seed": 0})
 
 
-def to_drawing(picture: Image.Image | None, seconds: float, request: Request, meta: dict[str, str]) -> Drawing:
+def to_drawing(picture: Image.Image | None, seconds: float, request: Request, meta: dict[str, str]) -> Generation:
     """A picture as PNG bytes; none means that the model overflowed."""
     if picture is None:
         message = f"the model produced NaN at {request.dtype}; set `dtype: float32` in the profile"
-        return Drawing(Outcome.BAD_IMAGE, message=message, seconds=seconds, meta=meta)
+        return Generation(Outcome.BAD_IMAGE, message=message, seconds=seconds, meta=meta)
     if request.extra.get("blur"):
-        from PIL import ImageFilter
-
         picture = picture.filter(ImageFilter.GaussianBlur(request.extra["blur"]))
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
-    return Drawing(Outcome.OK, buffer.getvalue(), seconds=seconds, meta=meta)
+    return Generation(Outcome.OK, buffer.getvalue(), seconds=seconds, meta=meta)

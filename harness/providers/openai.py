@@ -18,7 +18,7 @@ from harness.core.values import Outcome, Request
 from harness.providers.http_client.exchange import Call, Reply, Unanswered
 from harness.providers.http_client.options import RemoteOptions
 from harness.providers.remote import (
-    Found,
+    ParsedReply,
     RemoteProvider,
     explain_status,
     inline_picture,
@@ -39,10 +39,10 @@ def check_size(text: str) -> str:
     """A size that the newer models take: sides of 16 pixels each, 3:1 at most, 3840x2160 at most; "" is none."""
     if not text:
         return text
-    found = re.fullmatch(r"(\d{2,4})x(\d{2,4})", text)
-    if not found:
+    result = re.fullmatch(r"(\d{2,4})x(\d{2,4})", text)
+    if not result:
         raise ValueError(f"a size is like 1024x1024 (found {text!r})")
-    short, long = sorted(map(int, found.groups()))
+    short, long = sorted(map(int, result.groups()))
     if short % 16 or long % 16 or long > 3 * short or long > 3840 or short > 2160:
         raise ValueError(f"sides are multiples of 16, at most 3:1 and at most 3840x2160 (found {text!r})")
     return text
@@ -85,12 +85,12 @@ class OpenAiProvider(RemoteProvider):
         body |= {"output_format": options.format, "moderation": options.moderation}
         return Call("/v1/images/generations", json=body)
 
-    def read(self, reply: Reply) -> Found:
+    def read(self, reply: Reply) -> ParsedReply:
         answer = read_json(reply)
         meta = {name: answer[name] for name in ("size", "quality") if isinstance(answer.get(name), str)}
         request = reply.headers.get("x-request-id")
         pictures = (inline_picture(read_text(entry)) for entry in read_list(answer, "data"))
-        return Found(tuple(pictures), {**meta, **({"service_request": request} if request else {})})
+        return ParsedReply(tuple(pictures), {**meta, **({"service_request": request} if request else {})})
 
     def problem(self, reply: Reply) -> Unanswered:
         plain = explain_status(reply)
@@ -98,15 +98,15 @@ class OpenAiProvider(RemoteProvider):
             error = read_dict(read_json(reply), "error")
         except Unanswered:
             return plain
-        said = " ".join(str(error.get("message") or "").split())
+        text = " ".join(str(error.get("message") or "").split())
         codes = {str(error.get("code") or ""), str(error.get("type") or "")}
         if codes & REFUSED:
             drawn = read_dict(error, "moderation_details").get("moderation_stage") == "output"
-            return refusal(said or "moderation_blocked", billed=drawn)
+            return refusal(text or "moderation_blocked", billed=drawn)
         if codes & NO_CREDIT:
-            return Unanswered(Outcome.QUOTA, f"the account is out of credit; top it up ({said})", final=True)
+            return Unanswered(Outcome.QUOTA, f"the account is out of credit; top it up ({text})", final=True)
         if "model_not_found" in codes:
-            message = f"no model {self.options.model!r}; correct `model` in the profile ({said})"
+            message = f"no model {self.options.model!r}; correct `model` in the profile ({text})"
             return Unanswered(Outcome.MODEL_RETIRED, message, final=True)
         return plain
 

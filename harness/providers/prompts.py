@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
+from harness.config.profile import Vocabulary
 from harness.config.prompts.syntax import plain_text
 from harness.core.values import Case, Suite, Trait
-
-if TYPE_CHECKING:
-    from harness.config.profile import Vocabulary
-    from harness.providers import Context
+from harness.providers import ProviderContext
 
 OPENING = "a person"
 
@@ -24,7 +21,7 @@ def written_traits(suite: Suite, vocabulary: Mapping[str, Vocabulary]) -> tuple[
     )
 
 
-def traits_of(suite: Suite, context: Context, vocabulary: Mapping[str, Vocabulary]) -> Sequence[Trait]:
+def traits_of(suite: Suite, context: ProviderContext, vocabulary: Mapping[str, Vocabulary]) -> Sequence[Trait]:
     """The subject's traits: as its author wrote them, else as the references show them."""
     if suite.subject.traits is not None:
         return written_traits(suite, vocabulary)
@@ -44,13 +41,13 @@ def describe_subject(suite: Suite, case: Case, traits: Sequence[Trait], vocabula
     the trigger becomes "a person" and the traits follow. What the prompt itself says of a category wins over the trait.
     """
     trigger = re.compile(rf"(?<!\w){re.escape(suite.subject.trigger)}(?!\w)", re.IGNORECASE)
-    said = [part.strip() for part in case.prompt.split(",") if part.strip()]
-    phrases = [part for part in said if not trigger.fullmatch(part)]
+    texts = [part.strip() for part in case.prompt.split(",") if part.strip()]
+    phrases = [part for part in texts if not trigger.fullmatch(part)]
     placed = {part: category_of(part, case, vocabulary) for part in phrases}
     named = set(placed.values())
     order = {category: place for place, category in enumerate(vocabulary)}
     wanted = [(order.get(trait.category, len(order)), trait.phrase) for trait in traits if trait.category not in named]
-    if len(phrases) == len(said):  # a sentence, not a list: its own order stands
+    if len(phrases) == len(texts):  # a sentence, not a list: its own order stands
         sentence = trigger.sub(OPENING, case.prompt)
         return ", ".join([sentence, *join_nouns([phrase for _, phrase in sorted(wanted, key=rank)])])
     ranked: list[tuple[float, str]] = [*wanted]

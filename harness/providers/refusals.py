@@ -16,6 +16,6 @@ BEGINNINGS = re.compile(
 """How such answers begin, in English and Russian."""
 
 
-def is_excuse(text: str) -> bool:
+def is_refusal(text: str) -> bool:
     """Whether an answer in words declines; one that announces a picture or describes one does not."""
     return BEGINNINGS.match(text.strip().lstrip("*_\"'“«").lstrip()) is not None

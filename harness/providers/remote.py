@@ -17,19 +17,21 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ValidationError
 
-from harness.config.profile import extend_vocabulary
+from harness.config.profile import ProviderConfig, extend_vocabulary
 from harness.config.prompts.syntax import plain_text
 from harness.core.errors import HarnessError, MissingKey, SuiteError, nearest
-from harness.core.values import Case, Drawing, Outcome, Request, Suite
+from harness.core.moved import keep_former_names
+from harness.core.settings import Secret
+from harness.core.values import Case, Generation, Outcome, Request, Suite
+from harness.emulator import share
+from harness.emulator.shared import Shared
+from harness.providers import ProviderContext
 from harness.providers.http_client.exchange import Call, Deadline, Reply, Unanswered
 from harness.providers.http_client.options import RemoteOptions
 from harness.providers.http_client.waits import forbids_retry
 from harness.providers.prompts import describe_subject, traits_of
 
 if TYPE_CHECKING:
-    from harness.config.profile import ProviderConfig
-    from harness.emulator.shared import Shared
-    from harness.providers import Context
     from harness.providers.http_client.session import Session
 
 AHEAD = 3  # pictures under way or waiting to be handed over, for each call that may run at once
@@ -46,7 +48,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Found:
+class ParsedReply:
     """What a reply held; fewer pictures than were asked for is for `RemoteProvider.absent` to explain."""
 
     pictures: tuple[Picture, ...]
@@ -97,7 +99,7 @@ class RemoteProvider:
     Options: ClassVar[type[RemoteOptions]] = RemoteOptions
     seeded: bool = True  # False: the service takes no seed, and every sample is another draw
 
-    def __init__(self, name: str, config: ProviderConfig, context: Context) -> None:
+    def __init__(self, name: str, config: ProviderConfig, context: ProviderContext) -> None:
         self.name, self.context = name, context
         self.options = self.read_options(config.options)
         self.emulated = is_emulated(self.options.emulated, context)
@@ -112,7 +114,7 @@ class RemoteProvider:
         """The call for `count` pictures of one prompt; `request` is the first of them."""
         raise NotImplementedError
 
-    def read(self, reply: Reply) -> Found | Pending:
+    def read(self, reply: Reply) -> ParsedReply | Pending:
         """What a reply with a status under 300 holds.
 
         Raises:
@@ -124,7 +126,7 @@ class RemoteProvider:
         """The call that asks how a task stands; `paid=False`."""
         raise NotImplementedError
 
-    def read_poll(self, reply: Reply, pending: Pending) -> Found | Pending:
+    def read_poll(self, reply: Reply, pending: Pending) -> ParsedReply | Pending:
         """The same for a poll's reply. A state that is not known is pending, until the deadline."""
         return self.read(reply)
 
@@ -190,7 +192,7 @@ class RemoteProvider:
             replace(template, seed=seed, index=0 if self.seeded else index) for index, seed in enumerate(seeds)
         )
 
-    def draw(self, requests: Sequence[Request]) -> Iterator[Drawing]:
+    def draw(self, requests: Sequence[Request]) -> Iterator[Generation]:
         """A few calls at a time, answers in the order of the requests; nothing is sent for whoever stops listening."""
         if self.missing():
             raise MissingKey(self.name, self.missing())
@@ -214,9 +216,6 @@ class RemoteProvider:
             if self._session is None:
                 url, key = self.options.url, self.context.settings.secret(self.options.key)
                 if self.emulated:
-                    from harness.core.settings import Secret
-                    from harness.emulator import share
-
                     self._emulator = share(self.context.settings.emulator_address)
                     self._emulator.plan(self.service_name, self.options.faults)
                     url, key = f"{self._emulator.url}/{self.service_name}", Secret(EMULATED_KEY)
@@ -240,7 +239,7 @@ class RemoteProvider:
         """Services know no `(word:1.2)`; where the profile's prompts are weighted, they get the words alone."""
         return plain_text(prompt) if self.context.profile.prompts == "weighted" else prompt
 
-    def _draw_group(self, requests: Sequence[Request]) -> list[Drawing]:
+    def _draw_group(self, requests: Sequence[Request]) -> list[Generation]:
         """One call's pictures, one drawing a request."""
         if self._final is not None:
             return [self._failed(self._final, 0.0) for _ in requests]
@@ -252,7 +251,7 @@ class RemoteProvider:
             taken = budget.take(self.name, self.price_usd, len(requests))
         except Unanswered as failure:
             return [self._failed(failure, 0.0) for _ in requests]
-        drawings: list[Drawing] = []
+        drawings: list[Generation] = []
         try:
             drawings = self._exchange(requests, started)
         except Unanswered as failure:
@@ -268,18 +267,18 @@ class RemoteProvider:
             budget.settle(taken, drawings)
         return drawings
 
-    def _exchange(self, requests: Sequence[Request], started: float) -> list[Drawing]:
+    def _exchange(self, requests: Sequence[Request], started: float) -> list[Generation]:
         first, deadline = requests[0], Deadline(self.options.deadline, queueing=True)
         call = self.ask(first, len(requests))
         if self.emulated:  # the emulator counts what is paid for twice, also where a service takes no seed
             call = replace(call, headers={**call.headers, "X-Sample": first.key})
         reply = self.session.send(call, deadline)
-        found = self.read(self._accepted(reply))
-        while isinstance(found, Pending):
-            found = self._wait(found, deadline)
-        pictures = list(found.pictures[: len(requests)])
+        result = self.read(self._accepted(reply))
+        while isinstance(result, Pending):
+            result = self._wait(result, deadline)
+        pictures = list(result.pictures[: len(requests)])
         pictures += [Picture(problem=self.absent())] * (len(requests) - len(pictures))
-        meta = {**self.notes(first), **found.meta, **({"attempts": reply.attempts} if reply.attempts > 1 else {})}
+        meta = {**self.notes(first), **result.meta, **({"attempts": reply.attempts} if reply.attempts > 1 else {})}
         pairs = zip(pictures, requests, strict=True)
         drawings = [self._drawing(picture, request, meta, deadline) for picture, request in pairs]
         seconds = (time.perf_counter() - started) / len(drawings)
@@ -289,10 +288,10 @@ class RemoteProvider:
         if reply.status < 300:
             return reply
         problem = self.problem(reply)
-        said = self.session.redact(str(problem))
-        raise Unanswered(problem.outcome, said, final=problem.final, billed=problem.billed)
+        text = self.session.redact(str(problem))
+        raise Unanswered(problem.outcome, text, final=problem.final, billed=problem.billed)
 
-    def _wait(self, pending: Pending, deadline: Deadline) -> Found | Pending:
+    def _wait(self, pending: Pending, deadline: Deadline) -> ParsedReply | Pending:
         """One poll, after a pause. A task that was accepted is never submitted again."""
         if deadline.left <= self.options.poll_every:
             state = f" ({pending.state})" if pending.state else ""
@@ -306,10 +305,10 @@ class RemoteProvider:
             return self.read_poll(self._accepted(reply), pending)
         except Unanswered as failure:
             lost = "; possibly billed, so not sent again" if failure.outcome is Outcome.TIMEOUT else ""
-            said = f"task {pending.task}: {failure}{lost}"
-            raise Unanswered(failure.outcome, said, final=failure.final, billed=True) from None
+            text = f"task {pending.task}: {failure}{lost}"
+            raise Unanswered(failure.outcome, text, final=failure.final, billed=True) from None
 
-    def _drawing(self, picture: Picture, request: Request, meta: Mapping[str, Any], deadline: Deadline) -> Drawing:
+    def _drawing(self, picture: Picture, request: Request, meta: Mapping[str, Any], deadline: Deadline) -> Generation:
         """Fetch what is only named; its metadata carries no address, since addresses are signed."""
         try:
             if picture.problem is not None:
@@ -320,7 +319,7 @@ class RemoteProvider:
                 raise problem
         except Unanswered as failure:
             return self._failed(failure, 0.0)
-        return Drawing(Outcome.OK, data, cost_usd=self.price_usd or 0.0, meta=dict(meta))
+        return Generation(Outcome.OK, data, cost_usd=self.price_usd or 0.0, meta=dict(meta))
 
     def _fetch(self, url: str, deadline: Deadline) -> bytes:
         """The picture at an address; it was made, so it is paid for."""
@@ -330,16 +329,16 @@ class RemoteProvider:
             message = f"{failure}; run again, failures are not kept"
             raise Unanswered(failure.outcome, message, billed=True) from None
 
-    def _failed(self, failure: Unanswered, seconds: float) -> Drawing:
+    def _failed(self, failure: Unanswered, seconds: float) -> Generation:
         meta = {"possibly_billed": True} if failure.billed else {}
         message = f"{self.name}: {self.session.redact(str(failure)) if self._session else failure}"
-        return Drawing(failure.outcome, message=message, seconds=seconds, meta=meta)
+        return Generation(failure.outcome, message=message, seconds=seconds, meta=meta)
 
 
 # --- for adapters ---------------------------------------------------------------------------------------------------
 
 
-def is_emulated(wanted: bool | None, context: Context) -> bool:
+def is_emulated(wanted: bool | None, context: ProviderContext) -> bool:
     """Whether the emulator answers: as HARNESS_EMULATOR says, else the provider's option, else the profile."""
     if context.settings.emulator == "off":
         return False
@@ -348,7 +347,7 @@ def is_emulated(wanted: bool | None, context: Context) -> bool:
     return context.profile.emulator if wanted is None else wanted
 
 
-def parse_options(model: type[RemoteOptions], options: Mapping[str, Any], where: str, context: Context) -> Any:
+def parse_options(model: type[RemoteOptions], options: Mapping[str, Any], where: str, context: ProviderContext) -> Any:
     """Options of a profile, checked against `model`.
 
     Raises:
@@ -382,17 +381,17 @@ def group_requests(requests: Sequence[Request], most: int) -> Iterator[list[Requ
 
 
 def in_order(
-    draw: Callable[[Sequence[Request]], list[Drawing]],
+    draw: Callable[[Sequence[Request]], list[Generation]],
     groups: Iterable[Sequence[Request]],
     threads: int,
     name: str,
     stop: Callable[[], object] = lambda: None,
-) -> Iterator[Drawing]:
+) -> Iterator[Generation]:
     """Groups drawn by a few threads, answers in order; only a few wait to be handed over, so memory stays flat.
 
     `stop` is told when whoever listens has gone and something is still under way.
     """
-    waiting, running = deque(groups), deque[Future[list[Drawing]]]()
+    waiting, running = deque(groups), deque[Future[list[Generation]]]()
     with ThreadPoolExecutor(threads, thread_name_prefix=name) as pool:
         try:
             while waiting or running:
@@ -409,11 +408,11 @@ def in_order(
 def explain_status(reply: Reply) -> Unanswered:
     """What an HTTP error means, in the words of the table and of the service."""
     outcome, advice = STATUS.get(reply.status, UNKNOWN)
-    said = error_text(reply.body)
+    text = error_text(reply.body)
     if reply.status == 429 and forbids_retry(reply.headers, reply.body):
         message = "the account's quota is used up; raise it, or wait until it is renewed"
-        return Unanswered(Outcome.QUOTA, f"HTTP 429: {message} ({said})", final=True)
-    message = f"HTTP {reply.status}: {advice}" + (f" ({said})" if said else "")
+        return Unanswered(Outcome.QUOTA, f"HTTP 429: {message} ({text})", final=True)
+    message = f"HTTP {reply.status}: {advice}" + (f" ({text})" if text else "")
     return Unanswered(outcome, message, final=reply.status in FINAL, billed=reply.status in MAYBE_BILLED)
 
 
@@ -447,14 +446,14 @@ def read_json(reply: Reply) -> dict[str, Any]:
 
 def read_list(answer: Any, name: str) -> list[Any]:
     """The list under a name; empty where there is none, since every service says "nothing" in its own way."""
-    found = answer.get(name) if isinstance(answer, dict) else None
-    return found if isinstance(found, list) else []
+    result = answer.get(name) if isinstance(answer, dict) else None
+    return result if isinstance(result, list) else []
 
 
 def read_dict(answer: Any, name: str) -> dict[str, Any]:
     """The object under a name; empty where there is none."""
-    found = answer.get(name) if isinstance(answer, dict) else None
-    return found if isinstance(found, dict) else {}
+    result = answer.get(name) if isinstance(answer, dict) else None
+    return result if isinstance(result, dict) else {}
 
 
 def read_base64(text: Any) -> bytes:
@@ -519,3 +518,6 @@ def error_text(body: bytes) -> str:
     if isinstance(answer, dict):
         answer = next((answer[name] for name in ("message", "msg", "status", "name") if answer.get(name)), "")
     return " ".join(str(answer).split())[:300]
+
+
+keep_former_names(__name__)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from harness.core.errors import UsageError
+from harness.core.files import write_file
 from harness.judging.feedback import feedback_file
-from harness.judging.results import load_results
+from harness.judging.record import RunRecord, load_results, to_lines
 from harness.report.pictures import ImageStore, Pictures, lost_words
 from harness.report.summary import summary_markdown
 
@@ -17,7 +16,7 @@ __all__ = ["rerender", "summary_markdown", "write_report"]
 
 
 def write_report(
-    results: Mapping[str, Any],
+    results: RunRecord,
     store: ImageStore | None,
     folder: Path,
     *,
@@ -27,7 +26,7 @@ def write_report(
     """Write the whole report; returns the path of its page.
 
     Args:
-        results: of `harness.judging.results.build_results` or `load_results`.
+        results: of a run, or of `load_results`.
         store: where the pictures are; what it lacks is shown as missing.
         folder: made when it is not there; `images/` in it holds the originals of this run and of no other.
         beside: folders of originals from earlier reports, asked where the store has nothing.
@@ -39,10 +38,10 @@ def write_report(
     pictures = Pictures(store, folder / "images", beside)
     page = render_page(results, pictures)
     pictures.forget_others()
-    write_text(folder / "results.json", to_lines(results))
-    write_text(folder / "feedback.json", to_lines(feedback_file(results.get("feedback", ()))))
-    write_text(folder / "summary.md", summary_markdown(results))
-    write_text(folder / "index.html", page)
+    write_file(folder / "results.json", results.to_text())
+    write_file(folder / "feedback.json", to_lines(feedback_file([item.plain for item in results.feedback])))
+    write_file(folder / "summary.md", summary_markdown(results))
+    write_file(folder / "index.html", page)
     if words := lost_words(*pictures.lost):
         tell(words)
     return folder / "index.html"
@@ -72,40 +71,18 @@ def rerender(
     record = join_runs([load_results(path) for path in paths])
     if other := other_run(folder, record):
         if keep:
-            told = (
+            message = (
                 f"{folder} holds the report of run {other}, which this would replace; name a folder: --report-dir DIR"
             )
-            raise UsageError(f"{told} (--report-dir {folder} replaces it)")
+            raise UsageError(f"{message} (--report-dir {folder} replaces it)")
         tell(f"replaced the report of run {other} in {folder}")
     return write_report(record, store, folder, beside=[path.parent / "images" for path in paths], tell=tell)
 
 
-def other_run(folder: Path, record: Mapping[str, Any]) -> str:
+def other_run(folder: Path, record: RunRecord) -> str:
     """The id of another run whose report lies in a folder, or ""."""
     try:
-        found = str(load_results(folder / "results.json")["run"]["id"])
+        result = load_results(folder / "results.json").run.id
     except UsageError:
         return ""
-    return "" if found == str(record["run"]["id"]) else found
-
-
-def to_lines(results: Mapping[str, Any]) -> str:
-    """JSON with a line a record, so that two runs can be compared line by line."""
-
-    def dump(value: Any) -> str:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
-
-    def part(value: Any) -> str:
-        if not isinstance(value, list) or not value:
-            return dump(value)
-        return "[\n" + ",\n".join(map(dump, value)) + "\n]"
-
-    return "{\n" + ",\n".join(f"{dump(key)}: {part(value)}" for key, value in results.items()) + "\n}\n"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace a file at once, so that a page that somebody reads is never half a page."""
-    part = path.with_name(path.name + ".part")
-    # a lone surrogate in a service's message must not cost the report
-    part.write_bytes(text.encode("utf-8", "replace"))
-    part.replace(path)
+    return "" if result == record.run.id else result

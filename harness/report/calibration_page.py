@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from harness import __version__
+from harness.core.html import read_assets, render_page
 from harness.core.values import Interval
-from harness.report.svg import BOTTOM, HEIGHT, LEFT, RIGHT, ROC_SIDE, TOP, WIDTH, draw_finding
-from harness.scoring.calibration.distributions import Suggested
-from harness.scoring.calibration.populations import Report
+from harness.report import plots
+from harness.scoring.calibration.distributions import Discrimination, Sides, Suggested
+from harness.scoring.calibration.populations import CalibrationReport
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+    from matplotlib.axes import Axes
 
 METHOD = "95% intervals: d-prime by bootstrap; counts exact (Clopper-Pearson), and from both counts' bounds the EER"
 MANY = 99.0  # a d' beyond it says no more
 
 
-def report_text(report: Report) -> str:
+def report_text(report: CalibrationReport) -> str:
     """A calibration for the terminal."""
     return "\n".join(report_lines(report))
 
 
-def report_lines(report: Report) -> Iterator[str]:
+def report_lines(report: CalibrationReport) -> Iterator[str]:
     known = report.calibration
     genuine, impostors = known.clip.n_genuine, known.clip.n_impostor
     yield f"{report.suite}: {report.subject}, {genuine} held-out references against {impostors} impostors"
@@ -45,9 +48,9 @@ def report_lines(report: Report) -> Iterator[str]:
 
 
 def finding_line(finding: Any) -> str:
-    found, wanted = finding.separation, finding.suggested
-    genuine = f"{found.genuine:.2f} ± {found.genuine_sd:.2f}"
-    impostor = f"{found.impostor:.2f} ± {found.impostor_sd:.2f}"
+    result, wanted = finding.separation, finding.suggested
+    genuine = f"{result.genuine:.2f} ± {result.genuine_sd:.2f}"
+    impostor = f"{result.impostor:.2f} ± {result.impostor_sd:.2f}"
     bounds = f"{wanted.fail:7.2f}{wanted.warn:7.2f}" if wanted else f"{'-':>7}{'-':>7}"
     d_prime, eer = spread(finding.d_prime, "{:.1f}"), spread(finding.eer, "{:.0%}")
     return f"{finding.metric:10}{genuine:>15}{impostor:>15}  {d_prime:18}{eer:18}{finding.auc:6.3f}{bounds}"
@@ -71,7 +74,7 @@ def counted(share: Interval) -> str:
     return f"{round(share.mean * share.n)} of {share.n} ({share.low or 0:.0%} to {share.high or 0:.0%})"
 
 
-def notes(report: Report) -> Iterator[str]:
+def notes(report: CalibrationReport) -> Iterator[str]:
     """What the table leaves out."""
     for side in report.sides:
         if side.reason:
@@ -81,10 +84,10 @@ def notes(report: Report) -> Iterator[str]:
             yield f"{finding.metric}: {finding.reason}; no threshold follows from the references"
         elif finding.suggested and not finding.suggested.apart:
             share = finding.suggested.passed.mean
-            told = (
+            message = (
                 f"{finding.metric}: the crowds overlap; at {finding.suggested.fail:.2f} {share:.0%} of impostors pass"
             )
-            yield told if finding.metric in report.suggested else f"{told}, so it is no gate by itself"
+            yield message if finding.metric in report.suggested else f"{message}, so it is no gate by itself"
 
 
 def spread(interval: Interval, form: str) -> str:
@@ -94,7 +97,7 @@ def spread(interval: Interval, form: str) -> str:
     return f"{form.format(value)} ({form.format(low)} to {form.format(high)})"
 
 
-def verdict(report: Report) -> str:
+def verdict(report: CalibrationReport) -> str:
     """One sentence."""
     if report.refusal:
         return f"refuses to gate: {report.refusal}"
@@ -102,21 +105,14 @@ def verdict(report: Report) -> str:
     return f"can gate; warn refuses {kept} (Student's t), fail lies half-way from there to what impostors reach"
 
 
-def report_page(report: Report) -> str:
+def report_page(report: CalibrationReport) -> str:
     """A calibration as one HTML file: no network, no script, every string escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
-    environment = Environment(
-        loader=PackageLoader("harness.report", "templates/calibration"),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style = read_style()
     sides = {side.metric: side for side in report.sides}
-    drawn = [(finding, draw_finding(sides[finding.metric], finding)) for finding in report.findings]
-    return environment.get_template("page.html").render(
+    drawn = [(each, populations_plot(sides[each.metric], each), roc_plot(each)) for each in report.findings]
+    return render_page(
+        "harness.report",
+        "calibration/page.html",
+        read_assets("harness.report", "calibration/style.css"),
         report=report,
         drawn=drawn,
         notes=list(notes(report)),
@@ -124,22 +120,44 @@ def report_page(report: Report) -> str:
         spread=spread,
         cost_of=cost_of,
         method=METHOD,
-        box={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM},
-        side=ROC_SIDE,
-        style=style,
-        policy=style_policy(style),
-        version=__version__,
     )
 
 
-def read_style() -> str:
-    """The style sheet of pages with plots; \\r would change its hash between systems."""
-    sheet = files("harness.report") / "templates/calibration" / "style.css"
-    return sheet.read_text(encoding="utf-8").replace("\r\n", "\n")
+# --- plots ------------------------------------------------------------------------------------------------------------
 
 
-def style_policy(style: str) -> str:
-    """The content security policy: this style sheet and nothing else."""
-    from harness.core.html import content_hash
+def populations_plot(sides: Sides, finding: Discrimination) -> Markup:
+    """Both crowds of one score, every picture a short line, with the thresholds that follow."""
+    values = (*sides.genuine, *sides.impostor)
+    low, high = min(0.0, *values) - 0.05, max(1.0, *values) + 0.05
+    gap = (high - low) / 150
+    result, wanted = finding.separation, finding.suggested
+    bounds = (("fail", wanted.fail), ("warn", wanted.warn)) if wanted else ()
 
-    return f"default-src 'none'; style-src 'sha256-{content_hash(style)}'; base-uri 'none'; form-action 'none'"
+    def paint(axes: Axes) -> None:
+        plots.scale(axes, low, high)
+        for each, tall, colour in ((sides.impostor, 0.05, plots.IMPOSTOR), (sides.genuine, 0.08, plots.GENUINE)):
+            plots.outline(axes, each, low, high, 0, 1, colour, 1.2)
+            plots.rug(axes, each, 0, tall, colour)
+        for kind, value in bounds:
+            plots.bound(axes, value, 0, 1.08, kind)
+            left = kind == "fail"  # of its line, and warn on the right
+            x, side = (value - gap, "right") if left else (value + gap, "left")
+            axes.text(x, 1.08, kind, va="top", ha=side, color=plots.QUIET, fontsize=plots.SIZE)
+
+    message = f"{sides.metric}: genuine pictures about {result.genuine:.2f}, impostors about {result.impostor:.2f}"
+    if wanted:
+        message += f"; thresholds fail {wanted.fail:.2f} and warn {wanted.warn:.2f}"
+    return plots.draw(plots.TALL, "Genuine pictures and impostors", message, paint, 12, 22, plots.BROAD)
+
+
+def roc_plot(finding: Discrimination) -> Markup:
+    """The share of genuine pictures that is accepted over the share of impostors, threshold by threshold."""
+
+    def paint(axes: Axes) -> None:
+        axes.set(xlim=(0, 1), ylim=(0, 1), xticks=[], yticks=[])
+        axes.plot([0, 1, 1, 0, 0], [0, 0, 1, 1, 0], color=plots.QUIET, linewidth=1)
+        axes.plot([0, 1], [0, 1], color=plots.LINE, linewidth=1, linestyle="--")
+        axes.plot(*zip(*((x, y) for _, x, y in finding.roc), strict=True), color=plots.GENUINE, linewidth=2)
+
+    return plots.draw(plots.TALL, "ROC", f"ROC: area {finding.auc:.3f}", paint, 8, 8, plots.TALL)

@@ -1,14 +1,16 @@
-"""The leaderboard in the terminal: records of `results.json` to lines within its width."""
+"""The leaderboard in the terminal: rows of a run's record to lines within its width."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from harness.core.text import bounds_text, cells, clean, clip_cells, styled, table, table_width, wrap
-from harness.core.values import METRICS
+from harness.core.values import METRICS, Interval
 
-Record = Mapping[str, Any]
+if TYPE_CHECKING:  # it brings scipy, and pytest loads this module at every start
+    from harness.judging.record import LeaderboardRow
+
 COLUMNS = ("#", "ranks", "tie", "provider", "quality", "clip", "features", "ssim", "versus", "pictures")
 EXPENDABLE = ("ssim", "clip", "features", "pictures", "ranks", "versus", "tie")
 """What a narrow terminal goes without, in this order; before them the metrics that stand in no suite by themselves."""
@@ -20,7 +22,7 @@ OWN = "*"  # behind a quality that is not of the pictures that all share
 # --- the table ----------------------------------------------------------------------------------------------------
 
 
-def leaderboard_table(rows: Sequence[Record], width: int = 100, markup: bool = False) -> str:
+def leaderboard_table(rows: Sequence[LeaderboardRow], width: int = 100, markup: bool = False) -> str:
     """One suite's leaderboard within `width` columns; with `markup` the gate's rows are bold.
 
     Where several were compared, quality is that of the pictures which all share, with the interval that holds for all
@@ -30,14 +32,14 @@ def leaderboard_table(rows: Sequence[Record], width: int = 100, markup: bool = F
     excess = len(INDENT) + table_width([[line[name] for name in kept] for line in lines]) - width
     longest = max(cells(line["provider"]) for line in lines)
     lines = [{**line, "provider": clip_cells(line["provider"], max(SHORTEST, longest - excess))} for line in lines]
-    looks = ["dim", *("bold" if row["gate"] else "" for row in rows)]
+    looks = ["dim", *("bold" if row.gate else "" for row in rows)]
     shown = [[styled(line[name], look) for name in kept] for line, look in zip(lines, looks, strict=True)]
     return "\n".join(table(shown, INDENT, width, markup))
 
 
-def laid_out(rows: Sequence[Record], width: int) -> tuple[list[str], list[str], list[dict[str, str]]]:
+def laid_out(rows: Sequence[LeaderboardRow], width: int) -> tuple[list[str], list[str], list[dict[str, str]]]:
     """The columns that are shown, those that had to go, and every line by column, the heading first."""
-    rival = next((row["provider"] for row in rows if row["gate"]), None)
+    rival = next((row.provider for row in rows if row.gate), None)
     titles = {"versus": f"vs {clean(rival, 24)}" if rival else "versus"}
     added = added_metrics(rows)
     place = COLUMNS.index(METRICS[-1]) + 1
@@ -56,72 +58,71 @@ def laid_out(rows: Sequence[Record], width: int) -> tuple[list[str], list[str], 
     return kept, gone, lines
 
 
-def left_out_lines(rows: Sequence[Record], width: int = 100) -> list[str]:
+def left_out_lines(rows: Sequence[LeaderboardRow], width: int = 100) -> list[str]:
     """Which columns a wider terminal would show; nothing when it shows all."""
     _, gone, lines = laid_out(rows, width)
     names = ", ".join(lines[0][name] for name in lines[0] if name in gone)
     return wrap(f"columns left out: {names}; a wider terminal shows them", width) if gone else []
 
 
-def added_metrics(rows: Sequence[Record]) -> list[str]:
+def added_metrics(rows: Sequence[LeaderboardRow]) -> list[str]:
     """The metrics that some row has a value of, beside those of every suite."""
-    return list(dict.fromkeys(name for row in rows for name, found in row.get("added", {}).items() if found))
+    return list(dict.fromkeys(name for row in rows for name in row.scores if name not in METRICS))
 
 
-def compared(rows: Sequence[Record]) -> bool:
+def compared(rows: Sequence[LeaderboardRow]) -> bool:
     """Whether several rows stand on the same pictures; one alone keeps the interval of its verdict."""
-    return sum(row.get("simultaneous") is not None for row in rows) > 1
+    return sum(row.simultaneous is not None for row in rows) > 1
 
 
-def tied(rows: Sequence[Record]) -> bool:
+def tied(rows: Sequence[LeaderboardRow]) -> bool:
     """Whether some two are not proven to differ."""
-    return compared(rows) and any(low != high for low, high in (row.get("rank_range") or (0, 0) for row in rows))
+    return compared(rows) and any(row.tied for row in rows)
 
 
-def _line(row: Record, rival: str | None, added: Sequence[str], several: bool) -> dict[str, str]:
-    name = clean(row["provider"], 40) + (" (gate)" if row["gate"] else "") + (" (emulated)" if row["emulated"] else "")
-    scored = row.get("quality") is not None
-    gap = row.get("versus", {}).get(rival)
-    found = {**row.get("added", {}), **{metric: row.get(metric) for metric in METRICS}}
-    line = {name: f"{found[name]['mean']:.2f}" if found.get(name) else "-" for name in (*METRICS, *added)}
-    outcomes = row.get("outcomes", {})
-    lost = [f"{count} {outcome}" for outcome, count in sorted(outcomes.items()) if outcome != "ok"]
+def _line(row: LeaderboardRow, rival: str | None, added: Sequence[str], several: bool) -> dict[str, str]:
+    name = clean(row.provider, 40) + (" (gate)" if row.gate else "") + (" (emulated)" if row.emulated else "")
+    gap = row.versus.get(rival) if rival else None
+    scores = {name: row.scores.get(name) for name in (*METRICS, *added)}
+    line = {name: f"{score.mean:.2f}" if score else "-" for name, score in scores.items()}
+    lost = [f"{count} {outcome}" for outcome, count in sorted(row.outcomes.items()) if outcome != "ok"]
     return {
         **line,
-        "#": str(row["rank"]) if scored else "-",
+        "#": str(row.rank) if row.quality else "-",
         "ranks": ranks_text(row),
-        "tie": str(row.get("ties") or ""),
+        "tie": row.ties,
         "provider": name,
-        "quality": quality_text(row, several)
-        if scored
-        else ": ".join(["no scores", *([", ".join(lost)] if lost else [])]),
-        "versus": "" if gap is None else gap_text(gap),
-        "pictures": ", ".join([str(outcomes.get("ok", 0)), *lost]),
+        "quality": quality_text(row, several) or ": ".join(["no scores", *([", ".join(lost)] if lost else [])]),
+        "versus": bounds_text(gap, signed=True) if gap else "",
+        "pictures": ", ".join([str(row.outcomes.get("ok", 0)), *lost]),
     }
 
 
-def ranks_text(row: Record) -> str:
+def ranks_text(row: LeaderboardRow) -> str:
     """The ranks that the pictures leave open: `2-4`."""
-    return "-".join(str(rank) for rank in dict.fromkeys(row.get("rank_range") or ()))
+    return "-".join(str(rank) for rank in dict.fromkeys(row.rank_range or ()))
 
 
-def quality_text(row: Record, several: bool) -> str:
+def quality_text(row: LeaderboardRow, several: bool) -> str:
     """On the pictures that all share where several are compared; marked where a row has too few of those."""
-    if not several:
-        return bounds_text(row["quality"])
-    shared = row.get("simultaneous")
-    return bounds_text(shared) if shared else bounds_text(row["quality"]) + OWN
+    if row.quality is None:
+        return ""
+    if several and row.simultaneous:
+        return bounds_text(row.simultaneous)
+    return bounds_text(row.quality) + (OWN if several else "")
 
 
-def gap_text(gap: Record) -> str:
-    """A difference's record as `+0.12 [+0.05, +0.19]`."""
-    return bounds_text({**gap, "mean": gap["diff"]}, signed=True)
+def gap_word(gap: Interval) -> str:
+    """Where the gate stands by a difference to somebody else; "" where there are too few cases to say."""
+    if gap.low is None or gap.high is None:
+        return ""
+    return "ahead of" if gap.low > 0 else "behind" if gap.high < 0 else "not proven to differ from"
 
 
 # --- what it means ------------------------------------------------------------------------------------------------
 
 
-def legend_lines(rows: Sequence[Record], width: int = 100) -> list[str]:
+def legend_lines(rows: Sequence[LeaderboardRow], width: int = 100) -> list[str]:
     """What the columns of `leaderboard_table` mean: one line from 80 columns on; nothing of a single row."""
     if not compared(rows):
         return []
@@ -131,46 +132,41 @@ def legend_lines(rows: Sequence[Record], width: int = 100) -> list[str]:
     words += [] if open_ranks else ["all ranks are proven"]
     words += ["[ ]: 95%, all rows at once"]
     lines = wrap("; ".join(words), width)
-    if any(row.get("simultaneous") and _differ(row["simultaneous"], row.get("quality")) for row in rows):
+    if any(_differ(row.simultaneous, row.quality) for row in rows):
         lines += wrap("quality: on the pictures that all share, as far as they have them", width)
-    if any(row.get("quality") and not row.get("simultaneous") for row in rows):
+    if any(row.quality and not row.simultaneous for row in rows):
         lines += wrap(f"{OWN}: on its own pictures, too few are shared", width)
     return lines
 
 
-def _differ(one: Record, other: Record | None) -> bool:
-    return other is not None and abs(one["mean"] - other["mean"]) >= 0.005  # what two digits show
+def _differ(one: Interval | None, other: Interval | None) -> bool:
+    return one is not None and other is not None and abs(one.mean - other.mean) >= 0.005  # what two digits show
 
 
-def gap_lines(rows: Sequence[Record], width: int = 100) -> list[str]:
+def gap_lines(rows: Sequence[LeaderboardRow], width: int = 100) -> list[str]:
     """Each gate provider against the best of its competitors, in pairs, the interval corrected for taking the best."""
     lines: list[str] = []
     for row in rows:
-        gap = row.get("best_gap")
-        if not row["gate"] or not gap:
-            continue
-        if gap.get("low") is None or gap.get("high") is None:
-            word = "beside"
-        else:
-            word = "ahead of" if gap["low"] > 0 else "behind" if gap["high"] < 0 else "not proven to differ from"
-        text = f"{clean(row['provider'], 40)} is {word} its best competitor{_whom(row, gap)}: {gap_text(gap)}"
-        lines += wrap(f"{text}, corrected for taking the best", width)
+        if row.gate and (gap := row.best_gap):
+            best = f"its best competitor{_whom(row, gap)}: {bounds_text(gap, signed=True)}"
+            text = f"{clean(row.provider, 40)} is {gap_word(gap) or 'beside'} {best}"
+            lines += wrap(f"{text}, corrected for taking the best", width)
     return lines
 
 
-def _whom(row: Record, gap: Record) -> str:
+def _whom(row: LeaderboardRow, gap: Interval) -> str:
     """The competitor whose difference is the smallest one."""
-    names = [name for name, found in row.get("versus", {}).items() if abs(found["diff"] - gap["diff"]) < 1e-9]
+    names = [name for name, result in row.versus.items() if abs(result.mean - gap.mean) < 1e-9]
     return f" {clean(names[0], 40)}" if len(names) == 1 else ""
 
 
-def rank_lines(rows: Sequence[Record], width: int = 100) -> list[str]:
+def rank_lines(rows: Sequence[LeaderboardRow], width: int = 100) -> list[str]:
     """Ranks by metric and by trait, a line each and a column a provider; as many providers as fit, the best first."""
-    names = [row["provider"] for row in rows if row.get("ranks") or row.get("trait_ranks")]
+    names = [row.provider for row in rows if row.ranks or row.trait_ranks]
     if len(names) < 2:
         return []
-    own = {row["provider"]: {**row.get("ranks", {}), **row.get("trait_ranks", {})} for row in rows}
-    listed = dict.fromkeys(name for row in rows for kind in ("ranks", "trait_ranks") for name in row.get(kind, {}))
+    own = {row.provider: {**row.ranks, **row.trait_ranks} for row in rows}
+    listed = dict.fromkeys(name for row in own.values() for name in row)
     for count in range(len(names), 0, -1):
         shown = names[:count]
         lines = [["rank by", *(clean(name, 16) for name in shown)]]

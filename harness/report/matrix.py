@@ -2,118 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from harness.report.words import (
-    Frame,
-    Record,
-    band,
-    case_quality,
-    listed,
-    mapped,
-    sample_value,
-    text,
-    trait_means,
-    verdict_word,
-)
+from harness.judging.record import CaseRecord, LeaderboardRow, SuiteRecord
+from harness.judging.scores import TraitMean, trait_means
+from harness.report.words import band, spaced, text
 
 WEAK = 0.6  # a trait under it is shown too little; the band "good" begins there
 
 
-def matrix_view(frame: Frame, suite: str, cases: Sequence[Record], order: Sequence[str]) -> dict[str, Any]:
-    """Cases down, providers across; what the filters look at stands in each line."""
-    grouped: dict[str, dict[str, Record]] = {}
-    for case in cases:
-        grouped.setdefault(case["case"], {})[case["provider"]] = case
-    gates = {case["provider"] for case in cases if case.get("gate")}
-    return {
-        "providers": [{"name": text(name, 80), "gate": name in gates} for name in order],
-        "lines": [line_view(frame, suite, name, row, order) for name, row in grouped.items()],
-    }
+def search_words(name: str, case: CaseRecord) -> str:
+    """What the search looks at."""
+    words = [name, case.prompt, *(f"{key}: {value}" for key, value in case.expect.items()), *case.tags]
+    return text(" ".join(words), 600).lower()
 
 
-def line_view(frame: Frame, suite: str, name: str, row: Mapping[str, Record], order: Sequence[str]) -> dict[str, Any]:
-    """One case by all providers."""
-    first = next(iter(row.values()))
-    gate = next((case for case in row.values() if case.get("gate")), first)
-    tags = first.get("tags") if isinstance(first.get("tags"), list) else []
-    expect = mapped(first, "expect")
-    words = [name, first.get("prompt", ""), *(f"{key}: {value}" for key, value in expect.items()), *(tags or [])]
-    return {
-        "id": frame.anchor("case", suite, name),
-        "case": text(name, 120),
-        "prompt": text(first.get("prompt"), 240),
-        "split": text(first.get("split"), 20),
-        "search": text(" ".join(map(str, words)), 600).lower(),
-        "weak": " ".join(trait_key(each) for each in weak_traits(gate)),
-        "seeds": max((len(listed(case, "samples")) for case in row.values()), default=0),
-        "cells": [cell_view(row[provider]) if provider in row else None for provider in order],
-    }
+def weak_keys(items: Sequence[CaseRecord]) -> list[str]:
+    """Traits of which a case's pictures show too little, the gate's where there is one, for the trait filter."""
+    case = next((case for case in items if case.gate), items[0])
+    return [trait_key(category) for category, trait in case.trait_means.items() if trait.mean < WEAK]
 
 
-def cell_view(case: Record) -> dict[str, Any]:
-    """One provider's score of one case."""
-    score, outcome = case_quality(case), case.get("outcome")
-    word = text(case.get("verdict") or outcome or "nothing", 20) if score is None else band(score)
-    if score is None and outcome not in (None, "ok"):
-        word = text(outcome, 30).replace("_", " ")
-    verdict = verdict_word(case.get("verdict"), bool(case.get("gate")))
-    raw = case.get("verdict")
-    return {
-        "value": None if score is None else f"{score:.2f}",
-        "word": word,
-        "band": band(score) if score is not None else "none",
-        "verdict": verdict,
-        "state": raw if raw in ("pass", "fail", "inconclusive", "error", "skipped") else "none",
-    }
-
-
-def weak_traits(case: Record) -> list[str]:
-    """Categories of which a case's pictures show too little."""
-    return [category for category, (_, mean, _) in trait_means(listed(case, "samples")).items() if mean < WEAK]
-
-
-def trait_key(category: Any) -> str:
+def trait_key(category: str) -> str:
     """A category as one word, for the trait filter."""
     return "_".join(text(category, 60).lower().split())
 
 
-def traits_view(
-    cases: Sequence[Record], order: Sequence[str], traits: Sequence[Record], rows: Sequence[Record]
-) -> dict[str, Any]:
+def cell_word(case: CaseRecord) -> str:
+    """The word for one provider's score of one case; where there is none, why."""
+    if case.quality is not None:
+        return band(case.quality)
+    return spaced(case.outcome, 30) if case.outcome not in (None, "ok") else text(case.verdict or "ok", 20)
+
+
+# --- traits ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TraitCell:
+    """How surely one provider's pictures show one trait."""
+
+    trait: TraitMean
+    first: bool  # of all, on shared pictures
+
+    @property
+    def band(self) -> str:
+        return band(self.trait.mean)
+
+
+@dataclass(frozen=True)
+class TraitLine:
+    """One trait by all providers."""
+
+    category: str
+    value: str
+    cells: tuple[TraitCell | None, ...]
+
+
+@dataclass(frozen=True)
+class TraitTable:
     """Mean score by trait and provider, with the best of each trait marked."""
-    wanted = {str(trait.get("category")): str(trait.get("value")) for trait in traits}
-    samples: dict[str, list[Any]] = {}
-    for case in cases:
-        samples.setdefault(case["provider"], []).extend(listed(case, "samples"))
-    found = {provider: trait_means(samples.get(provider, [])) for provider in order}
-    categories = list(dict.fromkeys(name for means in found.values() for name in means))
-    providers = [provider for provider in order if found[provider]]
-    ranks = {row["provider"]: mapped(row, "trait_ranks") for row in rows}
-    lines = []
-    for category in categories:
-        value = wanted.get(category) or next(m[category][0] for m in found.values() if category in m)
-        cells = [
-            trait_cell(found[provider].get(category), mapped(ranks, provider).get(category)) for provider in providers
-        ]
-        label = {"category": text(category, 60).replace("_", " "), "value": text(value, 80)}
-        lines.append({**label, "cells": cells})
-    return {"providers": [text(provider, 80) for provider in providers], "lines": lines}
+
+    providers: tuple[str, ...]
+    lines: tuple[TraitLine, ...]
 
 
-def trait_cell(found: tuple[str, float, int] | None, rank: Any) -> dict[str, Any] | None:
-    if found is None:
-        return None
-    return {"value": f"{found[1]:.2f}", "band": band(found[1]), "first": rank == 1}
+def trait_table(
+    cases: Sequence[CaseRecord], order: Sequence[str], suite: SuiteRecord, rows: Sequence[LeaderboardRow]
+) -> TraitTable:
+    wanted = {trait.category: trait.value for trait in suite.traits}
+    ranks = {row.provider: row.trait_ranks for row in rows}
+    means = {
+        name: own
+        for name in order
+        if (own := trait_means(sample for case in cases if case.provider == name for sample in case.samples))
+    }
 
+    def cell(provider: str, category: str) -> TraitCell | None:
+        trait = means[provider].get(category)
+        return TraitCell(trait, ranks.get(provider, {}).get(category) == 1) if trait else None
 
-def spread_of(cases: Sequence[Record], provider: str) -> list[float]:
-    """The quality of every picture of one provider."""
-    return [
-        value
-        for case in cases
-        if case["provider"] == provider
-        for sample in listed(case, "samples")
-        if (value := sample_value(sample, "quality")) is not None
+    lines = [
+        TraitLine(
+            category,
+            wanted.get(category) or next(own[category].value for own in means.values() if category in own),
+            tuple(cell(provider, category) for provider in means),
+        )
+        for category in dict.fromkeys(name for own in means.values() for name in own)
     ]
+    return TraitTable(tuple(means), tuple(lines))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.core.errors import HarnessError
-from harness.core.pictures import STEPS, Step, shrink
+from harness.core.pictures import STEPS, ThumbnailSize, shrink
 
 LEAST = 9_000_000  # characters that all pictures may take in a page, which for a thousand stays under 12 MB
 EACH = 2_400  # characters a picture, where there are so many that LEAST would leave nothing to see
@@ -44,7 +44,7 @@ class Pictures:
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
             self._thumbs.update(zip(wanted, pool.map(self._make, wanted), strict=True))
 
-    def _fitting(self, wanted: Sequence[str]) -> Step:
+    def _fitting(self, wanted: Sequence[str]) -> ThumbnailSize:
         """The best step at which all pictures stay within their share of the page, judged by a few of them."""
         room = max(LEAST, EACH * len(wanted))
         some = wanted[:: max(1, len(wanted) // TRIED)][:TRIED]

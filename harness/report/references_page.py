@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Sequence
-from importlib.resources import files
 from typing import Any
 
-from harness import __version__
+from harness.core.html import read_assets, render_page
 from harness.core.values import to_record
 from harness.scoring.references.analyse import Analysis
 from harness.scoring.references.check import Audit, counted
-from harness.scoring.references.prepare import Prepared
+from harness.scoring.references.prepare import PreparedReference
 
 SHOWN = 6  # pictures named in one line of the terminal
 
@@ -63,41 +62,18 @@ def few(names: Sequence[str]) -> str:
 
 def audit_page(audit: Audit) -> str:
     """An audit as one HTML file: no network, no script, every string escaped, pictures inside."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
-    environment = Environment(
-        loader=PackageLoader("harness.report", "templates/references"),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style = (
-        (files("harness.report") / "templates/references" / "style.css")
-        .read_text(encoding="utf-8")
-        .replace("\r\n", "\n")
-    )
     word = "serious" if audit.serious else "good" if audit.spotless else "warn"
-    return environment.get_template("page.html").render(
+    return render_page(
+        "harness.report",
+        "references/page.html",
+        read_assets("harness.report", "references/style.css"),
+        images="data:",
         audit=audit,
         count=counted(len(audit.pictures)),
         thumbs=thumbs_of(audit),
-        style=style,
-        policy=policy_of(style),
         word=word,
         sign={"serious": "✕", "warn": "!", "good": "✓"}[word],
         says=summary(audit),
-        version=__version__,
-    )
-
-
-def policy_of(style: str) -> str:
-    """The content security policy: pictures inside the page and this style sheet, nothing else."""
-    from harness.core.html import content_hash
-
-    return (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{content_hash(style)}'; "
-        "base-uri 'none'; form-action 'none'"
     )
 
 
@@ -105,12 +81,12 @@ def thumbs_of(audit: Audit) -> dict[str, str]:
     """Name to data URI of every picture that can be read."""
     from harness.core.pictures import shrink
 
-    found = {}
+    results = {}
     named = dict.fromkeys([item.name for item in audit.pictures])
     for name in named:
         data = shrink((audit.folder / name).read_bytes())
-        found[name] = "data:image/webp;base64," + base64.b64encode(data).decode()
-    return found
+        results[name] = "data:image/webp;base64," + base64.b64encode(data).decode()
+    return results
 
 
 def analysis_text(analysis: Analysis) -> str:
@@ -128,7 +104,7 @@ def analysis_text(analysis: Analysis) -> str:
     return "\n".join(lines)
 
 
-def prepared_text(done: Sequence[Prepared], into: str) -> str:
+def prepared_text(done: Sequence[PreparedReference], into: str) -> str:
     """What was done to each picture, and a sum."""
     lines = [
         f"{item.state:10}{item.source} -> {item.target}" + (f": {'; '.join(item.steps)}" if item.steps else "")
@@ -137,5 +113,5 @@ def prepared_text(done: Sequence[Prepared], into: str) -> str:
     counts = {state: sum(item.state == state for item in done) for state in ("made", "unchanged", "failed")}
     if counts["unchanged"] == len(done):
         return "\n".join([*lines, f"nothing to do: {into} is up to date"])
-    told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    return "\n".join([*lines, f"{into}: {told}"])
+    message = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    return "\n".join([*lines, f"{into}: {message}"])

@@ -3,93 +3,93 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TypeVar
 
 from harness.core.errors import HarnessError
-from harness.engine.merge import merge_numbers, merge_results
+from harness.core.values import Decision
+from harness.engine.merge import merge_engines, merge_results
+from harness.judging.record import GateRecord, Part, RunFacts, RunRecord
 
-Record = Mapping[str, Any]
-WORST = ("error", "fail", "inconclusive", "pass")
-NAMED = ("leaderboard", "cases", "feedback", "rounds")  # lists whose records say their suite
+SomePart = TypeVar("SomePart", bound=Part)
+WORST = (Decision.ERROR, Decision.FAIL, Decision.INCONCLUSIVE, Decision.PASS)
 
 
-def join_runs(records: Sequence[Record]) -> dict[str, Any]:
+def join_runs(records: Sequence[RunRecord]) -> RunRecord:
     """One record of several.
 
     Parts of the same suites (shards, or runs of different cases) become one run, with every verdict given again over
     all of it. Runs that cannot be judged as one stand side by side, each with its own verdicts; the page says why.
-
-    Args:
-        records: contents of `results.json`, checked.
     """
     if len(records) == 1:
-        return dict(records[0])
+        return records[0]
     try:
         return merge_results(records)
     except HarnessError as error:
         return beside(records, str(error))
 
 
-def beside(records: Sequence[Record], why: str) -> dict[str, Any]:
+def beside(records: Sequence[RunRecord], why: str) -> RunRecord:
     """All runs in one record, nothing judged anew; a suite that stands in several bears its run's name."""
     counts = Counter(name for record in records for name in suite_names(record))
     parts = [rename(record, {name for name, count in counts.items() if count > 1}) for record in records]
-    runs = [record["run"] for record in parts]
-    told = f"{len(records)} runs stand side by side, each with its own verdicts; they could not be judged as one: {why}"
-    gates = [part["gate"] for part in parts]
-    verdict = next(word for word in WORST if any(gate["verdict"] == word for gate in gates))
-    return {
-        "schema": parts[0]["schema"],
-        "run": {
-            **runs[-1],
-            "id": ", ".join(str(run["id"]) for run in runs),
-            "started": min(str(run["started"]) for run in runs),
-            "warnings": list(dict.fromkeys(text for run in runs for text in run.get("warnings") or ())),
-            "merged": [told, *differences(runs)],
-        },
-        "gate": {
-            "verdict": verdict,
-            "reasons": [
-                text for part in parts if part["gate"]["verdict"] == verdict for text in part["gate"]["reasons"]
-            ],
-            "items": [item for gate in gates for item in gate.get("items", ())],
-        },
-        **{key: [item for part in parts for item in part.get(key, ())] for key in (*NAMED, "suites")},
-        "engine": merge_numbers([part["engine"] for part in parts]),
+    runs, gates = [record.run for record in records], [part.gate for part in parts]
+    message = (
+        f"{len(records)} runs stand side by side, each with its own verdicts; they could not be judged as one: {why}"
+    )
+    verdict = next(word for word in WORST if any(gate.verdict is word for gate in gates))
+    about = {
+        "id": ", ".join(run.id for run in runs),
+        "started": min(run.started for run in runs),
+        "warnings": tuple(dict.fromkeys(text for run in runs for text in run.warnings)),
+        "merged": (message, *differences(runs)),
     }
+    return RunRecord(
+        schema=parts[0].schema_,
+        run=runs[-1].model_copy(update=about),
+        gate=GateRecord(
+            verdict=verdict,
+            reasons=tuple(reason for gate in gates if gate.verdict is verdict for reason in gate.reasons),
+            items=tuple(item for gate in gates for item in gate.items),
+        ),
+        leaderboard=tuple(row for part in parts for row in part.leaderboard),
+        cases=tuple(case for part in parts for case in part.cases),
+        engine=merge_engines(parts),
+        rounds=tuple(item for part in parts for item in part.rounds),
+        suites=tuple(suite for part in parts for suite in part.suites),
+        feedback=tuple(item for part in parts for item in part.feedback),
+    )
 
 
-def suite_names(record: Record) -> set[str]:
+def suite_names(record: RunRecord) -> set[str]:
     """The suites of one run."""
-    return {item["suite"] for key in ("leaderboard", "cases") for item in record[key]} | {
-        item["name"] for item in record.get("suites", ())
-    }
+    return (
+        {row.suite for row in record.leaderboard}
+        | {case.suite for case in record.cases}
+        | {item.name for item in record.suites}
+    )
 
 
-def rename(record: Record, shared: set[str]) -> dict[str, Any]:
+def rename(record: RunRecord, shared: set[str]) -> RunRecord:
     """The same run, its suites told from those of the same name in other runs."""
-    run = record["run"]["id"]
 
-    def name(old: Any) -> Any:
-        return f"{old} ({run})" if old in shared else old
+    def renamed(parts: tuple[SomePart, ...], key: str = "suite") -> tuple[SomePart, ...]:
+        return tuple(
+            part.model_copy(update={key: f"{old} ({record.run.id})"}) if (old := getattr(part, key)) in shared else part
+            for part in parts
+        )
 
-    gate = record["gate"]
-    items = [{**item, "suite": name(item["suite"])} for item in gate.get("items", ())]
-    return {
-        **record,
-        **{key: [{**item, "suite": name(item.get("suite"))} for item in record.get(key, ())] for key in NAMED},
-        "suites": [{**item, "name": name(item["name"])} for item in record.get("suites", ())],
-        "gate": {**gate, "items": items},
-    }
+    lists = {name: renamed(getattr(record, name)) for name in ("leaderboard", "cases", "feedback", "rounds")}
+    gate = record.gate.model_copy(update={"items": renamed(record.gate.items)})
+    return record.model_copy(update={**lists, "suites": renamed(record.suites, "name"), "gate": gate})
 
 
-def differences(runs: Sequence[Record]) -> list[str]:
+def differences(runs: Sequence[RunFacts]) -> list[str]:
     """What the runs were made with, where it is not the same."""
-    found = []
+    results = []
     for key in ("profile", "versions"):
-        kinds = {str(run.get(key)): run["id"] for run in runs}
+        kinds = {str(getattr(run, key)): run.id for run in runs}
         if len(kinds) > 1:
-            told = "; ".join(f"{run}: {words}" for words, run in kinds.items())
-            found.append(f"the runs differ in {key}: {told}")
-    return found
+            message = "; ".join(f"{run}: {words}" for words, run in kinds.items())
+            results.append(f"the runs differ in {key}: {message}")
+    return results

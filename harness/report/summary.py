@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-from harness.core.text import clean
+from harness.core.text import bounds_text, clean
 from harness.core.values import METRICS
-from harness.report.leaderboard_table import (
-    added_metrics,
-    compared,
-    gap_text,
-    legend_lines,
-    quality_text,
-    ranks_text,
-    tied,
-)
+from harness.judging.record import LeaderboardRow, RunRecord
+from harness.report.leaderboard_table import added_metrics, compared, legend_lines, quality_text, ranks_text, tied
 from harness.report.terminal import baseline_lines, round_text, sets_lines
 
 SIGNS: Mapping[str, str] = {"pass": "✅", "fail": "❌", "inconclusive": "❔", "error": "⚠️"}
@@ -24,17 +16,14 @@ FAILURES = 50  # that many lines; a summary has a size limit where it is shown
 SPECIAL = re.compile(r"([\\`*_<>#|~&@$]|\](?=[(\[:]))")
 
 
-def summary_markdown(results: Mapping[str, Any]) -> str:
+def summary_markdown(results: RunRecord) -> str:
     """Verdict and reasons, each suite's leaderboard, what fails, the rounds, the facts."""
-    gate = results["gate"]
-    reasons = [escape(reason) for reason in gate["reasons"]]
-    lines = [
-        f"{SIGNS.get(gate['verdict'], '')} **{gate['verdict'].upper()}** {reasons[0] if reasons else ''}".rstrip(),
-        "",
-    ]
+    gate, engine, run = results.gate, results.engine, results.run
+    reasons = [escape(reason) for reason in gate.reasons]
+    lines = [f"{SIGNS[gate.verdict]} **{gate.verdict.upper()}** {reasons[0] if reasons else ''}".rstrip(), ""]
     lines += [*(f"- {reason}" for reason in reasons[1:]), ""] if len(reasons) > 1 else []
-    for suite in dict.fromkeys(row["suite"] for row in results["leaderboard"]):
-        lines += [f"### {escape(suite)}", "", *_leaderboard(results, suite), ""]
+    for suite in dict.fromkeys(row.suite for row in results.leaderboard):
+        lines += [f"### {escape(suite)}", "", *_leaderboard(results.rows(suite)), ""]
         held = [escape(line) for line in [*sets_lines(results, suite), *baseline_lines(results, suite)]]
         lines += [*(f"- {line}" for line in held), ""] if held else []
     failures = list(_failures(results))
@@ -42,11 +31,10 @@ def summary_markdown(results: Mapping[str, Any]) -> str:
         lines += ["### What fails", "", *failures[:FAILURES]]
         lines += [f"- and {len(failures) - FAILURES} more, in the report"] if len(failures) > FAILURES else []
         lines.append("")
-    rounds = [f"- {escape(round_text(number, item))}" for number, item in enumerate(results["rounds"], 1)]
+    rounds = [f"- {escape(round_text(number, item))}" for number, item in enumerate(results.rounds, 1)]
     lines += ["### Retraining", "", *rounds, ""] if rounds else []
-    engine, run = results["engine"], results["run"]
-    facts = f"{engine.get('images_generated', 0)} pictures drawn, {engine.get('images_cached', 0)} from the store"
-    return "\n".join([*lines, f"{facts}; profile {escape(str(run['profile']))}, run {escape(str(run['id']))}", ""])
+    facts = f"{engine.images_generated} pictures drawn, {engine.images_cached} from the store"
+    return "\n".join([*lines, f"{facts}; profile {escape(run.profile)}, run {escape(run.id)}", ""])
 
 
 def escape(text: str) -> str:
@@ -54,23 +42,21 @@ def escape(text: str) -> str:
     return SPECIAL.sub(r"\\\1", clean(text)).replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\@", "@\u200b")
 
 
-def _leaderboard(results: Mapping[str, Any], suite: str) -> list[str]:
+def _leaderboard(rows: list[LeaderboardRow]) -> list[str]:
     """One suite's, as the terminal shows it: where several are compared, with possible ranks and ties."""
-    rows = [row for row in results["leaderboard"] if row["suite"] == suite]
-    rival = next((row["provider"] for row in rows if row["gate"]), None)
+    rival = next((row.provider for row in rows if row.gate), "")
     names, open_ranks = [*METRICS[1:], *added_metrics(rows)], tied(rows)
     heads = ["#", *(["ranks", "tie"] if open_ranks else []), "provider", "quality", *map(escape, names)]
     sides = ["--:", *([":--", ":--"] if open_ranks else []), ":--", ":--", *["--:"] * len(names), ":--"]
     lines = [_row([*heads, f"against {escape(rival)}" if rival else ""]), f"|{'|'.join(sides)}|"]
     for row in rows:
-        marks = (" **(gate)**" if row["gate"] else "") + (" *emulated*" if row["emulated"] else "")
-        found = {**row.get("added", {}), **{name: row.get(name) for name in METRICS}}
-        gap = row.get("versus", {}).get(rival)
-        score = escape(quality_text(row, compared(rows))) if row.get("quality") else "no scores: " + _outcomes(row)
-        cells = [str(row["rank"]), *([ranks_text(row), escape(str(row.get("ties") or ""))] if open_ranks else [])]
-        cells += [escape(row["provider"]) + marks, score]
-        cells += [f"{found[name]['mean']:.2f}" if found.get(name) else "" for name in names]
-        lines.append(_row([*cells, gap_text(gap) if gap else ""]))
+        marks = (" **(gate)**" if row.gate else "") + (" *emulated*" if row.emulated else "")
+        gap = row.versus.get(rival)
+        cells = [str(row.rank), *([ranks_text(row), escape(row.ties)] if open_ranks else [])]
+        cells += [escape(row.provider) + marks]
+        cells += [escape(quality_text(row, compared(rows))) if row.quality else "no scores: " + _outcomes(row)]
+        cells += [f"{score.mean:.2f}" if (score := row.scores.get(name)) else "" for name in names]
+        lines.append(_row([*cells, bounds_text(gap, signed=True) if gap else ""]))
     legend = " ".join(line.strip() for line in legend_lines(rows, 1_000))
     return [*lines, "", escape(legend)] if legend else lines
 
@@ -79,18 +65,15 @@ def _row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _outcomes(row: Mapping[str, Any]) -> str:
-    return ", ".join(f"{count} {escape(name)}" for name, count in row.get("outcomes", {}).items()) or "no pictures"
+def _outcomes(row: LeaderboardRow) -> str:
+    return ", ".join(f"{count} {escape(name)}" for name, count in row.outcomes.items()) or "no pictures"
 
 
-def _failures(results: Mapping[str, Any]) -> Iterable[str]:
+def _failures(results: RunRecord) -> Iterable[str]:
     """Gate providers' cases that failed or broke, then what feedback says to do."""
-    bad = ("error",) if results["run"].get("shard") else ("fail", "error")  # a part of a suite fails nothing
-    for case in results["cases"]:
-        if case.get("gate") and case.get("verdict") in bad:
-            words = "; ".join(item["message"] for item in case.get("complaints", ())) or str(case.get("outcome"))
-            yield f"- **{escape(case['case'])}** by {escape(case['provider'])}: {escape(words)}"
-    for item in () if results["run"].get("shard") else results.get("feedback", ()):
-        if item.get("needs_improvement"):
-            for advice in item.get("recommendations", ()):
-                yield f"- do ({escape(advice['priority'])}): {escape(advice['message'])}"
+    for case in results.red_cases:
+        yield f"- **{escape(case.case)}** by {escape(case.provider)}: {escape(case.complaint)}"
+    for item in () if results.run.shard else results.feedback:
+        if item.needs_improvement:
+            for advice in item.recommendations:
+                yield f"- do ({escape(advice.priority)}): {escape(advice.message)}"

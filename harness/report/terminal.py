@@ -10,10 +10,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.core.text import STYLES, bounds_text, cells, clean, clip_cells, paint, styled, table, wrap
 from harness.core.values import METRICS, Case, CaseResult, Decision, Interval, Outcome, Suite, Verdict
+from harness.judging.scores import scores_of, trait_means
 from harness.report.leaderboard_table import (
     added_metrics,
     gap_lines,
@@ -27,6 +28,15 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from harness.core.values import Progress
+    from harness.judging.record import (
+        Change,
+        EngineRecord,
+        GateRecord,
+        HeldBaseline,
+        HeldProvider,
+        RoundRecord,
+        RunRecord,
+    )
 
 __all__ = [  # the words of other modules too: a terminal's text is imported from here
     "OUTCOME_ADVICE",
@@ -35,7 +45,6 @@ __all__ = [  # the words of other modules too: a terminal's text is imported fro
     "baseline_lines",
     "bounds_text",
     "cells",
-    "changed_cases",
     "clean",
     "duration",
     "failure_text",
@@ -64,7 +73,7 @@ REASONS = 6  # of a verdict, a line each; the report has them all
 
 
 def summary_text(
-    results: Mapping[str, Any],
+    results: RunRecord,
     width: int = 100,
     report: Path | None = None,
     verbosity: int = 0,
@@ -77,26 +86,25 @@ def summary_text(
             the verdict alone.
     """
     lines: list[str] = []
-    suites = dict.fromkeys(row["suite"] for row in results["leaderboard"])
-    for suite in suites if verbosity > -2 else ():
+    for suite in dict.fromkeys(row.suite for row in results.leaderboard) if verbosity > -2 else ():
         lines += [*suite_lines(results, suite, width, verbosity, markup), ""]
     if verbosity > -2:
-        for number, item in enumerate(results.get("rounds", ()), 1):
+        for number, item in enumerate(results.rounds, 1):
             lines += wrap(round_text(number, item), width, "", "  ")
-    engine = results.get("engine", {})
-    facts = f"{engine.get('images_generated', 0)} drawn, {engine.get('images_cached', 0)} from the store"
+    engine = results.engine
+    facts = f"{engine.images_generated} drawn, {engine.images_cached} from the store"
     if verbosity >= 0 or cost_text(engine):
         lines += wrap(f"pictures: {facts}{cost_text(engine)}", width, "", "  ")
-    lines += verdict_lines(results["gate"], width, verbosity, markup)
+    lines += verdict_lines(results.gate, width, verbosity, markup)
     if report is not None:
         lines.append(f"report:  {report}")
     return "\n".join(lines)
 
 
-def verdict_lines(gate: Mapping[str, Any], width: int, verbosity: int = 0, markup: bool = False) -> list[str]:
+def verdict_lines(gate: GateRecord, width: int, verbosity: int = 0, markup: bool = False) -> list[str]:
     """The run's verdict and its reasons, the first beside it."""
-    reasons = [clean(reason) for reason in gate["reasons"]]
-    word = styled("").append(gate["verdict"].upper(), STYLES.get(gate["verdict"]))
+    reasons = [clean(reason) for reason in gate.reasons]
+    word = styled("").append(gate.verdict.upper(), STYLES.get(gate.verdict))
     below = " " * len("verdict: ")
     lines = wrap(word.append(f"  {reasons[0]}" if reasons else ""), width, "verdict: ", below, markup)
     most = len(reasons) if verbosity > 0 else REASONS
@@ -106,9 +114,9 @@ def verdict_lines(gate: Mapping[str, Any], width: int, verbosity: int = 0, marku
     return [*lines, f"{below}and {left} more, in the report"] if left > 0 else lines
 
 
-def suite_lines(results: Mapping[str, Any], suite: str, width: int, verbosity: int, markup: bool = False) -> list[str]:
+def suite_lines(results: RunRecord, suite: str, width: int, verbosity: int, markup: bool = False) -> list[str]:
     """What a run says of one suite: who is ahead, what it means, what all pictures say together, the baseline."""
-    rows = [row for row in results["leaderboard"] if row["suite"] == suite]
+    rows = results.rows(suite)
     notes = [line for line in sets_lines(results, suite) if verbosity >= 0 or line.startswith("! ")]
     more = rank_lines(rows, width) if verbosity > 0 else []
     return [
@@ -118,94 +126,78 @@ def suite_lines(results: Mapping[str, Any], suite: str, width: int, verbosity: i
         *gap_lines(rows, width),
         *(["", *more, ""] if more else ()),
         *(line for note in notes for line in wrap(note, width, "  ", "    ")),
-        *(line for told in baseline_lines(results, suite) for line in wrap(told, width, "", "    ")),
+        *(line for message in baseline_lines(results, suite) for line in wrap(message, width, "", "    ")),
     ]
 
 
-def sets_lines(results: Mapping[str, Any], suite: str) -> list[str]:
+def sets_lines(results: RunRecord, suite: str) -> list[str]:
     """What each gate provider's pictures of a suite say together, an alarm marked; nothing of what was not judged."""
-    suites = results.get("suites")
-    known = [item for item in suites if isinstance(item, Mapping)] if isinstance(suites, list) else []
-    sets = next((item.get("sets") for item in known if item.get("name") == suite), None)
     return [
-        f"{'! ' if found.get('alarm') else ''}{clean(provider, 40)}, {clean(name, 24)}: {clean(str(found['sentence']))}"
-        for provider, group in (sets.items() if isinstance(sets, Mapping) else ())
-        for name, found in (group.items() if isinstance(group, Mapping) else ())
-        if isinstance(found, Mapping) and "sentence" in found and (found.get("judged") or name == "drift")
+        ("! " if result.alarm else "") + f"{clean(provider, 40)}, {clean(name, 24)}: {clean(result.sentence)}"
+        for provider, group in results.suite(suite).sets.items()
+        for name, result in group.items()
+        if result.judged or name == "drift"
     ]
 
 
 WORST = 3  # cases that changed most, a line each
 
 
-def baseline_lines(results: Mapping[str, Any], suite: str) -> list[str]:
+def baseline_lines(results: RunRecord, suite: str) -> list[str]:
     """A suite's verdicts against its baseline: a line a provider, and the cases that lost most."""
-    about = next((item.get("baseline") for item in results.get("suites", ()) if item["name"] == suite), None) or {}
-    if not about:
+    baseline = results.suite(suite).baseline
+    if baseline is None:
         return []
-    lines = [f"baseline: {clean(about['problem'])}"] if about.get("problem") else []
-    for provider, held in about.get("providers", {}).items():
-        told = "" if about.get("binding", True) else "; only told of, because this run is to replace it"
-        source = f"{clean(about['source'])}{made_text(about)}{told}"
+    lines = [f"baseline: {clean(baseline.problem)}"] if baseline.problem else []
+    message = "" if baseline.binding else "; only told of, because this run is to replace it"
+    source = f"{clean(baseline.source)}{made_text(baseline)}{message}"
+    for provider, held in baseline.providers.items():
         lines.append(f"baseline: {clean(provider, 40)} {baseline_text(held)} ({source})")
-        lines += [f"  {case_text(case)}" for case in changed_cases(held)[:WORST]]
+        lines += [f"  {case_text(case)}" for case in held.changed_cases[:WORST]]
     return lines
 
 
-def baseline_text(held: Mapping[str, Any]) -> str:
+def baseline_text(held: HeldProvider) -> str:
     """`regressed, quality -0.05 [-0.08, -0.02] over 12 cases, 36 pictures`, or why it was refused."""
-    if held["verdict"] == "refused":
-        return f"is not comparable: {clean('; '.join(held.get('refused', ())))}"
-    quality = held.get("quality")
-    if quality is None:
+    if held.verdict == "refused":
+        return f"is not comparable: {clean('; '.join(held.refused))}"
+    if held.quality is None:
         return "inconclusive, no case and seed in common"
-    gap = bounds_text({**quality, "mean": quality["diff"]}, signed=True)
-    same = ", the very same" if held.get("same_pictures") == held.get("pairs") else ""
-    words = f"{held['verdict']}, quality {gap} over {quality['n']} cases, {held.get('pairs')} pictures{same}"
-    reworded = held.get("left_out")
-    return f"{words}, without {clean(', '.join(reworded))}, whose prompt has changed" if reworded else words
+    gap, same = bounds_text(held.quality.gap, signed=True), ", the very same" if held.all_same else ""
+    words = f"{clean(held.verdict)}, quality {gap} over {held.quality.n} cases, {held.pairs} pictures{same}"
+    if not held.left_out:
+        return words
+    return f"{words}, without {clean(', '.join(held.left_out))}, whose prompt has changed"
 
 
-def made_text(about: Mapping[str, Any]) -> str:
+def made_text(baseline: HeldBaseline) -> str:
     """When a baseline was made, and at which commit."""
-    made = about.get("made") or {}
-    date, commit = str(made.get("date") or "")[:10], str(made.get("commit") or "")[:10]
-    return "".join([f", {clean(date)}" if date else "", f", {clean(commit)}" if commit else ""])
+    known = [str(baseline.made.get(name) or "")[:10] for name in ("date", "commit")]
+    return "".join(f", {clean(word)}" for word in known if word)
 
 
-def changed_cases(held: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Cases that are proven to have changed, the worst first; where the suite regressed, all that lost something."""
-    regressed = held.get("verdict") == "regressed"
-    return [
-        case
-        for case in held.get("cases", ())
-        if case.get("verdict") in ("regressed", "improved") or (regressed and case.get("diff", 0) < 0)
-    ]
+def case_text(case: Change) -> str:
+    gap = bounds_text(case.gap, signed=True)
+    return f"{clean(case.case, 60)} {clean(case.verdict)}, {case.before:.2f} to {case.after:.2f}, {gap}"
 
 
-def case_text(case: Mapping[str, Any]) -> str:
-    gap = bounds_text({**case, "mean": case["diff"]}, signed=True)
-    return f"{clean(case['case'], 60)} {case['verdict']}, {case['before']:.2f} to {case['after']:.2f}, {gap}"
-
-
-def cost_text(engine: Mapping[str, Any]) -> str:
+def cost_text(engine: EngineRecord) -> str:
     """What a run cost, behind a comma; "" when it cost nothing."""
-    cost, emulated = engine.get("cost_usd") or 0.0, engine.get("emulated_usd") or 0.0
-    possible = engine.get("possibly_billed_usd") or 0.0
-    words = [f"${cost:.2f}"] if cost else []
+    possible, emulated = engine.possibly_billed_usd, engine.emulated_usd
+    words = [f"${engine.cost_usd:.2f}"] if engine.cost_usd else []
     words += [f"possibly ${possible:.2f} more for calls that broke off"] if possible and not emulated else []
-    words += [f"{engine['unpriced_calls']} calls of unknown price"] if engine.get("unpriced_calls") else []
+    words += [f"{engine.unpriced_calls} calls of unknown price"] if engine.unpriced_calls else []
     words += [f"${emulated:.2f} emulated, nothing billed"] if emulated else []
     return "".join(f", {word}" for word in words)
 
 
-def round_text(number: int, record: Mapping[str, Any]) -> str:
+def round_text(number: int, record: RoundRecord) -> str:
     """One round of retraining in a line."""
-    end = "promoted" if record.get("promoted") else str(record.get("verdict") or "refused")
-    gap, why = record.get("gap"), record.get("reason")
-    shown = f", challenger {bounds_text(gap, signed=True)} over champion" if gap else ""
-    shown = (f", cause {str(record['cause']).replace('_', ' ')}" if record.get("cause") else "") + shown
-    return clean(f"round {record.get('round', number)}: {end}{shown}" + (f"; {why}" if why else ""))
+    end = "promoted" if record.promoted else record.verdict or "refused"
+    shown = f", cause {record.cause.replace('_', ' ')}" if record.cause else ""
+    shown += f", challenger {bounds_text(record.gap, signed=True)} over champion" if record.gap else ""
+    number = number if record.round is None else record.round
+    return clean(f"round {number}: {end}{shown}" + (f"; {record.reason}" if record.reason else ""))
 
 
 # --- a failing item -----------------------------------------------------------------------------------------------
@@ -266,9 +258,6 @@ def metrics_table(
 def _metric_row(
     suite: Suite, case: Case | None, name: str, score: Interval, result: CaseResult | None
 ) -> tuple[str, ...]:
-    from harness.judging.feedback import describe
-    from harness.judging.leaderboard import scores_of
-
     bound = suite.threshold(case, name)
     if bound.fail is not None and score.mean < bound.fail:
         sure = score.high is None or score.high < bound.fail
@@ -279,26 +268,17 @@ def _metric_row(
         word = "" if bound.fail is None and bound.warn is None else "ok"
     needed = "" if bound.fail is None else f">= {bound.fail:.2f}"
     raw = [score.raw for score in scores_of([result], name).values() if score.raw is not None] if result else []
-    return name, describe(score), needed, word, f"{sum(raw) / len(raw):.3f}" if raw else ""
+    return name, bounds_text(score), needed, word, f"{sum(raw) / len(raw):.3f}" if raw else ""
 
 
 def _missing_traits(result: CaseResult) -> list[str]:
     """The traits that these pictures show too rarely."""
-    from harness.judging.feedback import GOOD, trait_values
+    from harness.judging.feedback import GOOD
 
-    seen: dict[str, list[float]] = {}
-    for score in (sample.scores["features"] for sample in result.scored if "features" in sample.scores):
-        for category, value in trait_values(score.details).items():
-            seen.setdefault(trait_name(category, score.details), []).append(value)
-    means = {name: sum(values) / len(values) for name, values in seen.items()}
-    low = sorted((mean, name) for name, mean in means.items() if mean < GOOD)
+    low = sorted(
+        (trait.mean, trait.name(name)) for name, trait in trait_means(result.scored).items() if trait.mean < GOOD
+    )
     return ["  missing traits: " + ", ".join(f"{clean(name, 60)} {mean:.2f}" for mean, name in low)] if low else []
-
-
-def trait_name(category: str, details: Mapping[str, Any]) -> str:
-    """`facial_hair: thin mustache` where the details say what is wanted, else the category."""
-    wanted = details.get(category, {}).get("value")
-    return f"{category}: {wanted}" if wanted else category
 
 
 def _lost_samples(result: CaseResult) -> list[str]:

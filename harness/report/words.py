@@ -1,4 +1,4 @@
-"""The record's values as the page may print them: a record is data, and may hold anything anywhere."""
+"""What the templates of a page say of a record's values: texts made safe, figures, bars, badges, pictures."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from harness.report.pictures import SHA, Pictures
-from harness.report.terminal import bounds_text
+from harness.core.text import bounds_text
+from harness.core.values import Interval, Threshold, as_number
+from harness.report.pictures import Pictures
+from harness.report.terminal import duration
 
-Record = Mapping[str, Any]
+__all__ = ["Frame", "badge", "band", "bar", "bounds_text", "duration", "figure", "text"]
+
 DIRECTION = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 LONGEST = 1_500  # characters of one foreign text in the page; results.json has it whole
 BANDS = ((0.8, "excellent"), (0.6, "good"), (0.4, "fair"), (-math.inf, "poor"))
+SHOWN_APART = ("images", "score", "target", "gap", "certain")  # evidence that a card shows elsewhere
 VERDICTS: Mapping[str, tuple[str, str]] = {  # word to (sign, what it means)
     "pass": ("✓", "passed"),
     "fail": ("✗", "failed"),
@@ -27,7 +30,10 @@ VERDICTS: Mapping[str, tuple[str, str]] = {  # word to (sign, what it means)
 COMPETITORS: Mapping[str, str] = {"fail": "below the bounds", "error": "no usable pictures"}
 
 
-def text(value: Any, longest: int = LONGEST) -> str:
+# --- texts and figures ----------------------------------------------------------------------------------------------
+
+
+def text(value: object, longest: int = LONGEST) -> str:
     """Foreign text without what could reorder or hide the text around it; too long is cut, and says so."""
     whole = "" if value is None else str(value)
     if whole.isascii() and whole.isprintable() and len(whole) <= longest:
@@ -41,63 +47,85 @@ def is_plain(char: str) -> bool:
     return char in "\n\t" or (unicodedata.category(char) not in ("Cc", "Cs") and char not in DIRECTION)
 
 
-def listed(record: Any, key: str) -> list[Any]:
-    """The records of a list, [] where there is none."""
-    found = record.get(key) if isinstance(record, Mapping) else None
-    return [item for item in found if isinstance(item, Mapping)] if isinstance(found, list) else []
+def spaced(value: object, longest: int = LONGEST) -> str:
+    """An identifier as words: `facial hair` for `facial_hair`."""
+    return text(value, longest).replace("_", " ")
 
 
-def mapped(record: Any, key: str) -> Record:
-    """The mapping under a key, {} where there is none."""
-    found = record.get(key) if isinstance(record, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
+def name(value: object) -> str:
+    """A provider's, a metric's, a file's: short enough for a table."""
+    return text(value, 80)
 
 
-def texts(value: Any, longest: int = LONGEST) -> list[str]:
-    """A list of foreign texts; a text alone is a list of one, nothing is an empty one."""
-    if isinstance(value, list):
-        return [text(item, longest) for item in value if item]
-    return [text(value, longest)] if value else []
+def plain(value: object) -> object:
+    """What a template prints: its own markup as it is, everything else made safe."""
+    return text(value) if type(value) is str else value
 
 
-def number(value: Any) -> float | None:
-    """A finite number, else None."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if math.isfinite(value) else None
-
-
-def two_places(value: Any, empty: str = "") -> str:
+def figure(value: float | None, empty: str = "") -> str:
     """`0.71`, or `empty` without a number."""
-    found = number(value)
-    return empty if found is None else f"{found:.2f}"
+    return empty if value is None else f"{value:.2f}"
 
 
-def plain_figure(value: float) -> str:
+def raw_figure(value: float | None, empty: str = "") -> str:
     """A raw figure as short as it can be read."""
+    if value is None:
+        return empty
     return f"{value:.3f}" if abs(value) < 10 else f"{value:,.0f}"
 
 
-def plain_words(value: Any) -> str:
+def plain_words(value: object) -> str:
     """A value as a person writes it: `03.png: 2.0, 07.png: 1.5` for a mapping, `none` for an empty one."""
     if isinstance(value, Mapping):
         value = ", ".join(f"{name}: {item}" for name, item in value.items() if item is not None) or "none"
     elif isinstance(value, bool):
         value = "yes" if value else "no"
-    elif isinstance(value, list):
+    elif isinstance(value, list | tuple):
         value = ", ".join(str(item) for item in value) or "none"
     return text(value, 300)
 
 
-def lines_of(record: Record, longest: int = 300) -> dict[str, str]:
+def lines_of(record: Mapping[str, object]) -> dict[str, str]:
     """A flat record as names and words."""
-    return {text(name, 60).replace("_", " "): plain_words(item)[:longest] for name, item in record.items()}
+    return {spaced(name, 60): plain_words(item) for name, item in record.items()}
 
 
-def dollars(value: Any, always: bool = False) -> str | None:
-    """US dollars in words; None for nothing, unless it is wanted always."""
-    amount = number(value) or 0.0
-    return f"${amount:.2f}" if amount or always else None
+def evidence_lines(evidence: Mapping[str, object], apart: bool = False) -> dict[str, str]:
+    """Measured figures by name; differences with their sign.
+
+    Args:
+        apart: without what a card of feedback shows elsewhere.
+    """
+    return {
+        spaced(name, 60): evidence_words(value, signed="gap" in name or "gain" in name)
+        for name, value in evidence.items()
+        if not apart or (value is not None and name not in SHOWN_APART)
+    }
+
+
+def evidence_words(value: object, signed: bool = False) -> str:
+    """A measured figure for people: an interval with its bounds, a number as it is, a list by its entries.
+
+    Args:
+        signed: it is a difference.
+    """
+    if isinstance(value, Mapping):
+        mean = as_number(value.get("mean", value.get("diff")))
+        if mean is not None:
+            return bounds_text(Interval(mean, as_number(value.get("low")), as_number(value.get("high"))), signed=signed)
+        return ", ".join(f"{text(name, 60)}: {evidence_words(item)}" for name, item in value.items())
+    plain = as_number(value)
+    return plain_words(value) if plain is None or plain == int(plain) else f"{plain:.3g}"
+
+
+def trait_words(category: str, value: str, longest: int = 60) -> str:
+    """`facial hair: thin mustache`."""
+    return f"{spaced(category, 60)}: {text(value, longest)}"
+
+
+def dollars(amount: float, always: bool = False) -> str:
+    """US dollars in words; "" for nothing, unless it is wanted always."""
+    return f"${amount:.2f}" if amount or always else ""
 
 
 def band(value: float) -> str:
@@ -106,97 +134,126 @@ def band(value: float) -> str:
     return next(word for bound, word in BANDS if value >= bound)
 
 
-def interval(record: Any) -> dict[str, Any] | None:
-    """Mean and bounds of a record, under `mean` or `diff`; None without a mean."""
-    if not isinstance(record, Mapping):
-        return None
-    mean = number(record.get("mean", record.get("diff")))
-    if mean is None:
-        return None
-    return {"mean": mean, "low": number(record.get("low")), "high": number(record.get("high")), "n": record.get("n")}
+# --- drawings and badges --------------------------------------------------------------------------------------------
 
 
-def bar(
-    record: Any, low: float = 0.0, high: float = 1.0, marks: Record | None = None, outer: Any = None
-) -> dict[str, Any] | None:
-    """An interval as percent of a scale, and as words.
+@dataclass(frozen=True)
+class Mark:
+    """A bound on a bar."""
 
-    Args:
-        marks: bounds by name, drawn as upright lines.
-        outer: a second, wider interval, drawn as a whisker.
-    """
-    found = interval(record)
-    if found is None:
-        return None
+    x: float  # percent
+    kind: str  # fail or warn
 
-    def place(value: float) -> float:
-        return round(min(100.0, max(0.0, 100 * (value - low) / (high - low))), 1)
 
-    def span(part: Record) -> tuple[float, float]:
-        first, last = (place(part["mean"] if part[end] is None else part[end]) for end in ("low", "high"))
+@dataclass(frozen=True)
+class Bar:
+    """An interval on a scale, in percent of it, and in words."""
+
+    score: Interval
+    low: float = 0.0  # of the scale; below 0 it is one of differences
+    high: float = 1.0
+    bounds: Threshold | None = None
+    whisker: Interval | None = None  # a second, wider interval
+
+    def place(self, value: float) -> float:
+        return round(min(100.0, max(0.0, 100 * (value - self.low) / (self.high - self.low))), 1)
+
+    def span(self, score: Interval) -> tuple[float, float]:
+        """Where an interval begins, and how wide it is."""
+        first, last = (self.place(score.mean if end is None else end) for end in (score.low, score.high))
         return first, round(max(last - first, 0.6), 1)
 
-    wide = interval(outer)
-    first, width = span(found)
-    signed = low < 0
-    lines = [
-        {"x": place(bound), "kind": "warn" if kind == "warn" else "fail"}
-        for kind, value in (marks or {}).items()
-        if (bound := number(value)) is not None
-    ]
-    return {
-        "x": first,
-        "width": width,
-        "outer": span(wide) if wide and wide["low"] is not None else None,
-        "mean": place(found["mean"]),
-        "marks": lines,
-        "zero": place(0.0) if signed else None,
-        "text": bounds_text(found, signed=signed),
-        "value": f"{found['mean']:{'+.2f' if signed else '.2f'}}",
-        "range": bounds_text(found, signed=signed).partition(" ")[2],
-        "band": band(found["mean"]),
-        "n": found["n"],
-    }
+    @property
+    def x(self) -> float:
+        return self.span(self.score)[0]
+
+    @property
+    def width(self) -> float:
+        return self.span(self.score)[1]
+
+    @property
+    def outer(self) -> tuple[float, float] | None:
+        return self.span(self.whisker) if self.whisker and self.whisker.low is not None else None
+
+    @property
+    def mean(self) -> float:
+        return self.place(self.score.mean)
+
+    @property
+    def marks(self) -> list[Mark]:
+        known = (("fail", self.bounds.fail), ("warn", self.bounds.warn)) if self.bounds else ()
+        return [Mark(self.place(value), kind) for kind, value in known if value is not None]
+
+    @property
+    def zero(self) -> float | None:
+        return self.place(0.0) if self.low < 0 else None
+
+    @property
+    def text(self) -> str:
+        return bounds_text(self.score, signed=self.low < 0)
+
+    @property
+    def value(self) -> str:
+        return f"{self.score.mean:{'+.2f' if self.low < 0 else '.2f'}}"
+
+    @property
+    def range(self) -> str:
+        return self.text.partition(" ")[2]
+
+    @property
+    def band(self) -> str:
+        return band(self.score.mean)
+
+    @property
+    def n(self) -> int:
+        return self.score.n
 
 
-def verdict_word(value: Any, gate: bool = True) -> dict[str, str]:
-    """A verdict as class, sign and words. A competitor only informs: where it falls short is no alarm."""
-    word = value if isinstance(value, str) and value in VERDICTS else "none"
+def bar(score: Interval | None, bounds: Threshold | None = None, whisker: Interval | None = None) -> Bar | None:
+    """A score's bar from 0 to 1; None without a score.
+
+    Args:
+        bounds: drawn as upright lines.
+        whisker: a second, wider interval.
+    """
+    return Bar(score, 0.0, 1.0, bounds, whisker) if score else None
+
+
+def gap_bar(gap: Interval | None) -> Bar | None:
+    """A difference's bar, from -1 to 1; None without one."""
+    return Bar(gap, -1.0) if gap else None
+
+
+@dataclass(frozen=True)
+class Badge:
+    """A verdict as class, sign and words."""
+
+    word: str
+    sign: str
+    means: str
+
+
+def badge(verdict: str | None, gate: bool = True) -> Badge:
+    """A verdict's badge. A competitor only informs: where it falls short is no alarm."""
+    word = verdict if verdict and verdict in VERDICTS else "none"
     sign, means = VERDICTS[word]
     if not gate and word in COMPETITORS:
-        return {"word": "none", "sign": sign, "means": COMPETITORS[word]}
-    return {"word": word, "sign": sign, "means": means}
+        return Badge("none", sign, COMPETITORS[word])
+    return Badge(word, sign, means)
 
 
-def case_quality(case: Record) -> float | None:
-    """Of the verdict where there is one, else the mean of the samples."""
-    judged = interval(mapped(case, "scores").get("quality"))
-    if judged:
-        return float(judged["mean"])
-    values = [value for sample in listed(case, "samples") if (value := sample_value(sample, "quality")) is not None]
-    return sum(values) / len(values) if values else None
-
-
-def sample_value(sample: Record, metric: str) -> float | None:
-    return number(mapped(mapped(sample, "scores"), metric).get("value"))
-
-
-def trait_means(samples: list[Any]) -> dict[str, tuple[str, float, int]]:
-    """Category to the wanted value, the mean score over pictures, and of how many."""
-    found: dict[str, list[float]] = {}
-    wanted: dict[str, str] = {}
-    for sample in samples:
-        for category, item in mapped(mapped(mapped(sample, "scores"), "features"), "details").items():
-            value = number(item.get("score")) if isinstance(item, Mapping) else None
-            if value is not None:
-                found.setdefault(category, []).append(value)
-                wanted.setdefault(category, str(item.get("value", "")))
-    return {name: (wanted[name], sum(values) / len(values), len(values)) for name, values in found.items()}
-
-
-def slug(*parts: Any) -> str:
+def slug(*parts: object) -> str:
     """A fragment for links inside the page."""
     return "-".join(re.sub(r"[^A-Za-z0-9]+", "-", str(part)).strip("-").lower()[:60] for part in parts) or "part"
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A thumbnail and the link to its original."""
+
+    src: str | None  # None: the picture is gone
+    href: str | None = None
+    shared: str = ""  # it stands in several places; the page keeps it once, as this class of its style sheet
 
 
 @dataclass
@@ -204,9 +261,9 @@ class Frame:
     """What all parts of a page share: its pictures, and ids that no two things have."""
 
     pictures: Pictures
-    _taken: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    _taken: dict[str, tuple[object, ...]] = field(default_factory=dict)
 
-    def anchor(self, *parts: Any) -> str:
+    def anchor(self, *parts: object) -> str:
         """The id of a thing, always the same for the same thing."""
         name = first = slug(*parts)
         count = 1
@@ -215,17 +272,11 @@ class Frame:
             name = f"{first}-{count}"
         return name
 
-    def picture(self, sha: Any, shared: bool = False) -> dict[str, Any]:
-        """A thumbnail and the link to its original; `src` is None when the picture is gone.
+    def picture(self, sha: object, shared: bool = False) -> Photo:
+        """A picture by its hash.
 
         Args:
-            shared: it stands in several places; the page keeps it once, as a class of its style sheet.
+            shared: it stands in several places.
         """
         src = self.pictures.thumb(sha)
-        known = isinstance(sha, str) and SHA.fullmatch(sha) is not None
-        return {
-            "src": src,
-            "shared": self.pictures.share(sha) if shared else "",
-            "href": f"images/{sha}.png" if src else None,
-            "short": sha[:8] if known else "",
-        }
+        return Photo(src, f"images/{sha}.png" if src else None, self.pictures.share(sha) if shared else "")

@@ -37,7 +37,7 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Picture:
+class CachedPicture:
     """One stored picture, with what was made from it."""
 
     sha: str
@@ -65,10 +65,10 @@ class Health:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RemovalPlan:
     """What `gc` removes."""
 
-    pictures: tuple[Picture, ...]
+    pictures: tuple[CachedPicture, ...]
     files: tuple[Path, ...]  # halves and arrays without a record
     pinned: int  # pictures that stay because a baseline, a champion or a vote names them
     total: int  # bytes of the store before
@@ -91,7 +91,7 @@ def kinds(store: Path) -> list[Kind]:
 
 
 def kind_of(name: str, paths: Iterable[Path]) -> Kind:
-    stats = [found for path in paths if (found := stat(path))]
+    stats = [result for path in paths if (result := stat(path))]
     times = [when for _, when in stats]
     return Kind(name, len(stats), sum(size for size, _ in stats), min(times, default=None), max(times, default=None))
 
@@ -103,10 +103,10 @@ def files_of(folder: Path) -> list[Path]:
 def stat(path: Path) -> tuple[int, float] | None:
     """Bytes and time of change; None for a file that has just gone."""
     try:
-        found = path.stat()
+        result = path.stat()
     except OSError:
         return None
-    return found.st_size, found.st_mtime
+    return result.st_size, result.st_mtime
 
 
 def pins(root: Path, store: Path, more: Iterable[Path] = ()) -> dict[str, str]:
@@ -116,31 +116,31 @@ def pins(root: Path, store: Path, more: Iterable[Path] = ()) -> dict[str, str]:
     """
     files = [path for name in PINNING for path in sorted((root / name).rglob("*.json*"))]
     files += sorted((store / "review").glob("*.jsonl"))
-    found: dict[str, str] = {}
+    results: dict[str, str] = {}
     for path in [*files, *more]:
         try:
             text = path.read_text(encoding="utf-8", errors="replace") if path.stat().st_size <= LARGEST else ""
         except OSError as error:
             raise StoreError(f"{path}: cannot be read ({error.strerror}), so its pictures cannot be kept") from error
-        found |= {sha: path.as_posix() for sha in NAMED.findall(text) if sha not in found}
-    return found
+        results |= {sha: path.as_posix() for sha in NAMED.findall(text) if sha not in results}
+    return results
 
 
-def pictures(store: Path) -> list[Picture]:
+def pictures(store: Path) -> list[CachedPicture]:
     """All stored pictures, those that were used longest ago first."""
     small: dict[str, list[Path]] = {}
     for path in files_of(store / "thumbs"):
         if not path.name.endswith(".part"):  # half written: a leftover, and counted as one
             small.setdefault(path.name[:64], []).append(path)
     written = dict(rows(store, "SELECT image, MAX(created) FROM samples GROUP BY image"))
-    found = []
+    results = []
     for path in files_of(store / "images"):
         sha, about = path.name.removesuffix(".png"), stat(path)
         if NAMED.fullmatch(sha) and about:
             beside = tuple(small.get(sha, ()))
             size = about[0] + sum(known[0] for thumb in beside if (known := stat(thumb)))
-            found.append(Picture(sha, path, size, max(about[1], float(written.get(sha, 0.0))), beside))
-    return sorted(found, key=lambda picture: (picture.used, picture.sha))
+            results.append(CachedPicture(sha, path, size, max(about[1], float(written.get(sha, 0.0))), beside))
+    return sorted(results, key=lambda picture: (picture.used, picture.sha))
 
 
 def rows(store: Path, question: str) -> list[tuple[str, float]]:
@@ -200,7 +200,7 @@ def is_damaged(path: Path, sha: str) -> bool:
 
 def plan_gc(
     store: Path, pinned: Mapping[str, str], *, max_bytes: int | None, older_s: float | None, now: float | None = None
-) -> Plan:
+) -> RemovalPlan:
     """What has to go: pictures not used for `older_s` seconds, then the ones used longest ago until the rest fits.
 
     Args:
@@ -210,7 +210,7 @@ def plan_gc(
     now = time.time() if now is None else now
     total = sum(kind.bytes for kind in kinds(store))
     files = leftovers(store, now)
-    freed = sum(found[0] for path in files if (found := stat(path)))
+    freed = sum(result[0] for path in files if (result := stat(path)))
     every = pictures(store)
     free = [picture for picture in every if picture.sha not in pinned]
     chosen = [picture for picture in free if older_s is not None and now - picture.used > older_s]
@@ -220,24 +220,24 @@ def plan_gc(
             break
         chosen.append(picture)
         freed += picture.bytes
-    return Plan(tuple(chosen), tuple(files), len(every) - len(free), total, freed)
+    return RemovalPlan(tuple(chosen), tuple(files), len(every) - len(free), total, freed)
 
 
 def leftovers(store: Path, now: float) -> list[Path]:
     """Files that a killed process left half written, and arrays whose record is gone."""
     named = {str(row[0]) for row in rows(store, "SELECT file, 0 FROM arrays")}
-    found = []
+    results = []
     for folder in ("images", "arrays", "thumbs"):
         for path in files_of(store / folder):
             about = stat(path)
             half = path.name.endswith(".part")
             lone = folder == "arrays" and NAMED.fullmatch(path.stem) and path.stem not in named
             if about and (half or lone) and now - about[1] > STALE_S:
-                found.append(path)
-    return found
+                results.append(path)
+    return results
 
 
-def collect(store: Path, plan: Plan) -> None:
+def collect(store: Path, plan: RemovalPlan) -> None:
     """Carry a plan out, in a store that one has to oneself. Journals always stay.
 
     Records go first, so that a kill in between costs space and no truth.
@@ -286,18 +286,18 @@ def mend(store: Path, health: Health) -> int:
 
 def read_size(text: str) -> int:
     """`2GB`, `500 MB`, `1_000_000`: bytes; ValueError for anything else."""
-    found = re.fullmatch(r"\s*(\d+(?:[._]\d+)*)\s*([a-z]*)\s*", text.lower())
-    if not found or found[2] not in UNITS:
+    result = re.fullmatch(r"\s*(\d+(?:[._]\d+)*)\s*([a-z]*)\s*", text.lower())
+    if not result or result[2] not in UNITS:
         raise ValueError(f"{text!r} is no size; say 500MB or 2GB")
-    return int(float(found[1].replace("_", "")) * UNITS[found[2]])
+    return int(float(result[1].replace("_", "")) * UNITS[result[2]])
 
 
 def read_age(text: str) -> float:
     """`30d`, `12h`, `2w`: seconds; ValueError for anything else."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([hdw])\s*", text.lower())
-    if not found:
+    result = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([hdw])\s*", text.lower())
+    if not result:
         raise ValueError(f"{text!r} is no age; say 12h, 30d or 8w")
-    return float(found[1]) * {"h": 3600.0, "d": DAY_S, "w": 7 * DAY_S}[found[2]]
+    return float(result[1]) * {"h": 3600.0, "d": DAY_S, "w": 7 * DAY_S}[result[2]]
 
 
 def size_text(count: int) -> str:

@@ -34,8 +34,8 @@ class Journal:
                 stream.flush()
                 os.fsync(stream.fileno())
         except OSError as error:
-            said = f"{self.path}: cannot be written ({error.strerror})"
-            raise StoreError(f"{said}; free some space or use --store DIR") from error
+            text = f"{self.path}: cannot be written ({error.strerror})"
+            raise StoreError(f"{text}; free some space or use --store DIR") from error
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Every whole event, oldest first; a line that was cut off is left out."""

@@ -17,7 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
+
 from harness.core.errors import StoreError
+from harness.core.files import write_file
 from harness.core.values import Outcome, Request, Sample, Score, canonical_json, sample_from, score_from, to_record
 from harness.store.journal import Journal
 from harness.store.schema import migrate
@@ -96,29 +99,22 @@ class Store:
         except OSError:
             data = make(self.image(sha))
         with self._translated():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
-            part.write_bytes(data)
-            part.replace(path)
+            write_file(path, data, lasting=False)
         return data
 
     # --- samples ----------------------------------------------------------------------------------------------------
 
-    def sample(self, request: str) -> Sample | None:
-        """The sample of a request's key, drawn by whichever run; marked `cached`, without scores."""
-        return self.samples([request]).get(request)
-
     def samples(self, requests: Sequence[str]) -> dict[str, Sample]:
         """Those of many requests that are there and whole; an altered or lost picture is told of and left out."""
-        found: dict[str, Sample] = {}
+        results: dict[str, Sample] = {}
         for start in range(0, len(requests), AT_ONCE):
             some = requests[start : start + AT_ONCE]
             marks = ",".join("?" * len(some))
             for (record,) in self._query(f"SELECT record FROM samples WHERE request IN ({marks})", some):  # noqa: S608 - only marks
                 sample = sample_from(json.loads(record))
                 if self._whole(sample):
-                    found[sample.request] = replace(sample, cached=True)
-        return found
+                    results[sample.request] = replace(sample, cached=True)
+        return results
 
     def put_sample(self, request: Request, sample: Sample) -> None:
         """Remember a request's picture. A sample that is not ok is not remembered: it must be asked for again."""
@@ -127,12 +123,6 @@ class Store:
         record = to_record(replace(sample, scores={}, cached=False))
         values = (request.key, canonical_json(to_record(request)), canonical_json(record), sample.image, time.time())
         self._execute("INSERT OR REPLACE INTO samples VALUES (?, ?, ?, ?, ?)", values)
-
-    def recipe(self, request: str) -> dict[str, Any] | None:
-        """Everything that decided the pixels of a stored sample."""
-        for (text,) in self._query("SELECT recipe FROM samples WHERE request = ?", [request]):
-            return dict(json.loads(text))
-        return None
 
     def _whole(self, sample: Sample) -> bool:
         try:
@@ -151,9 +141,6 @@ class Store:
         for (text,) in self._query("SELECT record FROM scores WHERE image = ? AND scorer = ?", [image, scorer]):
             return {name: score_from(record) for name, record in json.loads(text).items()}
         return None
-
-    def put_scores(self, image: str, scorer: str, scores: Mapping[str, Score]) -> None:
-        self.put_many_scores([(image, scorer, scores)])
 
     def put_many_scores(self, found: Sequence[tuple[str, str, Mapping[str, Score]]]) -> None:
         """Several (picture, scorer, scores) at the price of one write to the disk."""
@@ -187,11 +174,11 @@ class Store:
 
         for (sha,) in self._query("SELECT file FROM arrays WHERE kind = ? AND key = ?", [kind, key]):
             try:
-                found: np.ndarray[Any, Any] = np.load(io.BytesIO(self._file("arrays", "npy", sha)), allow_pickle=False)
+                result: np.ndarray[Any, Any] = np.load(io.BytesIO(self._file("arrays", "npy", sha)), allow_pickle=False)
             except (StoreError, ValueError, EOFError) as error:
                 self._notice(f"{error}; it is computed again")
                 return None
-            return found
+            return result
         return None
 
     def put_array(self, kind: str, key: str, value: np.ndarray[Any, Any]) -> None:
@@ -208,11 +195,6 @@ class Store:
         """The journal of one run, a new or an old one."""
         return Journal(self.folder / "journal" / f"{run_id}.jsonl")
 
-    def runs(self) -> list[str]:
-        """The ids of all runs, the oldest first."""
-        paths = sorted((self.folder / "journal").glob("*.jsonl"), key=lambda path: (path.stat().st_mtime, path.name))
-        return [path.stem for path in paths]
-
     @contextmanager
     def lock(self, notice: Notice | None = None, cancelled: Callable[[], bool] = lambda: False) -> Iterator[None]:
         """Hold the engine's lock: one run draws at a time. The system frees it when its holder dies.
@@ -221,20 +203,18 @@ class Store:
             notice: told once, in words, when another run holds it and this one begins to wait.
             cancelled: asked while waiting; True raises StoreError.
         """
-        from filelock import FileLock, Timeout
-
         lock = FileLock(self.folder / "engine.lock")
-        told = False
+        message = False
         while True:
             try:
-                lock.acquire(timeout=0.5 if told else 0)
+                lock.acquire(timeout=0.5 if message else 0)
                 break
             except Timeout:
                 if cancelled():
                     raise StoreError(f"{self.folder}: cancelled while waiting for another run") from None
-                if not told and notice:
+                if not message and notice:
                     notice(f"another run draws into {self.folder}; waiting for it (--store DIR uses another place)")
-                told = True
+                message = True
         try:
             yield
         finally:
@@ -251,13 +231,7 @@ class Store:
         with self._translated():
             if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == sha:
                 return sha
-            path.parent.mkdir(exist_ok=True)
-            part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
-            with part.open("wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            part.replace(path)
+            write_file(path, data)
         return sha
 
     def _file(self, kind: str, suffix: str, sha: str) -> bytes:

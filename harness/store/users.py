@@ -71,14 +71,14 @@ def alone(store: Path) -> Iterator[None]:
 
 def users(folder: Path) -> list[str]:
     """The processes that have the store open; what dead ones left behind is removed."""
-    found = []
+    results = []
     for path in sorted(folder.glob("*-*.lock")):
         lock = FileLock(path, thread_local=False)
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            found.append(path.name.partition("-")[0])
+            results.append(path.name.partition("-")[0])
         else:
             lock.release()
             path.unlink(missing_ok=True)
-    return found
+    return results

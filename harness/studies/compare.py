@@ -6,22 +6,26 @@ harness compare --aa LORA.safetensors suites/toma.yaml              what does ch
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from harness.core.errors import UsageError
+import numpy as np
 
-if TYPE_CHECKING:
-    from harness.config.profile import Profile
-    from harness.core.settings import Settings
-    from harness.core.values import Case, CaseResult, Interval, Lora, Suite
-    from harness.engine.run import Run
-    from harness.judging.changes import Change, Changes
+from harness.config.profile import Profile
+from harness.core import stats
+from harness.core.errors import UsageError, nearest
+from harness.core.settings import Settings
+from harness.core.values import Case, CaseResult, Decision, Interval, Job, Lora, Suite, hash_file
+from harness.engine.run import Run
+from harness.judging.changes import Changes, compare_results, compare_scores, flips_text
+from harness.judging.complaints import missing_pictures
+from harness.judging.record import Change, RunRecord
+from harness.judging.scores import by_case, values_by_metric
+from harness.report.terminal import ProgressLine, bounds_text, table
+from harness.store import Store
 
 WORSE, BROKEN, OPEN = 1, 10, 11  # exit codes beside 0; the last two as pytest's
 SPLITS = 1_000  # of one LoRA's pictures into two halves
@@ -47,47 +51,8 @@ OpenRun = Callable[..., "Run"]
 """As `harness.engine.run.Run`."""
 
 
-# --- the command --------------------------------------------------------------------------------------------------
-
-
-def compare_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("files", nargs="+", metavar="NEW OLD SUITE", help="two LoRAs (FILE[@STRENGTH][+...]) and a suite")
-    sub.add_argument("--aa", action="store_true", help="LORA SUITE: one LoRA against itself, with other seeds")
-    sub.add_argument("--samples", type=int, metavar="N", help="seeds per prompt (default: the suite's)")
-    sub.add_argument("--locked", action="store_true", help="also the cases that are kept for promotions")
-    sub.add_argument("--provider", help="who draws (default: the suite's first gate provider)")
-    sub.add_argument("--prove", action="store_true", help="an open verdict is exit code 11, not 0")
-    sub.add_argument("--profile", help="default: embedded, or HARNESS_PROFILE")
-    sub.add_argument("--store", metavar="DIR", help="default: .harness")
-    sub.add_argument("--report-dir", default="reports/compare", metavar="DIR", help="default: reports/compare")
-
-
-def compare(options: argparse.Namespace) -> int:
-    """The exit status: 0 better or unchanged, 1 worse, 10 a picture is missing, 11 open, with --prove."""
-    from harness.config.profile import load_profile
-    from harness.config.suite import load_suite
-    from harness.core.settings import Settings, parse_mix
-    from harness.report import write_report
-    from harness.store import Store
-
-    *loras, suite_file = options.files
-    if len(loras) != (1 if options.aa else 2):
-        raise UsageError("compare: `harness compare NEW OLD SUITE`, or `harness compare --aa LORA SUITE`")
-    given = {name: getattr(options, name) for name in ("samples", "locked", "profile", "store", "report_dir")}
-    settings = Settings.load(Path.cwd(), given)
-    parsed = [parse_mix(text, settings.root, "") for text in loras]
-    profile = load_profile(settings.profile, settings.root)
-    suite = load_suite(Path(suite_file).resolve(), profile)
-    bench = Bench(suite, profile, settings, options.provider or suite.gate[0])
-    found = check_itself(bench, *parsed) if options.aa else compare_loras(bench, *parsed)
-    with Store(settings.store) as store:
-        page = write_report(found.results, store, settings.report_dir)
-    print(f"{found.text}\n\nreport: {page}")
-    return found.status(options.prove)
-
-
 @dataclass(frozen=True)
-class Bench:
+class ComparisonSetup:
     """Where and with what LoRAs are compared."""
 
     suite: Suite
@@ -106,21 +71,17 @@ class Bench:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class ComparedResults:
     """What a run made of some LoRAs, by the names under which they are told."""
 
     sides: Mapping[str, Sequence[CaseResult]]
-    results: dict[str, Any]  # of `harness.judging.results.build_results`
+    results: RunRecord
     problem: str = ""  # why nothing can be concluded
     cause: str = ""  # what the gate found besides: the LoRA without effect, say
 
 
-def draw(bench: Bench, loras: Mapping[str, Lora], samples: int) -> Drawn:
+def draw(bench: ComparisonSetup, loras: Mapping[str, Lora], samples: int) -> ComparedResults:
     """Every LoRA on every case with the same seeds, in one run of the engine; the first is the one under test."""
-    from harness.core.values import Decision, Job
-    from harness.engine.run import Run
-    from harness.store import Store
-
     first, *others = loras
     suite = plain_suite(bench.suite, tuple(loras), samples)
     settings = replace(
@@ -143,7 +104,7 @@ def draw(bench: Bench, loras: Mapping[str, Lora], samples: int) -> Drawn:
         problem = missing_words(sides)
         if gate.decision is Decision.ERROR and not problem:
             problem = "; ".join(complaint.message for complaint in gate.complaints)
-        return Drawn(sides, run.finish(), problem, gate.cause)
+        return ComparedResults(sides, run.finish(), problem, gate.cause)
     finally:
         run.close()
 
@@ -161,8 +122,6 @@ def plain_profile(profile: Profile, provider: str, names: tuple[str, ...]) -> Pr
     Raises:
         UsageError: the profile does not know it.
     """
-    from harness.core.errors import nearest
-
     config = profile.providers.get(provider)
     if config is None:
         raise UsageError(f"--provider: no provider called {provider!r}; {nearest(provider, profile.providers)}")
@@ -174,17 +133,13 @@ def plain_profile(profile: Profile, provider: str, names: tuple[str, ...]) -> Pr
 
 
 def progress_line() -> Any:
-    from harness.report.terminal import ProgressLine
-
     return ProgressLine(lambda text: print(text, end="", file=sys.stderr, flush=True), sys.stderr.isatty())
 
 
 def missing_words(sides: Mapping[str, Sequence[CaseResult]]) -> str:
     """What is missing on either side; no missing picture is ever a difference."""
-    from harness.judging.judge import missing_pictures
-
-    found = {name: missing_pictures(results) for name, results in sides.items()}
-    return "; ".join(f"{name}: {finding.complaint.message}" for name, finding in found.items() if finding)
+    result = {name: missing_pictures(results) for name, results in sides.items()}
+    return "; ".join(f"{name}: {finding.complaint.message}" for name, finding in result.items() if finding)
 
 
 # --- one against another ------------------------------------------------------------------------------------------
@@ -197,7 +152,7 @@ class Comparison:
     new: str
     old: str
     changes: Changes
-    results: dict[str, Any]
+    results: RunRecord
     text: str
     problem: str = ""
 
@@ -209,36 +164,39 @@ class Comparison:
         return OPEN if prove and self.changes.word in ("inconclusive", "lower") else 0
 
 
-def compare_loras(bench: Bench, new: Lora, old: Lora) -> Comparison:
+def compare_loras(bench: ComparisonSetup, new: Lora, old: Lora) -> Comparison:
     """Both on the same cases and seeds, paired and clustered by case.
 
     Raises:
         UsageError: they are the same, or the provider uses no LoRA.
         EngineError: drawing or scoring broke down.
     """
-    from harness.core.values import hash_file
-    from harness.judging.changes import compare_results
-
     contents = [sorted((hash_file(part.path), part.strength) for part in lora.parts) for lora in (new, old)]
     if contents[0] == contents[1]:
         raise UsageError("compare: these are the same LoRA at the same strength; --aa compares one with itself")
     names = name_loras(new, old)
     drawn = draw(bench, dict(zip(names, (new, old), strict=True)), bench.samples)
-    recipes = drawn.results["suites"][0]["recipe"]
+    recipes = drawn.results.suites[0].recipe
     if all(recipe.get("lora", "") == "" for recipe in recipes.values()) and new.strength and old.strength:
         raise UsageError(f"compare: provider {bench.provider!r} uses no LoRA; name one that does with --provider")
     changes = compare_results(drawn.sides[names[0]], drawn.sides[names[1]], bench.suite.margin)
     problem = drawn.problem or ("" if changes.quality else "no case and seed has a score on both sides")
     verdict = problem or verdict_words(*names, changes)
-    said = [verdict, *no_worse_words(*names, changes), *cause_lines(drawn)]
-    lines = [headline(bench, changes, names), *said, *detail_lines(*names, changes)]
+    texts = [verdict, *no_worse_words(*names, changes), *cause_lines(drawn)]
+    lines = [headline(bench, changes, names), *texts, *detail_lines(*names, changes)]
     decision = "error" if problem else DECISIONS.get(changes.word, "inconclusive")
-    results = {
-        **drawn.results,
-        "gate": {"verdict": decision, "reasons": said, "items": []},
-        "comparison": {"new": names[0], "old": names[1], **changes.to_record()},
-    }
+    compared = {"new": names[0], "old": names[1], **changes.record.plain}
+    results = concluded(drawn.results, decision, texts, comparison=compared)
     return Comparison(*names, changes, results, "\n".join(lines), problem)
+
+
+def concluded(results: RunRecord, verdict: str, reasons: Sequence[str], **besides: object) -> RunRecord:
+    """A run's record with what was concluded from it in place of its gate, and what was found besides."""
+    from harness.core.values import Decision
+    from harness.judging.record import GateRecord
+
+    gate = GateRecord(verdict=Decision(verdict), reasons=tuple(reasons))
+    return results.model_copy(update={"gate": gate, **besides})
 
 
 def name_loras(new: Lora, old: Lora) -> tuple[str, str]:
@@ -256,7 +214,7 @@ def name_loras(new: Lora, old: Lora) -> tuple[str, str]:
     return f"new {new.path.stem}", f"old {old.path.stem}"
 
 
-def headline(bench: Bench, changes: Changes, names: Sequence[str]) -> str:
+def headline(bench: ComparisonSetup, changes: Changes, names: Sequence[str]) -> str:
     return (
         f"{' against '.join(names)}, suite {bench.suite.name}: {len(bench.cases)} cases x {bench.samples} seeds, "
         f"{changes.pairs} pairs"
@@ -265,21 +223,19 @@ def headline(bench: Bench, changes: Changes, names: Sequence[str]) -> str:
 
 def verdict_words(new: str, old: str, changes: Changes) -> str:
     """The answer in a sentence: `a is better than b: quality 0.83 against 0.41, +0.42 [+0.35, +0.49]`."""
-    from harness.judging.changes import flips_text
-
     quality = changes.quality
     if quality is None:
         return f"{new} and {old} have no picture in common"
     sentence = (
-        f"{new} {VERDICTS[quality.word]} {old}: quality {quality.after:.2f} against {quality.before:.2f}, "
+        f"{new} {VERDICTS[quality.verdict]} {old}: quality {quality.after:.2f} against {quality.before:.2f}, "
         f"{gap_text(quality.gap)}"
     )
-    few = flips_text(quality.gap, quality.flips)
-    if quality.word == "unchanged":
+    few = flips_text(quality.gap, quality.sign_flip_p)
+    if quality.verdict == "unchanged":
         return f"{sentence}, within the margin of {changes.margin:g}"
-    if quality.word in ("higher", "lower"):
+    if quality.verdict in ("higher", "lower"):
         return f"{sentence}: proven, and by less than the margin of {changes.margin:g}{few}"
-    if quality.word == "inconclusive":
+    if quality.verdict == "inconclusive":
         better = quality.gap.high
         side = "; not better by more than the margin" if better is not None and better <= changes.margin else ""
         return f"{sentence}{few}{side}; more cases or --samples would tell"
@@ -299,26 +255,22 @@ def p_text(changes: Changes) -> str:
 
 
 def gap_text(gap: Interval) -> str:
-    from harness.report.terminal import bounds_text
-
-    return bounds_text({"mean": gap.mean, "low": gap.low, "high": gap.high}, signed=True)
+    return bounds_text(gap, signed=True)
 
 
-def cause_lines(drawn: Drawn) -> list[str]:
+def cause_lines(drawn: ComparedResults) -> list[str]:
     return [f"mind: {drawn.cause}"] if drawn.cause else []
 
 
 def detail_lines(new: str, old: str, changes: Changes) -> list[str]:
     """Metrics, traits and cases."""
-    from harness.report.terminal import table
-
     if changes.quality is None:
         return []
     rows: list[tuple[str, ...]] = [("metric", new, old, "difference", "")]
     rows += [change_row(name, change) for name, change in {"quality": changes.quality, **changes.metrics}.items()]
     lines = ["", *table(rows)]
     for title, word in (("gains", "improved"), ("losses", "regressed")):
-        traits = [f"{name} {gap_text(item.gap)}" for name, item in changes.traits.items() if item.word == word]
+        traits = [f"{name} {gap_text(item.gap)}" for name, item in changes.traits.items() if item.verdict == word]
         lines += [f"  traits, {title}: {', '.join(traits)}"] if traits else []
     cases = [change_row(name, change) for name, change in changes.cases.items()]
     parts = {"cases, the best first": cases[::-1]}
@@ -330,7 +282,7 @@ def detail_lines(new: str, old: str, changes: Changes) -> list[str]:
 
 
 def change_row(name: str, change: Change) -> tuple[str, ...]:
-    return name, f"{change.after:.2f}", f"{change.before:.2f}", gap_text(change.gap), WORDS[change.word]
+    return name, f"{change.after:.2f}", f"{change.before:.2f}", gap_text(change.gap), WORDS[change.verdict]
 
 
 # --- one against itself -------------------------------------------------------------------------------------------
@@ -345,7 +297,7 @@ class SelfCheck:
     detectable: float  # the smallest true difference called better or worse in 80% of comparisons
     alarms: float  # share of random halves whose interval leaves out 0
     wrong: float  # share of random halves called better or worse
-    results: dict[str, Any]
+    results: RunRecord
     text: str
     problem: str = ""
 
@@ -361,22 +313,18 @@ class SelfCheck:
         return WORSE if self.changes.word in ("improved", "regressed") else 0
 
 
-def check_itself(bench: Bench, lora: Lora) -> SelfCheck:
+def check_itself(bench: ComparisonSetup, lora: Lora) -> SelfCheck:
     """One LoRA with twice the seeds, one half held against the other as if they were two LoRAs.
 
     Raises:
         EngineError: drawing or scoring broke down.
     """
-    from harness.core import stats
-    from harness.judging.changes import compare_scores
-    from harness.judging.leaderboard import by_case, values_by_metric
-
     name, seeds = lora.path.stem, bench.samples
     drawn = draw(bench, {name: lora}, 2 * seeds)
     values = values_by_metric(drawn.sides[name])
     first = bench.suite.seed
-    new = {metric: half(found, first, seeds) for metric, found in values.items()}
-    old = {metric: half(found, first + seeds, seeds) for metric, found in values.items()}
+    new = {metric: half(result, first, seeds) for metric, result in values.items()}
+    old = {metric: half(result, first + seeds, seeds) for metric, result in values.items()}
     changes = compare_scores(new, old, bench.suite.margin)
     problem = drawn.problem or ("" if changes.quality else "no case and seed has a score")
     groups = list(by_case(values.get("quality", {})).values())
@@ -384,14 +332,11 @@ def check_itself(bench: Bench, lora: Lora) -> SelfCheck:
     sd = stats.spread_of(groups).of_difference(seeds) if groups else 0.0
     alarms, wrong = split_alarms(complete, bench.suite.margin)
     noise, smallest = sd / math.sqrt(max(1, len(groups))), stats.smallest_change(sd, len(groups), bench.suite.margin)
-    check = SelfCheck(changes, noise, smallest, alarms, wrong, {}, "", problem)
+    check = SelfCheck(changes, noise, smallest, alarms, wrong, drawn.results, "", problem)
     lines = [problem] if problem else self_lines(bench, name, check)
     decision = "error" if problem else "fail" if check.status() else "pass"
-    results = {
-        **drawn.results,
-        "gate": {"verdict": decision, "reasons": [*lines[:2], *cause_lines(drawn)], "items": []},
-        "self_check": {"noise": check.noise, "alarms": alarms, "wrong": wrong, **changes.to_record()},
-    }
+    found = {"noise": check.noise, "alarms": alarms, "wrong": wrong, **changes.record.plain}
+    results = concluded(drawn.results, decision, [*lines[:2], *cause_lines(drawn)], self_check=found)
     return replace(check, results=results, text="\n".join([*lines, *cause_lines(drawn)]))
 
 
@@ -407,10 +352,6 @@ def split_alarms(groups: Sequence[Sequence[float]], margin: float) -> tuple[floa
     Args:
         groups: the values of each case, equally many and evenly many.
     """
-    import numpy as np
-
-    from harness.core import stats
-
     if len(groups) < 2:
         return 0.0, 0.0
     values = np.array(groups)
@@ -421,17 +362,17 @@ def split_alarms(groups: Sequence[Sequence[float]], margin: float) -> tuple[floa
     return float(proven.mean()), float((proven & (np.abs(gaps.mean(1)) >= margin)).mean())
 
 
-def self_lines(bench: Bench, name: str, check: SelfCheck) -> list[str]:
+def self_lines(bench: ComparisonSetup, name: str, check: SelfCheck) -> list[str]:
     """The verdict first, then what it is to be held against."""
     quality = check.changes.quality
     if quality is None:
         return []
-    wrongly = {"improved": "called better than itself", "regressed": "called worse than itself"}.get(quality.word)
+    wrongly = {"improved": "called better than itself", "regressed": "called worse than itself"}.get(quality.verdict)
     covers = "holds 0, as it should" if check.covers else "leaves out 0, which chance does in 5% of comparisons"
     detectable = f"{check.detectable:.3f}" if math.isfinite(check.detectable) else "no difference at all"
     return [
         f"{name} against itself with other seeds, suite {bench.suite.name}: "
-        f"{wrongly or quality.word}, {gap_text(quality.gap)}; the interval {covers}",
+        f"{wrongly or quality.verdict}, {gap_text(quality.gap)}; the interval {covers}",
         f"expected noise: +-{check.noise:.3f} (one standard deviation) with {quality.gap.n} cases x {bench.samples} "
         f"seeds; the smallest difference called better or worse in 80% of comparisons is {detectable}",
         f"of {SPLITS:,} random halves of these pictures {check.alarms:.1%} leave out 0 and {check.wrong:.1%} would be "

@@ -51,11 +51,6 @@ class Effect:
     p: float  # two-sided, Holm's over all comparisons
     word: str  # improved, regressed, unchanged, inconclusive
 
-    @property
-    def shared(self) -> bool:
-        """Whether what varies between trainings could be told from what the setting did."""
-        return self.runs.n >= ENOUGH_RUNS
-
 
 def main_effects(trials: Sequence[Trial], margin: float, level: float = stats.LEVEL) -> list[Effect]:
     """Every level of every factor against the factor's first one, in the order of the trials.
@@ -63,18 +58,18 @@ def main_effects(trials: Sequence[Trial], margin: float, level: float = stats.LE
     Args:
         margin: a smaller difference does not matter, in quality.
     """
-    found = []
+    results = []
     factors = list(dict.fromkeys(name for trial in trials for name in trial.settings))
     for factor in factors:
         levels = list(dict.fromkeys(trial.settings[factor] for trial in trials))
         for other in levels[1:]:
             pairs = trained_pairs(trials, factor, other, levels[0])
             if pairs:
-                found.append((factor, other, levels[0], *differences_of(pairs, level)))
-    ps = stats.holm([p_differs(gap, level) for *_, gap, _ in found])
+                results.append((factor, other, levels[0], *differences_of(pairs, level)))
+    ps = stats.holm([p_differs(gap, level) for *_, gap, _ in results])
     return [
         Effect(factor, other, first, gap, runs, p, judge(gap, runs, margin, p < 1 - level))
-        for (factor, other, first, gap, runs), p in zip(found, ps, strict=True)
+        for (factor, other, first, gap, runs), p in zip(results, ps, strict=True)
     ]
 
 

@@ -8,28 +8,28 @@ goes on, and a larger matrix trains only what is new. Pictures are the engine's,
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import math
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from harness.core.errors import UsageError, nearest
+from harness.core.files import write_file
 from harness.core.values import Lora, Subject, digest, hash_file, to_record
+from harness.judging.scores import values_of
+from harness.models.loading import Models
 from harness.models.lora.train_config import TrainConfig, read_setting
-from harness.studies.compare import Bench, draw
-from harness.training.auto import config_for
-
-if TYPE_CHECKING:
-    from harness.models.loading import Models
-    from harness.studies.effects import Effect, Trial
+from harness.report.terminal import bounds_text, table
+from harness.scoring.references import set_hash
+from harness.studies.compare import ComparisonSetup, draw
+from harness.studies.effects import ENOUGH_RUNS, Effect, Trial, main_effects
+from harness.training.auto import combine, config_for
 
 MOST = 64  # trainings
 REFERENCES = "references"  # the factor that is a data set: folders in place of the suite's
@@ -38,7 +38,7 @@ RECORD = "trial.json"
 
 
 @dataclass(frozen=True)
-class Cell:
+class Combination:
     """One combination: what is set, and the LoRA that came of it."""
 
     name: str
@@ -52,7 +52,7 @@ class Experiment:
     """What came of a matrix."""
 
     factors: Mapping[str, tuple[Any, ...]]
-    cells: tuple[Cell, ...]
+    cells: tuple[Combination, ...]
     trials: tuple[Trial, ...]  # in the order of the cells
     effects: tuple[Effect, ...]
     problem: str = ""  # pictures that are missing
@@ -130,7 +130,7 @@ def cell_name(settings: Mapping[str, Any]) -> str:
 
 
 def experiment(
-    bench: Bench,
+    bench: ComparisonSetup,
     matrix: Mapping[str, tuple[Any, ...]],
     models: Models,
     *,
@@ -140,15 +140,12 @@ def experiment(
     """Train what is not trained yet, draw the open cases with every LoRA, and compare the factors.
 
     Args:
-        bench: `harness.studies.compare.Bench`: suite, profile, settings, and who draws.
+        bench: `harness.studies.compare.ComparisonSetup`: suite, profile, settings, and who draws.
         base: settings of every combination, over the profile's.
 
     Raises:
         HarnessError: as training and drawing raise.
     """
-    from harness.judging.leaderboard import values_by_metric
-    from harness.studies.effects import Trial, main_effects
-
     combinations = [dict(zip(matrix, chosen, strict=True)) for chosen in itertools.product(*matrix.values())]
     cells = []
     for number, settings in enumerate(combinations, 1):
@@ -158,7 +155,7 @@ def experiment(
     bench = replace(bench, settings=replace(bench.settings, locked=False))
     drawn = draw(bench, {cell.name: Lora(cell.lora) for cell in cells}, bench.samples)
     trials = tuple(
-        Trial(cell.settings, values_by_metric(results).get("quality", {}))
+        Trial(cell.settings, values_of(results, "quality"))
         for cell, results in zip(cells, drawn.sides.values(), strict=True)
     )
     effects = tuple(main_effects([trial for trial in trials if trial.values], bench.suite.margin))
@@ -170,11 +167,13 @@ def prefixed(head: str, say: Callable[[str], None]) -> Callable[[str], None]:
 
 
 def train_cell(
-    bench: Bench, settings: Mapping[str, Any], models: Models, given: Mapping[str, Any], say: Callable[[str], None]
-) -> Cell:
+    bench: ComparisonSetup,
+    settings: Mapping[str, Any],
+    models: Models,
+    given: Mapping[str, Any],
+    say: Callable[[str], None],
+) -> Combination:
     """One combination's LoRA: found where it was trained before, else trained now, resuming what was begun."""
-    from harness.scoring.references import set_hash
-    from harness.training.auto import combine
     from harness.training.data import train_pictures
     from harness.training.suite_training import choose_settings
     from harness.training.trainer import run_record, train
@@ -188,9 +187,9 @@ def train_cell(
     matter = [bench.suite.name, run_record(config, subject, bench.profile, models)]
     folder = Path(bench.settings.store) / "experiments" / digest(matter)[:16]
     out, note = folder / "lora.safetensors", folder / RECORD
-    if found := finished(note, out):
-        say(f"trained before, {found['steps']} steps")
-        return Cell(cell_name(settings), settings, out, {**found, "settings": to_record(settings)})
+    if result := finished(note, out):
+        say(f"trained before, {result['steps']} steps")
+        return Combination(cell_name(settings), settings, out, {**result, "settings": to_record(settings)})
     folder.mkdir(parents=True, exist_ok=True)
     made = train(config, subject, bench.profile, models, out, work=folder / "work", progress=say)
     record = {
@@ -203,9 +202,9 @@ def train_cell(
         "references": sha,
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    write_whole(note, record)
+    write_file(note, to_json(record))
     say(f"{made.steps} steps in {made.seconds:.0f} s")
-    return Cell(cell_name(settings), settings, out, record)
+    return Combination(cell_name(settings), settings, out, record)
 
 
 def with_references(subject: Subject, folder: str | None) -> Subject:
@@ -225,69 +224,22 @@ def finished(note: Path, lora: Path) -> dict[str, Any] | None:
         return None
 
 
-def write_whole(path: Path, record: Mapping[str, Any]) -> None:
-    """A file that is there whole or not at all."""
-    work = path.with_suffix(".part")
-    work.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8", newline="\n")
-    work.replace(path)
-
-
-# --- the command ----------------------------------------------------------------------------------------------------
-
-
-def experiment_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("suite", type=Path)
-    sub.add_argument(
-        "--matrix",
-        action="append",
-        default=[],
-        metavar="NAME=A,B",
-        help="a training setting and its values (again for another one); references=DIR,DIR are data sets",
-    )
-    sub.add_argument("--repeats", type=int, default=1, metavar="N", help="trainings of each combination, other seeds")
-    sub.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of all combinations")
-    sub.add_argument("--samples", type=int, metavar="N", help="seeds per prompt (default: the suite's)")
-    sub.add_argument("--provider", help="who draws (default: the suite's first gate provider)")
-    sub.add_argument("--profile", help="default: embedded, or HARNESS_PROFILE")
-    sub.add_argument("--store", metavar="DIR", help="where LoRAs, records and pictures are kept (default: .harness)")
-    sub.add_argument("--json", type=Path, metavar="FILE", help="also write the result")
-
-
-def experiment_command(options: argparse.Namespace) -> int:
-    """Print the table; 10 when a picture is missing."""
-    from harness.config.profile import load_profile
-    from harness.config.suite import load_suite
-    from harness.core.settings import Settings
-    from harness.models.loading import Models
-
-    if options.repeats < 1:
-        raise UsageError(f"--repeats {options.repeats}: 1 or more")
-    matrix = read_matrix(options.matrix, options.repeats)
-    base = {name: value for name, (value, *_) in read_base(options.set, matrix).items()}
-    settings = Settings.load(Path.cwd(), {name: getattr(options, name) for name in ("samples", "profile", "store")})
-    profile = load_profile(settings.profile, settings.root)
-    suite = load_suite(options.suite.resolve(), profile)
-    bench = Bench(suite, profile, settings, options.provider or (suite.gate or suite.providers)[0])
-    say = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
-    found = experiment(bench, matrix, Models(profile, settings), base=base, progress=say)
-    print("\n".join(lines_of(found)))
-    if options.json:
-        write_whole(options.json, found.to_record())
-        print(f"wrote {options.json}")
-    return 10 if found.problem else 0
+def to_json(record: Mapping[str, Any]) -> str:
+    """A record as people compare it: by keys in order, a line each."""
+    return json.dumps(record, indent=1, sort_keys=True) + "\n"
 
 
 def read_base(texts: Sequence[str], matrix: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
     """What `--set` gives. Raises UsageError for what the matrix varies, or is unknown."""
-    found: dict[str, tuple[Any, ...]] = {}
+    results: dict[str, tuple[Any, ...]] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or name not in TrainConfig.__dataclass_fields__:
             raise UsageError(f"--set {text}: NAME=VALUE; {nearest(name, TrainConfig.__dataclass_fields__)}")
         if name in matrix:
             raise UsageError(f"--set {text}: the matrix varies {name}; leave one of the two out")
-        found[name] = (read_level(name, value),)
-    return found
+        results[name] = (read_level(name, value),)
+    return results
 
 
 WORDS: Mapping[str, str] = {
@@ -302,8 +254,6 @@ WORDS: Mapping[str, str] = {
 
 def lines_of(found: Experiment) -> list[str]:
     """Combinations by quality, then what each factor did, then what this cannot tell."""
-    from harness.report.terminal import table
-
     ranked = sorted(
         zip(found.cells, found.trials, strict=True), key=lambda pair: (math.isnan(pair[1].mean), -pair[1].mean)
     )
@@ -323,20 +273,15 @@ def lines_of(found: Experiment) -> list[str]:
 
 
 def effect_row(effect: Effect) -> tuple[str, ...]:
-    from harness.report.terminal import bounds_text
-
-    over = {"mean": effect.gap.mean, "low": effect.gap.low, "high": effect.gap.high}
-    runs = {"mean": effect.runs.mean, "low": effect.runs.low, "high": effect.runs.high}
     levels = (
         Path(str(value)).name if effect.factor == REFERENCES else f"{value}" for value in (effect.level, effect.against)
     )
-    return (effect.factor, *levels, bounds_text(over, signed=True), bounds_text(runs, signed=True), WORDS[effect.word])
+    gaps = (bounds_text(gap, signed=True) for gap in (effect.gap, effect.runs))
+    return (effect.factor, *levels, *gaps, WORDS[effect.word])
 
 
 def notes(found: Experiment) -> list[str]:
     """What a reader must know."""
-    from harness.studies.effects import ENOUGH_RUNS
-
     lines = ["quality: level minus the one it is held against, all else the same, with the interval over open cases"]
     least = min((effect.runs.n for effect in found.effects), default=0)
     if least < ENOUGH_RUNS:

@@ -20,18 +20,11 @@ from harness.models.lora.file import LoraFile, read_lora
 from harness.models.lora.header import HEADER_LIMIT, check_fit, read_weights
 from harness.models.lora.inspection import inspect_lora
 from harness.models.lora.registry import register_challenger
+from harness.providers.http_client.attempt import Connector, Resolver, connect, resolve
 from harness.providers.http_client.download import Downloader, Wanted
 from harness.providers.http_client.exchange import Deadline, Policy, Unanswered
 from harness.providers.http_client.redact import Redactor
-from harness.providers.http_client.transport import (
-    Clients,
-    Connector,
-    Origin,
-    Resolver,
-    connect,
-    resolve,
-    usual_context,
-)
+from harness.providers.http_client.transport import Clients, Origin, usual_context
 
 MEGABYTE = 1024 * 1024
 LARGEST = 1024 * MEGABYTE  # an SDXL LoRA of rank 128 with both text encoders has about 800 MB in half precision
@@ -40,7 +33,7 @@ NOBODY = Origin("https", "", 443)  # no service of our own: every host is a stra
 
 
 @dataclass(frozen=True)
-class Taken:
+class ImportedLora:
     """What became of a LoRA from elsewhere."""
 
     path: Path
@@ -48,7 +41,7 @@ class Taken:
     notes: tuple[str, ...]
 
 
-def take_in(source: str, weights: Path, parts: Any = None, largest: int = LARGEST, command: str = "") -> Taken:
+def take_in(source: str, weights: Path, parts: Any = None, largest: int = LARGEST, command: str = "") -> ImportedLora:
     """Fetch, check, rewrite and register a LoRA.
 
     Args:
@@ -80,7 +73,7 @@ def take_in(source: str, weights: Path, parts: Any = None, largest: int = LARGES
             "notes": list(notes),
             "command": command,
         }
-        return Taken(register_challenger(ready, weights, record), origin, notes)
+        return ImportedLora(register_challenger(ready, weights, record), origin, notes)
 
 
 def read_named(given: Path, name: str) -> LoraFile:
@@ -100,8 +93,8 @@ def hold_against(ready: Path, parts: Any, name: str) -> None:
 
 
 def title_of(lora: LoraFile, name: str) -> str:
-    said = lora.metadata.get("modelspec.title") or lora.metadata.get("ss_output_name", "")
-    return said or name.removesuffix(".safetensors")
+    text = lora.metadata.get("modelspec.title") or lora.metadata.get("ss_output_name", "")
+    return text or name.removesuffix(".safetensors")
 
 
 def obtain(source: str, given: Path, largest: int) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import UsageError
+from harness.core.text import bounds_text
 from harness.models.lora.convert import commonest, plain
 from harness.models.lora.file import SDXL_WIDTH, LoraFile
 from harness.models.lora.inspection import BASES, kind_of, trigger_of
@@ -30,16 +31,16 @@ def write_card(lora: LoraFile, file: str, leaderboard: Sequence[Mapping[str, Any
     Args:
         leaderboard: rows of a results.json.
     """
-    said = lora.metadata
-    title, trigger = said.get("modelspec.title", "LoRA"), trigger_of(said)
-    about = said.get("modelspec.description", "")
+    text = lora.metadata
+    title, trigger = text.get("modelspec.title", "LoRA"), trigger_of(text)
+    about = text.get("modelspec.description", "")
     sections = [
         FRONT.format(base=BASE if lora.text_width == SDXL_WIDTH else "", trigger=json.dumps(clean(trigger))),
         f"# {safe(title)}\n",
         f"{safe(about)}\n" if about else "",
         usage(file, trigger, lora),
         table("What it is", facts(lora)),
-        table("How it was made", recipe(said)),
+        table("How it was made", recipe(text)),
         board(leaderboard),
     ]
     return "\n".join(section for section in sections if section)
@@ -67,7 +68,7 @@ def usage(file: str, trigger: str, lora: LoraFile) -> str:
 def facts(lora: LoraFile) -> dict[str, str]:
     items = list(lora.modules.values())
     ranks, alphas = {item.rank for item in items}, {plain(item.alpha) for item in items}
-    said = lora.metadata
+    text = lora.metadata
     return {
         "kind": f"{kind_of(lora)}, {lora.style} keys",
         "base": base_of(lora),
@@ -76,17 +77,17 @@ def facts(lora: LoraFile) -> dict[str, str]:
         + (f" (of {len(ranks)} different)" if len(ranks) > 1 else ""),
         "alpha": f"{commonest(plain(item.alpha) for item in items)}"
         + (f" (of {len(alphas)} different)" if len(alphas) > 1 else ""),
-        "resolution": said.get("modelspec.resolution", ""),
-        "author": said.get("modelspec.author", ""),
-        "license": said.get("modelspec.license", ""),
-        "tensors": said.get("modelspec.hash_sha256", ""),
+        "resolution": text.get("modelspec.resolution", ""),
+        "author": text.get("modelspec.author", ""),
+        "license": text.get("modelspec.license", ""),
+        "tensors": text.get("modelspec.hash_sha256", ""),
     }
 
 
 def base_of(lora: LoraFile) -> str:
     """What it was trained on: its width tells, and our trainer writes a hash."""
-    told = lora.metadata.get("harness.base", "")
-    return ", ".join(filter(None, (BASES.get(lora.text_width, ""), told and f"files of the hash {told}")))
+    message = lora.metadata.get("harness.base", "")
+    return ", ".join(filter(None, (BASES.get(lora.text_width, ""), message and f"files of the hash {message}")))
 
 
 def recipe(said: Mapping[str, str]) -> dict[str, str]:
@@ -97,8 +98,8 @@ def recipe(said: Mapping[str, str]) -> dict[str, str]:
         config = {}
     ours = {name: f"{config[name]}" for name in RECIPE if isinstance(config, dict) and name in config}
     theirs = {name: said.get(f"ss_{name}", "") for name in ("steps", "learning_rate", "optimizer", "num_train_images")}
-    told = {"pictures (hash)": said.get("harness.references", ""), "command": said.get("harness.command", "")}
-    return {**theirs, **ours, **told, "merged from": said.get("modelspec.merged_from", "")}
+    details = {"pictures (hash)": said.get("harness.references", ""), "command": said.get("harness.command", "")}
+    return {**theirs, **ours, **details, "merged from": said.get("modelspec.merged_from", "")}
 
 
 def table(title: str, rows: Mapping[str, str]) -> str:
@@ -113,7 +114,8 @@ def board(rows: Sequence[Mapping[str, Any]]) -> str:
     for suite in dict.fromkeys(str(row["suite"]) for row in rows):
         own = sorted((row for row in rows if row["suite"] == suite), key=lambda row: row["rank"])
         lines = [
-            f"| {row['rank']} | {name_of(row)} | {' | '.join(score(row.get(name)) for name in BOARD)} |" for row in own
+            f"| {row['rank']} | {name_of(row)} | {' | '.join(bounds_text(row.get(name)) for name in BOARD)} |"
+            for row in own
         ]
         parts += [
             f"## Leaderboard: {safe(suite)}\n",
@@ -131,14 +133,6 @@ def board(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def name_of(row: Mapping[str, Any]) -> str:
     return safe(str(row["provider"])) + (" (emulated)" if row.get("emulated") else "")
-
-
-def score(found: Mapping[str, Any] | None) -> str:
-    """`0.83 [0.80, 0.86]`."""
-    if not found or found.get("mean") is None:
-        return "-"
-    low, high = found.get("low"), found.get("high")
-    return f"{found['mean']:.2f}" + (f" [{low:.2f}, {high:.2f}]" if low is not None and high is not None else "")
 
 
 def read_leaderboard(results: Path) -> list[dict[str, Any]]:

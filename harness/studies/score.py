@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 
+from harness.core.arrays import Floats
 from harness.core.errors import ReferencesError, UsageError
-from harness.core.values import Floats, hash_file, to_record
+from harness.core.values import hash_file, to_record
+from harness.models.aesthetics_predictor import load_predictor
 from harness.models.embeddings import open_file
+from harness.models.loading import Models
+from harness.scoring.metrics.aesthetics import LEAST, MOST
+from harness.scoring.metrics.clip import clip_separation
 from harness.scoring.metrics.ssim import grey_square, sharpness
 from harness.scoring.metrics.technical import contrast, find_faults
 from harness.scoring.references import picture_files
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-    from harness.models.loading import Models
 
 AT_ONCE = 32  # pictures held in memory together
 
@@ -92,7 +93,7 @@ def score_folder(folder: Path, models: Models, reference: Path | None = None) ->
     pictures: list[PictureScore] = []
     unreadable: dict[str, str] = {}
     for start in range(0, len(files), AT_ONCE):
-        opened = {path: found for path in files[start : start + AT_ONCE] if (found := try_open(path, unreadable))}
+        opened = {path: result for path in files[start : start + AT_ONCE] if (result := try_open(path, unreadable))}
         pictures += score_some(opened, rate, held, models)
     notes = [
         note,
@@ -108,8 +109,6 @@ def score_some(
     models: Models,
 ) -> list[PictureScore]:
     """Some pictures, together."""
-    from harness.scoring.metrics.aesthetics import LEAST, MOST
-
     images = list(opened.values())
     ratings: list[float | None] = (
         [float(value) for value in np.clip(rate(images), LEAST, MOST)] if rate and images else [None] * len(images)
@@ -138,8 +137,6 @@ def score_some(
 
 def try_open(path: Path, unreadable: dict[str, str]) -> Image.Image | None:
     """The picture as RGB, or None with the reason noted."""
-    from PIL import UnidentifiedImageError
-
     try:
         return open_file(path)
     except ReferencesError as error:
@@ -150,8 +147,6 @@ def try_open(path: Path, unreadable: dict[str, str]) -> Image.Image | None:
 
 def rater(models: Models) -> tuple[Callable[[Sequence[Image.Image]], Floats] | None, str]:
     """What rates pictures, or why nothing does."""
-    from harness.scoring.metrics.aesthetics import load_predictor
-
     source = models.profile.models.aesthetics
     if source is None:
         return None, f"profile {models.profile.name} names no `models.aesthetics`: pictures are not rated"
@@ -160,8 +155,6 @@ def rater(models: Models) -> tuple[Callable[[Sequence[Image.Image]], Floats] | N
 
 def load_reference(folder: Path, models: Models) -> Reference:
     """The pictures of a folder, or of its held_out/ and train/ where it is split."""
-    from harness.scoring.metrics.clip import clip_separation
-
     paths = picture_files(folder) or [*picture_files(folder / "held_out"), *picture_files(folder / "train")]
     if len(paths) < 2:
         raise UsageError(f"--reference {folder}: {len(paths)} pictures; 2 are needed at least")

@@ -5,19 +5,18 @@ harness sweep suites/toma.yaml step-200.safetensors step-400.safetensors --stren
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import UsageError
-
-if TYPE_CHECKING:
-    from harness.core.values import Interval, Lora
-    from harness.studies.compare import Bench
+from harness.core.stats import clustered
+from harness.core.values import Interval, Lora
+from harness.engine.record import SWEEPS
+from harness.report.terminal import bounds_text, table
+from harness.store import Store
+from harness.studies.compare import ComparisonSetup, draw
 
 STRENGTHS = (0.6, 0.8, 1.0, 1.2)
 MOST = 200  # combinations
@@ -47,7 +46,9 @@ class SweepCell:
     missing: int  # pictures that could not be had
 
 
-def sweep(bench: Bench, checkpoints: Sequence[Path], strengths: Sequence[float] = STRENGTHS) -> list[SweepRow]:
+def sweep(
+    bench: ComparisonSetup, checkpoints: Sequence[Path], strengths: Sequence[float] = STRENGTHS
+) -> list[SweepRow]:
     """Draw and score every checkpoint at every strength; one row a picture, checkpoint by checkpoint.
 
     Everything is drawn by one run of the engine: files are loaded once each, strengths are written in place, the same
@@ -55,14 +56,12 @@ def sweep(bench: Bench, checkpoints: Sequence[Path], strengths: Sequence[float] 
     out: a sweep is a choice, and choices must not see them.
 
     Args:
-        bench: `harness.studies.compare.Bench`: suite, profile, settings, and who draws.
+        bench: `harness.studies.compare.ComparisonSetup`: suite, profile, settings, and who draws.
 
     Raises:
         UsageError: nothing to combine, or too much.
         EngineError: drawing or scoring broke down.
     """
-    from harness.studies.compare import draw
-
     loras = combine(checkpoints, strengths)
     bench = replace(bench, settings=replace(bench.settings, locked=False))
     drawn = draw(bench, {f"{name}@{lora.strength:g}": lora for name, lora in loras}, bench.samples)
@@ -86,8 +85,6 @@ def combine(checkpoints: Sequence[Path], strengths: Sequence[float]) -> list[tup
     Raises:
         UsageError: nothing to combine, something twice, or too much.
     """
-    from harness.core.values import Lora
-
     paths = [path.resolve() for path in checkpoints]
     if not paths or not strengths:
         raise UsageError("sweep: needs a checkpoint and a strength")
@@ -104,8 +101,6 @@ def combine(checkpoints: Sequence[Path], strengths: Sequence[float]) -> list[tup
 
 def cells_of(rows: Sequence[SweepRow], metric: str = "quality") -> list[SweepCell]:
     """A sweep's grid, in the order in which it was drawn."""
-    from harness.core.stats import clustered
-
     grouped: dict[tuple[str, float], list[SweepRow]] = {}
     for row in rows:
         grouped.setdefault((row.checkpoint, row.strength), []).append(row)
@@ -121,52 +116,8 @@ def cells_of(rows: Sequence[SweepRow], metric: str = "quality") -> list[SweepCel
     return cells
 
 
-# --- the command --------------------------------------------------------------------------------------------------
-
-
-def sweep_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("suite", type=Path)
-    sub.add_argument("checkpoints", nargs="+", type=Path, metavar="LORA", help="LoRA files, of one training say")
-    sub.add_argument("--strengths", default=",".join(map(str, STRENGTHS)), metavar="A,B", help="default: %(default)s")
-    sub.add_argument("--samples", type=int, metavar="N", help="seeds per prompt (default: the suite's)")
-    sub.add_argument("--provider", help="who draws (default: the suite's first gate provider)")
-    sub.add_argument("--profile", help="default: embedded, or HARNESS_PROFILE")
-    sub.add_argument("--store", metavar="DIR", help="default: .harness")
-    sub.add_argument("--json", type=Path, metavar="FILE", help="also write every picture's row")
-
-
-def sweep_command(options: argparse.Namespace) -> int:
-    """Print the grid; 10 when a picture is missing."""
-    from harness.config.profile import load_profile
-    from harness.config.suite import load_suite
-    from harness.core.settings import Settings
-    from harness.core.values import to_record
-    from harness.studies.compare import Bench
-
-    given = {name: getattr(options, name) for name in ("samples", "profile", "store")}
-    settings = Settings.load(Path.cwd(), given)
-    profile = load_profile(settings.profile, settings.root)
-    suite = load_suite(options.suite.resolve(), profile)
-    provider = options.provider or (suite.gate or suite.providers)[0]
-    absent = [path for path in options.checkpoints if not path.is_file()]
-    if absent:
-        raise UsageError(f"sweep: there is no file {absent[0]}")
-    rows = sweep(Bench(suite, profile, settings, provider), options.checkpoints, read_strengths(options.strengths))
-    cells = cells_of(rows)
-    print("\n".join(grid_lines(cells)))
-    keep_sweep(settings.store, suite.path, rows, cells)
-    if options.json:
-        record: dict[str, Any] = {"suite": suite.name, "cells": to_record(cells), "rows": to_record(rows)}
-        options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8", newline="\n")
-        print(f"wrote {options.json}")
-    return 10 if any(cell.missing for cell in cells) else 0
-
-
 def keep_sweep(store: Path, suite: Path, rows: Sequence[SweepRow], cells: Sequence[SweepCell]) -> None:
     """Remember the grid with a picture of each cell: the suite's next report shows it, with its date."""
-    from harness.engine.record import SWEEPS
-    from harness.store import Store
-
     first = {(row.checkpoint, row.strength): row.image for row in reversed(rows) if row.image}
     date = datetime.now(UTC).date().isoformat()
     tries = [
@@ -182,25 +133,22 @@ def keep_sweep(store: Path, suite: Path, rows: Sequence[SweepRow], cells: Sequen
 def read_strengths(text: str) -> tuple[float, ...]:
     """`0.6,0.8,1`. Raises UsageError."""
     try:
-        found = tuple(float(part) for part in text.split(","))
+        result = tuple(float(part) for part in text.split(","))
     except ValueError:
         raise UsageError(f"--strengths {text}: numbers with commas between them, 0.6,0.8,1 say") from None
-    if not all(0 <= strength <= 4 for strength in found):
+    if not all(0 <= strength <= 4 for strength in result):
         raise UsageError(f"--strengths {text}: a strength is between 0 and 4")
-    return found
+    return result
 
 
 def grid_lines(cells: Sequence[SweepCell]) -> list[str]:
     """Checkpoints down, strengths across, mean quality with its interval; the best is named, and what that is worth."""
-    from harness.core.values import to_record
-    from harness.report.terminal import bounds_text, table
-
     strengths = list(dict.fromkeys(cell.strength for cell in cells))
-    found = {(cell.checkpoint, cell.strength): cell.quality for cell in cells}
+    results = {(cell.checkpoint, cell.strength): cell.quality for cell in cells}
     rows = [("quality", *(f"@{strength:g}" for strength in strengths))]
     for checkpoint in dict.fromkeys(cell.checkpoint for cell in cells):
-        values = [found.get((checkpoint, strength)) for strength in strengths]
-        rows.append((checkpoint, *(bounds_text(to_record(value)) if value else "-" for value in values)))
+        values = [results.get((checkpoint, strength)) for strength in strengths]
+        rows.append((checkpoint, *map(bounds_text, values)))
     lines = list(table(rows))
     ranked = sorted(
         (cell for cell in cells if cell.quality), key=lambda cell: -(cell.quality.mean if cell.quality else 0)

@@ -7,8 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+from diffusers.training_utils import cast_training_params
+from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
+
 from harness.core.errors import LoraError, UsageError, nearest
 from harness.core.values import digest
+from harness.models.lora.convert import diffusers_tensors
+from harness.models.lora.file import read_lora, with_alphas
 from harness.models.lora.train_config import TrainConfig
 
 TEXT_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")  # attention, as every trainer of text encoders has it
@@ -28,11 +35,6 @@ def add_lora(model: Any, config: TrainConfig, part: str = "unet") -> None:
     Raises:
         UsageError: a layer of `target_modules` is not in the model.
     """
-    import torch
-    from diffusers.training_utils import cast_training_params
-    from peft import LoraConfig
-    from peft.tuners.lora import LoraLayer
-
     layers = config.target_modules if part == "unet" else TEXT_TARGETS
     check_layers(model, layers)
     model.requires_grad_(False)
@@ -88,24 +90,19 @@ def without_lora(*models: Any) -> Iterator[None]:
 
 def load_weights(models: Models, path: Path, config: TrainConfig) -> None:
     """Put a LoRA into the adapters, to be continued. Raises LoraError when ranks, layers or parts differ."""
-    from peft import get_peft_model_state_dict, set_peft_model_state_dict
-
-    from harness.models.lora.convert import diffusers_tensors
-    from harness.models.lora.file import read_lora, with_alphas
-
     lora = read_lora(path)
     scale = config.alpha * (config.rank**0.5 if config.rslora else 1.0)
     tensors = diffusers_tensors(with_alphas(lora, dict.fromkeys(lora.modules, scale)))
-    found = {name.replace(".text_model.", "."): tensor.float() for name, tensor in tensors.items()}
+    results = {name.replace(".text_model.", "."): tensor.float() for name, tensor in tensors.items()}
     own: dict[str, dict[str, Any]] = {}
     for part, model in models.items():
         wanted = get_peft_model_state_dict(model)
         plain = {name.replace("text_model.", ""): name for name in wanted}
-        own[part] = {plain[key]: found.pop(f"{part}.{key}", None) for key in plain}
+        own[part] = {plain[key]: results.pop(f"{part}.{key}", None) for key in plain}
         shapes = {name: tuple(tensor.shape) for name, tensor in wanted.items()}
         if shapes != {name: None if tensor is None else tuple(tensor.shape) for name, tensor in own[part].items()}:
             raise LoraError(f"{path}: cannot be continued: its rank or its layers differ from the configuration's")
-    if found:
+    if results:
         raise LoraError(f"{path}: cannot be continued: it changes layers that the configuration does not train")
     for part, tensors in own.items():
         set_peft_model_state_dict(models[part], tensors)

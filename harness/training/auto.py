@@ -11,14 +11,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from PIL import Image
 
 from harness.core.errors import HarnessError, UsageError, nearest
+from harness.core.values import Subject
 from harness.models.lora.train_config import TrainConfig, config_from
-
-if TYPE_CHECKING:
-    from harness.core.values import Subject
-    from harness.models.lora.training_pictures import Picture
+from harness.models.lora.training_pictures import TrainingPicture
 
 SAMPLES_PER_PICTURE = 80
 SAMPLES = (800, 3000)
@@ -51,7 +51,7 @@ class Circumstances:
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenConfig:
     """A configuration, and why it is what it is."""
 
     config: TrainConfig
@@ -61,11 +61,11 @@ class Choice:
 def choose_settings(
     training: Mapping[str, Any],
     subject: Subject,
-    pictures: Sequence[Picture],
+    pictures: Sequence[TrainingPicture],
     profile: Any,
     models: Any,
     keep: bool = False,
-) -> Choice:
+) -> ChosenConfig:
     """What a training block leaves out follows from the pictures and the machine.
 
     Args:
@@ -83,10 +83,8 @@ def choose_settings(
     return choose(training, about)
 
 
-def look_at(pictures: Sequence[Picture], models: Any, keep: bool = False) -> float | None:
+def look_at(pictures: Sequence[TrainingPicture], models: Any, keep: bool = False) -> float | None:
     """How much the pictures differ to CLIP; None where CLIP is not at hand, because training needs no scorer."""
-    from PIL import Image
-
     try:
         clip = models.clip()
         images = []
@@ -101,7 +99,7 @@ def look_at(pictures: Sequence[Picture], models: Any, keep: bool = False) -> flo
             models.close()  # before the trainer's own models come
 
 
-def choose(training: Mapping[str, Any], about: Circumstances) -> Choice:
+def choose(training: Mapping[str, Any], about: Circumstances) -> ChosenConfig:
     """The configuration for these circumstances; whatever `training` gives is kept.
 
     Args:
@@ -116,13 +114,13 @@ def choose(training: Mapping[str, Any], about: Circumstances) -> Choice:
     if training.get("preset"):
         reasons.append(f"preset {training['preset']}: {spell(PRESETS[training['preset']])}")
     for part in (batch_for, rank_for, rate_for, steps_for):
-        found, reason = part(given, about)
-        given |= found
+        result, reason = part(given, about)
+        given |= result
         reasons += [reason] if reason else []
     given.setdefault("warmup", min(max(1, int(given["steps"]) // 20), max(0, int(given["steps"]) - 1)))
     if about.kind == "style":
         given.setdefault("class_word", "a picture")
-    return Choice(config_from(given), tuple(reasons))
+    return ChosenConfig(config_from(given), tuple(reasons))
 
 
 def expand(training: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,11 +161,11 @@ def batch_for(given: Mapping[str, Any], about: Circumstances) -> tuple[dict[str,
     free, tight = FREE * about.megapixels, CHECKPOINTED * about.megapixels
     checkpointed = bool(given.get("gradient_checkpointing", room < free))
     batch = min(USUAL, max(1, int(room / (tight if checkpointed else free))))
-    found: dict[str, Any] = {"batch": batch, "gradient_checkpointing": checkpointed}
+    results: dict[str, Any] = {"batch": batch, "gradient_checkpointing": checkpointed}
     if "accumulate" not in given and batch < USUAL:
-        found["accumulate"] = -(-USUAL // batch)
+        results["accumulate"] = -(-USUAL // batch)
     how = ", with gradient checkpointing" if checkpointed else ""
-    return found, f"batch {batch}: what {about.memory:.0f} GiB hold at {about.megapixels:.2f} megapixels{how}"
+    return results, f"batch {batch}: what {about.memory:.0f} GiB hold at {about.megapixels:.2f} megapixels{how}"
 
 
 def rank_for(given: Mapping[str, Any], about: Circumstances) -> tuple[dict[str, Any], str]:
@@ -192,8 +190,8 @@ def rate_for(given: Mapping[str, Any], about: Circumstances) -> tuple[dict[str, 
     samples = int(given["batch"]) * int(given.get("accumulate", 1))
     rate = 1.0 if prodigy else float(f"{1e-4 * math.sqrt(samples / USUAL):.2g}")
     why = "prodigy finds its own" if prodigy else f"the usual one for {samples} pictures a step"
-    found = {"learning_rate": rate, **{name: value * rate for name, value in text.items()}}
-    return found, f"learning rate {rate:g}: {why}"
+    results = {"learning_rate": rate, **{name: value * rate for name, value in text.items()}}
+    return results, f"learning rate {rate:g}: {why}"
 
 
 def steps_for(given: Mapping[str, Any], about: Circumstances) -> tuple[dict[str, Any], str]:

@@ -6,19 +6,18 @@ So a resumed run, another device and any number of devices see the same pictures
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from harness.core.values import digest
 from harness.models.lora.train_config import TrainConfig
 from harness.training.data import Item, TrainingSet, sampling_weights
 
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
 
 @dataclass(frozen=True)
-class Draw:
+class StepSample:
     """What chance decides in one step; n is the pictures of all passes and devices together."""
 
     prior: bool  # whether it pulls towards the base instead of the pictures
@@ -29,21 +28,19 @@ class Draw:
     times: Tensor  # (n,) noise levels, 0 to the schedule's length
     unsaid: Tensor  # (n,) bool: seen without a caption
 
-    def part(self, index: int, count: int) -> Draw:
+    def part(self, index: int, count: int) -> StepSample:
         """The rows from `index` on, `count` of them."""
         names = ("rows", "views", "words", "noise", "times", "unsaid")
-        return Draw(self.prior, **{name: getattr(self, name)[index : index + count] for name in names})
+        return StepSample(self.prior, **{name: getattr(self, name)[index : index + count] for name in names})
 
 
-def draw(config: TrainConfig, step: int, data: TrainingSet, levels: int, devices: int = 1) -> Draw:
+def draw(config: TrainConfig, step: int, data: TrainingSet, levels: int, devices: int = 1) -> StepSample:
     """The draw of one step.
 
     Args:
         levels: noise levels of the schedule.
         devices: that train together, each with its part of the pictures.
     """
-    import torch
-
     generator = torch.Generator().manual_seed(int(digest([config.seed, step])[:15], 16))
     prior, n = is_prior(step, config), config.samples * devices
     items = data.shown(prior)
@@ -54,11 +51,11 @@ def draw(config: TrainConfig, step: int, data: TrainingSet, levels: int, devices
     times = draw_times(config, n, levels, generator)
     unsaid = torch.rand(n, generator=generator) < config.caption_dropout
     views, words = torch.rand((2, n), generator=generator)
-    return Draw(prior, rows, views, words, noise, times, unsaid)
+    return StepSample(prior, rows, views, words, noise, times, unsaid)
 
 
 @dataclass(frozen=True)
-class Look:
+class Minibatch:
     """What the model gets to see and to read in a draw."""
 
     latents: Tensor  # (n, channels, height, width)
@@ -67,20 +64,18 @@ class Look:
     masks: Tensor | None  # (n, 1, height, width); None: everything counts
 
 
-def look(data: TrainingSet, chance: Draw) -> Look:
+def look(data: TrainingSet, chance: StepSample) -> Minibatch:
     """The pictures and texts that a draw means."""
-    import torch
-
     items = [data.shown(chance.prior)[row] for row in chance.rows.tolist()]
     views: list[Any] = [pick(item.views, place) for item, place in zip(items, chance.views.tolist(), strict=True)]
     texts = [text_of(data, item, chance.prior, place) for item, place in zip(items, chance.words.tolist(), strict=True)]
-    said = tuple(None if drop else text for text, drop in zip(texts, chance.unsaid.tolist(), strict=True))
+    message = tuple(None if drop else text for text, drop in zip(texts, chance.unsaid.tolist(), strict=True))
     masks = None
     if not chance.prior and any(view.mask is not None for view in views):
         whole = torch.ones(1, *views[0].latents.shape[1:])
         masks = torch.stack([whole if view.mask is None else view.mask for view in views])
     latents = torch.stack([view.latents for view in views])
-    return Look(latents, torch.stack([view.ids for view in views]), said, masks)
+    return Minibatch(latents, torch.stack([view.ids for view in views]), message, masks)
 
 
 def text_of(data: TrainingSet, item: Item, prior: bool, place: float) -> str:
@@ -97,8 +92,6 @@ def pick(choices: tuple[Any, ...], place: float) -> Any:
 
 def draw_rows(items: tuple[Item, ...], config: TrainConfig, n: int, generator: torch.Generator) -> Tensor:
     """Pictures by their weights; the first decides the shape, so that each still comes as often as it should."""
-    import torch
-
     weights = torch.tensor(sampling_weights([item.name for item in items], config.sampling), dtype=torch.float64)
     first = torch.multinomial(weights, 1, generator=generator)
     alike = torch.tensor([item.shape == items[int(first)].shape for item in items])
@@ -108,8 +101,6 @@ def draw_rows(items: tuple[Item, ...], config: TrainConfig, n: int, generator: t
 
 def draw_times(config: TrainConfig, n: int, levels: int, generator: torch.Generator) -> Tensor:
     """Noise levels: uniform, or logit-normal (arXiv 2403.03206); the bias moves their log-odds towards noise."""
-    import torch
-
     if config.timesteps == "uniform" and not config.timestep_bias:
         return torch.randint(levels, (n,), generator=generator)
     if config.timesteps == "uniform":

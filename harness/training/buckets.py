@@ -8,16 +8,16 @@ in the scaled picture, and the height and width that it is trained at.
 from __future__ import annotations
 
 import math
+import random
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from PIL import Image, ImageOps
+from PIL import Image as Pillow
 
 from harness.core.errors import ReferencesError
 from harness.core.values import digest
 from harness.models.lora.train_config import TrainConfig
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 Size = tuple[int, int]
 """Width and height, pixels."""
@@ -42,8 +42,8 @@ def make_buckets(size: Size, step: int) -> tuple[Size, ...]:
     least = max(1, math.ceil(math.sqrt(area / WIDEST) / step)) * step
     short_sides = range(least, int(math.sqrt(area)) + 1, step)
     pairs = [(short, area // short // step * step) for short in short_sides]
-    found = {size, *pairs, *((long, short) for short, long in pairs)}
-    return tuple(sorted(found, key=lambda each: each[0] / each[1]))
+    results = {size, *pairs, *((long, short) for short, long in pairs)}
+    return tuple(sorted(results, key=lambda each: each[0] / each[1]))
 
 
 def choose_bucket(image: Size, buckets: tuple[Size, ...]) -> Size:
@@ -58,17 +58,12 @@ def make_cuts(path: Path, config: TrainConfig, size: Size) -> list[Cut]:
     Args:
         size: of the profile: the size itself, or with buckets the area.
     """
-    from PIL import Image as Pillow
-    from PIL import ImageOps
-
     with Pillow.open(path) as opened:
         whole = ImageOps.exif_transpose(opened)
         mask = read_mask(path, whole) if config.background_weight < 1 else None
         image = on_white(whole)
     if config.buckets:
         size = choose_bucket(image.size, make_buckets(size, config.bucket_step))
-    import random
-
     chance = random.Random(digest([config.seed, path.name]))
     places = [(1.0, 0.5, 0.5)]
     places += [(chance.uniform(1.0, ZOOM), chance.random(), chance.random()) for _ in range(config.crops - 1)]
@@ -78,8 +73,6 @@ def make_cuts(path: Path, config: TrainConfig, size: Size) -> list[Cut]:
 
 def on_white(image: Image.Image) -> Image.Image:
     """RGB; what is transparent becomes white."""
-    from PIL import Image as Pillow
-
     if "A" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Pillow.alpha_composite(Pillow.new("RGBA", image.size, "white"), image)
@@ -88,8 +81,6 @@ def on_white(image: Image.Image) -> Image.Image:
 
 def read_mask(path: Path, image: Image.Image) -> Image.Image | None:
     """The grey picture NAME.mask.png, else the alpha channel, else None. Raises ReferencesError when sizes differ."""
-    from PIL import Image as Pillow
-
     beside = path.with_name(path.stem + MASK)
     if beside.is_file():
         with Pillow.open(beside) as opened:
@@ -108,8 +99,6 @@ def cut(
     Args:
         across, down: where the part lies in the room that there is, 0 left or top to 1.
     """
-    from PIL import Image as Pillow
-
     width, height = size
     scale = zoom * max(width / image.width, height / image.height)
     scaled = (max(width, round(image.width * scale)), max(height, round(image.height * scale)))
@@ -126,8 +115,6 @@ def cut(
 
 def mirror(each: Cut) -> Cut:
     """The same cut of the mirrored picture, told by where it lies in that one."""
-    from PIL import ImageOps
-
     ids = (*each.ids[:3], each.room - each.ids[3], *each.ids[4:])
     return Cut(
         ImageOps.mirror(each.image), ids, ImageOps.mirror(each.mask) if each.mask is not None else None, each.room

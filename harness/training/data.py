@@ -10,7 +10,13 @@ import gc
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from PIL import Image as Pillow
+from torch import Tensor
 
 from harness.config.prompts.trigger import with_trigger
 from harness.core.errors import ModelError, ReferencesError
@@ -18,16 +24,13 @@ from harness.core.values import Subject
 from harness.models.identity import quiet_libraries
 from harness.models.loading import load_options, locate_model, translated
 from harness.models.lora.train_config import TrainConfig
-from harness.models.lora.training_pictures import Picture
+from harness.models.lora.training_pictures import TrainingPicture
 from harness.scoring.references import load_references
+from harness.scoring.references.loading import picture_files, read_captions
 from harness.training.buckets import Cut, Size, make_cuts
 from harness.training.prompt_encoding import phrasings, without_trigger
 
-if TYPE_CHECKING:
-    from PIL import Image
-    from torch import Tensor
-
-__all__ = ["Item", "Picture", "TrainingSet", "View", "held_out_pictures", "train_pictures", "with_trigger"]
+__all__ = ["Item", "TrainingPicture", "TrainingSet", "View", "held_out_pictures", "train_pictures", "with_trigger"]
 
 
 @dataclass(frozen=True)
@@ -63,10 +66,6 @@ class TrainingSet:
     strangers: tuple[Item, ...] = ()  # pictures of others for prior steps; (): the items themselves
     held_out: tuple[Item, ...] = ()  # never learnt from
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(item.name for item in self.items)
-
     def shown(self, prior: bool) -> tuple[Item, ...]:
         """The pictures of an ordinary step, or of a prior step."""
         return self.strangers if prior and self.strangers else self.items
@@ -83,7 +82,7 @@ class TrainingSet:
         return [*(text for item in whole for text in (*item.said, item.unsaid)), *self.others]
 
 
-def train_pictures(subject: Subject) -> tuple[Picture, ...]:
+def train_pictures(subject: Subject) -> tuple[TrainingPicture, ...]:
     """The train pictures with their captions: the .txt file beside each, else the trigger alone.
 
     Raises:
@@ -95,7 +94,7 @@ def train_pictures(subject: Subject) -> tuple[Picture, ...]:
     return captioned(references.train, references.captions, subject.trigger)
 
 
-def held_out_pictures(subject: Subject) -> tuple[Picture, ...]:
+def held_out_pictures(subject: Subject) -> tuple[TrainingPicture, ...]:
     """The held-out pictures for the validation loss; () where there are too few to keep any apart."""
     references = load_references(subject)
     if references.leave_one_out:
@@ -103,23 +102,21 @@ def held_out_pictures(subject: Subject) -> tuple[Picture, ...]:
     return captioned(references.held_out, references.captions, subject.trigger)
 
 
-def captioned(paths: Iterable[Path], captions: Mapping[Path, str], trigger: str) -> tuple[Picture, ...]:
-    return tuple(Picture(path, with_trigger(captions.get(path, ""), trigger)) for path in paths)
+def captioned(paths: Iterable[Path], captions: Mapping[Path, str], trigger: str) -> tuple[TrainingPicture, ...]:
+    return tuple(TrainingPicture(path, with_trigger(captions.get(path, ""), trigger)) for path in paths)
 
 
-def stranger_pictures(folder: Path, class_word: str) -> tuple[Picture, ...]:
+def stranger_pictures(folder: Path, class_word: str) -> tuple[TrainingPicture, ...]:
     """The pictures of others in a folder, with the captions beside them. Raises ReferencesError for an empty one."""
-    from harness.scoring.references.loading import picture_files, read_captions
-
     paths = picture_files(folder)
     if not paths:
         raise ReferencesError(f"class_folder {folder}: no picture there; put some in, or remove the key")
     captions = read_captions(paths)
-    return tuple(Picture(path, captions.get(path) or class_word) for path in paths)
+    return tuple(TrainingPicture(path, captions.get(path) or class_word) for path in paths)
 
 
 def make_items(
-    pictures: Sequence[Picture], subject: Subject, config: TrainConfig, size: Size, vae: Any, device: str
+    pictures: Sequence[TrainingPicture], subject: Subject, config: TrainConfig, size: Size, vae: Any, device: str
 ) -> tuple[Item, ...]:
     """Encode every view of every picture once.
 
@@ -131,18 +128,14 @@ def make_items(
     for picture in pictures:
         cuts = make_cuts(picture.path, config, size)
         views = tuple(make_view(each, config.background_weight, vae, device) for each in cuts)
-        said = phrasings(picture.caption, subject.trigger, config, picture.path.name)
+        text = phrasings(picture.caption, subject.trigger, config, picture.path.name)
         unsaid = without_trigger(picture.caption, subject.trigger, config.class_word)
-        items.append(Item(picture.path.name, views, said, unsaid))
+        items.append(Item(picture.path.name, views, text, unsaid))
     return tuple(items)
 
 
 def make_view(each: Cut, background: float, vae: Any, device: str) -> View:
     """A cut as latents, its six numbers, and its mask at the latents' size."""
-    import numpy as np
-    import torch
-    from PIL import Image as Pillow
-
     latents = encode_picture(each.image, vae, device)[0]
     mask = None
     if each.mask is not None:
@@ -154,9 +147,6 @@ def make_view(each: Cut, background: float, vae: Any, device: str) -> View:
 
 def encode_picture(image: Image.Image, vae: Any, device: str) -> Tensor:
     """The posterior's mean in the UNet's scale, (1, channels, height / 8, width / 8)."""
-    import numpy as np
-    import torch
-
     pixels = torch.from_numpy(np.asarray(image, dtype=np.float32).copy()).permute(2, 0, 1)[None] / 127.5 - 1
     with torch.no_grad():
         mean = vae.encode(pixels.to(device, vae.dtype)).latent_dist.mean.float().cpu()
@@ -174,8 +164,6 @@ def load_encoders(profile: Any, models: Any, dtype: Any, device: str | None = No
 
     A copy of its own beside the one that draws: it is gone before the first step, and nobody's LoRA is in it.
     """
-    import torch
-
     root, settings = models.root, profile.models.config  # a single file's, where the base is one
     folder = locate_model(profile.models.base, root, profile.name, settings)
     parts: dict[str, Any] = {"unet": None}
@@ -194,8 +182,6 @@ def load_encoders(profile: Any, models: Any, dtype: Any, device: str | None = No
 
 def free_memory() -> None:
     """Give back what the encoders held."""
-    import torch
-
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

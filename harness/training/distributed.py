@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import torch
+from accelerate import PartialState
+from torch import Tensor
 
 from harness.core.settings import launched_processes
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 
 @dataclass(frozen=True)
-class Team:
+class ProcessGroup:
     """This process among those that train together."""
 
     rank: int = 0
@@ -32,16 +32,12 @@ class Team:
     def wait(self) -> None:
         """Until all have come this far."""
         if self.size > 1:
-            import torch
-
             torch.distributed.barrier()
 
     def average(self, tensors: Iterable[Tensor | None]) -> None:
         """Replace each tensor by its mean over the processes, in one exchange."""
         if self.size == 1:
             return
-        import torch
-
         own = [tensor for tensor in tensors if tensor is not None]
         flat = torch.cat([tensor.reshape(-1) for tensor in own])
         torch.distributed.all_reduce(flat)
@@ -50,15 +46,13 @@ class Team:
             tensor.copy_(mean.view_as(tensor))
 
 
-def join_team(device: str) -> Team:
+def join_processes(device: str) -> ProcessGroup:
     """The team that accelerate's launcher made, or this process alone.
 
     Args:
         device: of a process that is alone; one of several takes the card with its own number.
     """
     if launched_processes() <= 1:
-        return Team(device=device)
-    from accelerate import PartialState
-
+        return ProcessGroup(device=device)
     state = PartialState(cpu=device == "cpu")
-    return Team(state.process_index, state.num_processes, str(state.device))
+    return ProcessGroup(state.process_index, state.num_processes, str(state.device))

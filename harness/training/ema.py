@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import Tensor
+import torch
+from torch import Tensor
 
 
-class Average:
+class EmaWeights:
     """Exponential moving average of weights. Decay rises to its full value: min(decay, (1 + n) / (10 + n))."""
 
     def __init__(self, weights: Mapping[str, Tensor], decay: float) -> None:
@@ -21,8 +20,6 @@ class Average:
         """Take in the weights after a step (counted from 0)."""
         if not self.mean:
             return
-        import torch
-
         decay = min(self.decay, (1 + step) / (10 + step))
         with torch.no_grad():
             for name, mean in self.mean.items():
@@ -34,8 +31,6 @@ class Average:
         if not self.mean:
             yield
             return
-        import torch
-
         kept = {name: weight.detach().clone() for name, weight in self.weights.items()}
         with torch.no_grad():
             for name, weight in self.weights.items():

@@ -8,26 +8,25 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from harness.core.errors import EngineError
 from harness.models.lora.export import export_lora, read_tensors, write_tensors
 from harness.models.lora.train_config import TrainConfig
 from harness.training.adapter import all_trained, trained_weights, without_lora
-from harness.training.batch_sampling import Draw, draw, look
+from harness.training.batch_sampling import StepSample, draw, look
 from harness.training.data import TrainingSet
-from harness.training.distributed import Team
-from harness.training.ema import Average
+from harness.training.distributed import ProcessGroup
+from harness.training.ema import EmaWeights
 from harness.training.losses import picture_error, snr_weights, true_target
 from harness.training.optimizers import make_optimizer, set_rates
-from harness.training.prompt_encoding import Texts
+from harness.training.prompt_encoding import PromptEncoder
 from harness.training.sampling import Sampler
 from harness.training.state import Parts, load_state, save_state
 from harness.training.validation import held_out_loss
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
 
 CURVE = 100  # points of a loss curve that travels into a report
 CHECK_EVERY = 10  # steps between looks at the loss: each look makes a card wait
@@ -57,49 +56,47 @@ class Setup:
 
     config: TrainConfig
     data: TrainingSet
-    texts: Texts
+    texts: PromptEncoder
     models: Mapping[str, Any]  # part to the model whose LoRA learns; `unet` is always there
     schedule: Any  # DDPMScheduler with the base's noise levels
     dtype: torch.dtype  # of the frozen base
     work: Path
     identity: str  # of everything that decides the weights; a state of another identity is not ours
     metadata: Mapping[str, str]
-    team: Team = field(default_factory=Team)
+    processes: ProcessGroup = field(default_factory=ProcessGroup)
     say: Say = lambda line: None
     sampler: Sampler | None = None  # of the process that leads, where samples are asked for
 
     @property
     def device(self) -> str:
-        return self.team.device
+        return self.processes.device
 
 
 class Loop:
     """One run: the place where configuration, pictures, models and work folder meet."""
 
     def __init__(self, setup: Setup) -> None:
-        import torch
-
-        self.setup, self.config, self.data, self.team = setup, setup.config, setup.data, setup.team
+        self.setup, self.config, self.data, self.processes = setup, setup.config, setup.data, setup.processes
         self.models, self.schedule, self.device = dict(setup.models), setup.schedule, setup.device
         self.unet = self.models["unet"]
         self.weights = all_trained(self.models)
         text = [w for part, model in self.models.items() if part != "unet" for w in trained_weights(model).values()]
         optimizer = make_optimizer(self.config, list(trained_weights(self.unet).values()), text, self.device)
         scaler = torch.amp.GradScaler(self.device.partition(":")[0], enabled=setup.dtype is torch.float16)
-        self.average = Average(self.weights, self.config.ema)
+        self.average = EmaWeights(self.weights, self.config.ema)
         self.state = Parts(self.weights, self.average.mean, optimizer, scaler)
         self.forward: Any = torch.compile(self.unet, recompile_limit=GRAPHS) if self.config.compile else self.unet
 
     def finish(self, out: Path) -> Trained:
         """Train whatever is left to do, then write the LoRA to `out`."""
         state, config, done = self.state, self.config, self.resume()
-        began = said = time.monotonic()
+        began = text = time.monotonic()
         first, fresh = done, list[Any]()
         for step in range(done, config.steps):
             fresh.append(self.step(step))
             last = step + 1 == config.steps
             due = last or (step + 1) % config.checkpoint_every == 0
-            late = time.monotonic() - said > LINE_EVERY
+            late = time.monotonic() - text > LINE_EVERY
             if due or late or len(fresh) >= CHECK_EVERY:
                 self.take(fresh, step)
             if self.data.held_out and config.validate_every and (last or (step + 1) % config.validate_every == 0):
@@ -113,22 +110,20 @@ class Loop:
                 self.keep(step + 1)
             if due or late:  # whoever is told and stops the training finds what was kept
                 self.tell(step + 1, pace)
-                said = time.monotonic()
-        if self.team.leads:
+                text = time.monotonic()
+        if self.processes.leads:
             write_tensors(out, *read_tensors(self.setup.work / checkpoint_name(config.steps)))
-        self.team.wait()
+        self.processes.wait()
         kept = tuple(sorted(self.setup.work.glob("step-*.safetensors")))
         return Trained(out, kept, config.steps, state.seconds, curve(state.losses), tuple(state.validation))
 
     def step(self, step: int) -> Tensor:
         """One update; the loss before it, of this process's pictures."""
-        import torch
-
         config, scaler = self.config, self.state.scaler
         set_rates(self.state.optimizer, step, config)
         levels = self.schedule.config.num_train_timesteps
-        chance = draw(config, step, self.data, levels, self.team.size)
-        chance = chance.part(self.team.rank * config.samples, config.samples)
+        chance = draw(config, step, self.data, levels, self.processes.size)
+        chance = chance.part(self.processes.rank * config.samples, config.samples)
         losses = []
         for place in range(config.accumulate):
             with self.autocast():
@@ -140,10 +135,8 @@ class Loop:
 
     def update(self, step: int) -> None:
         """Move the weights along the gradients of all passes and processes."""
-        import torch
-
         optimizer, scaler, weights = self.state.optimizer, self.state.scaler, list(self.weights.values())
-        self.team.average(weight.grad for weight in weights)
+        self.processes.average(weight.grad for weight in weights)
         scaler.unscale_(optimizer)
         torch.nn.utils.clip_grad_norm_(weights, self.config.clip_norm)
         scaler.step(optimizer)
@@ -153,8 +146,6 @@ class Loop:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The base in its own dtype, the LoRA's weights in float32."""
-        import torch
-
         if self.setup.dtype is torch.float32:
             return nullcontext()
         stack = ExitStack()
@@ -164,10 +155,8 @@ class Loop:
         stack.enter_context(torch.autocast(torch.device(self.device).type, self.setup.dtype))
         return stack
 
-    def loss(self, chance: Draw) -> Tensor:
+    def loss(self, chance: StepSample) -> Tensor:
         """Min-SNR weighted error of the prediction: against the truth, or in a prior step against the base's own."""
-        import torch
-
         seen = look(self.data, chance)
         noisy = self.schedule.add_noise(seen.latents, chance.noise, chance.times)
         inputs = (noisy, chance.times, seen.texts, seen.ids)
@@ -183,8 +172,6 @@ class Loop:
 
     def predict(self, noisy: Tensor, times: Tensor, texts: Sequence[str | None], ids: Tensor) -> Any:
         """What the UNet says of noisy latents, on the loop's device and in its dtype."""
-        import torch
-
         tokens, pooled = self.setup.texts.read(texts)
         noisy, tokens, pooled, ids = (
             tensor.to(self.device, self.setup.dtype) for tensor in (noisy, tokens, pooled, ids)
@@ -211,8 +198,6 @@ class Loop:
 
     def take(self, fresh: list[Any], step: int) -> None:
         """Move losses to the record; a loss that is not finite ends the run before it can be saved."""
-        import torch
-
         values = torch.stack(fresh).float().cpu().tolist()
         fresh.clear()
         if not all(math.isfinite(value) for value in values):
@@ -231,27 +216,27 @@ class Loop:
 
     def keep(self, step: int) -> None:
         """Write the LoRA of this step, then the state: a state never promises a LoRA that is not there."""
-        if self.team.leads:
+        if self.processes.leads:
             facts = {**self.setup.metadata, "harness.steps": str(step), "harness.seconds": f"{self.state.seconds:.1f}"}
             if self.state.validation:
                 facts["harness.held_out_loss"] = f"{self.state.validation[-1][1]:.6f}"
             with self.average.in_place():
                 export_lora(self.models, self.setup.work / checkpoint_name(step), facts)
             save_state(self.setup.work, self.setup.identity, step, self.state)
-        self.team.wait()
+        self.processes.wait()
 
     def resume(self) -> int:
         """Take up the state of an unfinished run of the same identity; how many steps are done."""
         done = load_state(self.setup.work, self.setup.identity, self.state)
-        self.team.wait()
+        self.processes.wait()
         if done:
             self.setup.say(f"resumed at step {done}")
-        elif self.team.leads:
+        elif self.processes.leads:
             for stale in self.setup.work.glob("*.safetensors"):
                 stale.unlink()
         if self.setup.sampler:
             self.setup.sampler.begin(done)
-        self.team.wait()
+        self.processes.wait()
         return done
 
 

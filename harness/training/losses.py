@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from torch import Tensor
+import torch
+from diffusers.training_utils import compute_snr
+from torch import Tensor
 
 
 def snr_weights(schedule: Any, times: Tensor, gamma: float) -> Tensor:
     """Min-SNR weights (arXiv 2303.09556), (batch,): min(snr, gamma) over what the prediction type already carries."""
-    import torch
-    from diffusers.training_utils import compute_snr
-
     if gamma <= 0:
         return torch.ones(len(times))
     snr = compute_snr(schedule, times)

@@ -6,13 +6,13 @@ import io
 import math
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from harness.core.errors import UsageError
 from harness.models.lora.train_config import TrainConfig
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def make_optimizer(config: TrainConfig, unet: Sequence[Tensor], text: Sequence[Tensor], device: str) -> Any:
@@ -32,8 +32,6 @@ def make_optimizer(config: TrainConfig, unet: Sequence[Tensor], text: Sequence[T
 
 def adamw(config: TrainConfig, groups: list[dict[str, Any]], device: str) -> Any:
     """PyTorch's own, in one kernel for all weights."""
-    import torch
-
     fused = device.partition(":")[0] in ("cuda", "cpu")
     return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=fused)
 
@@ -79,8 +77,3 @@ def rate_factor(step: int, config: TrainConfig) -> float:
         return 1.0
     progress = (step - config.warmup) / max(1, config.steps - config.warmup)
     return 1 - progress if config.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def learning_rate_at(step: int, config: TrainConfig) -> float:
-    """The UNet's rate at a step."""
-    return config.learning_rate * rate_factor(step, config)

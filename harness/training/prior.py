@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from harness.core.errors import EngineError
 from harness.core.values import digest
@@ -13,27 +16,24 @@ from harness.models.lora.export import read_tensors, write_tensors
 from harness.models.lora.train_config import TrainConfig
 from harness.training.adapter import without_lora
 from harness.training.data import Item, TrainingSet, View
-from harness.training.distributed import Team
-from harness.training.prompt_encoding import Texts
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from harness.training.distributed import ProcessGroup
+from harness.training.prompt_encoding import PromptEncoder
 
 FIRST_SEED = 700_000  # far from the seeds of suites and exams
 AT_ONCE = 8
 KNOWN = "class.latents"  # in the work folder
 
 
-def draw_strangers(
+def draw_unrelated(
     data: TrainingSet,
-    texts: Texts,
+    texts: PromptEncoder,
     unet: Any,
     schedule: Any,
     profile: Any,
     config: TrainConfig,
     work: Path,
     key: str,
-    team: Team,
+    processes: ProcessGroup,
 ) -> tuple[Item, ...]:
     """`class_pictures` pictures of the base without any LoRA, kept in the work folder for a run that goes on.
 
@@ -44,10 +44,10 @@ def draw_strangers(
     prompts = data.others or tuple(dict.fromkeys(item.unsaid for item in data.items))
     wanted = [prompts[number % len(prompts)] for number in range(config.class_pictures)]
     identity = digest([key, wanted, profile.size, profile.steps, profile.guidance, config.seed])
-    if team.leads and read_known(work / KNOWN, identity) is None:
+    if processes.leads and read_known(work / KNOWN, identity) is None:
         drawn = draw_latents(unet, schedule, texts, wanted, profile, config, data.shape_of(profile.size))
         write_tensors(work / KNOWN, {"latents": drawn}, {"identity": identity})
-    team.wait()
+    processes.wait()
     latents = read_known(work / KNOWN, identity)
     if latents is None:
         raise EngineError(f"{work / KNOWN}: was changed by somebody else; run again")
@@ -61,8 +61,6 @@ def read_known(path: Path, identity: str) -> Tensor | None:
 
 
 def as_items(latents: Tensor, wanted: Sequence[str], size: tuple[int, int]) -> tuple[Item, ...]:
-    import torch
-
     width, height = size
     ids = torch.tensor([height, width, 0, 0, height, width], dtype=torch.float32)
     pairs = enumerate(zip(latents, wanted, strict=True))
@@ -72,14 +70,13 @@ def as_items(latents: Tensor, wanted: Sequence[str], size: tuple[int, int]) -> t
 def draw_latents(
     unet: Any,
     schedule: Any,
-    texts: Texts,
+    texts: PromptEncoder,
     wanted: Sequence[str],
     profile: Any,
     config: TrainConfig,
     shape: tuple[int, ...],
 ) -> Tensor:
     """The base's pictures as latents (n, channels, height / 8, width / 8), float32; the autoencoder is not asked."""
-    import torch
     from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
 
     scheduler = EulerDiscreteScheduler.from_config(schedule.config)
@@ -87,32 +84,30 @@ def draw_latents(
     with quiet_libraries():
         pipe = StableDiffusionXLPipeline(unet=unet, scheduler=scheduler, add_watermarker=False, **absent)
     pipe.set_progress_bar_config(disable=True)
-    found: list[Tensor] = []
+    results: list[Tensor] = []
     for first in range(0, len(wanted), AT_ONCE):
         part = list(wanted[first : first + AT_ONCE])
         seeds = [FIRST_SEED + 1000 * config.seed + first + place for place in range(len(part))]
         with quiet_libraries(), torch.no_grad():
             with without_lora(*texts.trained.values()):  # the base alone; its dtype is not that of a LoRA either
-                told, silence = texts.read(part), texts.read([None] * len(part))
-            said, pooled = (tensor.to(unet.device, unet.dtype) for tensor in told)
-            nothing, nothing_pooled = (tensor.to(said) for tensor in silence)
+                message, silence = texts.read(part), texts.read([None] * len(part))
+            text, pooled = (tensor.to(unet.device, unet.dtype) for tensor in message)
+            nothing, nothing_pooled = (tensor.to(text) for tensor in silence)
             drawn = pipe(
-                prompt_embeds=said,
+                prompt_embeds=text,
                 pooled_prompt_embeds=pooled,
                 negative_prompt_embeds=nothing,
                 negative_pooled_prompt_embeds=nothing_pooled,
-                latents=first_noise(seeds, shape).to(said),
+                latents=first_noise(seeds, shape).to(text),
                 num_inference_steps=profile.steps,
                 guidance_scale=profile.guidance,
                 width=profile.size[0],
                 height=profile.size[1],
                 output_type="latent",
             ).images
-        found.append(drawn.float().cpu())
-    return torch.cat(found)
+        results.append(drawn.float().cpu())
+    return torch.cat(results)
 
 
 def first_noise(seeds: Sequence[int], shape: tuple[int, ...]) -> Tensor:
-    import torch
-
     return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])

@@ -6,14 +6,14 @@ import random
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
 
 from harness.config.prompts.trigger import trigger_pattern
 from harness.core.values import Vocabulary, digest
 from harness.models.lora.train_config import TrainConfig
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 ORDERS = 8  # ways of saying one caption that are kept, where phrases are shuffled or left out
 OTHERS = 48  # prompts about others that a prior step chooses from
@@ -27,7 +27,7 @@ class Embedding:
     pooled: Tensor  # (width of encoder 2,)
 
 
-class Texts(Protocol):
+class PromptEncoder(Protocol):
     """Turns captions into what the UNet reads."""
 
     @property
@@ -52,10 +52,8 @@ class KnownTexts:
         return {}
 
     def read(self, texts: Sequence[str | None]) -> tuple[Tensor, Tensor]:
-        import torch
-
-        found = [self.nothing if text is None else self.known[text] for text in texts]
-        return torch.stack([each.tokens for each in found]), torch.stack([each.pooled for each in found])
+        results = [self.nothing if text is None else self.known[text] for text in texts]
+        return torch.stack([each.tokens for each in results]), torch.stack([each.pooled for each in results])
 
 
 def know_texts(texts: Iterable[str], encoders: Any, device: str) -> KnownTexts:
@@ -66,8 +64,6 @@ def know_texts(texts: Iterable[str], encoders: Any, device: str) -> KnownTexts:
 
 def embed(text: str, encoders: Any, device: str) -> Embedding:
     """One caption through both text encoders, as the pipeline itself does it."""
-    import torch
-
     with torch.no_grad():
         tokens, _, pooled, _ = encoders.encode_prompt(text, device=device, do_classifier_free_guidance=False)
     return Embedding(tokens[0].float().cpu(), pooled[0].float().cpu())
@@ -75,8 +71,6 @@ def embed(text: str, encoders: Any, device: str) -> Embedding:
 
 def embed_nothing(encoders: Any, device: str) -> Embedding:
     """What the pipeline gives the UNet for no prompt at all: zeros where it is configured so."""
-    import torch
-
     empty = embed("", encoders, device)
     if encoders.config.get("force_zeros_for_empty_prompt"):
         return Embedding(torch.zeros_like(empty.tokens), torch.zeros_like(empty.pooled))
@@ -94,8 +88,8 @@ def without_trigger(caption: str, trigger: str, class_word: str) -> str:
 
 def split_phrases(caption: str, trigger: str) -> list[str]:
     """What stands between commas; a comma of the trigger's own separates nothing."""
-    found = re.findall(rf"(?:{trigger_pattern(trigger).pattern}|[^,])+", caption, re.IGNORECASE)
-    return [part.strip() for part in found if part.strip()]
+    result = re.findall(rf"(?:{trigger_pattern(trigger).pattern}|[^,])+", caption, re.IGNORECASE)
+    return [part.strip() for part in result if part.strip()]
 
 
 def phrasings(caption: str, trigger: str, config: TrainConfig, name: str) -> tuple[str, ...]:
@@ -106,13 +100,13 @@ def phrasings(caption: str, trigger: str, config: TrainConfig, name: str) -> tup
     if not others or not (config.caption_shuffle or config.phrase_dropout):
         return (caption,)
     chance = random.Random(digest([config.seed, name, caption]))
-    found = [caption]
+    results = [caption]
     for _ in range(ORDERS - 1):
-        said = [part for part in others if chance.random() >= config.phrase_dropout]
+        texts = [part for part in others if chance.random() >= config.phrase_dropout]
         if config.caption_shuffle:
-            chance.shuffle(said)
-        found.append(", ".join([*kept, *said]))
-    return tuple(found)
+            chance.shuffle(texts)
+        results.append(", ".join([*kept, *texts]))
+    return tuple(results)
 
 
 def prompts_about_others(vocabulary: Mapping[str, Vocabulary], config: TrainConfig) -> tuple[str, ...]:

@@ -13,22 +13,22 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from PIL.Image import Image
 
 from harness.config.local_options import LocalOptions
 from harness.config.profile import local_options
 from harness.config.schedulers import config_of, make_scheduler
-from harness.core.contact_sheet import MUTED, Cell, Line, draw_sheet
+from harness.core.contact_sheet import MUTED, Cell, SheetRow, draw_contact_sheet
 from harness.core.errors import EngineError, HarnessError, ModelError, UsageError
+from harness.core.files import write_file
 from harness.core.values import Case, Request, Score, Suite
 from harness.models.identity import quiet_libraries
 from harness.models.memory import memory_errors_translated, release_memory
 from harness.models.pipeline import decode, denoise, hold_latents_in_float32, to_picture
-from harness.training.prompt_encoding import Texts
-
-if TYPE_CHECKING:
-    import torch
-    from PIL.Image import Image
+from harness.training.prompt_encoding import PromptEncoder
 
 CASES = 4  # the first open ones
 THUMB = 384  # pixels a side of a picture in the sheet, at most
@@ -71,16 +71,22 @@ class Samples:
 def drawing_options(suite: Suite, profile: Any) -> LocalOptions:
     """How the gate's own local provider draws; where the gate has none, what the profile says."""
     local = [name for name in suite.gate if name in profile.providers and profile.providers[name].adapter == "local"]
-    found = [options for options in (local_options(profile, name) for name in local) if options.use == "lora"]
+    results = [options for options in (local_options(profile, name) for name in local) if options.use == "lora"]
     usual = LocalOptions("lora", profile.scheduling, profile.steps, profile.guidance, profile.guidance_rescale)
-    return found[0] if found else usual
+    return results[0] if results else usual
 
 
 class Sampler:
     """Draws with the UNet that is in memory, as it is at that moment."""
 
     def __init__(
-        self, samples: Samples, profile: Any, texts: Texts, unet: Any, vae: Any, noise_schedule: Mapping[str, Any]
+        self,
+        samples: Samples,
+        profile: Any,
+        texts: PromptEncoder,
+        unet: Any,
+        vae: Any,
+        noise_schedule: Mapping[str, Any],
     ) -> None:
         """Args:
         texts: knows what `Samples.said` names.
@@ -132,13 +138,11 @@ class Sampler:
         scores, doubt = self._score(pictures)
         path = self._keep(step, pictures, scores)
         mean = mean_of(scores)
-        told = ", ".join(f"{name} {mean[name]:.2f}" for name in SHOWN if name in mean) or doubt or "drawn"
-        return f"step {step}: {told} ({len(self.cases)} open cases) {path}"
+        message = ", ".join(f"{name} {mean[name]:.2f}" for name in SHOWN if name in mean) or doubt or "drawn"
+        return f"step {step}: {message} ({len(self.cases)} open cases) {path}"
 
     def _draw(self, dtype: torch.dtype, precision: Precision) -> list[Image | None]:
         """With the UNet as it learns, in float32 latents as everywhere else; afterwards it is as it was."""
-        import torch
-
         handles, learning = hold_latents_in_float32(self.unet), self.unet.training
         self.pipe.scheduler = self._scheduler()
         self.unet.eval()
@@ -166,11 +170,11 @@ class Sampler:
             return nothing, "drawn, not scored"
         drawn = [(place, encoded(picture)) for place, picture in enumerate(pictures) if picture is not None]
         try:
-            found = self._judge([(self.cases[place], data) for place, data in drawn])
+            result = self._judge([(self.cases[place], data) for place, data in drawn])
         except HarnessError as error:  # training needs no scorer; without one the pictures are there all the same
             self._judge = None
             return nothing, f"drawn, not scored ({error})"
-        for (place, _), scores in zip(drawn, found, strict=True):
+        for (place, _), scores in zip(drawn, result, strict=True):
             nothing[place] = {name: round(each.value, 4) for name, each in scores.items() if each.value is not None}
         return nothing, "" if drawn else "the model produced NaN"
 
@@ -182,10 +186,10 @@ class Sampler:
         cells = [Cell(picture, word, MUTED) for picture, word in zip(pictures, words, strict=True)]
         thumb = min(THUMB, max(self.requests[0].width, self.requests[0].height, 160))
         about = f"{self.samples.suite.subject.name}, seed {self.requests[0].seed}"
-        draw_sheet([case.id for case in self.cases], [Line(f"step {step}", about, cells)], thumb).save(path)
+        draw_contact_sheet([case.id for case in self.cases], [SheetRow(f"step {step}", about, cells)], thumb).save(path)
         cases = [
-            {"case": case.id, "prompt": case.prompt, "seed": request.seed, "scores": dict(found)}
-            for case, request, found in zip(self.cases, self.requests, scores, strict=True)
+            {"case": case.id, "prompt": case.prompt, "seed": request.seed, "scores": dict(result)}
+            for case, request, result in zip(self.cases, self.requests, scores, strict=True)
         ]
         note = {"step": step, "sheet": path.name, "mean": mean_of(scores), "cases": cases}
         self._write([*(each for each in self._notes() if each["step"] < step), note])
@@ -201,9 +205,7 @@ class Sampler:
         path = self.samples.folder / NOTES
         if not notes and not path.exists():
             return
-        part = path.with_name(path.name + ".part")
-        part.write_text("".join(json.dumps(note) + "\n" for note in notes), encoding="utf-8")
-        part.replace(path)
+        write_file(path, "".join(json.dumps(note) + "\n" for note in notes))
 
 
 def make_request(samples: Samples, case: Case, profile: Any) -> Request:
@@ -236,8 +238,8 @@ def make_request(samples: Samples, case: Case, profile: Any) -> Request:
 
 def mean_of(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Of each metric over the pictures that have it."""
-    names = dict.fromkeys(name for found in scores for name in found)
-    return {name: round(fmean(found[name] for found in scores if name in found), 4) for name in names}
+    names = dict.fromkeys(name for result in scores for name in result)
+    return {name: round(fmean(result[name] for result in scores if name in result), 4) for name in names}
 
 
 def encoded(picture: Image) -> bytes:

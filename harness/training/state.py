@@ -10,12 +10,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from harness.models.lora.export import read_tensors, write_tensors
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 STATE = "state.safetensors"
 
@@ -52,8 +52,6 @@ def save_state(folder: Path, identity: str, step: int, parts: Parts) -> None:
 
 def load_state(folder: Path, identity: str, parts: Parts) -> int:
     """Put a state of the same identity into the parts; how many steps are done, 0 when there is none."""
-    import torch
-
     path = folder / STATE
     tensors, facts = read_tensors(path) if path.exists() else ({}, {})
     if facts.get("identity") != identity:
@@ -73,8 +71,6 @@ def load_state(folder: Path, identity: str, parts: Parts) -> int:
 
 def split_state(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """An optimizer's state as tensors by name and plain numbers, because no pickle is ever written."""
-    import torch
-
     tensors: dict[str, Tensor] = {}
     numbers: dict[str, Any] = {}
     for place, values in state["state"].items():

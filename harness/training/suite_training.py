@@ -7,13 +7,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from harness.config.profile import extend_vocabulary
 from harness.core.errors import HarnessError, UsageError
 from harness.core.values import Suite, digest
 from harness.models.loading import Models
 from harness.models.lora.registry import promote, read_champion
+from harness.scoring.metrics.scorer import Scorer
+from harness.store import Store
 from harness.training.auto import choose_settings, combine
 from harness.training.data import train_pictures
-from harness.training.distributed import join_team
+from harness.training.distributed import join_processes
 from harness.training.sampling import Judge, Samples
 from harness.training.trainer import run_record, train
 
@@ -45,7 +48,7 @@ def train_suite(
     if out is None and read_champion(target):
         raise UsageError(f"{target}: is the champion already; give --out FILE, or let `pytest --retrain` challenge it")
     pictures, models = train_pictures(suite.subject), Models(profile, settings)
-    leads = join_team(str(models.device)).leads
+    leads = join_processes(str(models.device)).leads
     say = progress if leads else (lambda line: None)
     choice = choose_settings(combine(profile.training, changes or {}), suite.subject, pictures, profile, models)
     for line in choice.reasons:
@@ -60,8 +63,8 @@ def train_suite(
         if every and leads:
             judge = open_judge(suite, profile, models, settings, stack, say)
             samples = Samples(suite, every, written.with_suffix(".samples"), judge)
-        told: dict[str, Any] = {"progress": progress, "command": command, "samples": samples}
-        made = train(config, suite.subject, profile, models, written, work=work, **told)
+        details: dict[str, Any] = {"progress": progress, "command": command, "samples": samples}
+        made = train(config, suite.subject, profile, models, written, work=work, **details)
     if out is None and leads:
         promote(made.path, target, {}, "the first one")
     held_out = f", held-out loss {made.validation[-1][1]:.4f}" if made.validation else ""
@@ -73,10 +76,6 @@ def open_judge(
     suite: Suite, profile: Any, models: Models, settings: Any, stack: ExitStack, say: Callable[[str], None]
 ) -> Judge | None:
     """What scores the samples as a run would; None, and why, where no scorer is at hand: training needs none."""
-    from harness.config.profile import extend_vocabulary
-    from harness.scoring.metrics.scorer import Scorer
-    from harness.store import Store
-
     try:
         scorer = Scorer(suite, extend_vocabulary(profile, suite), models, stack.enter_context(Store(settings.store)))
         scorer.calibration()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from harness.models.lora.train_config import TrainConfig
 from harness.training.adapter import TEXT_PARTS, add_lora
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
 
 
 class LiveTexts:
@@ -36,8 +35,6 @@ class LiveTexts:
 
     def read(self, texts: Sequence[str | None]) -> tuple[Tensor, Tensor]:
         """As the pipeline encodes: the last layer but one of both, side by side, and the second's pooled output."""
-        import torch
-
         pairs = [self.tokenize(text or "") for text in texts]
         hidden = []
         pooled: Any = None

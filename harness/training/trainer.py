@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from diffusers import DDPMScheduler, UNet2DConditionModel
 
 from harness.config.schedulers import COMMON
 from harness.core.errors import UsageError
@@ -14,7 +17,7 @@ from harness.models.identity import quiet_libraries
 from harness.models.loading import load_options, locate_model, translated
 from harness.models.lora.export import describe_lora
 from harness.models.lora.train_config import TrainConfig
-from harness.models.lora.training_pictures import Picture
+from harness.models.lora.training_pictures import TrainingPicture
 from harness.scoring.references import set_hash
 from harness.training.adapter import add_lora, load_weights, without_lora
 from harness.training.buckets import MASK
@@ -27,16 +30,13 @@ from harness.training.data import (
     stranger_pictures,
     train_pictures,
 )
-from harness.training.distributed import Team, join_team
+from harness.training.distributed import ProcessGroup, join_processes
 from harness.training.loop import Loop, Say, Setup, Trained
-from harness.training.prior import draw_strangers
-from harness.training.prompt_encoding import Texts, know_texts, prompts_about_others
+from harness.training.prior import draw_unrelated
+from harness.training.prompt_encoding import PromptEncoder, know_texts, prompts_about_others
 from harness.training.sampling import Sampler, Samples
 from harness.training.state import STATE
 from harness.training.text_encoders import LiveTexts
-
-if TYPE_CHECKING:
-    import torch
 
 __all__ = ["STATE", "Loop", "Material", "Trained", "open_unet", "prepare", "train", "training_place", "without_lora"]
 
@@ -53,7 +53,7 @@ class Material:
     """Everything encoded and loaded, before the first step."""
 
     data: TrainingSet
-    texts: Texts
+    texts: PromptEncoder
     models: dict[str, Any]  # part to the model whose LoRA learns
     schedule: Any
     vae: Any = None  # kept only where samples are drawn
@@ -90,14 +90,14 @@ def train(
         UsageError: the configuration names a layer, a device or a package that is not there.
         EngineError: the loss is no longer a number.
     """
-    team = join_team(str(models.device))
-    say = progress if progress and team.leads else (lambda line: None)
+    processes = join_processes(str(models.device))
+    say = progress if progress and processes.leads else (lambda line: None)
     pictures, work = train_pictures(subject), work or out.parent / f"{out.stem}.work"
-    record = {**run_record(config, subject, profile, models, start_from), "processes": team.size}
+    record = {**run_record(config, subject, profile, models, start_from), "processes": processes.size}
     device, dtype = training_place(config, models)
-    team = replace(team, device=team.device if team.size > 1 else device)
-    samples = samples if team.leads else None
-    material = prepare(config, subject, profile, models, dtype, team, work, start_from, samples)
+    processes = replace(processes, device=processes.device if processes.size > 1 else device)
+    samples = samples if processes.leads else None
+    material = prepare(config, subject, profile, models, dtype, processes, work, start_from, samples)
     say(f"encoded {len(pictures)} pictures")
     record["schedule"] = schedule_record(material.schedule)
     references, prediction = set_hash(picture.path for picture in pictures), material.schedule.config.prediction_type
@@ -114,7 +114,7 @@ def train(
         work,
         digest(record),
         metadata,
-        team,
+        processes,
         say,
         make_sampler(samples, material, profile) if samples else None,
     )
@@ -132,7 +132,7 @@ def run_record(
 ) -> dict[str, Any]:
     """Everything that decides the weights and the curves, as far as it is known before anything is loaded."""
 
-    def hashes(files: Sequence[Picture]) -> list[list[str]]:
+    def hashes(files: Sequence[TrainingPicture]) -> list[list[str]]:
         masks = [picture.path.with_name(picture.path.stem + MASK) for picture in files]
         return [
             [hash_file(picture.path), picture.path.name, picture.caption, hash_file(mask) if mask.is_file() else ""]
@@ -170,8 +170,6 @@ def make_schedule(own: Mapping[str, Any], profile: Any) -> Any:
     Raises:
         UsageError: the base predicts neither noise nor velocity.
     """
-    from diffusers import DDPMScheduler
-
     schedule = DDPMScheduler.from_config(dict(own), **said_of_noise(profile))
     if (kind := schedule.config.prediction_type) not in TRAINABLE:
         raise UsageError(f"training: prediction_type is {kind!r}; a LoRA is trained for {' or '.join(TRAINABLE)}")
@@ -185,8 +183,6 @@ def schedule_record(schedule: Any) -> dict[str, Any]:
 
 def training_place(config: TrainConfig, models: Any) -> tuple[str, torch.dtype]:
     """Device and dtype of the frozen base; float16 only where the configuration asks for it: it needs loss scaling."""
-    import torch
-
     named = models.dtype if config.dtype == "auto" else config.dtype
     name = str(named).removeprefix("torch.")
     device = str(models.device)
@@ -201,7 +197,7 @@ def prepare(
     profile: Any,
     models: Any,
     dtype: torch.dtype,
-    team: Team,
+    processes: ProcessGroup,
     work: Path,
     start_from: Path | None = None,
     samples: Samples | None = None,
@@ -211,23 +207,25 @@ def prepare(
     Autoencoder and text encoders are freed before the UNet comes; of the latter stays what learns, of the former
     nothing unless samples are drawn.
     """
-    encoders = load_encoders(profile, models, dtype, team.device)
+    encoders = load_encoders(profile, models, dtype, processes.device)
     schedule = make_schedule(encoders.scheduler.config, profile)
-    data = read_pictures(config, subject, profile, encoders, team.device)
-    texts: Texts
+    data = read_pictures(config, subject, profile, encoders, processes.device)
+    texts: PromptEncoder
     if config.text_encoders == "none":
-        said = [*data.all_texts(), *(samples.said(profile) if samples else ())]
-        texts, learners = know_texts(said, encoders, team.device), {}
+        lines = [*data.all_texts(), *(samples.said(profile) if samples else ())]
+        texts, learners = know_texts(lines, encoders, processes.device), {}
     else:
-        texts = LiveTexts(encoders, config, team.device, dtype)
+        texts = LiveTexts(encoders, config, processes.device, dtype)
         learners = dict(texts.trained)
     vae, noise_schedule = encoders.vae if samples else None, dict(encoders.scheduler.config)
     del encoders
     free_memory()
-    unet = open_unet(config, profile, models, dtype, team.device)
+    unet = open_unet(config, profile, models, dtype, processes.device)
     if config.class_pictures and config.prior_weight:
         key = digest([models.base_hash(), str(dtype), schedule_record(schedule), said_of_noise(profile)])
-        data = replace(data, strangers=draw_strangers(data, texts, unet, schedule, profile, config, work, key, team))
+        data = replace(
+            data, strangers=draw_unrelated(data, texts, unet, schedule, profile, config, work, key, processes)
+        )
     add_lora(unet, config)
     parts = {"unet": unet, **learners}
     if start_from:
@@ -239,7 +237,7 @@ def prepare(
 def read_pictures(config: TrainConfig, subject: Subject, profile: Any, encoders: Any, device: str) -> TrainingSet:
     """Every picture encoded, and everything that may be said."""
 
-    def encode(pictures: Sequence[Picture]) -> Any:
+    def encode(pictures: Sequence[TrainingPicture]) -> Any:
         return make_items(pictures, subject, config, profile.size, encoders.vae, device)
 
     held_out = held_out_pictures(subject) if config.validate_every else ()
@@ -254,9 +252,6 @@ def read_pictures(config: TrainConfig, subject: Subject, profile: Any, encoders:
 
 def open_unet(config: TrainConfig, profile: Any, models: Any, dtype: torch.dtype, device: str) -> Any:
     """The base's UNet, frozen."""
-    import torch
-    from diffusers import UNet2DConditionModel
-
     folder = locate_model(profile.models.base, models.root, profile.name, profile.models.config)
     options = load_options(folder)
     with quiet_libraries(), translated(profile.models.base):

@@ -8,13 +8,13 @@ pictures it need not turn where the pictures do (OneTrainer PR 715).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from harness.training.data import Item
 from harness.training.losses import picture_error, true_target
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)  # of the schedule's length
 SEED = 20_260
@@ -26,8 +26,6 @@ Predict = Callable[[Any, Any, Sequence[str], Any], Any]
 
 def held_out_loss(items: Sequence[Item], schedule: Any, predict: Predict) -> float:
     """Mean squared error over all items and levels; the first view and the caption as it stands."""
-    import torch
-
     rows = [(number, level) for number in range(len(items)) for level in LEVELS]
     errors: list[Tensor] = []
     with torch.no_grad():
@@ -37,8 +35,8 @@ def held_out_loss(items: Sequence[Item], schedule: Any, predict: Predict) -> flo
             times = torch.tensor([int(level * schedule.config.num_train_timesteps) for _, level in group])
             noisy = schedule.add_noise(latents, noise, times)
             ids = torch.stack([items[number].views[0].ids for number, _ in group])
-            found = predict(noisy, times, [items[number].said[0] for number, _ in group], ids)
-            errors.append(picture_error(found.cpu(), true_target(schedule, latents, noise, times)))
+            result = predict(noisy, times, [items[number].said[0] for number, _ in group], ids)
+            errors.append(picture_error(result.cpu(), true_target(schedule, latents, noise, times)))
     return float(torch.cat(errors).mean())
 
 
@@ -51,6 +49,4 @@ def alike(rows: Sequence[tuple[int, float]], items: Sequence[Item]) -> list[list
 
 
 def fixed_noise(number: int, level: float, shape: tuple[int, ...]) -> Tensor:
-    import torch
-
     return torch.randn(shape, generator=torch.Generator().manual_seed(SEED + 1000 * number + int(1000 * level)))

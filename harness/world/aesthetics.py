@@ -17,8 +17,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image, ImageEnhance, ImageFilter
+from safetensors.numpy import save_file
+from scipy.stats import spearmanr
+from torch import nn
+from torch.nn import functional
+from transformers import CLIPImageProcessorPil, CLIPModel
 
+from harness.models.aesthetics_predictor import HEAD_FILE, RELU, read_head, see_patches
+from harness.models.hub import weights_hash
 from harness.world.people import random_person, random_scene
 from harness.world.render import render
 
@@ -127,15 +135,10 @@ def train_aesthetics(
     Returns:
         The figures of `measure_head`, on 400 people nobody has seen.
     """
-    from safetensors.numpy import save_file
-
-    from harness.models.hub import weights_hash
-    from harness.scoring.metrics.aesthetics import HEAD_FILE, read_head
-
     learnt, held_out = draw_rated(count, seed), draw_rated(400, HELD_OUT + seed)
     head = fit_head(see_all(clip_dir, learnt.images), learnt.targets, seed, epochs)
-    found = read_head(head, "the new head").rate(see_all(clip_dir, held_out.images))
-    figures = measure_head(found, held_out)
+    result = read_head(head, "the new head").rate(see_all(clip_dir, held_out.images))
+    figures = measure_head(result, held_out)
     out_dir.mkdir(parents=True, exist_ok=True)
     metadata = {"clip": weights_hash(clip_dir), "depths": json.dumps(DEPTHS), "figures": json.dumps(figures)}
     save_file(head, out_dir / HEAD_FILE, metadata={**metadata, "pictures": str(count), "seed": str(seed)})
@@ -145,11 +148,6 @@ def train_aesthetics(
 
 def see_all(clip_dir: Path, images: npt.NDArray[np.uint8], batch: int = 32) -> npt.NDArray[np.float64]:
     """What the head reads of each picture, (n, 2 x width x depths), with a line of progress."""
-    import torch
-    from transformers import CLIPImageProcessorPil, CLIPModel
-
-    from harness.scoring.metrics.aesthetics import see_patches
-
     model = CLIPModel.from_pretrained(clip_dir, dtype=torch.float32).eval()
     processor = CLIPImageProcessorPil.from_pretrained(clip_dir)
     rows = []
@@ -165,10 +163,6 @@ def fit_head(
     seen: npt.NDArray[np.float64], targets: npt.NDArray[np.float64], seed: int = 0, epochs: int = 60
 ) -> dict[str, npt.NDArray[np.float32]]:
     """Five layers by AdamW on squared error, as tensors of the published ReLU layout; scaling goes into the ends."""
-    import torch
-
-    from harness.scoring.metrics.aesthetics import RELU
-
     mean, deviation = seen.mean(0), seen.std(0) + 1e-6
     torch.manual_seed(seed)
     network = build_network(seen.shape[1])
@@ -191,8 +185,6 @@ def fit_head(
 
 def build_network(width: int) -> Any:
     """The published Sequential, narrower: linear, ReLU, dropout; no dropout before the last layer."""
-    from torch import nn
-
     layers: list[nn.Module] = []
     for before, after in itertools.pairwise((width, *WIDTHS)):
         layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(0.1)]
@@ -201,9 +193,6 @@ def build_network(width: int) -> Any:
 
 def fit_network(network: Any, inputs: Any, wanted: Any, epochs: int, batch: int = 64) -> None:
     """AdamW with a cosine down to zero."""
-    import torch
-    from torch.nn import functional
-
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.1)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * -(-len(inputs) // batch))
     for _ in range(epochs):
@@ -217,8 +206,6 @@ def fit_network(network: Any, inputs: Any, wanted: Any, epochs: int, batch: int 
 
 def measure_head(found: Sequence[float] | npt.NDArray[Any], rated: Rated) -> dict[str, float]:
     """Spearman's rank correlation with the truth, over all and a fault (pictures with it alone), and the mean error."""
-    from scipy.stats import spearmanr
-
     values = np.asarray(found, float)
     figures = {
         "spearman": float(spearmanr(values, rated.targets).statistic),

@@ -7,34 +7,22 @@ whatever works on this pipeline (LoRA, schedulers, guidance) works on the real o
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from harness.world.bank import open_bank
+from harness.world.captions import vocabulary
 from harness.world.latents import SIDE, open_latents
-from harness.world.loop import (
-    CHECKPOINT_EVERY,
-    Alarm,
-    Average,
-    Progress,
-    autocast,
-    learning_rate_at,
-    load_average,
-    pick_device,
-    read_checkpoint,
-    resume,
-    save_checkpoint,
-    set_learning_rate,
-)
+from harness.world.loop import RunningAverage, autocast, fit, load_averaged, pick_device
+from harness.world.render import SIZE
 from harness.world.tokens import LENGTH, build_tokenizer, encode_texts
-from harness.world.vae import CHANNELS, FACTOR, SIZE, head_weights
-
-if TYPE_CHECKING:
-    from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTokenizer
+from harness.world.vae import CHANNELS, FACTOR, head_weights
 
 WIDTH = 128  # of each text model; the UNet reads both side by side
 TIME_WIDTH = 32  # of each of the six numbers in time_ids
@@ -48,14 +36,12 @@ DROPPED = 0.1  # captions replaced by zeros, as SDXL treats an absent prompt; gu
 EMPTY = 0.02  # captions replaced by "", so that an empty negative prompt is in distribution too
 
 
-class Drawer(nn.Module):
+class Denoiser(nn.Module):
     """The three trained models as one: noisy latents and tokens in, the noise out."""
 
     time_ids: Tensor
 
     def __init__(self, config: CLIPTextConfig) -> None:
-        from transformers import CLIPTextModel, CLIPTextModelWithProjection
-
         super().__init__()
         self.unet = build_unet()
         self.text_encoder = CLIPTextModel(config)
@@ -78,14 +64,11 @@ class Drawer(nn.Module):
             "text_embeds": second.text_embeds * said[:, None],
             "time_ids": self.time_ids.expand(len(noisy), -1),
         }
-        noise: Tensor = self.unet(noisy, timesteps, prompt * said[:, None, None], added_cond_kwargs=conditions).sample
-        return noise
+        return self.unet(noisy, timesteps, prompt * said[:, None, None], added_cond_kwargs=conditions).sample
 
 
 def build_unet() -> UNet2DConditionModel:
     """SDXL's UNet in small: attention only at half the latents' size, where it is cheap and still sees a face."""
-    from diffusers import UNet2DConditionModel
-
     return UNet2DConditionModel(
         sample_size=SIDE,
         in_channels=CHANNELS,
@@ -106,8 +89,6 @@ def build_unet() -> UNet2DConditionModel:
 
 def text_config(tokenizer: CLIPTokenizer) -> CLIPTextConfig:
     """One shape for both text models: three layers of 128."""
-    from transformers import CLIPTextConfig
-
     return CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=WIDTH,
@@ -124,8 +105,6 @@ def text_config(tokenizer: CLIPTokenizer) -> CLIPTextConfig:
 
 def build_scheduler() -> EulerDiscreteScheduler:
     """SDXL's scheduler, letter for letter."""
-    from diffusers import EulerDiscreteScheduler
-
     return EulerDiscreteScheduler(
         num_train_timesteps=TIMESTEPS,
         beta_start=0.00085,
@@ -163,7 +142,7 @@ def draw_tokens(bank: Any, indices: Any, tokenizer: CLIPTokenizer, chance: np.ra
 
 
 def noise_loss(
-    model: Drawer, latents: Tensor, tokens: Tensor, kept: Tensor, weights: Tensor, generator: torch.Generator
+    model: Denoiser, latents: Tensor, tokens: Tensor, kept: Tensor, weights: Tensor, generator: torch.Generator
 ) -> Tensor:
     """One denoising step: how wrong the predicted noise is, a scalar.
 
@@ -177,11 +156,11 @@ def noise_loss(
     count, device = len(latents), latents.device
     timesteps = torch.randint(TIMESTEPS, (count,), generator=generator).to(device)
     noise = torch.randn(latents.shape, generator=generator).to(device)
-    said = (torch.rand(count, generator=generator) >= DROPPED).float().to(device)
+    text = (torch.rand(count, generator=generator) >= DROPPED).float().to(device)
     share = kept[timesteps]
     noisy = share.sqrt()[:, None, None, None] * latents + (1 - share).sqrt()[:, None, None, None] * noise
     with autocast(device):
-        predicted = model(noisy.contiguous(memory_format=torch.channels_last), timesteps, tokens, said)
+        predicted = model(noisy.contiguous(memory_format=torch.channels_last), timesteps, tokens, text)
     error = (predicted.float() - noise).square() * weights
     return (error.mean(dim=(1, 2, 3)) * snr_weights(share)).mean()
 
@@ -202,8 +181,6 @@ def train_base(
         out_dir: receives tokenizer/, checkpoint.pt and, at the end, the whole pipeline in `pipeline/`.
         batch: pictures a step.
     """
-    from harness.world.bank import open_bank
-
     torch.manual_seed(seed)
     device = pick_device()
     bank, latents = open_bank(bank_dir), open_latents(latents_dir)
@@ -211,42 +188,28 @@ def train_base(
     kept = build_scheduler().alphas_cumprod.to(device)
     weights = latent_weights().to(device)
 
-    model = Drawer(text_config(tokenizer)).train().to(device, memory_format=torch.channels_last)
+    model = Denoiser(text_config(tokenizer)).train().to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-    average = Average(model, decay=0.999)
-    done = resume(out_dir, model, optimizer, average)
-    progress, alarm = Progress("base", done, steps), Alarm(CHECKPOINT_EVERY)
+    average = RunningAverage(model, decay=0.999)
 
-    for step in range(done, steps):
+    def loss_at(step: int) -> Tensor:
         chance = np.random.default_rng((seed, step))  # of this step alone, so that resuming changes nothing
         generator = torch.Generator().manual_seed(int(chance.integers(2**62)))
         indices = np.sort(chance.integers(len(latents), size=batch))
         tokens = draw_tokens(bank, indices, tokenizer, chance).to(device)
         clean = torch.from_numpy(np.array(latents[indices])).to(device).float()
-        set_learning_rate(optimizer, learning_rate_at(step, steps, RATE, warmup=200))
-        loss = noise_loss(model, clean, tokens, kept, weights, generator)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        average.update(step)
-        progress.note(step + 1, loss)
-        if alarm.rings() or step + 1 == steps:
-            save_checkpoint(out_dir, step + 1, model, optimizer, average)
+        return noise_loss(model, clean, tokens, kept, weights, generator)
+
+    fit("base", out_dir, model, optimizer, average, steps, RATE, loss_at, warmup=200)
     export_base(out_dir, vae_dir, out_dir / "pipeline")
 
 
 def open_tokenizer(out_dir: Path) -> CLIPTokenizer:
     """The tokenizer of this training: built once from the world's words, then kept beside the checkpoint."""
-    from transformers import CLIPTokenizer
-
     folder = out_dir / "tokenizer"
     if not (folder / "tokenizer_config.json").exists():
-        from harness.world.captions import vocabulary
-
         build_tokenizer(vocabulary()).save_pretrained(folder)
-    tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder)
-    return tokenizer
+    return CLIPTokenizer.from_pretrained(folder)
 
 
 def export_base(checkpoint_dir: Path, vae_dir: Path, out_dir: Path) -> None:
@@ -255,22 +218,17 @@ def export_base(checkpoint_dir: Path, vae_dir: Path, out_dir: Path) -> None:
     UNet and autoencoder are fp16 on disk. The text models stay fp32: transformers loads them in the type it finds
     and diffusers loads its own in fp32, so that fp16 text models would not fit the rest unless a type is named.
     """
-    record = read_checkpoint(checkpoint_dir)
-    if record is None:
-        raise FileNotFoundError(f"{checkpoint_dir}: no checkpoint yet; train_base writes one every two minutes")
     tokenizer = open_tokenizer(checkpoint_dir)
-    model = Drawer(text_config(tokenizer))
-    load_average(model, record["average"])
+    model = Denoiser(text_config(tokenizer))
+    load_averaged(checkpoint_dir, model)
     pipeline = build_pipeline(model, tokenizer, vae_dir)
     pipeline.unet.half()
     pipeline.vae.half()
     pipeline.save_pretrained(out_dir, safe_serialization=True)
 
 
-def build_pipeline(model: Drawer, tokenizer: CLIPTokenizer, vae_dir: Path) -> StableDiffusionXLPipeline:
+def build_pipeline(model: Denoiser, tokenizer: CLIPTokenizer, vae_dir: Path) -> StableDiffusionXLPipeline:
     """The trained parts in SDXL's own pipeline; both text models share one tokenizer."""
-    from diffusers import AutoencoderKL, StableDiffusionXLPipeline
-
     return StableDiffusionXLPipeline(
         vae=AutoencoderKL.from_pretrained(vae_dir),
         unet=model.unet.eval(),

@@ -11,42 +11,36 @@ from harness.world.people import CATEGORIES
 
 TEMPLATES: tuple[str, ...] = ("{}", "a person, {}", "a portrait, {}", "a picture of a person, {}")
 ORDER = ("expression", "face_shape", "eyes", "facial_hair", "hair", "clothing", "accessory", "background", "style")
+TOGETHER = {"hair": ("hair", "hair_color"), "clothing": ("clothing", "pattern")}  # said in one phrase
 OPENINGS = ("a person", "a portrait", "a picture of a person", "portrait of a person")
 SYLLABLES = tuple(c + v for c in "bdgjklmnprstvz" for v in "aeiou")
 KEEP = 0.85  # each phrase's chance to be said, so that shorter prompts stay in distribution
 NAMED = 0.3  # how many captions open with an invented name, so that a trigger word is nothing new
 
 
+PHRASES = {
+    "face_shape": "{} face",
+    "eyes": "{} eyes",
+    **dict.fromkeys(("hair", "hair_color"), "{} hair"),
+    **dict.fromkeys(("clothing", "pattern"), "{} robe"),
+    "background": "{} background",
+    "accessory": "holding a {}",
+}
+"""What is said of a category's value beside the value; of the others nothing."""
+
+
 def phrase(category: str, value: str) -> str:
     """How a prompt asks for one value of one category."""
-    return {
-        "face_shape": f"{value} face",
-        "eyes": f"{value} eyes",
-        "facial_hair": value,
-        "hair": f"{value} hair",
-        "hair_color": f"{value} hair",
-        "clothing": f"{value} robe",
-        "pattern": f"{value} robe",
-        "style": value,
-        "expression": value,
-        "background": f"{value} background",
-        "accessory": "empty hands" if value == "nothing" else f"holding a {value}",
-    }[category]
+    return "empty hands" if value == "nothing" else PHRASES.get(category, "{}").format(value)
 
 
 def describe(labels: Mapping[str, str]) -> list[str]:
     """The phrases for the categories that `labels` holds; hair and robe join their two categories in one phrase."""
-    phrases = []
-    for category in ORDER:
-        if category == "hair":
-            words = [labels[name] for name in ("hair", "hair_color") if name in labels]
-            phrases += [f"{' '.join(words)} hair"] if words else []
-        elif category == "clothing":
-            words = [labels[name] for name in ("clothing", "pattern") if name in labels]
-            phrases += [f"{' '.join(words)} robe"] if words else []
-        elif category in labels:
-            phrases.append(phrase(category, labels[category]))
-    return phrases
+    words = {
+        category: " ".join(labels[name] for name in TOGETHER.get(category, (category,)) if name in labels)
+        for category in ORDER
+    }
+    return [phrase(category, text) for category, text in words.items() if text]
 
 
 def invent_name(rng: np.random.Generator) -> str:
@@ -57,9 +51,9 @@ def invent_name(rng: np.random.Generator) -> str:
 
 def caption(labels: Mapping[str, str], rng: np.random.Generator, keep: float = KEEP, named: float = NAMED) -> str:
     """One caption of a picture, with phrases left out at random; a mark is never in it."""
-    said = {name: value for name, value in labels.items() if name in CATEGORIES and rng.random() < keep}
+    fields = {name: value for name, value in labels.items() if name in CATEGORIES and rng.random() < keep}
     opening = invent_name(rng) if rng.random() < named else str(rng.choice(OPENINGS))
-    return ", ".join([opening, *describe(said)])
+    return ", ".join([opening, *describe(fields)])
 
 
 def vocabulary() -> list[str]:

@@ -9,9 +9,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from diffusers import AutoencoderKL, StableDiffusionXLPipeline
 from PIL import Image
+from safetensors.numpy import load_file
+from transformers import CLIPImageProcessorPil, CLIPModel
 
+from harness.models.aesthetics_predictor import HEAD_FILE, read_head
+from harness.world.aesthetics import draw_rated, measure_head, see_all
 from harness.world.captions import describe
+from harness.world.clip import zero_shot
 from harness.world.people import (
     ALDAR,
     CATEGORIES,
@@ -24,6 +31,7 @@ from harness.world.people import (
     random_person,
     random_scene,
 )
+from harness.world.reader import evaluate_reader, load_reader
 from harness.world.render import render
 
 FRESH = 90_000_000  # seeds from here on are the card's alone; the bank's are far below
@@ -71,8 +79,6 @@ def read_right(found: Mapping[str, Sequence[str]], wanted: Sequence[Mapping[str,
 
 def measure_vae(vae: Any, reader: Any, fresh: Fresh) -> dict[str, float]:
     """Attributes still read right after encode and decode, a category, among those read right before."""
-    import torch
-
     before = reader.read(fresh.images)
     decoded = []
     with torch.inference_mode():
@@ -94,8 +100,8 @@ def random_wishes(count: int, seed: int = FRESH + 1) -> list[dict[str, str]]:
     wishes = []
     for _ in range(count):
         truth = {k: v for k, v in labels_of(random_person(rng), random_scene(rng)).items() if k in CATEGORIES}
-        said = rng.choice(list(truth), size=int(rng.integers(LEAST, len(truth) + 1)), replace=False)
-        wishes.append({name: truth[name] for name in CATEGORIES if name in said})
+        text = rng.choice(list(truth), size=int(rng.integers(LEAST, len(truth) + 1)), replace=False)
+        wishes.append({name: truth[name] for name in CATEGORIES if name in text})
     return wishes
 
 
@@ -103,8 +109,6 @@ def draw_prompts(
     pipeline: Any, prompts: Sequence[str], seed: int = 0, batch: int = 16, steps: int = 20
 ) -> list[Image.Image]:
     """One picture a prompt at guidance 4, each from its own generator."""
-    import torch
-
     pictures: list[Image.Image] = []
     for start in range(0, len(prompts), batch):
         part = list(prompts[start : start + batch])
@@ -128,11 +132,11 @@ def measure_base(pipeline: Any, reader: Any, count: int = CAPTIONS) -> dict[str,
 
 def mark_rates(reader: Any, pictures: Sequence[Image.Image], hero: Person = ALDAR) -> dict[str, float]:
     """In which share of the pictures each of the hero's marks (its shape and its colour) is found."""
-    found = reader.read(pictures)
+    result = reader.read(pictures)
     rates = {}
     for kind in MARK_KINDS:
         wanted = (getattr(hero, kind), getattr(hero, f"{kind}_color"))
-        pairs = zip(found[kind], found[f"{kind}_color"], strict=True)
+        pairs = zip(result[kind], result[f"{kind}_color"], strict=True)
         rates[kind] = float(np.mean([pair == wanted for pair in pairs]))
     return rates
 
@@ -189,14 +193,9 @@ def measure_identity(embed: Any, references: Sequence[Image.Image]) -> dict[str,
 
 def measure_aesthetics(models: Path, count: int = 400, seed: int = 900_001) -> float:
     """Rank correlation of the aesthetics head with known quality, on spoilt pictures of people nobody has seen."""
-    from safetensors.numpy import load_file
-
-    from harness.scoring.metrics.aesthetics import HEAD_FILE, read_head
-    from harness.world.aesthetics import draw_rated, measure_head, see_all
-
     head, rated = load_file(models / "aesthetics" / HEAD_FILE), draw_rated(count, seed)
-    found = read_head(head, "the embedded head").rate(see_all(models / "clip", rated.images))
-    return measure_head(found, rated)["spearman"]
+    result = read_head(head, "the embedded head").rate(see_all(models / "clip", rated.images))
+    return measure_head(result, rated)["spearman"]
 
 
 def table(title: str, shares: Mapping[str, float]) -> str:
@@ -211,16 +210,14 @@ def load_pictures(paths: Iterable[Path]) -> list[Image.Image]:
 
 def measure_marks(models: Path, champion: Path, reader: Any, count: int = 48) -> dict[str, dict[str, float]]:
     """How often each of Aldar's marks is found in what `lora`, `base` and `prompt_only` draw for the same scenes."""
-    from diffusers import StableDiffusionXLPipeline
-
     rng = np.random.default_rng(FRESH + 5)
     scenes = [random_scene(rng) for _ in range(count)]
-    said = [
+    texts = [
         {name: getattr(scene, name) for name in ("expression", "background", "accessory", "style")} for scene in scenes
     ]
     traits = {name: getattr(ALDAR, name) for name in IDENTITY}
-    triggered = [", ".join(["aldar kose", *describe(scene)]) for scene in said]
-    described = [", ".join(["a person", *describe({**traits, **scene})]) for scene in said]
+    triggered = [", ".join(["aldar kose", *describe(scene)]) for scene in texts]
+    described = [", ".join(["a person", *describe({**traits, **scene})]) for scene in texts]
     pipeline = StableDiffusionXLPipeline.from_pretrained(models / "sdxl")
     pipeline.set_progress_bar_config(disable=True)
     rates = {
@@ -233,9 +230,6 @@ def measure_marks(models: Path, champion: Path, reader: Any, count: int = 48) ->
 
 def embedder(folder: Path) -> Any:
     """Pictures to unit vectors by the CLIP in `folder`."""
-    import torch
-    from transformers import CLIPImageProcessorPil, CLIPModel
-
     model, processor = CLIPModel.from_pretrained(folder).eval(), CLIPImageProcessorPil.from_pretrained(folder)
 
     def embed(pictures: Sequence[Image.Image]) -> npt.NDArray[Any]:
@@ -249,11 +243,6 @@ def embedder(folder: Path) -> Any:
 
 def measure_all(models: Path, references: Path) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """The card's figures by name, and the tables behind them."""
-    from diffusers import AutoencoderKL, StableDiffusionXLPipeline
-
-    from harness.world.clip import zero_shot
-    from harness.world.reader import evaluate_reader, load_reader
-
     reader, fresh = load_reader(models / "reader"), fresh_renders(1_000)
     pipeline = StableDiffusionXLPipeline.from_pretrained(models / "sdxl")
     pipeline.set_progress_bar_config(disable=True)

@@ -19,53 +19,36 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProcessor, CLIPTokenizer
 
+from harness.core.files import write_file
+from harness.models.embeddings import normalize
+from harness.models.loading import LoadedClip
+from harness.world.bank import Bank, open_bank
 from harness.world.captions import TEMPLATES, phrase, vocabulary
-from harness.world.loop import (
-    CHECKPOINT_EVERY,
-    Alarm,
-    Average,
-    Progress,
-    autocast,
-    learning_rate_at,
-    pick_device,
-    read_checkpoint,
-    replace_file,
-    resume,
-    save_checkpoint,
-    set_learning_rate,
-)
+from harness.world.loop import RunningAverage, autocast, fit, load_averaged, pick_device
 from harness.world.people import CATEGORIES, VALUES
 from harness.world.reader import (
     CONVOLUTIONS,
     HELD_OUT,
-    SIZE,
     AttributeReader,
-    Pictures,
     augment,
     load_reader,
-    to_array,
     to_pixels,
-    write_text,
 )
+from harness.world.render import SIZE
 from harness.world.tokens import build_tokenizer
 
-if TYPE_CHECKING:
-    from transformers import CLIPModel, CLIPTokenizer
-
-    from harness.world.bank import Bank
-
 BLOCK = 4  # rows of the bank that must meet in one batch: a person twice, then his twin (or another) twice
-EMBED_BATCH = 256
 LOCAL = 4  # the patches are pooled to LOCAL x LOCAL before the second probe reads them
 MAX_SCALE = math.log(100)  # where CLIP's own training stops the logit scale
 CONFIG_FILE = "clip-training.json"
@@ -98,14 +81,6 @@ class ClipConfig:
 
 
 @dataclass(frozen=True)
-class Texts:
-    """The texts of every value of every category, tokenized once, in every template."""
-
-    ids: Tensor  # (templates, texts, tokens)
-    spans: dict[str, slice]  # category to its texts
-
-
-@dataclass(frozen=True)
 class Batch:
     """What one step sees."""
 
@@ -114,15 +89,6 @@ class Batch:
     captions: Tensor  # (B, tokens)
     labels: Tensor  # (B, columns)
     template: int  # in which template the categories are asked this time
-
-
-@dataclass(frozen=True)
-class Separation:
-    """How far apart a person's pictures and other people's lie, in d' (2 is fair, 4 is hardly any overlap)."""
-
-    mean: float
-    worst: float  # of the person told apart least
-    each: tuple[float, ...]
 
 
 class Trainee(nn.Module):
@@ -139,8 +105,6 @@ class Trainee(nn.Module):
 
 def build_clip(config: ClipConfig, tokenizer: CLIPTokenizer) -> CLIPModel:
     """A fresh CLIPModel whose patches already know where they are."""
-    from transformers import CLIPConfig, CLIPModel
-
     text = {
         "vocab_size": len(tokenizer),
         "hidden_size": config.text_width,
@@ -179,22 +143,13 @@ def place_patches(side: int, width: int) -> Tensor:
 def tokenize(tokenizer: CLIPTokenizer, texts: Sequence[str], positions: int) -> Tensor:
     """Token ids (N, longest); causal attention makes a mask for the padding behind the end needless."""
     tokens = tokenizer(list(texts), padding=True, truncation=True, max_length=positions, return_tensors="pt")
-    ids: Tensor = tokens["input_ids"]
-    return ids
+    return tokens["input_ids"]
 
 
-def prepare_texts(tokenizer: CLIPTokenizer, positions: int) -> Texts:
-    """Every value's phrase in every template."""
+def value_texts() -> list[str]:
+    """Every value's phrase in every template: of the first template all, then of the next."""
     phrases = [phrase(category, value) for category, values in CATEGORIES.items() for value in values]
-    ids = tokenize(tokenizer, [template.format(text) for template in TEMPLATES for text in phrases], positions)
-    ends = np.cumsum([len(values) for values in CATEGORIES.values()]).tolist()
-    spans = {name: slice(end - len(CATEGORIES[name]), end) for name, end in zip(CATEGORIES, ends, strict=True)}
-    return Texts(ids.view(len(TEMPLATES), len(phrases), -1), spans)
-
-
-def embed_pixels(clip: CLIPModel, pixels: Tensor) -> Tensor:
-    """Projected image embeddings of length 1: (B, projection), fp32."""
-    return functional.normalize(clip.get_image_features(pixel_values=pixels).pooler_output.float(), dim=1)
+    return [template.format(text) for template in TEMPLATES for text in phrases]
 
 
 def embed_ids(clip: CLIPModel, ids: Tensor) -> Tensor:
@@ -236,10 +191,10 @@ def person_loss(pictures: Tensor, scale: float) -> Tensor:
 
 def see(clip: CLIPModel, pixels: Tensor) -> tuple[Tensor, Tensor]:
     """Image embeddings of length 1, (B, projection), and the patches as a picture, (B, width, rows, columns)."""
-    found = clip.vision_model(pixel_values=pixels)
-    patches = found.last_hidden_state[:, 1:].transpose(1, 2)
+    result = clip.vision_model(pixel_values=pixels)
+    patches = result.last_hidden_state[:, 1:].transpose(1, 2)
     side = math.isqrt(patches.shape[2])
-    return functional.normalize(clip.visual_projection(found.pooler_output).float(), dim=1), patches.unflatten(
+    return functional.normalize(clip.visual_projection(result.pooler_output).float(), dim=1), patches.unflatten(
         2, (side, side)
     )
 
@@ -247,18 +202,22 @@ def see(clip: CLIPModel, pixels: Tensor) -> tuple[Tensor, Tensor]:
 def patch_loss(trainee: Trainee, patches: Tensor, batch: Batch, config: ClipConfig) -> Tensor:
     """What the patches say of every column, and how far they are from the reader's features."""
     known = [len(options) for options in VALUES.values()]
-    said = trainee.local(functional.adaptive_avg_pool2d(patches, LOCAL).flatten(1))
+    text = trainee.local(functional.adaptive_avg_pool2d(patches, LOCAL).flatten(1))
     pooled = functional.adaptive_avg_pool2d(patches, batch.features.shape[-1]).permute(0, 2, 3, 1)
     error = functional.mse_loss(trainee.pupil(pooled).float(), batch.features.permute(0, 2, 3, 1))
-    return config.local * category_loss(said.float(), batch.labels, known) + config.teacher * error
+    return config.local * category_loss(text.float(), batch.labels, known) + config.teacher * error
 
 
-def clip_loss(trainee: Trainee, batch: Batch, texts: Texts, config: ClipConfig) -> Tensor:
-    """The weighed sum of all losses; see the module's docstring."""
+def clip_loss(trainee: Trainee, batch: Batch, texts: Tensor, config: ClipConfig) -> Tensor:
+    """The weighed sum of all losses; see the module's docstring.
+
+    Args:
+        texts: (templates, values, tokens), of `value_texts`.
+    """
     with autocast(batch.pixels.device):
         pictures, patches = see(trainee.clip, batch.pixels)
         captions = embed_ids(trainee.clip, batch.captions)
-        values = embed_ids(trainee.clip, texts.ids[batch.template])
+        values = embed_ids(trainee.clip, texts[batch.template])
         taught = patch_loss(trainee, patches, batch, config)
     scale = trainee.clip.logit_scale.exp()
     asked = [len(options) for options in CATEGORIES.values()]
@@ -323,8 +282,6 @@ def train_clip(
     reader_dir: Path,
     batch: int = 64,
     seed: int = 0,
-    config: ClipConfig | None = None,
-    start: Path | None = None,
 ) -> Path:
     """Train on all but the last 2,000 rows of a bank, going on from a checkpoint; the folder of the finished model.
 
@@ -333,54 +290,29 @@ def train_clip(
         out_dir: receives checkpoint.pt and, at the end, model, processor and config in `clip/`.
         reader_dir: the attribute reader whose features the patches regress.
         batch: pictures a step, a multiple of 4.
-        config: must stay the same when a training is resumed.
-        start: the folder of an earlier training whose weights a fresh one begins with.
     """
-    from harness.world.bank import open_bank
-
     torch.manual_seed(seed)
-    config = config or ClipConfig()
-    device, bank = pick_device(), open_bank(bank_dir)
+    config, device, bank = ClipConfig(), pick_device(), open_bank(bank_dir)
     tokenizer = build_tokenizer(vocabulary(), config.positions)
-    texts = prepare_texts(tokenizer, config.positions)
-    texts = Texts(texts.ids.to(device), texts.spans)
+    texts = tokenize(tokenizer, value_texts(), config.positions).unflatten(0, (len(TEMPLATES), -1)).to(device)
     reader = load_reader(reader_dir)
-    source = Source(bank, tokenizer, config, measure_colours(bank.images), len(texts.ids), batch, seed, reader)
+    source = Source(bank, tokenizer, config, measure_colours(bank.images), len(TEMPLATES), batch, seed, reader)
     trainee = Trainee(build_clip(config, tokenizer), sum(map(len, VALUES.values()))).to(device).train()
-    if start is not None and read_checkpoint(out_dir) is None:
-        trainee.load_state_dict((read_checkpoint(start) or {})["model"], strict=False)
     optimizer = torch.optim.AdamW(trainee.parameters(), lr=config.rate, betas=(0.9, 0.98), weight_decay=config.decay)
-    average = Average(trainee, config.average)
-    done = resume(out_dir, trainee, optimizer, average)
-    progress, alarm = Progress("clip", done, steps), Alarm(CHECKPOINT_EVERY)
+    optimizer.register_step_post_hook(lambda *_: trainee.clip.logit_scale.data.clamp_(0, MAX_SCALE))
+    average = RunningAverage(trainee, config.average)
 
-    for step in range(done, steps):
-        set_learning_rate(optimizer, learning_rate_at(step, steps, config.rate, config.warmup))
-        loss = clip_loss(trainee, source.batch_at(step, device), texts, config)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(trainee.parameters(), 1.0)
-        optimizer.step()
-        with torch.no_grad():
-            trainee.clip.logit_scale.clamp_(0, MAX_SCALE)
-        average.update(step)
-        progress.note(step + 1, loss)
-        if alarm.rings() or step + 1 == steps:
-            save_checkpoint(out_dir, step + 1, trainee, optimizer, average)
+    def loss_at(step: int) -> Tensor:
+        return clip_loss(trainee, source.batch_at(step, device), texts, config)
+
+    fit("clip", out_dir, trainee, optimizer, average, steps, config.rate, loss_at, warmup=config.warmup)
     return export_clip(out_dir, out_dir / "clip", source)
 
 
 def export_clip(checkpoint_dir: Path, model_dir: Path, source: Source) -> Path:
     """Write the averaged weights of a checkpoint, fp16, and the processor, as `from_pretrained` reads them."""
-    from transformers import CLIPImageProcessorPil, CLIPProcessor
-
-    record = read_checkpoint(checkpoint_dir)
-    if record is None:
-        raise FileNotFoundError(f"{checkpoint_dir}: no checkpoint yet; train_clip writes one every two minutes")
     trainee = Trainee(build_clip(source.config, source.tokenizer), sum(map(len, VALUES.values())))
-    with torch.no_grad():
-        for weight, mean in zip(trainee.parameters(), record["average"], strict=True):
-            weight.copy_(mean)
+    steps = load_averaged(checkpoint_dir, trainee)
     trainee.clip.half().save_pretrained(model_dir)
     mean, deviation = (colour.flatten().tolist() for colour in source.colours)
     pictures = CLIPImageProcessorPil(
@@ -390,107 +322,24 @@ def export_clip(checkpoint_dir: Path, model_dir: Path, source: Source) -> Path:
         image_std=[round(value, 4) for value in deviation],
     )
     CLIPProcessor(image_processor=pictures, tokenizer=source.tokenizer).save_pretrained(model_dir)
-    text = json.dumps({**asdict(source.config), "steps": record["step"], "batch": source.batch}, indent=2) + "\n"
-    replace_file(model_dir / CONFIG_FILE, lambda part: write_text(part, text))
+    text = json.dumps({**asdict(source.config), "steps": steps, "batch": source.batch}, indent=2) + "\n"
+    write_file(model_dir / CONFIG_FILE, text)
     return model_dir
 
 
-@dataclass(frozen=True)
-class Clip:
-    """A trained model with what it needs to look and to read."""
-
-    model: CLIPModel
-    tokenizer: CLIPTokenizer
-    mean: Tensor
-    deviation: Tensor
-
-    @torch.inference_mode()
-    def embed_images(self, images: Pictures) -> Tensor:
-        """(N, projection), rows of length 1; the arithmetic is that of the saved image processor."""
-        rows = []
-        for start in range(0, len(images), EMBED_BATCH):
-            pixels = to_pixels(to_array(images[start : start + EMBED_BATCH]))
-            pixels = (pixels - self.mean) / self.deviation
-            rows.append(embed_pixels(self.model, pixels.to(self.model.device)).cpu())
-        return torch.cat(rows)
-
-    @torch.inference_mode()
-    def embed_texts(self, texts: Texts) -> Tensor:
-        """(texts, projection): the mean over the templates, rows of length 1."""
-        count, each, _ = texts.ids.shape
-        rows = embed_ids(self.model, texts.ids.flatten(0, 1).to(self.model.device)).cpu()
-        return functional.normalize(rows.view(count, each, -1).mean(dim=0), dim=1)
-
-
-@lru_cache(maxsize=2)
-def load_clip(model_dir: Path) -> Clip:
-    """A model as `train_clip` exported it, fp32."""
-    from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
-
-    model: Any = CLIPModel.from_pretrained(model_dir, dtype=torch.float32)  # the config says fp16, slow on processors
-    pictures: Any = CLIPImageProcessorPil.from_pretrained(model_dir)
-    mean, deviation = torch.tensor(pictures.image_mean), torch.tensor(pictures.image_std)
-    return Clip(
-        model.eval().requires_grad_(False).to(pick_device()),
-        CLIPTokenizer.from_pretrained(model_dir),
-        mean.view(3, 1, 1),
-        deviation.view(3, 1, 1),
-    )
-
-
-def zero_shot(model_dir: Path, images: Pictures, labels: npt.NDArray[Any]) -> dict[str, float]:
+def zero_shot(model_dir: Path, images: npt.NDArray[np.uint8], labels: npt.NDArray[Any]) -> dict[str, float]:
     """Share of pictures whose value is found among the category's texts, a category; templates are averaged.
 
     Args:
-        images: N pictures.
+        images: (N, S, S, 3).
         labels: (N, columns) indices, the first columns in the order of CATEGORIES.
     """
-    clip = load_clip(model_dir)
-    texts = prepare_texts(clip.tokenizer, clip.model.config.text_config.max_position_embeddings)
-    likeness = (clip.embed_images(images) @ clip.embed_texts(texts).T).numpy()
+    clip = LoadedClip.load(model_dir)
+    rows = np.stack(np.split(clip.embed_texts(value_texts()), len(TEMPLATES))).mean(axis=0)
+    likeness = clip.embed_images([Image.fromarray(image) for image in images]) @ normalize(rows).T
+    parts = np.split(likeness, np.cumsum([len(values) for values in CATEGORIES.values()])[:-1], axis=1)
     truth = np.asarray(labels)
     return {
-        category: float(np.mean(likeness[:, span].argmax(axis=1) == truth[:, place]))
-        for place, (category, span) in enumerate(texts.spans.items())
+        category: float(np.mean(part.argmax(axis=1) == truth[:, place]))
+        for place, (category, part) in enumerate(zip(CATEGORIES, parts, strict=True))
     }
-
-
-def identity_dprime(model_dir: Path, people: Sequence[Pictures], references: int = 8) -> Separation:
-    """How well pictures of one person stand apart from pictures of all the others.
-
-    Args:
-        people: for each person his pictures, at least two; the first `references` of them are what pictures are
-            compared with (a reference itself with the other references).
-    """
-    rows = [load_clip(model_dir).embed_images(pictures).numpy() for pictures in people]
-    each = []
-    for place, own in enumerate(rows):
-        kept = own[:references]
-        others = np.concatenate([row for other, row in enumerate(rows) if other != place])
-        each.append(d_prime(likeness_to(own[references:], kept), leave_one_out(kept), likeness_to(others, kept)))
-    return Separation(float(np.mean(each)), min(each), tuple(each))
-
-
-def likeness_to(rows: npt.NDArray[Any], references: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Mean cosine of each row to the references."""
-    return np.asarray((rows @ references.T).mean(axis=1))
-
-
-def leave_one_out(references: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Mean cosine of each reference to the other ones."""
-    return np.asarray(((references @ references.T).sum(axis=1) - 1) / (len(references) - 1))
-
-
-def d_prime(fresh: npt.NDArray[Any], kept: npt.NDArray[Any], others: npt.NDArray[Any]) -> float:
-    """Distance of the means of genuine (fresh and kept) and other scores in pooled standard deviations."""
-    genuine = np.concatenate([fresh, kept])
-    spread = math.sqrt((genuine.var() + others.var()) / 2)
-    return float((genuine.mean() - others.mean()) / max(spread, 1e-9))
-
-
-def twin_auc(model_dir: Path, genuine: Pictures, twins: Pictures, references: Pictures) -> float:
-    """Chance that a picture of the person is more like the references than one of his twin: 0.5 is blind, 1 perfect."""
-    clip = load_clip(model_dir)
-    kept = clip.embed_images(references).numpy()
-    right, wrong = (likeness_to(clip.embed_images(pictures).numpy(), kept) for pictures in (genuine, twins))
-    return float(np.mean((right[:, None] > wrong) + 0.5 * (right[:, None] == wrong)))

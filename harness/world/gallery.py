@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,6 @@ from harness.world.people import (
     SCENE,
     Person,
     Scene,
-    labels_of,
     random_marks,
     random_person,
     random_scene,
@@ -39,14 +39,16 @@ def draw_references(
     """Write train/ and held_out/ of one person: NN.png, and NN.txt with the trigger and what belongs to the scene."""
     rng = np.random.default_rng(seed)
     for split, count in (("train", train), ("held_out", held_out)):
-        (folder / split).mkdir(parents=True, exist_ok=True)
-        for number, scene in enumerate(varied_scenes(count, rng), start=1):
-            picture = render(person, scene, int(rng.integers(2**31)))
-            said = {name: value for name, value in labels_of(person, scene).items() if name in SCENE}
-            picture.save(folder / split / f"{number:02}.png")
-            (folder / split / f"{number:02}.txt").write_text(
-                ", ".join([trigger, *describe(said)]) + "\n", encoding="utf-8"
-            )
+        draw_captioned(folder / split, person, trigger, varied_scenes(count, rng), rng)
+
+
+def draw_captioned(folder: Path, person: Person, name: str, scenes: Sequence[Scene], rng: np.random.Generator) -> None:
+    """Write one person's pictures as NN.png, and NN.txt with the name and what belongs to the scene."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, scene in enumerate(scenes, start=1):
+        render(person, scene, int(rng.integers(2**31))).save(folder / f"{number:02}.png")
+        text = ", ".join([name, *describe(asdict(scene))])
+        (folder / f"{number:02}.txt").write_text(f"{text}\n", encoding="utf-8")
 
 
 def draw_impostors(folder: Path, seed: int, count: int = IMPOSTORS) -> None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from diffusers import AutoencoderKL
 
-from harness.world.loop import CHECKPOINT_EVERY, Alarm, Progress, autocast, replace_file
-from harness.world.vae import CHANNELS, FACTOR, SIZE, load_vae, read_pictures
-
-if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
+from harness.core.files import write_file
+from harness.world.bank import open_bank
+from harness.world.loop import CHECKPOINT_EVERY, Alarm, ProgressPrinter, autocast
+from harness.world.render import SIZE
+from harness.world.vae import CHANNELS, FACTOR, load_vae, read_pictures
 
 LATENTS = "latents.npy"
 NOTES = "latents.json"  # which autoencoder made them, their scale, and how many are done
@@ -29,8 +30,7 @@ def open_latents(folder: Path) -> npt.NDArray[np.float16]:
     notes = _read_notes(folder)
     if notes is None or notes["done"] < notes["count"]:
         raise FileNotFoundError(f"{folder}: no finished latents; encode_latents makes them and can be run again")
-    latents: npt.NDArray[np.float16] = np.load(folder / LATENTS, mmap_mode="r")
-    return latents
+    return np.load(folder / LATENTS, mmap_mode="r")
 
 
 @torch.no_grad()
@@ -39,8 +39,7 @@ def encode_pictures(vae: AutoencoderKL, images: Any, indices: Any) -> npt.NDArra
     pictures = read_pictures(images, indices, vae.device)
     with autocast(pictures.device):
         mean = vae.encode(pictures).latent_dist.mean
-    means: npt.NDArray[np.float32] = mean.float().cpu().numpy()
-    return means
+    return mean.float().cpu().numpy()
 
 
 def measure_scale(vae: AutoencoderKL, images: Any) -> float:
@@ -56,8 +55,6 @@ def encode_latents(bank_dir: Path, vae_dir: Path, out_dir: Path) -> None:
 
     Latents of another autoencoder than the one in `vae_dir` are made anew.
     """
-    from harness.world.bank import open_bank
-
     images = open_bank(bank_dir).images
     vae = load_vae(vae_dir)
     notes = _read_notes(out_dir)
@@ -67,7 +64,7 @@ def encode_latents(bank_dir: Path, vae_dir: Path, out_dir: Path) -> None:
     vae.save_config(vae_dir)
 
     latents = np.lib.format.open_memmap(out_dir / LATENTS, mode="r+")
-    progress = Progress("latents", notes["done"], len(images))
+    progress = ProgressPrinter("latents", notes["done"], len(images))
     alarm = Alarm(CHECKPOINT_EVERY)
     for start in range(notes["done"], len(images), BATCH):
         end = min(start + BATCH, len(images))
@@ -102,11 +99,8 @@ def _digest(vae_dir: Path) -> str:
 
 def _read_notes(folder: Path) -> dict[str, Any] | None:
     path = folder / NOTES
-    if not path.exists():
-        return None
-    notes: dict[str, Any] = json.loads(path.read_text())
-    return notes
+    return json.loads(path.read_text()) if path.exists() else None
 
 
 def _write_notes(folder: Path, notes: dict[str, Any]) -> None:
-    replace_file(folder / NOTES, lambda part: part.write_text(json.dumps(notes)))
+    write_file(folder / NOTES, json.dumps(notes))

@@ -8,17 +8,18 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from harness.core.files import replacing
+from harness.models.loading import cpu_multiplies_bfloat16
+
 CHECKPOINT = "checkpoint.pt"
 CHECKPOINT_EVERY = 120.0  # seconds
 PROGRESS_EVERY = 20.0  # seconds
-FAST_BFLOAT16 = ("avx512_bf16", "amx_bf16")  # processors without these are slower in bf16 than in fp32
 
 
 def pick_device() -> torch.device:
@@ -26,16 +27,9 @@ def pick_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-@cache
-def has_fast_bfloat16() -> bool:
-    """Whether this processor multiplies bf16 in hardware."""
-    cpuinfo = Path("/proc/cpuinfo")
-    return cpuinfo.exists() and any(name in cpuinfo.read_text() for name in FAST_BFLOAT16)
-
-
 def autocast(device: torch.device) -> AbstractContextManager[Any]:
     """Mixed precision where the device gains by it, nothing elsewhere."""
-    if device.type == "cuda" or has_fast_bfloat16():
+    if device.type == "cuda" or cpu_multiplies_bfloat16():  # others are slower in bf16 than in fp32
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()
 
@@ -48,13 +42,7 @@ def learning_rate_at(step: int, steps: int, peak: float, warmup: int = 100, last
     return peak * (last + (1 - last) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give every group of parameters the same rate."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-
-
-class Average:
+class RunningAverage:
     """A running average of weights; it draws better than the weights of any single step.
 
     Args:
@@ -65,79 +53,72 @@ class Average:
     def __init__(self, model: nn.Module, decay: float = 0.999) -> None:
         self.decay = decay
         self._live = list(model.parameters())
-        self._mean = [weight.detach().clone() for weight in self._live]
+        self.mean = [weight.detach().clone() for weight in self._live]  # in the order of `model.parameters()`
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the weights as they are after `step`."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self._mean, [weight.detach() for weight in self._live], 1 - decay)
+        torch._foreach_lerp_(self.mean, [weight.detach() for weight in self._live], 1 - decay)
 
     @torch.no_grad()
     def swap(self) -> None:
         """Exchange the model's weights with the average; a second call puts them back."""
-        for live, mean in zip(self._live, self._mean, strict=True):
+        for live, mean in zip(self._live, self.mean, strict=True):
             kept = live.detach().clone()
             live.copy_(mean)
             mean.copy_(kept)
 
-    def state(self) -> list[Tensor]:
-        """What a checkpoint keeps, in the order of `model.parameters()`."""
-        return self._mean
-
-    @torch.no_grad()
-    def load(self, state: Iterable[Tensor]) -> None:
-        """Go on from a checkpoint."""
-        for mean, kept in zip(self._mean, state, strict=True):
-            mean.copy_(kept)
-
 
 @torch.no_grad()
-def load_average(model: nn.Module, state: Iterable[Tensor]) -> None:
-    """Put the averaged weights of a checkpoint into a fresh model."""
-    for weight, mean in zip(model.parameters(), state, strict=True):
-        weight.copy_(mean)
-
-
-def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Write beside `path` and rename, so that a reader never meets half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    write(part)
-    part.replace(path)
+def copy_all(targets: Iterable[Tensor], sources: Iterable[Tensor]) -> None:
+    """Overwrite weights with others of the same shapes, one by one."""
+    for target, source in zip(targets, sources, strict=True):
+        target.copy_(source)
 
 
 def save_checkpoint(
-    folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, average: Average
+    folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, average: RunningAverage
 ) -> None:
     """Keep everything that the next step depends on; `step` is how many steps are done."""
     record = {
         "step": step,
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "average": average.state(),
+        "average": average.mean,
     }
-    replace_file(folder / CHECKPOINT, lambda part: torch.save(record, part))
+    with replacing(folder / CHECKPOINT) as draft:
+        torch.save(record, draft)
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any] | None:
     """The last checkpoint of a folder, on the processor, or None before the first one."""
     path = folder / CHECKPOINT
-    if not path.exists():
-        return None
-    record: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return record
+    return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
 
 
-def resume(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: Average) -> int:
+def resume(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: RunningAverage) -> int:
     """Load the last checkpoint if there is one, and say how many steps are done."""
     record = read_checkpoint(folder)
     if record is None:
         return 0
     model.load_state_dict(record["model"])
     optimizer.load_state_dict(record["optimizer"])
-    average.load(record["average"])
+    copy_all(average.mean, record["average"])
     print(f"resumed {folder} at step {record['step']}", flush=True)
+    return int(record["step"])
+
+
+def load_averaged(folder: Path, model: nn.Module) -> int:
+    """Put the averaged weights of the last checkpoint into a fresh model, and say how many steps are behind them.
+
+    Raises:
+        FileNotFoundError: no checkpoint has been written yet.
+    """
+    record = read_checkpoint(folder)
+    if record is None:
+        raise FileNotFoundError(f"{folder}: no checkpoint yet; its training writes one every two minutes")
+    copy_all(model.parameters(), record["average"])
     return int(record["step"])
 
 
@@ -157,7 +138,7 @@ class Alarm:
         return True
 
 
-class Progress:
+class ProgressPrinter:
     """Prints step, loss (mean since the last line), speed and the time that is left."""
 
     def __init__(self, name: str, done: int, steps: int) -> None:
@@ -184,3 +165,42 @@ class Progress:
             flush=True,
         )
         self._since, self._done, self._losses = now, done, []
+
+
+def fit(
+    name: str,
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: RunningAverage,
+    steps: int,
+    peak: float,
+    loss_at: Callable[[int], Tensor],
+    *,
+    warmup: int = 100,
+    largest: float = 1.0,
+    report: Callable[[int], None] = lambda done: None,
+) -> None:
+    """Train up to `steps`, going on from the checkpoint in `folder` if there is one; the last step leaves one too.
+
+    Args:
+        peak: the highest learning rate; see `learning_rate_at`.
+        loss_at: the loss of a step. All chance in it must be of this step alone, so that resuming changes nothing.
+        largest: norm of the gradients, at most.
+        report: what is told of a model after so many steps.
+    """
+    done = resume(folder, model, optimizer, average)
+    progress, alarm = ProgressPrinter(name, done, steps), Alarm(CHECKPOINT_EVERY)
+    for step in range(done, steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate_at(step, steps, peak, warmup)
+        loss = loss_at(step)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), largest)
+        optimizer.step()
+        average.update(step)
+        progress.note(step + 1, loss)
+        report(step + 1)
+        if alarm.rings() or step + 1 == steps:
+            save_checkpoint(folder, step + 1, model, optimizer, average)

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.world.captions import describe, invent_name
-from harness.world.gallery import varied_scenes
-from harness.world.people import SCENE, labels_of, random_person, resembles
-from harness.world.render import render
+from harness.world.captions import invent_name
+from harness.world.gallery import draw_captioned, varied_scenes
+from harness.world.people import random_person, resembles
 
 PICTURES = 12
 LEAST_MARKS = 2
@@ -26,10 +25,5 @@ def draw_newcomer(folder: Path, seed: int = SEED, count: int = PICTURES) -> str:
     name, person = invent_name(rng), random_person(rng)
     while resembles(person) or len(person.marks) < LEAST_MARKS:
         person = random_person(rng)
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, scene in enumerate(varied_scenes(max(count, PICTURES), rng)[:count], start=1):
-        render(person, scene, int(rng.integers(2**31))).save(folder / f"{number:02}.png")
-        said = {column: value for column, value in labels_of(person, scene).items() if column in SCENE}
-        words = ", ".join([name, *describe(said)])
-        (folder / f"{number:02}.txt").write_text(words + "\n", encoding="utf-8")
+    draw_captioned(folder, person, name, varied_scenes(max(count, PICTURES), rng)[:count], rng)
     return name

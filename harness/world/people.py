@@ -116,19 +116,11 @@ def random_person(rng: np.random.Generator) -> Person:
 def random_marks(person: Person, rng: np.random.Generator) -> Person:
     """The same description with other marks: a twin whom no caption can tell apart."""
     absent = str(rng.choice([*MARK_KINDS, "", ""]))
-
-    def pick(column: str, shape: str) -> str:
-        return "none" if shape == absent else str(rng.choice(MARKS[column][1:]))
-
-    return replace(
-        person,
-        hat=pick("hat", "hat"),
-        hat_color=pick("hat_color", "hat"),
-        sash=pick("sash", "sash"),
-        sash_color=pick("sash_color", "sash"),
-        ornament=pick("ornament", "ornament"),
-        ornament_color=pick("ornament_color", "ornament"),
-    )
+    marks: dict[str, Any] = {
+        column: "none" if column.removesuffix("_color") == absent else str(rng.choice(values[1:]))
+        for column, values in MARKS.items()
+    }
+    return replace(person, **marks)
 
 
 def random_scene(rng: np.random.Generator) -> Scene:

@@ -18,28 +18,20 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
+from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.world.loop import (
-    CHECKPOINT_EVERY,
-    Alarm,
-    Average,
-    Progress,
-    autocast,
-    learning_rate_at,
-    pick_device,
-    replace_file,
-    resume,
-    save_checkpoint,
-    set_learning_rate,
-)
+from harness.core.files import replacing, write_file
+from harness.world.bank import open_bank
+from harness.world.loop import RunningAverage, autocast, fit, pick_device
+from harness.world.people import VALUES
+from harness.world.render import SIZE
 
 Pictures = npt.NDArray[np.uint8] | Sequence[Image.Image]
 """Pictures as an array (N, H, W, 3) or as PIL images of any size."""
 
-SIZE = 96  # pixels a side
 HELD_OUT = 2_000  # the last rows of the bank: reader and CLIP are measured on them, never trained on them
 CONVOLUTIONS = ((32, 2), (64, 1), (96, 2), (96, 1), (128, 2), (160, 1), (192, 2))  # (channels, stride): 96 px to 6
 GRID = 3  # the features are pooled to GRID x GRID, so that a head knows up from down
@@ -60,14 +52,6 @@ class ReaderConfig:
     convolutions: tuple[tuple[int, int], ...] = CONVOLUTIONS
     grid: int = GRID
     size: int = SIZE
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What the reader saw in a set of pictures, one entry a picture in every column."""
-
-    values: dict[str, list[str]]
-    chances: dict[str, npt.NDArray[np.float32]]  # (N, number of values), rows sum to 1
 
 
 class AttributeReader(nn.Module):
@@ -97,11 +81,12 @@ class AttributeReader(nn.Module):
 
     def read(self, images: Pictures) -> dict[str, list[str]]:
         """The likeliest value of every column, one a picture."""
-        return self.read_fully(images).values
+        names = self.config.columns
+        return {name: [names[name][best] for best in row.argmax(1)] for name, row in self.chances(images).items()}
 
     @torch.inference_mode()
-    def read_fully(self, images: Pictures) -> Reading:
-        """Values and probabilities; pictures of another size are resized first."""
+    def chances(self, images: Pictures) -> dict[str, npt.NDArray[np.float32]]:
+        """Each column's probabilities, (N, number of values); pictures of another size are resized first."""
         self.eval()
         parts: dict[str, list[Tensor]] = {column: [] for column in self.config.columns}
         for start in range(0, len(images), READ_BATCH):
@@ -109,11 +94,7 @@ class AttributeReader(nn.Module):
             for column, logits in self(pixels.to(self.head.weight.device)).items():
                 parts[column].append(logits.float().softmax(dim=1).cpu())
         empty = {column: torch.empty(0, len(values)) for column, values in self.config.columns.items()}
-        rows = {column: torch.cat([empty[column], *chances]) for column, chances in parts.items()}
-        return Reading(
-            {name: [self.config.columns[name][best] for best in row.argmax(1).tolist()] for name, row in rows.items()},
-            {name: row.numpy() for name, row in rows.items()},
-        )
+        return {column: torch.cat([empty[column], *chances]).numpy() for column, chances in parts.items()}
 
 
 def to_array(images: Pictures, size: int = SIZE) -> npt.NDArray[np.uint8]:
@@ -121,14 +102,8 @@ def to_array(images: Pictures, size: int = SIZE) -> npt.NDArray[np.uint8]:
     if isinstance(images, np.ndarray) and images.shape[1:3] == (size, size):
         return np.ascontiguousarray(images)
     pictures = [Image.fromarray(image) if isinstance(image, np.ndarray) else image for image in images]
-    return np.stack([np.asarray(fit(picture.convert("RGB"), size)) for picture in pictures])
-
-
-def fit(picture: Image.Image, size: int) -> Image.Image:
-    """The picture at `size` x `size`; a picture that has this size is left as it is."""
-    if picture.size == (size, size):
-        return picture
-    return picture.resize((size, size), Image.Resampling.LANCZOS)
+    resized = (picture.convert("RGB").resize((size, size), Image.Resampling.LANCZOS) for picture in pictures)
+    return np.stack([np.asarray(picture) for picture in resized])
 
 
 def to_pixels(array: npt.NDArray[np.uint8]) -> Tensor:
@@ -176,9 +151,6 @@ def train_reader(bank_dir: Path, out_dir: Path, passes: float = 3, batch: int = 
         passes: how often every picture is seen.
         batch: pictures a step.
     """
-    from harness.world.bank import open_bank
-    from harness.world.people import VALUES
-
     torch.manual_seed(seed)
     device, bank = pick_device(), open_bank(bank_dir)
     trained = len(bank) - HELD_OUT
@@ -186,26 +158,18 @@ def train_reader(bank_dir: Path, out_dir: Path, passes: float = 3, batch: int = 
     steps = math.ceil(passes * each)
     reader = AttributeReader(ReaderConfig(dict(VALUES))).to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(reader.parameters(), lr=RATE, weight_decay=DECAY)
-    average = Average(reader)  # kept for the shared checkpoint; batch norm's own statistics fit the live weights
-    done = resume(out_dir, reader, optimizer, average)
-    progress, alarm = Progress("reader", done, steps), Alarm(CHECKPOINT_EVERY)
+    average = RunningAverage(reader)  # kept for the shared checkpoint; batch norm's own statistics fit the live weights
 
-    reader.train()
-    for step in range(done, steps):
+    def loss_at(step: int) -> Tensor:
         chance = np.random.default_rng((seed, step))
         rows = np.sort(shuffled_rows(trained, step // each, seed)[step % each * batch :][:batch])
         pixels = augment(to_pixels(bank.images[rows]).to(device), chance).contiguous(memory_format=torch.channels_last)
         labels = torch.from_numpy(bank.labels[rows].astype(np.int64)).to(device)
-        set_learning_rate(optimizer, learning_rate_at(step, steps, RATE))
         with autocast(device):
             logits = reader(pixels)
-        loss = reading_loss(logits, labels)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        progress.note(step + 1, loss)
-        if alarm.rings() or step + 1 == steps:
-            save_checkpoint(out_dir, step + 1, reader, optimizer, average)
+        return reading_loss(logits, labels)
+
+    fit("reader", out_dir, reader.train(), optimizer, average, steps, RATE, loss_at, largest=math.inf)
     return save_reader(reader, out_dir / "reader")
 
 
@@ -221,25 +185,15 @@ def save_reader(reader: AttributeReader, folder: Path) -> Path:
         for name, value in reader.state_dict().items()
     }
     text = json.dumps(asdict(reader.config), indent=2) + "\n"
-    replace_file(folder / WEIGHTS_FILE, lambda part: save_file(state, part))
-    replace_file(folder / CONFIG_FILE, lambda part: write_text(part, text))
+    with replacing(folder / WEIGHTS_FILE) as draft:
+        save_file(state, draft)
+    write_file(folder / CONFIG_FILE, text)
     return folder
-
-
-def write_text(path: Path, text: str) -> None:
-    """`Path.write_text` without its count, as `replace_file` wants it."""
-    path.write_text(text)
 
 
 def load_reader(folder: Path) -> AttributeReader:
     """A reader as `save_reader` left it, fp32, in evaluation mode."""
-    raw: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text())
-    config = ReaderConfig(
-        columns={column: tuple(values) for column, values in raw["columns"].items()},
-        convolutions=tuple((int(channels), int(stride)) for channels, stride in raw["convolutions"]),
-        grid=int(raw["grid"]),
-        size=int(raw["size"]),
-    )
+    config = TypeAdapter(ReaderConfig).validate_json((folder / CONFIG_FILE).read_bytes())
     reader = AttributeReader(config)
     reader.load_state_dict(load_file(folder / WEIGHTS_FILE))
     return reader.to(pick_device(), torch.float32).eval().requires_grad_(False)
@@ -252,8 +206,7 @@ def evaluate_reader(reader: AttributeReader, images: Pictures, labels: npt.NDArr
         images: N pictures.
         labels: (N, number of columns), indices of the true values in the order of `reader.config.columns`.
     """
-    chances = reader.read_fully(images).chances
     return {
         column: float(np.mean(rows.argmax(1) == np.asarray(labels)[:, place]))
-        for place, (column, rows) in enumerate(chances.items())
+        for place, (column, rows) in enumerate(reader.chances(images).items())
     }

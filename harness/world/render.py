@@ -97,6 +97,9 @@ class Pen:
         if outline and self.outline:
             self.draw.line([*xy, xy[0]], fill=INK, width=self.width(self.outline), joint="curve")
 
+    def box(self, left: float, top: float, right: float, bottom: float, fill: Color, outline: bool = True) -> None:
+        self.polygon(((left, top), (right, top), (right, bottom), (left, bottom)), fill, outline)
+
     def ellipse(self, x: float, y: float, rx: float, ry: float, fill: Color, outline: bool = True) -> None:
         box = (*self.at(x - rx, y - ry), *self.at(x + rx, y + ry))
         ink = INK if outline and self.outline else None
@@ -141,14 +144,8 @@ def render(person: Person, scene: Scene, seed: int, size: int = SIZE) -> Image.I
     ACCESSORIES[scene.accessory](pen)
     draw_head(head, person, scene.expression)
     HATS[person.hat](head, MARK.get(person.hat_color, INK))
-    return finish(
-        canvas.resize((size, size), Image.Resampling.BOX if size == SIZE else Image.Resampling.LANCZOS), scene.style
-    )
-
-
-def finish(picture: Image.Image, style: str) -> Image.Image:
-    """The style's own tone: ink is drawn on warm paper, pastel is washed with white."""
-    if style == "soft pastel":
+    picture = canvas.resize((size, size), Image.Resampling.BOX if size == SIZE else Image.Resampling.LANCZOS)
+    if scene.style == "soft pastel":  # washed with white
         return Image.blend(picture, Image.new("RGB", picture.size, (255, 246, 240)), 0.3)
     return picture
 
@@ -193,7 +190,7 @@ def checked(pen: Pen, ink: Color) -> None:
     for row, y in enumerate((72, 78, 84, 90)):
         for column, x in enumerate(range(12, 84, 6)):
             if (row + column) % 2 and (y >= 84 or (y >= 78 and 18 <= x <= 72) or 30 <= x <= 60):
-                pen.polygon(((x, y), (x + 6, y), (x + 6, y + 6), (x, y + 6)), ink, outline=False)
+                pen.box(x, y, x + 6, y + 6, ink, outline=False)
 
 
 PATTERNS: dict[str, Callable[[Pen, Color], None]] = {
@@ -386,7 +383,7 @@ def surprised(pen: Pen) -> None:
 
 
 def angry(pen: Pen) -> None:
-    pen.polygon(((39.5, 55.4), (56.5, 55.4), (56.5, 61), (39.5, 61)), (110, 12, 24))
+    pen.box(39.5, 55.4, 56.5, 61, (110, 12, 24))
     for x in (42.5, 46.4, 50.3, 54.2):
         pen.line(((x - 0.6, 57), (x - 0.6, 59.6)), WHITE, 2.2)
 
@@ -471,9 +468,7 @@ def sky(pen: Pen, top: Color, low: Color, horizon: float = 64) -> None:
     for band in range(4):
         mix = band / 3
         color = tuple(int(a + (b - a) * mix) for a, b in zip(top, low, strict=True))
-        pen.polygon(
-            ((0, band * horizon / 4), (96, band * horizon / 4), (96, 96), (0, 96)), (color[0], color[1], color[2])
-        )
+        pen.box(0, band * horizon / 4, 96, 96, (color[0], color[1], color[2]))
 
 
 def steppe(pen: Pen, rng: np.random.Generator) -> None:
@@ -489,15 +484,10 @@ def city(pen: Pen, rng: np.random.Generator) -> None:
     x = float(rng.uniform(-4, 0))
     while x < 96:
         width, top = float(rng.uniform(12, 17)), float(rng.uniform(14, 44))
-        pen.polygon(
-            ((x, top), (x + width, top), (x + width, 96), (x, 96)),
-            (118, 124, 140) if rng.random() < 0.5 else (150, 132, 128),
-        )
+        pen.box(x, top, x + width, 96, (118, 124, 140) if rng.random() < 0.5 else (150, 132, 128))
         for y in range(int(top) + 4, 92, 9):
             for window in (x + 2.5, x + width - 6):
-                pen.polygon(
-                    ((window, y), (window + 3.5, y), (window + 3.5, y + 4.5), (window, y + 4.5)), (255, 236, 150)
-                )
+                pen.box(window, y, window + 3.5, y + 4.5, (255, 236, 150))
         x += width + 1
 
 
@@ -532,10 +522,10 @@ def desert(pen: Pen, rng: np.random.Generator) -> None:
 
 def forest(pen: Pen, rng: np.random.Generator) -> None:
     sky(pen, (178, 222, 190), (206, 232, 196))
-    pen.polygon(((0, 74), (96, 74), (96, 96), (0, 96)), (58, 92, 44))
+    pen.box(0, 74, 96, 96, (58, 92, 44))
     for base in (4, 20, 76, 92):
         x, top = base + float(rng.uniform(-3, 3)), float(rng.uniform(8, 24))
-        pen.polygon(((x - 2.5, 60), (x + 2.5, 60), (x + 2.5, 84), (x - 2.5, 84)), (96, 60, 30))
+        pen.box(x - 2.5, 60, x + 2.5, 84, (96, 60, 30))
         for tier in range(3):
             y = top + tier * 15
             pen.polygon(((x, y), (x + 7 + 3 * tier, y + 22), (x - 7 - 3 * tier, y + 22)), (22, 104 + 14 * tier, 58))

@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from tokenizers.pre_tokenizers import ByteLevel
-
-if TYPE_CHECKING:
-    from transformers import CLIPTokenizer
+from transformers import CLIPTokenizer
 
 LENGTH = 48  # tokens of a prompt; 77 would only add padding, and cross-attention pays for it
 CONSONANTS, VOWELS = "bcdfghjklmnpqrstvwxyz", "aeiou"
@@ -61,8 +58,6 @@ def build_tokenizer(words: Iterable[str], length: int = LENGTH) -> CLIPTokenizer
         words: texts are taken apart, so "wide-brimmed" gives two words.
         length: tokens, with both ends; what is longer is cut, what is shorter padded.
     """
-    from transformers import CLIPTokenizer
-
     merges = learn_merges(word for text in words for word in re.findall(r"[a-z]+", text.lower()))
     letters = sorted(ByteLevel.alphabet())
     tokens = [*letters, *(letter + WORD_END for letter in letters)]
@@ -74,7 +69,5 @@ def build_tokenizer(words: Iterable[str], length: int = LENGTH) -> CLIPTokenizer
 
 def encode_texts(tokenizer: CLIPTokenizer, texts: list[str]) -> list[list[int]]:
     """Token numbers as the SDXL pipeline makes them: (B, length), cut and padded."""
-    ids: list[list[int]] = tokenizer(
-        texts, padding="max_length", max_length=tokenizer.model_max_length, truncation=True
-    ).input_ids
-    return ids
+    length = tokenizer.model_max_length
+    return tokenizer(texts, padding="max_length", max_length=length, truncation=True).input_ids

@@ -6,32 +6,18 @@ details are, because a plain L1 learns flat areas first and eyes last.
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.world.loop import (
-    CHECKPOINT_EVERY,
-    Alarm,
-    Average,
-    Progress,
-    autocast,
-    learning_rate_at,
-    load_average,
-    pick_device,
-    read_checkpoint,
-    resume,
-    save_checkpoint,
-    set_learning_rate,
-)
+from harness.world.bank import open_bank
+from harness.world.loop import RunningAverage, autocast, fit, load_averaged, pick_device
+from harness.world.render import SIZE
 
-if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
-
-SIZE = 96  # pixels a side
 FACTOR = 8  # pixels a latent
 CHANNELS = 16
 HEAD = (slice(14, 66), slice(24, 72))  # rows and columns of the head, pixels
@@ -42,13 +28,10 @@ FACE = 1.5  # added to the weight of the head's pixels
 KL = 1e-3  # a latent element: holds the latents near a unit normal without blurring
 HELD = 32  # the last pictures of the bank, never trained on
 REPORT_EVERY = 250  # steps
-DRAWN_NOISE = 0.05  # of the latents' spread: what a UNet draws is never quite a latent of the encoder
 
 
 def build_vae() -> "AutoencoderKL":
     """A fresh autoencoder of 3.3M parameters, of SDXL's own class."""
-    from diffusers import AutoencoderKL
-
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
@@ -122,123 +105,49 @@ def measure_psnr(vae: nn.Module, pictures: Tensor) -> float:
     return 10 * math.log10(4 / max(error, 1e-12))  # the range -1..1 is 2 wide, squared
 
 
-def train_vae(
-    bank_dir: Path,
-    out_dir: Path,
-    steps: int,
-    batch: int = 6,
-    seed: int = 0,
-    weight_map: Tensor | None = None,
-) -> None:
+def train_vae(bank_dir: Path, out_dir: Path, steps: int, batch: int = 6, seed: int = 0) -> None:
     """Train on the bank, going on from the checkpoint in `out_dir` if there is one; export at the end.
 
     Args:
         bank_dir: a bank of (N, 96, 96, 3) uint8 pictures.
         out_dir: receives checkpoint.pt and, at the end, the exported autoencoder in `vae/`.
         batch: pictures a step; small, because on a processor many steps beat large ones.
-        weight_map: (96, 96), how much each pixel counts; the head counts more by default.
     """
-    from harness.world.bank import open_bank
-
     torch.manual_seed(seed)
     device = pick_device()
     images = open_bank(bank_dir).images
     held_back = min(HELD, len(images) // 2)
     held = read_pictures(images, slice(len(images) - held_back, None), device)
-    head = (head_weights() if weight_map is None else weight_map).to(device)
+    head = head_weights().to(device)
 
     vae = build_vae().to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(vae.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
-    average = Average(vae, decay=0.998)
-    done = resume(out_dir, vae, optimizer, average)
-    progress, alarm = Progress("vae", done, steps), Alarm(CHECKPOINT_EVERY)
+    average = RunningAverage(vae, decay=0.998)
 
-    for step in range(done, steps):
+    def loss_at(step: int) -> Tensor:
         chance = np.random.default_rng((seed, step))  # of this step alone, so that resuming changes nothing
         generator = torch.Generator().manual_seed(int(chance.integers(2**62)))
         pictures = read_pictures(images, chance.integers(len(images) - held_back, size=batch), device)
-        set_learning_rate(optimizer, learning_rate_at(step, steps, RATE))
-        loss = vae_loss(vae, pictures, head, generator)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
-        average.update(step)
-        progress.note(step + 1, loss)
-        if (step + 1) % REPORT_EVERY == 0 or step + 1 == steps:
+        return vae_loss(vae, pictures, head, generator)
+
+    def report(done: int) -> None:
+        if done % REPORT_EVERY == 0 or done == steps:
             average.swap()
-            print(f"vae {step + 1}/{steps}  PSNR {measure_psnr(vae, held):.2f} dB", flush=True)
+            print(f"vae {done}/{steps}  PSNR {measure_psnr(vae, held):.2f} dB", flush=True)
             average.swap()
-        if alarm.rings() or step + 1 == steps:
-            save_checkpoint(out_dir, step + 1, vae, optimizer, average)
+
+    fit("vae", out_dir, vae, optimizer, average, steps, RATE, loss_at, report=report)
     export_vae(out_dir, out_dir / "vae")
 
 
-def refine_decoder(bank_dir: Path, vae_dir: Path, out_dir: Path, steps: int, batch: int = 6, seed: int = 1) -> Path:
-    """Train an exported decoder on, its encoder frozen: latents and whatever was trained on them stay valid.
-
-    Args:
-        vae_dir: the exported autoencoder; its weights are replaced at the end.
-        out_dir: receives the checkpoint; a later call goes on from it.
-    """
-    from harness.world.bank import open_bank
-
-    device = pick_device()
-    images = open_bank(bank_dir).images
-    held = read_pictures(images, slice(len(images) - HELD, None), device)
-    head = head_weights().to(device)
-    vae = load_vae(vae_dir)
-    for part in (vae.decoder, vae.post_quant_conv):
-        part.requires_grad_(True)
-    learned = [weight for weight in vae.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(learned, lr=RATE / 2, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
-    average = Average(vae, decay=0.998)
-    done = resume(out_dir, vae, optimizer, average)
-    progress, alarm = Progress("decoder", done, steps), Alarm(CHECKPOINT_EVERY)
-    for step in range(done, steps):
-        chance = np.random.default_rng((seed, step))
-        pictures = read_pictures(images, chance.integers(len(images) - HELD, size=batch), device)
-        set_learning_rate(optimizer, learning_rate_at(step, steps, RATE / 2))
-        with torch.no_grad(), autocast(device):
-            mean = vae.encode(pictures).latent_dist.mean
-        noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(step)).to(mean)
-        with autocast(device):
-            drawn = vae.decode(mean + DRAWN_NOISE * mean.std() * noise).sample
-        loss = picture_loss(drawn.float(), pictures, head)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(learned, 1.0)
-        optimizer.step()
-        average.update(step)
-        progress.note(step + 1, loss)
-        if alarm.rings() or step + 1 == steps:
-            save_checkpoint(out_dir, step + 1, vae, optimizer, average)
-            average.swap()
-            print(f"decoder {step + 1}/{steps}  PSNR {measure_psnr(vae, held):.2f} dB", flush=True)
-            average.swap()
-    average.swap()
-    vae.save_pretrained(vae_dir)
-    return vae_dir
-
-
-def export_vae(checkpoint_dir: Path, vae_dir: Path, scaling_factor: float = 1.0) -> None:
-    """Write the averaged weights of a checkpoint as AutoencoderKL.from_pretrained reads them, fp32.
-
-    Args:
-        scaling_factor: 1 / standard deviation of the latents; encode_latents sets it afterwards.
-    """
-    record = read_checkpoint(checkpoint_dir)
-    if record is None:
-        raise FileNotFoundError(f"{checkpoint_dir}: no checkpoint yet; train_vae writes one every two minutes")
+def export_vae(checkpoint_dir: Path, vae_dir: Path) -> None:
+    """Write the averaged weights of a checkpoint as AutoencoderKL.from_pretrained reads them, fp32."""
     vae = build_vae()
-    load_average(vae, record["average"])
-    vae.register_to_config(scaling_factor=scaling_factor)
+    load_averaged(checkpoint_dir, vae)
     vae.save_pretrained(vae_dir)
 
 
 def load_vae(vae_dir: Path) -> "AutoencoderKL":
     """The exported autoencoder, ready to encode and decode."""
-    from diffusers import AutoencoderKL
-
     vae: AutoencoderKL = AutoencoderKL.from_pretrained(vae_dir)
     return vae.eval().requires_grad_(False).to(pick_device(), memory_format=torch.channels_last)

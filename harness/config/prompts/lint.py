@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
+from harness.config.profile import Profile
 from harness.config.prompts.scripts import SYLLABIC, guess_language, script_of
 from harness.config.prompts.syntax import lint_syntax, plain_text
 from harness.config.prompts.tokens import Encoder, Piece, group_alike, spell_word, split_windows
 from harness.config.prompts.trigger import trigger_pattern
-
-if TYPE_CHECKING:
-    from harness.config.profile import Profile
-    from harness.core.values import Suite
+from harness.core.values import Suite
 
 WORD = re.compile(r"[^\W\d_]+")
 READABLE = 1.5  # letters a token: English has 5 in CLIP, Spanish 3, Russian 0.9
@@ -34,10 +31,10 @@ def lint_prompts(suite: Suite, profile: Profile, encoders: Sequence[Encoder] = (
     encoders = encoders if local else ()  # services have encoders of their own
     notes = [f"trigger: {note}" for note in lint_trigger_tokens(trigger, encoders)]
     for where, text, own in texts_of(suite, profile):
-        found = list(lint_trigger(plain_text(text) if weighted else text, own)) if own else []
-        found += lint_prompt(text, own, encoders, weighted=weighted)
-        found += lint_scripts_roughly(text, own) if rough else ()
-        notes += [f"{where}: {note}" for note in found]
+        result = list(lint_trigger(plain_text(text) if weighted else text, own)) if own else []
+        result += lint_prompt(text, own, encoders, weighted=weighted)
+        result += lint_scripts_roughly(text, own) if rough else ()
+        notes += [f"{where}: {note}" for note in result]
     return notes
 
 
@@ -57,13 +54,13 @@ def texts_of(suite: Suite, profile: Profile) -> Iterator[tuple[str, str, str]]:
 def lint_prompt(text: str, trigger: str, encoders: Sequence[Encoder], *, weighted: bool) -> Iterator[str]:
     """One prompt's notes: its syntax, then how each encoder reads it; those that read alike are named once."""
     yield from lint_syntax(text, weighted=weighted)
-    said = plain_text(text) if weighted else text
-    yield from lint_mixed_words(said)
-    groups = group_alike(encoders, said)
+    message = plain_text(text) if weighted else text
+    yield from lint_mixed_words(message)
+    groups = group_alike(encoders, message)
     for names, encoder, pieces in groups:
-        notes = [*lint_window(said, pieces, encoder, trigger, weighted=weighted)]
-        notes += lint_scripts(said, pieces, trigger)
-        notes += lint_words(said, pieces, encoder, trigger)
+        notes = [*lint_window(message, pieces, encoder, trigger, weighted=weighted)]
+        notes += lint_scripts(message, pieces, trigger)
+        notes += lint_words(message, pieces, encoder, trigger)
         yield from (f"{names}: {note}" if len(groups) > 1 else note for note in notes)
 
 
@@ -72,13 +69,13 @@ def lint_prompt(text: str, trigger: str, encoders: Sequence[Encoder], *, weighte
 
 def lint_trigger(prompt: str, trigger: str) -> Iterator[str]:
     """The trigger is in the prompt, whole and as it was trained."""
-    said, wanted = prompt.lower(), trigger.lower()
-    if re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", said):
+    text, wanted = prompt.lower(), trigger.lower()
+    if re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", text):
         return
     words = re.findall(r"\w+", wanted)
-    if wanted in said:
+    if wanted in text:
         yield f"{trigger!r} is joined to other letters, so the LoRA may not answer; put spaces around it"
-    elif words and set(words) <= set(re.findall(r"[^\W_]+", said)):
+    elif words and set(words) <= set(re.findall(r"[^\W_]+", text)):
         yield f"the trigger is broken up, so the LoRA may not answer; write {trigger!r} in one piece"
     else:
         yield "does not say {trigger}, so the LoRA may not answer"
@@ -135,20 +132,20 @@ def shorten(text: str, most: int) -> str:
 
 def lint_scripts(text: str, pieces: Sequence[Piece], trigger: str) -> Iterator[str]:
     """Scripts whose words fall apart into scraps; the trigger is left out, because the LoRA learns its scraps."""
-    for script, found in scripts_of(text, trigger).items():
-        own = set(found)
+    for script, result in scripts_of(text, trigger).items():
+        own = set(result)
         count = sum(any(place in own for place in range(piece.start, piece.end)) for piece in pieces)
         least = READABLE_EMOJI if script == "emoji" else READABLE_SYLLABLES if script in SYLLABIC else READABLE
-        if script != "Latin" and len(found) < least * count:
-            written = f"{len(found)} character{'s' * (len(found) > 1)}"
-            yield f"{describe(text, script, found)}: {written} fall apart into {count} scraps; say it in English"
+        if script != "Latin" and len(result) < least * count:
+            written = f"{len(result)} character{'s' * (len(result) > 1)}"
+            yield f"{describe(text, script, result)}: {written} fall apart into {count} scraps; say it in English"
 
 
 def lint_scripts_roughly(text: str, trigger: str) -> Iterator[str]:
     """The same without a tokenizer, for the encoders that most models have."""
-    for script, found in scripts_of(text, trigger).items():
+    for script, result in scripts_of(text, trigger).items():
         if script not in ("Latin", "emoji"):
-            yield f"{describe(text, script, found)}, which CLIP cannot read; say it in English"
+            yield f"{describe(text, script, result)}, which CLIP cannot read; say it in English"
 
 
 def describe(text: str, script: str, places: Sequence[int]) -> str:

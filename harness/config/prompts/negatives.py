@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.core.errors import nearest
+from harness.core.settings import data_root
 from harness.core.yaml import Document, read_yaml, validate
 
 PREFIX = "ready/"
@@ -52,10 +53,8 @@ def ready_negatives(folder: Path) -> dict[str, Negative]:
     Raises:
         SuiteError: such a file is wrong.
     """
-    from harness.core.settings import data_root
-
     shipped = data_root() / "suites" / "profiles"
-    files = [found / FILE for found in (shipped, folder / "profiles", folder) if (found / FILE).is_file()]
+    files = [result / FILE for result in (shipped, folder / "profiles", folder) if (result / FILE).is_file()]
     return {name: entry for file in files for name, entry in _read(file, file.stat().st_mtime_ns).items()}
 
 

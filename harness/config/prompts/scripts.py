@@ -46,8 +46,8 @@ def script_of(char: str) -> str:
 
 def guess_language(script: str, text: str) -> str:
     """Which language a text of that script is likely to be in; "" when the script does not tell."""
-    said = text.lower()
+    message = text.lower()
     for known, letters, language in LETTERS:
-        if known == script and (not letters or any(letter in said for letter in letters)):
+        if known == script and (not letters or any(letter in message for letter in letters)):
             return language
     return ""

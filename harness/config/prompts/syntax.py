@@ -28,14 +28,14 @@ FOREIGN: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 @dataclass(frozen=True)
-class Part:
+class PromptPart:
     """A stretch of a prompt that counts alike."""
 
     text: str
     weight: float = 1.0
 
 
-def parse_weights(text: str) -> tuple[Part, ...]:
+def parse_weights(text: str) -> tuple[PromptPart, ...]:
     r"""A prompt as stretches of equal weight, none of them blank; () for a blank prompt.
 
     `(word:1.2)` weighs 1.2, `(word)` 1.1, `[word]` 1/1.1; nested weights multiply; `\(` is a bracket and nothing more.
@@ -49,7 +49,7 @@ def parse_weights(text: str) -> tuple[Part, ...]:
         if pair and opened and parts[opened[-1]][0] == pair:
             factor = float(match[1]) if match[1] else EMPHASIS if pair == "(" else 1 / EMPHASIS
             start = opened.pop()
-            parts[start:] = [("", 1.0), *((said, weight * factor) for said, weight in parts[start + 1 :])]
+            parts[start:] = [("", 1.0), *((message, weight * factor) for message, weight in parts[start + 1 :])]
             continue
         if mark in OPENING.values():
             opened.append(len(parts))
@@ -57,17 +57,17 @@ def parse_weights(text: str) -> tuple[Part, ...]:
     return join_parts(parts)
 
 
-def join_parts(parts: list[tuple[str, float]]) -> tuple[Part, ...]:
+def join_parts(parts: list[tuple[str, float]]) -> tuple[PromptPart, ...]:
     """Neighbours of one weight become one; blanks go with what stands before them, else with what follows."""
-    joined: list[Part] = []
+    joined: list[PromptPart] = []
     for text, weight in parts:
         if not text:
             continue
         blank, last = not text.strip(), joined[-1] if joined else None
         if last and (blank or not last.text.strip() or round(last.weight, 4) == round(weight, 4)):
-            joined[-1] = Part(last.text + text, weight if not last.text.strip() else last.weight)
+            joined[-1] = PromptPart(last.text + text, weight if not last.text.strip() else last.weight)
         else:
-            joined.append(Part(text, weight))
+            joined.append(PromptPart(text, weight))
     return tuple(part for part in joined if part.text.strip())
 
 
@@ -99,8 +99,8 @@ def lint_syntax(text: str, *, weighted: bool) -> Iterator[str]:
             covered.append(match.span())
             yield f"{match[0].strip()!r} {meaning}"
     if not weighted:
-        found = [*WEIGHT.finditer(text), *EMPHASIZED.finditer(text)]
-        free = [m[0] for m in found if not any(a < m.end() and m.start() < b for a, b in covered)]
+        results = [*WEIGHT.finditer(text), *EMPHASIZED.finditer(text)]
+        free = [m[0] for m in results if not any(a < m.end() and m.start() < b for a, b in covered)]
         if free:
             yield f"{free[0]!r} is read as it stands, brackets and all; set `prompts: weighted` in the profile"
     else:

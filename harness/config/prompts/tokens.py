@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
+from typing import Any
 
 WORD_END = "</w>"
 CLOSED = 10_000  # tokens; a smaller vocabulary was made for a few words, and every other word is noise to it
@@ -30,8 +27,8 @@ class Piece:
         """As people read it; "" for a scrap of a character's bytes."""
         from tokenizers.decoders import ByteLevel
 
-        said = ByteLevel().decode([self.token.removesuffix(WORD_END)])
-        return "" if "\N{REPLACEMENT CHARACTER}" in said else said
+        text = ByteLevel().decode([self.token.removesuffix(WORD_END)])
+        return "" if "\N{REPLACEMENT CHARACTER}" in text else text
 
 
 @dataclass(frozen=True)
@@ -54,8 +51,8 @@ class Encoder:
 
     def read(self, text: str) -> tuple[Piece, ...]:
         """All tokens of a text without the marks, also those beyond the window."""
-        found = self.tokenizer.encode(text, add_special_tokens=False)
-        rows = zip(found.tokens, found.ids, found.offsets, strict=True)
+        result = self.tokenizer.encode(text, add_special_tokens=False)
+        rows = zip(result.tokens, result.ids, result.offsets, strict=True)
         return tuple(Piece(token, number, start, end) for token, number, (start, end) in rows)
 
 
@@ -83,8 +80,8 @@ def group_alike(encoders: Sequence[Encoder], text: str) -> list[tuple[str, Encod
 
 def spell_word(text: str, word: Sequence[Piece], *, ids: bool = False) -> str:
     """One word of a text: in tokens, `ze|p|pe|li|n`, or with the number of its scraps, `дом<6>`."""
-    said = [piece.text for piece in word]
-    if "" in said:
+    texts = [piece.text for piece in word]
+    if "" in texts:
         numbers = "=" + ",".join(str(piece.id) for piece in word) if ids else ""
         return f"{text[word[0].start : word[-1].end]}<{len(word)}>{numbers}"
-    return "|".join(f"{part}={piece.id}" if ids else part for part, piece in zip(said, word, strict=True))
+    return "|".join(f"{part}={piece.id}" if ids else part for part, piece in zip(texts, word, strict=True))

@@ -23,7 +23,7 @@ from harness.core.stats.intervals import (
     LEVEL,
     Groups,
     Pair,
-    Spread,
+    StandardDeviations,
     cluster_means,
     clustered,
     differences,
@@ -34,7 +34,7 @@ from harness.core.stats.intervals import (
     quantile,
     spread_of,
 )
-from harness.core.stats.looking import classic_bounds, crossing, levels, spending_bounds, spent
+from harness.core.stats.looking import crossing, levels, spending_bounds, spent
 from harness.core.stats.many import critical, distinct_pairs, max_of_k, rank_ranges, simultaneous, tie_letters
 from harness.core.stats.power import (
     case_fails,
@@ -52,12 +52,11 @@ __all__ = [
     "LEVEL",
     "Groups",
     "Pair",
-    "Spread",
+    "StandardDeviations",
     "Vote",
     "bradley_terry",
     "case_fails",
     "change_found",
-    "classic_bounds",
     "cluster_means",
     "clustered",
     "clusters_needed",

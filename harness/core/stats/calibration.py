@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from harness.core.arrays import Floats
 from harness.core.stats import quantile
-from harness.core.values import Floats
 
 LEAST_D = 1.0  # below it genuine and impostor overlap so far that a threshold means nothing
 LEAST_PICTURES = 8  # references in all; fewer cannot be split into what trains and what judges

@@ -59,8 +59,8 @@ def sign_flip(values: Sequence[float]) -> float:
 def sign_flips(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """`sign_flip` of every row: comparisons x clusters."""
     sums, least = np.abs(rows @ all_signs(rows.shape[1]).T), 1e-12 * np.abs(rows).sum(1)
-    found: NDArray[np.float64] = (sums >= (np.abs(rows.sum(1)) - least)[:, None]).mean(1)
-    return found
+    result: NDArray[np.float64] = (sums >= (np.abs(rows.sum(1)) - least)[:, None]).mean(1)
+    return result
 
 
 def flips_of_few(groups: Groups) -> float | None:
@@ -80,8 +80,8 @@ def rows_differ(rows: NDArray[np.float64], level: float = LEVEL) -> NDArray[np.b
     """`differs` of every row: comparisons x clusters, two at least."""
     clusters = rows.shape[1]
     error = rows.std(1, ddof=1) / math.sqrt(clusters)
-    found: NDArray[np.bool_] = np.abs(rows.mean(1)) > quantile((1 - level) / 2, clusters - 1) * error
-    return found & (sign_flips(rows) <= largest_p(clusters, level)) if clusters < FEW else found
+    result: NDArray[np.bool_] = np.abs(rows.mean(1)) > quantile((1 - level) / 2, clusters - 1) * error
+    return result & (sign_flips(rows) <= largest_p(clusters, level)) if clusters < FEW else result
 
 
 def flips_agree(p: float, clusters: int, level: float = LEVEL) -> bool:

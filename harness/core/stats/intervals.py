@@ -86,7 +86,7 @@ def pooled_interval(values: Sequence[float], sd: float, df: int, level: float = 
 
 
 @dataclass(frozen=True)
-class Spread:
+class StandardDeviations:
     """How scores vary, as standard deviations: true means between prompts, and seeds within one."""
 
     between: float
@@ -101,15 +101,15 @@ class Spread:
         return self.within * math.sqrt(2 / seeds)
 
 
-def spread_of(groups: Sequence[Sequence[float]]) -> Spread:
+def spread_of(groups: Sequence[Sequence[float]]) -> StandardDeviations:
     """Both components by one-way analysis of variance; a negative one is 0 (Searle 1971, unbalanced groups)."""
     groups = [group for group in groups if len(group)]
     within, _ = pooled_sd(groups)
     sizes = np.array([len(group) for group in groups], float)
     if len(groups) < 2:
-        return Spread(0.0, within)
+        return StandardDeviations(0.0, within)
     means = np.array([np.mean(group) for group in groups])
     grand = float(sizes @ means / sizes.sum())
     share = (sizes.sum() - float(sizes @ sizes) / sizes.sum()) / (len(groups) - 1)
     between = (float(sizes @ (means - grand) ** 2) / (len(groups) - 1) - within**2) / share
-    return Spread(math.sqrt(max(0.0, between)), within)
+    return StandardDeviations(math.sqrt(max(0.0, between)), within)

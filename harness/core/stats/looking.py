@@ -27,19 +27,19 @@ def crossing(information: Sequence[float], bounds: Sequence[float], two_sided: b
         information: the share of the final information at each look, rising to at most 1.
         bounds: the standard normal statistic that is crossed, upwards, or on both sides.
     """
-    found: list[float] = []
+    results: list[float] = []
     places, density = np.zeros(1), np.ones(1)  # of the score process, with the weights of integration in it
     before = 0.0
     for share, bound in zip(information, bounds, strict=True):
         step, edge = math.sqrt(share - before), bound * math.sqrt(share)
         beyond = ndtr((places - edge) / step) + (ndtr((-edge - places) / step) if two_sided else 0.0)
-        found.append(float(density @ beyond))
+        results.append(float(density @ beyond))
         low = -edge if two_sided else -FAR * math.sqrt(share)
         half = (edge - low) / 2
         nodes = low + half * (NODES + 1)
         kernel = np.exp(-(((nodes[:, None] - places[None, :]) / step) ** 2) / 2) / (step * math.sqrt(2 * math.pi))
         places, density, before = nodes, (kernel @ density) * WEIGHTS * half, share
-    return found
+    return results
 
 
 def spent(share: float, alpha: float, kind: Kind = "pocock", two_sided: bool = False) -> float:
@@ -67,20 +67,6 @@ def spending_bounds(
 
         bounds.append(_fall(used, budget))
     return tuple(bounds)
-
-
-@lru_cache(maxsize=64)
-def classic_bounds(
-    information: tuple[float, ...], alpha: float, kind: Kind = "pocock", two_sided: bool = False
-) -> tuple[float, ...]:
-    """Pocock's equal bounds, or O'Brien and Fleming's, which fall with the root of the information."""
-    shape = [1.0 if kind == "pocock" else 1 / math.sqrt(share) for share in information]
-
-    def used(scale: float) -> float:
-        return sum(crossing(information, [scale * factor for factor in shape], two_sided))
-
-    scale = _fall(used, alpha)
-    return tuple(scale * factor for factor in shape)
 
 
 def levels(bounds: Sequence[float]) -> tuple[float, ...]:

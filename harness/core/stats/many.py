@@ -67,9 +67,9 @@ def studentised(columns: Columns, level: float = LEVEL) -> tuple[float, float]:
     again = varying[_resamples(clusters)]
     error = again.std(1, ddof=1) / math.sqrt(clusters)
     least = 1e-3 * varying.std(0)  # a resample of one cluster alone has no spread
-    found = (again.mean(1) - varying.mean(0)) / np.maximum(error, least)
+    result = (again.mean(1) - varying.mean(0)) / np.maximum(error, least)
     tail = (1 - level) / 2
-    return float(np.quantile(found.max(1), 1 - tail)), -float(np.quantile(found.min(1), tail))
+    return float(np.quantile(result.max(1), 1 - tail)), -float(np.quantile(result.min(1), tail))
 
 
 @lru_cache(maxsize=32)
@@ -139,14 +139,14 @@ def distinct_pairs(columns: Columns, level: float = LEVEL) -> set[tuple[int, int
     if not pairs or len(columns) < 2:
         return set()
     gaps = np.stack([columns[:, a] - columns[:, b] for a, b in pairs], axis=1)
-    found = set()
+    result = set()
     for (a, b), gap in zip(pairs, simultaneous(gaps, level), strict=True):
         assert gap.low is not None and gap.high is not None
         if gap.low > 0:
-            found.add((a, b))
+            result.add((a, b))
         elif gap.high < 0:
-            found.add((b, a))
-    return found
+            result.add((b, a))
+    return result
 
 
 def rank_ranges(count: int, distinct: set[tuple[int, int]]) -> list[tuple[int, int]]:

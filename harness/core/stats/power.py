@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaincinv, nctdtr, ndtr, ndtri
 
 from harness.core.stats.comparing import FEW, rows_differ
-from harness.core.stats.intervals import LEVEL, Spread, quantile
+from harness.core.stats.intervals import LEVEL, StandardDeviations, quantile
 from harness.core.stats.looking import FAR, crossing
 
 POWER = 0.8
@@ -24,8 +24,8 @@ Looks = Sequence[tuple[int, float]]
 
 def noncentral(t: float, df: float, shift: float) -> float:
     """The noncentral t distribution up to `t`; far out, where scipy has no answer, the normal one."""
-    found = float(nctdtr(df, shift, t))
-    return found if math.isfinite(found) else float(ndtr(t - shift))
+    result = float(nctdtr(df, shift, t))
+    return result if math.isfinite(result) else float(ndtr(t - shift))
 
 
 def power_of(effect: float, sd: float, clusters: int, level: float = LEVEL) -> float:
@@ -125,7 +125,7 @@ def case_fails(truth: float, bound: float, seeds: int, sd: float, df: int, level
 
 
 def spurious_red(
-    bounds: Sequence[float], looks: Looks, prior: tuple[float, Spread] | None, sd: float, cases: int = 0
+    bounds: Sequence[float], looks: Looks, prior: tuple[float, StandardDeviations] | None, sd: float, cases: int = 0
 ) -> float:
     """The chance that at least one case fails one metric, at any look, although its true score reaches its bound.
 
@@ -140,7 +140,9 @@ def spurious_red(
     return 1 - math.prod(1 - chance[bound] for bound in bounds)
 
 
-def _spurious(bound: float, looks: Looks, prior: tuple[float, Spread] | None, sd: float, cases: int) -> float:
+def _spurious(
+    bound: float, looks: Looks, prior: tuple[float, StandardDeviations] | None, sd: float, cases: int
+) -> float:
     """One case's share: failing while true enough, averaged over the prior."""
     if prior is None or prior[1].between <= 0:
         truth = bound if prior is None else prior[0]

@@ -48,8 +48,8 @@ def bradley_terry(wins: NDArray[np.float64], tolerance: float = 1e-12) -> NDArra
         strength = new
         if moved < tolerance:
             break
-    found: NDArray[np.float64] = np.log(strength)
-    return found
+    result: NDArray[np.float64] = np.log(strength)
+    return result
 
 
 def _strongly_connected(wins: NDArray[np.float64]) -> bool:

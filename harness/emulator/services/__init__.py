@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from harness.core.errors import UsageError, nearest
-
-if TYPE_CHECKING:
-    from harness.emulator.service import Service
+from harness.emulator.service import Service
 
 SERVICES: dict[str, tuple[str, ...]] = {
     "freepik": ("freepik",),

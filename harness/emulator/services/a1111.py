@@ -6,31 +6,23 @@ import json
 from typing import Any
 
 from harness.emulator.exchange import Answer, Asked, Problem, Rejected, answer_json
-from harness.emulator.service import Route, Service, read_bool, read_choice, read_int, read_number, read_text
+from harness.emulator.service import Service, read_bool, read_choice, read_int, read_number, read_text, route
 
 SAMPLERS = ("Euler", "Euler a", "DPM++ 2M", "DPM++ SDE", "Heun", "LMS", "DDIM", "UniPC")
-CHECKPOINT = "sd_xl_base_1.0.safetensors"
+NAME = "sd_xl_base_1.0"
+CHECKPOINT = f"{NAME}.safetensors"
 MODEL_HASH = "31e35c80fc"
 
 
 class A1111(Service):
     auth = ()
     lacks = frozenset({"auth", "forbidden", "quota", "rate_quota", "retired"})  # it is one's own machine
+    replies = (
+        ("/sdapi/v1/options", {"sd_model_checkpoint": CHECKPOINT, "CLIP_stop_at_last_layers": 1}),
+        ("/sdapi/v1/sd-models", [{"title": f"{CHECKPOINT} [{MODEL_HASH}]", "model_name": NAME, "hash": MODEL_HASH}]),
+    )
 
-    def routes(self) -> tuple[Route, ...]:
-        return (
-            Route("POST", "/sdapi/v1/txt2img", self.draw_images, paid=True),
-            Route("GET", "/sdapi/v1/options", self.options),
-            Route("GET", "/sdapi/v1/sd-models", self.models),
-        )
-
-    def options(self, asked: Asked) -> Answer:
-        return answer_json({"sd_model_checkpoint": CHECKPOINT, "CLIP_stop_at_last_layers": 1})
-
-    def models(self, asked: Asked) -> Answer:
-        name = CHECKPOINT.removesuffix(".safetensors")
-        return answer_json([{"title": f"{CHECKPOINT} [{MODEL_HASH}]", "model_name": name, "hash": MODEL_HASH}])
-
+    @route("POST", "/sdapi/v1/txt2img", paid=True)
     def draw_images(self, asked: Asked) -> Answer:
         body = self.json_body(asked)
         prompt = read_text(body, "prompt", least=0, default="")
@@ -45,14 +37,15 @@ class A1111(Service):
         read_choice(body, "scheduler", ("Automatic", "Karras", "Exponential", "Uniform"), "Automatic")
         pictures = self.draw(asked, prompt, width, height, seed=None if seed == -1 else seed, count=count)
         seeds = [picture.seed for picture in pictures]
-        told = f"{prompt}\nSteps: {steps}, Sampler: {sampler}, CFG scale: {scale:g}, Seed: {seeds[0] if seeds else -1}"
+        first = seeds[0] if seeds else -1
+        message = f"{prompt}\nSteps: {steps}, Sampler: {sampler}, CFG scale: {scale:g}, Seed: {first}"
         info = {
             "prompt": prompt,
-            "seed": seeds[0] if seeds else -1,
+            "seed": first,
             "all_seeds": seeds,
-            "sd_model_name": CHECKPOINT.removesuffix(".safetensors"),
+            "sd_model_name": NAME,
             "sd_model_hash": MODEL_HASH,
-            "infotexts": [told] * len(pictures),
+            "infotexts": [message] * len(pictures),
         }
         images = [picture.base64 for picture in pictures]
         return answer_json({"images": images, "parameters": dict(body), "info": json.dumps(info)})

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from harness.emulator.exchange import Answer, Asked, Problem, Rejected, answer_json, invalid
-from harness.emulator.service import Pic, Route, Service, find_int, read_bool, read_choice, read_int, read_text
+from harness.emulator.service import Service, find_int, read_bool, read_choice, read_int, read_text, route
 
 MODELS = ("flux-2-pro", "flux-2-flex", "flux-2-max", "flux-kontext-pro", "flux-pro-1.1", "flux-dev")
 STATES = {
@@ -26,17 +27,9 @@ class Bfl(Service):
     forms = ("refused", "refused_output")
     lacks = frozenset({"rate_quota"})  # an empty account is told otherwise
     retired = frozenset({"flux-pro"})
+    replies = (("/v1/credits", {"credits": 1000.0}),)
 
-    def routes(self) -> tuple[Route, ...]:
-        return (
-            Route("GET", "/v1/get_result", self.result),
-            Route("GET", "/v1/credits", self.credits),
-            Route("POST", "/v1/(?P<model>[^/]+)", self.submit, paid=True),
-        )
-
-    def credits(self, asked: Asked) -> Answer:
-        return answer_json({"credits": 1000.0})
-
+    @route("POST", "/v1/(?P<model>[^/]+)", paid=True)
     def submit(self, asked: Asked, model: str) -> Answer:
         self.check_model(model, MODELS)
         body = self.json_body(asked)
@@ -48,14 +41,11 @@ class Bfl(Service):
         read_bool(body, "prompt_upsampling", False)
         read_int(body, "safety_tolerance", 0, 6, 2)
         mime = f"image/{read_choice(body, 'output_format', ('jpeg', 'png', 'webp'), 'jpeg')}"
-
-        def draw() -> list[Pic]:
-            return self.paint(asked, prompt, width, height, seed, 1, mime)
-
-        task = self.start(asked, draw, prompt=prompt)
+        task = self.start(asked, partial(self.paint, asked, prompt, width, height, seed, 1, mime), prompt=prompt)
         url = f"{self.stage.url}/{self.name}/v1/get_result?id={task.id}"
         return answer_json({"id": task.id, "polling_url": url, "cost": 4.5, "input_mp": 0.0, "output_mp": 1.0})
 
+    @route("GET", "/v1/get_result")
     def result(self, asked: Asked) -> Answer:
         task_id = asked.query.get("id", "")
         try:
@@ -66,17 +56,17 @@ class Bfl(Service):
             raise
         fault = task.asked.fault
         word = FORMS[fault] if state == "done" and fault in FORMS else STATES[state]
-        said: dict[str, Any] = {"id": task_id, "status": word, "result": None, "progress": None, "details": None}
+        fields: dict[str, Any] = {"id": task_id, "status": word, "result": None, "progress": None, "details": None}
         if word.endswith("Moderated"):
-            said["details"] = {"Moderation Reasons": ["Derivative Works Filter"]}
+            fields["details"] = {"Moderation Reasons": ["Derivative Works Filter"]}
         if state == "failed":
-            said["details"] = {"error": "The generation failed"}
+            fields["details"] = {"error": "The generation failed"}
         if word == "Ready":
-            said["result"] = {"prompt": task.extra["prompt"], "duration": 2.1, "start_time": 1795206848.8}
+            fields["result"] = {"prompt": task.extra["prompt"], "duration": 2.1, "start_time": 1795206848.8}
         if word == "Ready" and task.pictures:
             picture = task.pictures[0]
-            said["result"] |= {"sample": self.publish(task.asked, picture), "seed": picture.seed}
-        return answer_json(said)
+            fields["result"] |= {"sample": self.publish(task.asked, picture), "seed": picture.seed}
+        return answer_json(fields)
 
     def problem(self, problem: Problem) -> Answer:
         if problem.kind == "invalid":
@@ -84,8 +74,7 @@ class Bfl(Service):
             return answer_json({"detail": [where]}, 422)
         if problem.kind in ("auth", "missing_key"):
             return answer_json({"detail": "Not authenticated - Invalid Authentication"}, 403)
-        wait = {"retry_after": problem.wait} if problem.wait is not None else {}
-        return answer_json({"detail": problem.message, **wait}, problem.http)
+        return answer_json({"detail": problem.message, **problem.retry_after}, problem.http)
 
 
 SERVICE = Bfl

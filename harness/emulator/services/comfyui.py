@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from harness.emulator.exchange import Answer, Asked, Problem, Rejected, answer_json
 from harness.emulator.faults import LIST
-from harness.emulator.service import Pic, Route, Service
+from harness.emulator.service import Service, route
 
 CHECKPOINTS = ("sd_xl_base_1.0.safetensors",)
 SAMPLERS = ("euler", "euler_ancestral", "heun", "dpmpp_2m", "dpmpp_sde", "ddim", "uni_pc")
@@ -56,37 +57,25 @@ class ComfyUI(Service):
         for fault in LIST
         if fault.kind == "cdn"  # its pictures are at its own address
     )
+    replies = (("/system_stats", {"system": {"os": "posix", "comfyui_version": "0.9.2"}, "devices": []}),)
 
-    def routes(self) -> tuple[Route, ...]:
-        return (
-            Route("POST", "/prompt", self.queue_prompt, paid=True),
-            Route("GET", "/history/(?P<task_id>[^/]+)", self.history),
-            Route("GET", "/view", self.view),
-            Route("GET", "/system_stats", self.stats),
-        )
-
-    def stats(self, asked: Asked) -> Answer:
-        return answer_json({"system": {"os": "posix", "comfyui_version": "0.9.2"}, "devices": []})
-
+    @route("POST", "/prompt", paid=True)
     def queue_prompt(self, asked: Asked) -> Answer:
         graph = self.json_body(asked).get("prompt")
         if not isinstance(graph, dict) or not graph:
             raise Rejected(Problem("invalid", "No prompt provided", code="no_prompt"))
-        errors = {number: found for number, node in graph.items() if (found := check_node(graph, node))}
+        errors = {number: result for number, node in graph.items() if (result := check_node(graph, node))}
         if errors:
             return refuse_graph(graph, errors)
         sampler = first_of(graph, "KSampler")
         latent = graph[sampler["latent_image"][0]]["inputs"]
         prompt = str(graph[sampler["positive"][0]]["inputs"]["text"])
-
-        def draw() -> list[Pic]:
-            return self.paint(
-                asked, prompt, latent["width"], latent["height"], sampler["seed"], latent["batch_size"], "image/png"
-            )
-
+        size, count = (latent["width"], latent["height"]), latent["batch_size"]
+        draw = partial(self.paint, asked, prompt, *size, sampler["seed"], count, "image/png")
         task = self.start(asked, draw, graph=graph)
         return answer_json({"prompt_id": task.id, "number": 1, "node_errors": {}})
 
+    @route("GET", "/history/(?P<task_id>[^/]+)")
     def history(self, asked: Asked, task_id: str) -> Answer:
         """An empty object until the task is done."""
         try:
@@ -111,6 +100,7 @@ class ComfyUI(Service):
         entry = {"prompt": [1, task.id, task.extra["graph"], {}, []], "outputs": outputs, "status": status, "meta": {}}
         return answer_json({task.id: entry})
 
+    @route("GET", "/view")
     def view(self, asked: Asked) -> Answer:
         name, kind = asked.query.get("filename", ""), asked.query.get("type", "output")
         if not name or ".." in name or kind != "output":
@@ -129,34 +119,23 @@ class ComfyUI(Service):
                 {"1": {"class_type": "CheckpointLoaderSimple"}}, {"1": [fault("value_not_in_list", detail)]}
             )
         if problem.kind in ("invalid", "rate"):
-            said = {
-                "type": problem.code or "invalid_prompt",
-                "message": problem.message,
-                "details": "",
-                "extra_info": {},
-            }
-            return answer_json({"error": said, "node_errors": {}}, problem.http)
+            fields = {**fault(problem.code or "invalid_prompt"), "message": problem.message}
+            return answer_json({"error": fields, "node_errors": {}}, problem.http)
         text = f"{problem.http}: {problem.message}"  # aiohttp's own pages
         return Answer(problem.http, text.encode(), {"Content-Type": "text/plain; charset=utf-8"})
 
 
-def fault(kind: str, details: str) -> dict[str, Any]:
+def fault(kind: str, details: str = "") -> dict[str, Any]:
     return {"type": kind, "message": kind.replace("_", " ").capitalize(), "details": details, "extra_info": {}}
 
 
 def refuse_graph(graph: Mapping[str, Any], errors: Mapping[str, list[dict[str, Any]]]) -> Answer:
     """400, with what is wrong at each node."""
-    message = {
-        "type": "prompt_outputs_failed_validation",
-        "message": "Prompt outputs failed validation",
-        "details": "",
-        "extra_info": {},
-    }
     nodes = {
-        number: {"errors": found, "dependent_outputs": [], "class_type": graph[number].get("class_type")}
-        for number, found in errors.items()
+        number: {"errors": result, "dependent_outputs": [], "class_type": graph[number].get("class_type")}
+        for number, result in errors.items()
     }
-    return answer_json({"error": message, "node_errors": nodes}, 400)
+    return answer_json({"error": fault("prompt_outputs_failed_validation"), "node_errors": nodes}, 400)
 
 
 def check_node(graph: Mapping[str, Any], node: Any) -> list[dict[str, Any]]:
@@ -188,10 +167,10 @@ def first_of(graph: Mapping[str, Any], kind: str) -> dict[str, Any]:
     Raises:
         Rejected: there is none, so the graph has no output.
     """
-    found = next((node["inputs"] for node in graph.values() if node["class_type"] == kind), None)
-    if found is None or not any(node["class_type"] == "SaveImage" for node in graph.values()):
+    result = next((node["inputs"] for node in graph.values() if node["class_type"] == kind), None)
+    if result is None or not any(node["class_type"] == "SaveImage" for node in graph.values()):
         raise Rejected(Problem("invalid", "Prompt has no outputs", code="prompt_no_outputs"))
-    return dict(found)
+    return dict(result)
 
 
 def save_node(graph: Mapping[str, Any]) -> str:

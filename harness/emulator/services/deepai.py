@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from typing import Any
 
+from PIL import Image
+
 from harness.emulator.exchange import Answer, Asked, Problem, answer_json, invalid
-from harness.emulator.service import Pic, Route, Service, read_choice, read_text
+from harness.emulator.pictures import encode
+from harness.emulator.service import Pic, Service, read_choice, read_text, route
 
 VERSIONS = ("standard", "hd", "genius", "super_genius")
 PREFERENCES = ("anime", "photography", "graphic", "cinematic")
@@ -21,18 +25,15 @@ class DeepAi(Service):
     forms = ("refused", "relative_url", "grid", "inline_err")
     lacks = frozenset({"rate_quota", "retired"})  # a 429 is a 429, and there is one model
 
-    def routes(self) -> tuple[Route, ...]:
-        return (Route("POST", "/api/text2img", self.text2img, paid=True),)
-
     def problem(self, problem: Problem) -> Answer:
         if problem.kind == "missing_key":
-            said = {"status": "Please pass a valid Api-Key in a HTTP header to use this API."}
-            return answer_json(said, problem.http)
+            fields = {"status": "Please pass a valid Api-Key in a HTTP header to use this API."}
+            return answer_json(fields, problem.http)
         if problem.kind == "invalid":
             return answer_json({"err": problem.message}, problem.http)
-        extra = {} if problem.wait is None else {"retry_after": problem.wait}
-        return answer_json({"status": problem.message, **extra}, problem.http)
+        return answer_json({"status": problem.message, **problem.retry_after}, problem.http)
 
+    @route("POST", "/api/text2img", paid=True)
     def text2img(self, asked: Asked) -> Answer:
         if asked.malformed:
             raise invalid("", "could not read the form")
@@ -78,12 +79,6 @@ def collage(pictures: list[Pic], width: int, height: int) -> Pic:
 
     The emulator's scale does not apply: a client knows a sheet by its size alone.
     """
-    import io
-
-    from PIL import Image
-
-    from harness.emulator.pictures import encode
-
     first = pictures[0]
     sheet = Image.new("RGB", (2 * width, 2 * height))
     for place, picture in enumerate(pictures):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
 
-from harness.emulator.chat import ChatService, all_words, completion, faulty
+from harness.emulator.chat import ChatService, all_words, completion, faulty, list_models
 from harness.emulator.exchange import Answer, Asked, Problem, answer_json, invalid
-from harness.emulator.service import Route, read_bool, read_int, read_number, read_text
+from harness.emulator.service import read_bool, read_int, read_number, read_text, route
 from harness.emulator.text_generator import find_schema, write_text
 
 MODELS = ("deepseek-flash", "deepseek-v4-pro", "deepseek-v4-flash")
@@ -33,20 +32,12 @@ MESSAGES = {
 class DeepSeek(ChatService):
     """Text only; it validates no schema, and answers blank when the model wrote no JSON."""
 
-    forms: ClassVar[tuple[str, ...]] = (
-        *ChatService.forms,
-        "refused",
-        "no_resources",
-    )
-    lacks: ClassVar[frozenset[str]] = frozenset({"rate_quota", "forbidden"})
-    retired: ClassVar[frozenset[str]] = frozenset({"deepseek-chat", "deepseek-reasoner"})
+    forms = (*ChatService.forms, "refused", "no_resources")
+    lacks = frozenset({"rate_quota", "forbidden"})
+    retired = frozenset({"deepseek-chat", "deepseek-reasoner"})
+    replies = (("/models", list_models(MODELS)),)
 
-    def routes(self) -> tuple[Route, ...]:
-        return (Route("POST", "(/v1)?/chat/completions", self.chat, paid=True), Route("GET", "/models", self.models))
-
-    def models(self, asked: Asked) -> Answer:
-        return answer_json({"object": "list", "data": [{"id": name, "object": "model"} for name in MODELS]})
-
+    @route("POST", "(/v1)?/chat/completions", paid=True)
     def chat(self, asked: Asked) -> Answer:
         body = self.json_body(asked)
         model = read_text(body, "model")
@@ -65,9 +56,9 @@ class DeepSeek(ChatService):
 
     def problem(self, problem: Problem) -> Answer:
         """OpenAI's shape; an unknown model is a 400."""
-        said = "Model Not Exist" if problem.kind == "retired" else MESSAGES.get(problem.kind, problem.message)
+        text = "Model Not Exist" if problem.kind == "retired" else MESSAGES.get(problem.kind, problem.message)
         kind = TYPES.get(problem.kind, "invalid_request_error")
-        error = {"message": said, "type": kind, "param": None, "code": problem.code or "invalid_request_error"}
+        error = {"message": text, "type": kind, "param": None, "code": problem.code or "invalid_request_error"}
         return answer_json({"error": error}, 400 if problem.kind == "retired" else problem.http)
 
 

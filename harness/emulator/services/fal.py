@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+from PIL import Image
+
 from harness.emulator.exchange import Answer, Asked, Problem, Rejected, answer_json, invalid
-from harness.emulator.service import Pic, Route, Service, Task, find_int, read_bool, read_choice, read_int, read_text
+from harness.emulator.pictures import encode
+from harness.emulator.service import (
+    EmulatedTask,
+    Pic,
+    Service,
+    find_int,
+    read_bool,
+    read_choice,
+    read_int,
+    read_text,
+    route,
+)
 
 SIZES: dict[str, tuple[int, int]] = {
     "square_hd": (1024, 1024),
@@ -27,13 +41,7 @@ class Fal(Service):
     lacks = frozenset({"rate_quota"})  # an empty account is told otherwise
     retired = frozenset({"fal-ai/lcm"})
 
-    def routes(self) -> tuple[Route, ...]:
-        return (
-            Route("GET", "/[^/]+/[^/]+/requests/(?P<task_id>[^/]+)/status", self.status),
-            Route("GET", "/[^/]+/[^/]+/requests/(?P<task_id>[^/]+)", self.result),
-            Route("POST", "/(?P<model>[^/]+/[^/]+(/[^/]+)*)", self.submit, paid=True),
-        )
-
+    @route("POST", "/(?P<model>[^/]+/[^/]+(/[^/]+)*)", paid=True)
     def submit(self, asked: Asked, model: str) -> Answer:
         self.check_model(model, ("fal-ai/",))
         body = self.json_body(asked)
@@ -41,22 +49,21 @@ class Fal(Service):
         width, height = read_size(body.get("image_size", "landscape_4_3"))
         count, _ = read_int(body, "num_images", 1, 4, 1), read_bool(body, "enable_safety_checker", True)
         mime = f"image/{read_choice(body, 'output_format', ('jpeg', 'png'), 'jpeg')}"
-
-        def draw() -> list[Pic]:
-            return self.paint(asked, prompt, width, height, seed, count, mime)
-
         app = "/".join(model.split("/")[:2])  # the rest of a model's name is no part of the queue's addresses
+        draw = partial(self.paint, asked, prompt, width, height, seed, count, mime)
         task = self.start(asked, draw, app=app, prompt=prompt)
         return answer_json({**self._addresses(task), "status": "IN_QUEUE", "queue_position": 0})
 
+    @route("GET", "/[^/]+/[^/]+/requests/(?P<task_id>[^/]+)/status")
     def status(self, asked: Asked, task_id: str) -> Answer:
         state, task = self.look(task_id)
         words = {"waiting": "IN_QUEUE", "running": "IN_PROGRESS", "unknown": "MIGRATING"}
-        said: dict[str, Any] = {**self._addresses(task), "status": words.get(state, "COMPLETED"), "logs": None}
+        fields: dict[str, Any] = {**self._addresses(task), "status": words.get(state, "COMPLETED"), "logs": None}
         if state == "failed":
-            said |= {"error": "The runner went away", "error_type": "runner_disconnected"}
-        return answer_json(said, 202 if state in words else 200)
+            fields |= {"error": "The runner went away", "error_type": "runner_disconnected"}
+        return answer_json(fields, 202 if state in words else 200)
 
+    @route("GET", "/[^/]+/[^/]+/requests/(?P<task_id>[^/]+)")
     def result(self, asked: Asked, task_id: str) -> Answer:
         task = self.find(task_id)
         fault = task.asked.fault
@@ -71,21 +78,17 @@ class Fal(Service):
             for one in pictures
         ]
         unsafe = fault in ("refused", "refused_nsfw")
-        said = {"images": images, "seed": pictures[0].seed if pictures else 0, "prompt": task.extra["prompt"]}
-        return answer_json({**said, "timings": {"inference": 0.4}, "has_nsfw_concepts": [unsafe] * len(images)})
+        fields = {"images": images, "seed": pictures[0].seed if pictures else 0, "prompt": task.extra["prompt"]}
+        return answer_json({**fields, "timings": {"inference": 0.4}, "has_nsfw_concepts": [unsafe] * len(images)})
 
     def _blacken(self, picture: Pic, fault: str) -> Pic:
         """What the safety checker leaves of a picture."""
         if fault not in ("refused", "refused_black"):
             return picture
-        from PIL import Image
-
-        from harness.emulator.pictures import encode
-
         black = encode(Image.new("RGB", (picture.width, picture.height)), "image/png")
         return Pic(black, "image/png", "", picture.width, picture.height, picture.seed)
 
-    def _addresses(self, task: Task) -> dict[str, Any]:
+    def _addresses(self, task: EmulatedTask) -> dict[str, Any]:
         url = f"{self.stage.url}/{self.name}/{task.extra['app']}/requests/{task.id}"
         return {
             "request_id": task.id,
@@ -101,8 +104,7 @@ class Fal(Service):
             return answer_json({"detail": [where]}, 422)
         if problem.kind == "quota":
             return answer_json({"detail": LOCKED}, 403)
-        wait = {"retry_after": problem.wait} if problem.wait is not None else {}
-        return answer_json({"detail": problem.message, **wait}, problem.http)
+        return answer_json({"detail": problem.message, **problem.retry_after}, problem.http)
 
 
 def read_size(value: Any) -> tuple[int, int]:

@@ -9,14 +9,15 @@ from typing import Any
 from harness.emulator.exchange import Answer, Asked, Problem, answer_json, invalid
 from harness.emulator.service import (
     Pic,
-    Route,
     Service,
     find_int,
     read_bool,
     read_choice,
     read_int,
     read_number,
+    read_section,
     read_text,
+    route,
 )
 
 SIZES: dict[str, tuple[int, int]] = {
@@ -57,6 +58,7 @@ BLOCKS = ("block_low_and_above", "block_medium_and_above", "block_only_high", "b
 MODELS = ("realism", "fluid", "zen", "flexible", "super_real", "editorial_portraits")
 ENGINES = ("automatic", "magnific_illusio", "magnific_sharpy", "magnific_sparkle")
 RESOLUTIONS = {"1k": 1.0, "2k": 2.0, "4k": 4.0}
+OTHER = r"/v1/ai/text-to-image/(?P<model>[\w-]+)"
 WORDS = {"waiting": "CREATED", "running": "IN_PROGRESS", "unknown": "UPSCALING", "done": "COMPLETED"}
 WORDS |= {"failed": "FAILED", "refused": "COMPLETED"}
 
@@ -88,30 +90,18 @@ class Freepik(Service):
     forms = ("refused", "refused_nsfw", "unwrapped")
     lacks = frozenset({"rate_quota"})  # a 429 is a 429: the documents know no other
     retired = frozenset({"imagen3"})
-
-    def routes(self) -> tuple[Route, ...]:
-        other = r"/v1/ai/text-to-image/(?P<model>[\w-]+)"
-        return (
-            Route("POST", "/v1/ai/text-to-image", self.classic, paid=True),
-            Route("POST", "/v1/ai/mystic", self.mystic, paid=True),
-            Route("GET", r"/v1/ai/mystic/(?P<task_id>[\w-]+)", self.poll),
-            Route("POST", other, self.task, paid=True),
-            Route("GET", other + r"/(?P<task_id>[\w-]+)", self.poll),
-            Route("GET", "/v1/ai/mystic", self.list_tasks),
-        )
+    replies = (("/v1/ai/mystic", {"data": []}),)  # the cheapest call there is
 
     def problem(self, problem: Problem) -> Answer:
-        said: dict[str, Any] = {"message": problem.message}
         if problem.kind == "invalid" and problem.field:
-            said = {
+            fields = {
                 "message": "Validation error",
                 "invalid_params": [{"name": problem.field, "reason": problem.message}],
             }
-            return answer_json(said, problem.http, {"Content-Type": "application/problem+json"})
-        if problem.wait is not None:
-            said["retry_after"] = problem.wait
-        return answer_json(said, problem.http)
+            return answer_json(fields, problem.http, {"Content-Type": "application/problem+json"})
+        return answer_json({"message": problem.message, **problem.retry_after}, problem.http)
 
+    @route("POST", "/v1/ai/text-to-image", paid=True)
     def classic(self, asked: Asked) -> Answer:
         """One answer with base64."""
         body = fields_of(asked)
@@ -121,8 +111,8 @@ class Freepik(Service):
         seed = read_int(body, "seed", -1, 1_000_000, -1)
         guidance = read_number(body, "guidance_scale", 0, 2, 1.0)
         steps = read_int(body, "num_inference_steps", 1, 50, 8)
-        size = read_choice(section(body, "image"), "size", [*SIZES, "square"], "square_1_1")
-        check_styling(section(body, "styling"))
+        size = read_choice(read_section(body, "image"), "size", [*SIZES, "square"], "square_1_1")
+        check_styling(read_section(body, "styling"))
         read_bool(body, "filter_nsfw", True)
         width, height = SIZES.get(size, SIZES["square_1_1"])
         pictures = self.draw(asked, prompt, width, height, seed=None if seed == -1 else seed, count=count)
@@ -135,6 +125,7 @@ class Freepik(Service):
         }
         return answer_json({"data": [classic_entry(asked, picture) for picture in pictures], "meta": meta})
 
+    @route("POST", "/v1/ai/mystic", paid=True)
     def mystic(self, asked: Asked) -> Answer:
         """A task. There is no seed; `fixed_generation` is the one way to the same picture again."""
         body = fields_of(asked)
@@ -146,10 +137,11 @@ class Freepik(Service):
         for name, usual in (("creative_detailing", 33), ("structure_strength", 50), ("adherence", 50), ("hdr", 50)):
             read_int(body, name, 0, 100, usual)
         fixed = read_bool(body, "fixed_generation", False)
-        check_styling(section(body, "styling"))
+        check_styling(read_section(body, "styling"))
         width, height = (round(side * factor) for side in SIZES[shape])
         return self.submit(asked, prompt, width, height, 1 if fixed else None)
 
+    @route("POST", OTHER, paid=True)
     def task(self, asked: Asked, model: str) -> Answer:
         """A task of another model."""
         self.check_model(model, ("flux-", "hyperflux", "seedream-", "z-image", "imagen4-fast"))
@@ -170,6 +162,8 @@ class Freepik(Service):
             return answer_json({"task_id": task.id, "task_status": "CREATED"})
         return answer_json({"data": {"task_id": task.id, "status": "CREATED", "generated": []}})
 
+    @route("GET", OTHER + r"/(?P<task_id>[\w-]+)")
+    @route("GET", r"/v1/ai/mystic/(?P<task_id>[\w-]+)")
     def poll(self, asked: Asked, task_id: str, model: str = "") -> Answer:
         state, task = self.look(task_id)
         data: dict[str, Any] = {"task_id": task.id, "status": WORDS[state], "generated": []}
@@ -180,24 +174,12 @@ class Freepik(Service):
             data["has_nsfw"] = [True] if withheld else [task.asked.fault == "refused_nsfw"] * len(pictures)
         return answer_json(data if task.asked.fault == "unwrapped" else {"data": data})
 
-    def list_tasks(self, asked: Asked) -> Answer:
-        """The cheapest call there is."""
-        return answer_json({"data": []})
-
 
 def fields_of(asked: Asked) -> Mapping[str, Any]:
     """The JSON object; nothing at all when the Content-Type says otherwise."""
     if asked.malformed:
         raise invalid("", "Invalid JSON body")
     return asked.payload if asked.mime == "application/json" else {}
-
-
-def section(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """An object inside the body; {} when it is absent."""
-    value = body.get(name, {})
-    if not isinstance(value, dict):
-        raise invalid(name, f"{name} must be an object")
-    return value
 
 
 def check_styling(styling: Mapping[str, Any]) -> None:
@@ -211,9 +193,9 @@ def check_styling(styling: Mapping[str, Any]) -> None:
 
 def check_extras(model: str, body: Mapping[str, Any]) -> str:
     """What a task model takes besides; the MIME type of its picture."""
-    check_styling(section(body, "styling"))
+    check_styling(read_section(body, "styling"))
     if model == "flux-dev":
-        effects = section(section(body, "styling"), "effects")
+        effects = read_section(read_section(body, "styling"), "effects")
         for name, known in FLUX_EFFECTS.items():
             read_choice(effects, name, known, "")
     if model == "flux-pro-v1-1":
@@ -236,7 +218,7 @@ def check_imagen(body: Mapping[str, Any]) -> str:
         raise invalid("seed", "seed cannot be used together with enhance_prompt")
     read_choice(body, "person_generation", PEOPLE, "allow_adult")
     read_choice(body, "safety_settings", BLOCKS, "block_medium_and_above")
-    options = section(body, "output_options")
+    options = read_section(body, "output_options")
     read_int(options, "compression_quality", 0, 100, 75)
     return read_choice(options, "mime_type", ("image/png", "image/jpeg"), "image/jpeg")
 

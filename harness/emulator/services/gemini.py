@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.emulator.exchange import Answer, Asked, answer_json, invalid
-from harness.emulator.service import Pic, Route, find_int, only, read_choice, read_number
+from harness.emulator.service import Pic, find_int, only, read_choice, read_number, read_section, route
 from harness.emulator.services.google import FACTORS, RATIOS, Google
 
 KNOWN = ("gemini-3.1-flash-image", "gemini-3-pro-image")
@@ -31,23 +31,19 @@ class Gemini(Google):
     )
     retired = frozenset({"gemini-2.5-flash-image", "gemini-2.5-flash-image-preview", "gemini-2.0-flash-exp"})
 
-    def routes(self) -> tuple[Route, ...]:
-        return (
-            Route("POST", MODEL + ":generateContent", self.generate, paid=True),
-            Route("GET", MODEL, self.model),
-        )
-
+    @route("GET", MODEL)
     def model(self, asked: Asked, model: str) -> Answer:
         self.check_model(model, KNOWN)
         methods = ["generateContent", "countTokens"]
         return answer_json({"name": f"models/{model}", "version": "3.1", "supportedGenerationMethods": methods})
 
+    @route("POST", MODEL + ":generateContent", paid=True)
     def generate(self, asked: Asked, model: str) -> Answer:
         self.check_model(model, KNOWN)
         body = self.json_body(asked)
         only(body, FIELDS)
         prompt = read_contents(body)
-        width, height, seed = read_config(body.get("generationConfig", {}))
+        width, height, seed = read_config(read_section(body, "generationConfig", "must be an object"))
         if asked.fault == "list_error":
             error = {"code": 500, "message": "An internal error has occurred.", "status": "INTERNAL"}
             return answer_json([{"error": error}], 500)
@@ -82,10 +78,8 @@ def read_contents(body: Mapping[str, Any]) -> str:
     return " ".join(words)
 
 
-def read_config(config: Any) -> tuple[int, int, int | None]:
+def read_config(config: Mapping[str, Any]) -> tuple[int, int, int | None]:
     """Width, height and seed of a generationConfig."""
-    if not isinstance(config, dict):
-        raise invalid("generationConfig", "must be an object")
     only(config, CONFIG_FIELDS)
     wanted = config.get("responseModalities", ["TEXT", "IMAGE"])
     if not isinstance(wanted, list) or not set(map(str, wanted)) <= {"TEXT", "IMAGE"}:
@@ -95,9 +89,7 @@ def read_config(config: Any) -> tuple[int, int, int | None]:
     read_number(config, "temperature", 0, 2, 1)
     if find_int(config, "candidateCount", 1, 8) not in (None, 1):
         raise invalid("generationConfig.candidateCount", "Multiple candidates is not enabled for this model")
-    image = config.get("imageConfig", {})
-    if not isinstance(image, dict):
-        raise invalid("generationConfig.imageConfig", "must be an object")
+    image = read_section(config, "generationConfig.imageConfig", "must be an object")
     for name in VERTEX_ONLY:
         if name in image:
             raise invalid(f"generationConfig.imageConfig.{name}", "not supported in the Gemini API")
@@ -113,8 +105,8 @@ def refusal(fault: str) -> dict[str, Any] | None:
     if fault in ("refused", "refused_prompt"):
         return {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT", "safetyRatings": rating}}
     if fault == "refused_output":
-        said = "Unable to show the generated image."
-        return {"candidates": [{"finishReason": "IMAGE_SAFETY", "finishMessage": said, "index": 0, "content": None}]}
+        text = "Unable to show the generated image."
+        return {"candidates": [{"finishReason": "IMAGE_SAFETY", "finishMessage": text, "index": 0, "content": None}]}
     if fault == "refused_empty":
         return {"candidates": [{"finishReason": "NO_IMAGE", "index": 0, "content": {"role": "model"}}]}
     words = {"refused_text": REFUSAL, "no_image": ANNOUNCED}.get(fault)  # nothing but the words tells them apart

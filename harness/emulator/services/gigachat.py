@@ -7,12 +7,12 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
-from harness.emulator.chat import ChatService, all_words, completion, faulty
+from harness.emulator.chat import ChatService, all_words, completion, faulty, list_models
 from harness.emulator.exchange import Answer, Asked, Problem, Rejected, answer_json, invalid
 from harness.emulator.faults import FAULTS
-from harness.emulator.service import WRONG_KEY, Route, read_int, read_number, read_text
+from harness.emulator.service import WRONG_KEY, read_int, read_number, read_text, route
 from harness.emulator.text_generator import describe_picture, find_schema, write_text
 
 MODELS = ("GigaChat",)  # how known ids begin
@@ -41,30 +41,14 @@ class File:
 class GigaChat(ChatService):
     """Writes and sees; `files` holds the uploads that nobody has deleted."""
 
-    forms: ClassVar[tuple[str, ...]] = (
-        *ChatService.forms,
-        "refused",
-        "refused_blacklist",
-        "token_expired",
-        "file_too_large",
-        "delete_fails",
-    )
-    lacks: ClassVar[frozenset[str]] = frozenset({"rate_quota"})
+    forms = (*ChatService.forms, "refused", "refused_blacklist", *AT_UPLOAD, "delete_fails")
+    lacks = frozenset({"rate_quota"})
+    replies = ((f"{BASE}/models", list_models(SEEING)),)
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.files: dict[str, File] = {}
         self._tokens: dict[str, float] = {}  # to the moment of its end, seconds since 1970
-
-    def routes(self) -> tuple[Route, ...]:
-        return (
-            Route("POST", "/api/v2/oauth", self.token, open=True),
-            Route("POST", f"{BASE}/files", self.upload, paid=True),
-            Route("GET", f"{BASE}/files", self.list_files),
-            Route("POST", f"{BASE}/files/(?P<file>[^/]+)/delete", self.delete),
-            Route("POST", f"{BASE}/chat/completions", self.chat, paid=True),
-            Route("GET", f"{BASE}/models", self.models),
-        )
 
     # --- tokens -----------------------------------------------------------------------------------------------------
 
@@ -76,6 +60,7 @@ class GigaChat(ChatService):
         if not alive:
             raise Rejected(Problem("auth", "Token has expired"))
 
+    @route("POST", "/api/v2/oauth", open=True)
     def token(self, asked: Asked) -> Answer:
         """A new token for the authorization key, its end in milliseconds."""
         given = asked.headers.get("authorization", "")
@@ -96,6 +81,7 @@ class GigaChat(ChatService):
 
     # --- files ------------------------------------------------------------------------------------------------------
 
+    @route("POST", f"{BASE}/files", paid=True)
     def upload(self, asked: Asked) -> Answer:
         """Keep a file; what is to go wrong with the question about it waits with it."""
         self.expire(asked)
@@ -111,10 +97,12 @@ class GigaChat(ChatService):
             self.files[kept.id] = kept
         return answer_json(file_record(kept))
 
+    @route("GET", f"{BASE}/files")
     def list_files(self, asked: Asked) -> Answer:
         with self.lock:
             return answer_json({"object": "list", "data": [file_record(file) for file in self.files.values()]})
 
+    @route("POST", f"{BASE}/files/(?P<file>[^/]+)/delete")
     def delete(self, asked: Asked, file: str) -> Answer:
         with self.lock:
             kept = self.files.get(file)
@@ -126,9 +114,7 @@ class GigaChat(ChatService):
 
     # --- chat -------------------------------------------------------------------------------------------------------
 
-    def models(self, asked: Asked) -> Answer:
-        return answer_json({"object": "list", "data": [{"id": name, "object": "model"} for name in SEEING]})
-
+    @route("POST", f"{BASE}/chat/completions", paid=True)
     def chat(self, asked: Asked) -> Answer:
         self.expire(asked)
         body = self.json_body(asked)
@@ -157,10 +143,10 @@ class GigaChat(ChatService):
                 raise invalid("attachments", "one image per message", 422)
             if attached:
                 with self.lock:
-                    found = self.files.get(str(attached[0]))
-                if found is None:
+                    result = self.files.get(str(attached[0]))
+                if result is None:
                     raise Rejected(Problem("not_found", f"File '{attached[0]}' not found"))
-                return found
+                return result
         return None
 
     def waiting(self, file: File) -> str:
@@ -178,8 +164,8 @@ class GigaChat(ChatService):
             raise Rejected(Problem("auth", "Token has expired"))
 
     def problem(self, problem: Problem) -> Answer:
-        said = {"quota": "Payment Required", "forbidden": "Permission denied", "retired": "No such model"}
-        message = said.get(problem.kind, problem.message)
+        fields = {"quota": "Payment Required", "forbidden": "Permission denied", "retired": "No such model"}
+        message = fields.get(problem.kind, problem.message)
         return answer_json({"status": problem.http, "message": message}, problem.http)
 
 

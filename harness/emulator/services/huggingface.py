@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.emulator.exchange import Answer, Asked, Problem, answer_json, invalid
-from harness.emulator.service import Route, Service, find_int, read_int, read_number, read_text
+from PIL import Image
+
+from harness.emulator.exchange import Answer, Asked, Problem, answer_json
+from harness.emulator.pictures import encode
+from harness.emulator.service import Service, find_int, read_int, read_number, read_section, read_text, route
 
 
 class HuggingFace(Service):
@@ -14,15 +17,11 @@ class HuggingFace(Service):
     lacks = frozenset({"rate_quota"})  # an empty account is told otherwise
     retired = frozenset({"runwayml/stable-diffusion-v1-5"})
 
-    def routes(self) -> tuple[Route, ...]:
-        return (Route("POST", "/hf-inference/models/(?P<model>[^/]+/[^/]+)", self.draw_image, paid=True),)
-
+    @route("POST", "/hf-inference/models/(?P<model>[^/]+/[^/]+)", paid=True)
     def draw_image(self, asked: Asked, model: str) -> Answer:
         self.check_model(model)
         body = self.json_body(asked)
-        prompt, given = read_text(body, "inputs"), body.get("parameters", {})
-        if not isinstance(given, dict):
-            raise invalid("parameters", "parameters must be an object")
+        prompt, given = read_text(body, "inputs"), read_section(body, "parameters")
         width, height = (read_int(given, side, 8, 4096, 1024) for side in ("width", "height"))
         read_int(given, "num_inference_steps", 1, 500, 28)
         read_number(given, "guidance_scale", 0, 50, 3.5)
@@ -33,24 +32,18 @@ class HuggingFace(Service):
         picture = self.draw(asked, prompt, width, height, seed=find_int(given, "seed", 0, 2**64 - 1), mime=mime)[0]
         data = picture.data
         if asked.fault == "refused_black":
-            from PIL import Image
-
-            from harness.emulator.pictures import encode
-
             data = encode(Image.new("RGB", (picture.width, picture.height)), picture.mime)
         return Answer(200, data, {"Content-Type": picture.mime, "x-compute-type": "emulated"})
 
     def problem(self, problem: Problem) -> Answer:
-        said: dict[str, Any] = {"error": problem.message}
+        fields: dict[str, Any] = {"error": problem.message}
         if problem.kind == "unavailable":
-            said = {"error": "Model is currently loading", "estimated_time": 0.05}
+            fields = {"error": "Model is currently loading", "estimated_time": 0.05}
         if problem.kind == "retired":
-            said = {"error": "Model is not supported by provider hf-inference."}
+            fields = {"error": "Model is not supported by provider hf-inference."}
         if problem.kind == "invalid":
-            said = {"error": [problem.message]}
-        if problem.wait is not None:
-            said["retry_after"] = problem.wait
-        return answer_json(said, problem.http)
+            fields = {"error": [problem.message]}
+        return answer_json(fields | problem.retry_after, problem.http)
 
 
 SERVICE = HuggingFace

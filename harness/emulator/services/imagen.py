@@ -6,7 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.emulator.exchange import Answer, Asked, Problem, Rejected, answer_json, invalid
-from harness.emulator.service import WRONG_KEY, Pic, Route, find_int, only, read_bool, read_choice, read_int, read_text
+from harness.emulator.service import (
+    WRONG_KEY,
+    Pic,
+    find_int,
+    only,
+    read_bool,
+    read_choice,
+    read_int,
+    read_section,
+    read_text,
+    route,
+)
 from harness.emulator.services.google import FACTORS, RATIOS, Google
 
 SHAPES = ("1:1", "3:4", "4:3", "9:16", "16:9")
@@ -15,6 +26,7 @@ BOTH = (
     *("includeSafetyAttributes", "language", "guidanceScale", "outputOptions"),
 )
 VERTEX_ONLY = ("seed", "negativePrompt", "addWatermark", "enhancePrompt", "storageUri", "labels")
+VERTEX = r"/v1/projects/[\w-]+/locations/[\w-]+/publishers/google/models/(?P<model>[\w.@-]+):predict"
 PEOPLE = ("dont_allow", "allow_adult")
 BLOCKS = ("block_low_and_above", "block_medium_and_above", "block_only_high")
 REASON = (
@@ -30,14 +42,6 @@ class Imagen(Google):
     lacks = frozenset({"no_pictures"})  # a reply without pictures is a refusal here: `refused_empty`
     retired = frozenset({"imagen-3.0-generate-001", "imagegeneration@006", "imagegeneration@005"})
 
-    def routes(self) -> tuple[Route, ...]:
-        vertex = r"/v1/projects/[\w-]+/locations/[\w-]+/publishers/google/models/(?P<model>[\w.@-]+):predict"
-        return (
-            Route("POST", r"/v1beta/models/(?P<model>[\w.-]+):predict", self.on_gemini, paid=True),
-            Route("POST", vertex, self.on_vertex, paid=True),
-            Route("GET", r"/v1beta/models/(?P<model>[\w.-]+)", self.model),
-        )
-
     def authorize(self, asked: Asked) -> None:
         if not asked.path.startswith("/v1/projects/"):
             return super().authorize(asked)
@@ -52,10 +56,12 @@ class Imagen(Google):
             return answer_json({"error": error}, 401)
         return super().problem(problem)
 
+    @route("GET", r"/v1beta/models/(?P<model>[\w.-]+)")
     def model(self, asked: Asked, model: str) -> Answer:
         self.check_model(model, ("imagen-",))
         return answer_json({"name": f"models/{model}", "supportedGenerationMethods": ["predict"]})
 
+    @route("POST", r"/v1beta/models/(?P<model>[\w.-]+):predict", paid=True)
     def on_gemini(self, asked: Asked, model: str) -> Answer:
         parameters = asked.payload.get("parameters", {})
         for name in VERTEX_ONLY:
@@ -63,6 +69,7 @@ class Imagen(Google):
                 raise invalid(f"parameters.{name}", f"{name} parameter is not supported in Gemini API.")
         return self.predict(asked, model, PEOPLE, BLOCKS)
 
+    @route("POST", VERTEX, paid=True)
     def on_vertex(self, asked: Asked, model: str) -> Answer:
         return self.predict(asked, model, (*PEOPLE, "allow_all"), (*BLOCKS, "block_none"))
 
@@ -70,10 +77,8 @@ class Imagen(Google):
         self.check_model(model, ("imagen-",))
         body = self.json_body(asked)
         only(body, ("instances", "parameters"))
-        parameters = body.get("parameters", {})
         prompt = read_instance(body)
-        if not isinstance(parameters, dict):
-            raise invalid("parameters", "must be an object")
+        parameters = read_section(body, "parameters", "must be an object")
         only(parameters, (*BOTH, *VERTEX_ONLY))
         read_choice(parameters, "personGeneration", people, "allow_adult")
         read_choice(parameters, "safetySetting", blocks, "block_medium_and_above")
@@ -106,9 +111,7 @@ def read_seed(parameters: Mapping[str, Any]) -> int | None:
 
 
 def read_mime(parameters: Mapping[str, Any]) -> str:
-    options = parameters.get("outputOptions", {})
-    if not isinstance(options, dict):
-        raise invalid("parameters.outputOptions", "must be an object")
+    options = read_section(parameters, "parameters.outputOptions", "must be an object")
     return read_choice(options, "mimeType", ("image/png", "image/jpeg"), "image/png")
 
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from harness.emulator.exchange import Answer, Asked, Problem, Rejected, answer_json, invalid
-from harness.emulator.service import Route, Service, find_int, only, read_choice, read_int, read_text
+from harness.emulator.exchange import Answer, Asked, Problem, Rejected, answer_json, invalid, openai_error
+from harness.emulator.service import Service, find_int, only, read_choice, read_int, read_text, route
 
 KNOWN = ("gpt-image-2", "gpt-image-1.5", "gpt-image-1-mini")  # how the ids of picture models begin
 CHAT = ("gpt-4", "gpt-5", "gpt-6", "o1", "o3", "o4")  # known to GET /v1/models beside them
@@ -43,21 +43,9 @@ class OpenAi(Service):
     forms = ("refused", "refused_output")
     retired = frozenset({"gpt-image-1", "dall-e-2", "dall-e-3", "chatgpt-image-latest"})
 
-    def routes(self) -> tuple[Route, ...]:
-        return (
-            Route("POST", "/v1/images/generations", self.generate, paid=True),
-            Route("GET", r"/v1/models/(?P<model>[\w.:-]+)", self.model),
-        )
-
     def problem(self, problem: Problem) -> Answer:
         kind, code = KINDS[problem.kind]
-        error = {
-            "message": problem.message,
-            "type": kind,
-            "param": problem.field or None,
-            "code": problem.code or code,
-            **({} if problem.wait is None else {"retry_after": problem.wait}),
-        }
+        error = openai_error(problem, kind, code) | problem.retry_after
         status = 429 if problem.kind == "quota" else problem.http  # an empty account is a 429 here
         return answer_json({"error": error}, status, self.headers())
 
@@ -71,11 +59,13 @@ class OpenAi(Service):
             "x-ratelimit-reset-requests": "120ms",
         }
 
+    @route("GET", r"/v1/models/(?P<model>[\w.:-]+)")
     def model(self, asked: Asked, model: str) -> Answer:
         self.check_model(model, (*KNOWN, *CHAT))
-        said = {"id": model, "object": "model", "created": 1790000000, "owned_by": "system"}
-        return answer_json(said, headers=self.headers())
+        fields = {"id": model, "object": "model", "created": 1790000000, "owned_by": "system"}
+        return answer_json(fields, headers=self.headers())
 
+    @route("POST", "/v1/images/generations", paid=True)
     def generate(self, asked: Asked) -> Answer:
         body = self.json_body(asked)
         prompt = read_text(body, "prompt", most=32_000)
@@ -104,11 +94,11 @@ class OpenAi(Service):
 
     def moderated(self, asked: Asked) -> Answer:
         """A refusal is a 400; the newer form says at which stage."""
-        said = (
+        text = (
             "Your request was rejected by the safety system. If you believe this is an error, contact us at "
             f"help.openai.com and include the request ID {self.new_id()}. safety_violations=[violence]."
         )
-        error: dict[str, Any] = {"message": said, "type": "image_generation_user_error", "param": None}
+        error: dict[str, Any] = {"message": text, "type": "image_generation_user_error", "param": None}
         error["code"] = "moderation_blocked"
         if asked.fault == "refused_output":
             error["moderation_details"] = {"moderation_stage": "output", "categories": ["violence"]}
@@ -135,8 +125,8 @@ def read_size(body: Mapping[str, Any], model: str) -> tuple[str, int, int]:
 
 def version_of(model: str) -> tuple[int, int]:
     """(2, 5) of gpt-image-2.5-sunburst, (2, 0) of gpt-image-2-2026-04-21."""
-    found = re.match(r"gpt-image-(\d+)(?:\.(\d+))?", model)
-    return (int(found[1]), int(found[2] or 0)) if found else (0, 0)
+    result = re.match(r"gpt-image-(\d+)(?:\.(\d+))?", model)
+    return (int(result[1]), int(result[2] or 0)) if result else (0, 0)
 
 
 def read_looks(body: Mapping[str, Any], model: str) -> tuple[str, str]:

@@ -6,11 +6,11 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from harness.emulator.chat import ChatService, all_words, completion, faulty
-from harness.emulator.exchange import Answer, Asked, Problem, Rejected, answer_json, invalid
-from harness.emulator.service import Route, read_int, read_number, read_text
+from harness.emulator.exchange import Answer, Asked, Problem, Rejected, answer_json, invalid, openai_error
+from harness.emulator.service import read_int, read_number, read_text, route
 from harness.emulator.text_generator import describe_picture, write_text
 
 MODELS = ("gpt-4", "gpt-5", "gpt-6", "o1", "o3", "o4")  # how known ids begin
@@ -37,18 +37,10 @@ ERRORS: dict[str, tuple[str, str | None]] = {
 class OpenAiChat(ChatService):
     """Writes and sees."""
 
-    forms: ClassVar[tuple[str, ...]] = (
-        *ChatService.forms,
-        "refused",
-        "refused_prompt",
-        "refused_output",
-        "refused_text",
-    )
-    lacks: ClassVar[frozenset[str]] = frozenset({"quota"})  # an empty account is a 429 here
+    forms = (*ChatService.forms, "refused", "refused_prompt", "refused_output", "refused_text")
+    lacks = frozenset({"quota"})  # an empty account is a 429 here
 
-    def routes(self) -> tuple[Route, ...]:
-        return (Route("POST", "/v1/chat/completions", self.chat, paid=True),)
-
+    @route("POST", "/v1/chat/completions", paid=True)
     def chat(self, asked: Asked) -> Answer:
         body = self.json_body(asked)
         model = read_text(body, "model")
@@ -59,8 +51,9 @@ class OpenAiChat(ChatService):
         read_number(body, "temperature", 0, 2, 1)
         words, pictures = all_words(body), list(read_pictures(body))
         schema = read_format(body)
-        if asked.fault == "refused_prompt":
-            raise invalid_policy()
+        if asked.fault == "refused_prompt":  # before it is read
+            text = "Your request was rejected by the safety system."
+            raise Rejected(Problem("invalid", text, code="content_policy_violation"))
         self.work()
         number = f"chatcmpl-{self.new_id()}"
         if asked.fault == "refused":
@@ -72,15 +65,7 @@ class OpenAiChat(ChatService):
 
     def problem(self, problem: Problem) -> Answer:
         kind, code = ERRORS.get(problem.kind, ("server_error", None))
-        error = {"message": problem.message, "type": kind, "param": problem.field or None, "code": problem.code or code}
-        return answer_json({"error": error}, problem.http)
-
-
-def invalid_policy() -> Rejected:
-    """A prompt that is refused before it is read."""
-    return Rejected(
-        Problem("invalid", "Your request was rejected by the safety system.", code="content_policy_violation")
-    )
+        return answer_json({"error": openai_error(problem, kind, code)}, problem.http)
 
 
 def read_pictures(body: Mapping[str, Any]) -> Iterator[bytes]:
@@ -95,11 +80,11 @@ def read_pictures(body: Mapping[str, Any]) -> Iterator[bytes]:
             if not isinstance(part, Mapping) or part.get("type") != "image_url":
                 continue
             named = part.get("image_url")
-            found = PICTURE.fullmatch(str(named.get("url") if isinstance(named, Mapping) else ""))
-            if not found:
+            result = PICTURE.fullmatch(str(named.get("url") if isinstance(named, Mapping) else ""))
+            if not result:
                 raise invalid("messages", "You uploaded an unsupported image. Use png, jpeg, gif or webp.")
             try:
-                data = base64.b64decode(found.group(2), validate=True)
+                data = base64.b64decode(result.group(2), validate=True)
             except (binascii.Error, ValueError):
                 raise invalid("messages", "Invalid base64 in image_url") from None
             if len(data) > MOST_BYTES:

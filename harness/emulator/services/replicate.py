@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
 from harness.emulator.exchange import Answer, Asked, Problem, answer_json, invalid
-from harness.emulator.service import Pic, Route, Service, Task, find_int, read_choice, read_int, read_text
+from harness.emulator.service import EmulatedTask, Service, find_int, read_choice, read_int, read_text, route
 
 RATIOS = ("1:1", "16:9", "21:9", "3:2", "2:3", "4:5", "5:4", "3:4", "4:3", "9:16", "9:21")
 WORDS = {"waiting": "starting", "running": "processing", "unknown": "queued_elsewhere", "done": "succeeded"}
@@ -27,26 +28,19 @@ class Replicate(Service):
     forms = ("refused",)
     lacks = frozenset({"rate_quota"})  # an empty account is told otherwise
     retired = frozenset({"stability-ai/sdxl-turbo"})
+    replies = (("/v1/account", {"type": "user", "username": "emulated", "name": "Emulated", "github_url": None}),)
 
-    def routes(self) -> tuple[Route, ...]:
-        return (
-            Route("POST", "/v1/models/(?P<owner>[^/]+)/(?P<name>[^/]+)/predictions", self.predict, paid=True),
-            Route("POST", "/v1/predictions", self.predict_version, paid=True),
-            Route("GET", "/v1/predictions/(?P<task_id>[^/]+)", self.show),
-            Route("GET", "/v1/account", self.account),
-        )
-
-    def account(self, asked: Asked) -> Answer:
-        return answer_json({"type": "user", "username": "emulated", "name": "Emulated", "github_url": None})
-
+    @route("POST", "/v1/models/(?P<owner>[^/]+)/(?P<name>[^/]+)/predictions", paid=True)
     def predict(self, asked: Asked, owner: str, name: str) -> Answer:
         self.check_model(f"{owner}/{name}")
         return self._predict(asked, f"{owner}/{name}", "hidden")
 
+    @route("POST", "/v1/predictions", paid=True)
     def predict_version(self, asked: Asked) -> Answer:
         version = read_text(self.json_body(asked), "version", least=64, most=64)
         return self._predict(asked, "emulated/community", version)
 
+    @route("GET", "/v1/predictions/(?P<task_id>[^/]+)")
     def show(self, asked: Asked, task_id: str) -> Answer:
         return answer_json(self._prediction(*self.look(task_id)))
 
@@ -60,16 +54,13 @@ class Replicate(Service):
         mime = f"image/{read_choice(given, 'output_format', ('webp', 'jpg', 'png'), 'webp')}".replace("jpg", "jpeg")
         width, height = (find_int(given, side, 64, 1440) for side in ("width", "height"))
         wide, high = (width, height) if width and height else megapixel(ratio)
-
-        def draw() -> list[Pic]:
-            return self.paint(asked, prompt, wide, high, seed, count, mime)
-
+        draw = partial(self.paint, asked, prompt, wide, high, seed, count, mime)
         task = self.start(asked, draw, model=model, version=version, input=dict(given), seed=seed)
         waits = re.fullmatch(r"wait(=\d+)?", asked.headers.get("prefer", "").strip())
         ready = waits and task.polls_left == 1 and not self.stage.delay  # a quick model answers at once
         return answer_json(self._prediction(*(self.look(task.id) if ready else ("waiting", task))), 201)
 
-    def _prediction(self, state: str, task: Task) -> dict[str, Any]:
+    def _prediction(self, state: str, task: EmulatedTask) -> dict[str, Any]:
         if state == "done" and task.asked.fault == "refused":
             state = "refused"
         error = {"failed": "CUDA out of memory", "refused": NSFW}.get(state)
@@ -96,14 +87,14 @@ class Replicate(Service):
             detail = f"- {problem.field}: {problem.message}\n"
             about = {"status": 422, "title": TITLES[kind], "detail": detail, "invalid_fields": fields}
             return answer_json(about, 422)
-        said: dict[str, Any] = {"detail": problem.message, "status": status}
+        values: dict[str, Any] = {"detail": problem.message, "status": status}
         if kind == "rate":
             wait = f"{problem.wait:g}" if problem.wait is not None else "1"
-            said["detail"] = f"Request was throttled. Your rate limit resets in ~{wait}s."
-            said |= {"retry_after": problem.wait} if problem.wait is not None else {}
+            values["detail"] = f"Request was throttled. Your rate limit resets in ~{wait}s."
+            values |= problem.retry_after
         if kind in ("retired", "not_found"):
-            said["detail"] = "The requested resource could not be found."
-        return answer_json(said | ({"title": TITLES[kind]} if kind in TITLES else {}), status)
+            values["detail"] = "The requested resource could not be found."
+        return answer_json(values | ({"title": TITLES[kind]} if kind in TITLES else {}), status)
 
 
 def megapixel(ratio: str) -> tuple[int, int]:

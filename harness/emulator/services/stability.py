@@ -7,8 +7,11 @@ import io
 from collections.abc import Mapping
 from dataclasses import replace
 
+from PIL import Image, ImageFilter
+
 from harness.emulator.exchange import Answer, Asked, Problem, answer_json, invalid
-from harness.emulator.service import Pic, Route, Service, read_choice, read_text
+from harness.emulator.pictures import encode
+from harness.emulator.service import Pic, Service, read_choice, read_text, route
 from harness.emulator.services.replicate import megapixel
 
 RATIOS = ("16:9", "1:1", "21:9", "2:3", "3:2", "4:5", "5:4", "9:16", "9:21")
@@ -32,16 +35,9 @@ class Stability(Service):
     forms = ("refused", "refused_output", "refused_blurred")
     lacks = frozenset({"rate_quota"})  # an empty account is told otherwise
     retired = frozenset({"sdxl"})
+    replies = (("/v1/user/balance", {"credits": 100.0}),)
 
-    def routes(self) -> tuple[Route, ...]:
-        return (
-            Route("POST", "/v2beta/stable-image/generate/(?P<model>[^/]+)", self.generate, paid=True),
-            Route("GET", "/v1/user/balance", self.balance),
-        )
-
-    def balance(self, asked: Asked) -> Answer:
-        return answer_json({"credits": 100.0})
-
+    @route("POST", "/v2beta/stable-image/generate/(?P<model>[^/]+)", paid=True)
     def generate(self, asked: Asked, model: str) -> Answer:
         self.check_model(model, ("core", "ultra", "sd3"))
         if asked.mime != "multipart/form-data":
@@ -68,8 +64,8 @@ class Stability(Service):
 
     def problem(self, problem: Problem) -> Answer:
         error = f"{problem.field}: {problem.message}" if problem.field else problem.message
-        wait = {"retry_after": problem.wait} if problem.wait is not None else {}
-        return answer_json({"id": self.new_id(), "name": NAMES[problem.kind], "errors": [error], **wait}, problem.http)
+        fields = {"id": self.new_id(), "name": NAMES[problem.kind], "errors": [error]}
+        return answer_json(fields | problem.retry_after, problem.http)
 
 
 def read_digits(form: Mapping[str, str], name: str) -> int:
@@ -82,10 +78,6 @@ def read_digits(form: Mapping[str, str], name: str) -> int:
 
 def blur(picture: Pic) -> Pic:
     """What the filter leaves of a picture: its colours."""
-    from PIL import Image, ImageFilter
-
-    from harness.emulator.pictures import encode
-
     with Image.open(io.BytesIO(picture.data)) as image:
         veiled = image.convert("RGB").filter(ImageFilter.GaussianBlur(max(image.size) / 12))
     data = encode(veiled, picture.mime)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.emulator.exchange import Answer, Asked, Problem, answer_json
-from harness.emulator.service import Route, Service, find_int, read_int, read_text
+from harness.emulator.exchange import Answer, Asked, answer_json
+from harness.emulator.service import Service, find_int, read_int, read_text, route
 
 
 class Studio(Service):
@@ -12,9 +12,7 @@ class Studio(Service):
     lacks = frozenset({"rate_quota"})  # too plain to tell the two apart
     retired = frozenset({"studio-1"})
 
-    def routes(self) -> tuple[Route, ...]:
-        return (Route("POST", "/v1/images", self.draw_images, paid=True),)
-
+    @route("POST", "/v1/images", paid=True)
     def draw_images(self, asked: Asked) -> Answer:
         body = self.json_body(asked)
         prompt = read_text(body, "prompt")
@@ -24,9 +22,6 @@ class Studio(Service):
             return answer_json({"images": [], "refused": "the prompt violates the policy"})
         pictures = self.draw(asked, prompt, width, height, seed=find_int(body, "seed", 0, 2**32 - 1))
         return answer_json({"images": [picture.base64 for picture in pictures]})
-
-    def problem(self, problem: Problem) -> Answer:
-        return answer_json({"error": {"message": problem.message}}, problem.http)
 
 
 SERVICE = Studio

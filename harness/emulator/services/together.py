@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.emulator.exchange import Answer, Asked, Problem, answer_json, invalid
-from harness.emulator.service import Route, Service, find_int, read_choice, read_int, read_text
+from harness.emulator.exchange import Answer, Asked, Problem, answer_json, invalid, openai_error
+from harness.emulator.service import Service, find_int, read_choice, read_int, read_text, route
 
 KINDS: dict[str, tuple[str, str | None]] = {
     "missing_key": ("invalid_request_error", "missing_api_key"),
@@ -20,16 +20,9 @@ class Together(Service):
     forms = ("refused",)
     lacks = frozenset({"rate_quota"})  # an empty account is told otherwise
     retired = frozenset({"stabilityai/stable-diffusion-xl-base-1.0"})
+    replies = (("/v1/models", [{"id": "black-forest-labs/FLUX.1-schnell", "object": "model", "type": "image"}]),)
 
-    def routes(self) -> tuple[Route, ...]:
-        return (
-            Route("POST", "/v1/images/generations", self.draw_images, paid=True),
-            Route("GET", "/v1/models", self.models),
-        )
-
-    def models(self, asked: Asked) -> Answer:
-        return answer_json([{"id": "black-forest-labs/FLUX.1-schnell", "object": "model", "type": "image"}])
-
+    @route("POST", "/v1/images/generations", paid=True)
     def draw_images(self, asked: Asked) -> Answer:
         body = self.json_body(asked)
         model, prompt = read_text(body, "model"), read_text(body, "prompt")
@@ -43,8 +36,8 @@ class Together(Service):
         count, seed = read_int(body, "n", 1, 4, 1), find_int(body, "seed", 0, 2**31 - 1)
         how = read_choice(body, "response_format", ("base64", "url"), "url")
         if asked.fault == "refused":
-            said = {"message": "The prompt or the picture may contain NSFW content", "type": "invalid_request_error"}
-            return answer_json({"error": {**said, "param": "prompt", "code": "content_filter"}}, 422)
+            fields = {"message": "The prompt or the picture may contain NSFW content", "type": "invalid_request_error"}
+            return answer_json({"error": {**fields, "param": "prompt", "code": "content_filter"}}, 422)
         pictures = self.draw(asked, prompt, width, height, seed=seed, count=count)
         data = [
             {"index": index, **({"url": self.publish(asked, one)} if how == "url" else {"b64_json": one.base64})}
@@ -54,9 +47,8 @@ class Together(Service):
 
     def problem(self, problem: Problem) -> Answer:
         kind, code = KINDS.get(problem.kind, ("invalid_request_error", None))
-        error = {"message": problem.message, "type": kind, "param": problem.field or None, "code": code}
-        wait = {"retry_after": problem.wait} if problem.wait is not None else {}
-        return answer_json({"id": self.new_id(), "error": {**error, **wait}}, problem.http)
+        error = openai_error(problem, kind, code) | problem.retry_after
+        return answer_json({"id": self.new_id(), "error": error}, problem.http)
 
 
 SERVICE = Together

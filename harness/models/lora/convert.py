@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import LoraError
-from harness.models.lora.file import Factors, LoraFile, cast, even_alphas, fold_alphas
+from harness.core.files import write_file
+from harness.models.lora.file import LoraFile, LowRankFactors, cast, even_alphas, fold_alphas
 from harness.models.lora.keys import LAYERS, kohya_name
 
 if TYPE_CHECKING:
@@ -81,10 +82,7 @@ def write_hashed(out: Path, tensors: Mapping[str, torch.Tensor], metadata: Mappi
     plain = save(whole)
     sha256 = hashlib.sha256(memoryview(plain)[8 + int.from_bytes(plain[:8], "little") :]).hexdigest()
     whole_metadata = {**metadata, "modelspec.hash_sha256": f"0x{sha256}", "sshs_model_hash": sha256}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(out.name + ".part")
-    part.write_bytes(save(whole, whole_metadata))
-    part.replace(out)
+    write_file(out, save(whole, whole_metadata))
     return whole_metadata
 
 
@@ -133,12 +131,12 @@ def load_instead(lora: LoraFile) -> dict[str, torch.Tensor] | None:
     return diffusers_tensors(fold_alphas(cast(lora, "float32")))
 
 
-def uneven(modules: Mapping[str, Factors]) -> bool:
+def uneven(modules: Mapping[str, LowRankFactors]) -> bool:
     """Whether the modules of one model have several alphas."""
     alphas: dict[str, set[float]] = {}
     for name, item in modules.items():
         alphas.setdefault(name.partition(".")[0], set()).add(item.alpha)
-    return any(len(found) > 1 for found in alphas.values())
+    return any(len(result) > 1 for result in alphas.values())
 
 
 # --- metadata -------------------------------------------------------------------------------------------------------
@@ -227,7 +225,7 @@ def kohya_fields(lora: LoraFile) -> dict[str, str]:
     return fields | ({"ss_steps": steps} if re.fullmatch(r"\d+", steps) else {})
 
 
-def is_convolution(item: Factors) -> bool:
+def is_convolution(item: LowRankFactors) -> bool:
     """Whether it is a real kernel; sd-scripts counts 1x1 ones among the linear layers."""
     return bool(item.down.ndim == 4 and item.down.shape[2:].numel() > 1)
 

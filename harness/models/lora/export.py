@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,8 +10,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
+
 from harness.core.errors import LoraError, UsageError
+from harness.core.files import replacing
 from harness.core.values import Subject
+from harness.models.lora.convert import adapter_records, diffusers_tensors
+from harness.models.lora.file import assemble, cast
 from harness.models.lora.header import read_header
 from harness.models.lora.train_config import TrainConfig, config_from
 
@@ -72,20 +76,17 @@ def export_lora(models: Mapping[str, Any], path: Path, metadata: Mapping[str, st
     import torch
     from peft import get_peft_model_state_dict
 
-    from harness.models.lora.convert import adapter_records, diffusers_tensors
-    from harness.models.lora.file import assemble, cast
-
     weights: dict[str, Any] = {}
-    said: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for part, model in models.items():
         own = get_peft_model_state_dict(model)
         weights |= {f"{part}.{name}": weight.detach().to("cpu", torch.float32) for name, weight in own.items()}
         config = next(iter(model.peft_config.values()))
         record = {"r": config.r, "lora_alpha": config.lora_alpha, "use_rslora": config.use_rslora}
-        said |= {f"{part}.{name}": value for name, value in record.items()}
+        fields |= {f"{part}.{name}": value for name, value in record.items()}
     if not all(bool(torch.isfinite(weight).all()) for weight in weights.values()):
         raise LoraError("training: a weight of the LoRA is not a number; lower learning_rate")
-    lora = assemble(path, weights, {"lora_adapter_metadata": json.dumps(said)})
+    lora = assemble(path, weights, {"lora_adapter_metadata": json.dumps(fields)})
     try:
         lora = cast(lora, "float16")
     except LoraError as error:
@@ -98,18 +99,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str,
     """A safetensors file, whole or not at all."""
     from safetensors.torch import save_file
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, dict(metadata))
-    with part.open("rb") as file:
-        os.fsync(file.fileno())  # a power cut must not leave a name without its content
-    part.replace(path)
+    with replacing(path) as draft:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, draft, dict(metadata))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """All tensors of a safetensors file, on the processor, and its metadata."""
-    from safetensors import safe_open
-
     with safe_open(path, framework="pt") as file:
         names = file.keys()
         return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})

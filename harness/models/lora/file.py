@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,7 +28,7 @@ SDXL_WIDTH = 2048  # of the text that SDXL's cross-attention reads
 
 
 @dataclass(frozen=True, eq=False)
-class Factors:
+class LowRankFactors:
     """What one module gets: `alpha / rank * up @ down`."""
 
     down: torch.Tensor  # [rank, in] or [rank, in, height, width]
@@ -64,7 +65,7 @@ class Factors:
 class LoraFile:
     """All that a LoRA file holds."""
 
-    modules: Mapping[str, Factors]  # by name, `unet.down_blocks...`
+    modules: Mapping[str, LowRankFactors]  # by name, `unet.down_blocks...`
     metadata: Mapping[str, str] = field(default_factory=dict)
     style: str = "diffusers"  # or kohya
     notes: tuple[str, ...] = ()  # what was done to it while reading
@@ -72,14 +73,14 @@ class LoraFile:
     @property
     def layers(self) -> int:
         """Residual blocks in each block of the UNet: what the file says, else SDXL's, else what the names show."""
-        said = self.metadata.get("harness.layers_per_block", "")
-        if said.isdecimal() and 0 < int(said) < 10:
-            return int(said)
+        text = self.metadata.get("harness.layers_per_block", "")
+        if text.isdecimal() and 0 < int(text) < 10:
+            return int(text)
         width = self.text_width
-        found = [
+        results = [
             re.match(r"unet\.(down|up)_blocks\.\d+\.(?:resnets|attentions)\.(\d+)\.", name) for name in self.modules
         ]
-        places = [int(match[2]) + (match[1] == "down") for match in found if match]
+        places = [int(match[2]) + (match[1] == "down") for match in results if match]
         return LAYERS if width in (0, SDXL_WIDTH) or not places else max(1, *places)
 
     @property
@@ -111,31 +112,31 @@ def read_lora(path: Path) -> LoraFile:
 def assemble(path: Path, weights: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> LoraFile:
     """Tensors by key to factors by module. Raises LoraError when a key cannot be placed or a half is missing."""
     layers = said_layers(metadata)
-    found: dict[str, dict[str, torch.Tensor]] = {}
+    results: dict[str, dict[str, torch.Tensor]] = {}
     strangers = []
     for key, tensor in weights.items():
         parsed = parse_key(key, layers)
         if parsed is None:
             strangers.append(key)
-        elif parsed.tensor in found.setdefault(parsed.module, {}):
+        elif parsed.tensor in results.setdefault(parsed.module, {}):
             raise LoraError(f"LoRA {path}: {parsed.module} is there twice, in two styles; keep one of them")
         else:
-            found[parsed.module][parsed.tensor] = tensor
+            results[parsed.module][parsed.tensor] = tensor
     if strangers:
         reasons = (
             f"{len(keys)} keys are {why} ({name_some(keys)})" for why, keys in explain_foreign(strangers).items()
         )
         raise LoraError(f"LoRA {path}: {'; '.join(reasons)}")
     records = read_records(path, metadata)
-    notes = tuple(note for note in (tucker_note(found),) if note)
-    modules = {name: factors_of(path, name, tensors, records) for name, tensors in sorted(found.items())}
+    notes = tuple(note for note in (tucker_note(results),) if note)
+    modules = {name: factors_of(path, name, tensors, records) for name, tensors in sorted(results.items())}
     style = "kohya" if any(key.startswith("lora_") for key in weights) else "diffusers"
     return LoraFile(modules, metadata, style, notes)
 
 
 def said_layers(metadata: Mapping[str, str]) -> int:
-    said = metadata.get("harness.layers_per_block", "")
-    return int(said) if said.isdecimal() and 0 < int(said) < 10 else LAYERS
+    text = metadata.get("harness.layers_per_block", "")
+    return int(text) if text.isdecimal() and 0 < int(text) < 10 else LAYERS
 
 
 def tucker_note(found: Mapping[str, Mapping[str, Any]]) -> str:
@@ -145,7 +146,7 @@ def tucker_note(found: Mapping[str, Mapping[str, Any]]) -> str:
 
 def factors_of(
     path: Path, name: str, tensors: Mapping[str, torch.Tensor], records: Mapping[str, Mapping[str, Any]]
-) -> Factors:
+) -> LowRankFactors:
     """One module's factors, checked to belong together."""
 
     missing = [half for half in ("down", "up") if half not in tensors]
@@ -158,7 +159,7 @@ def factors_of(
     alpha = alpha_of(name, rank, records) if "alpha" not in tensors else scalar(path, name, tensors["alpha"])
     if not math.isfinite(alpha) or alpha == 0:
         raise LoraError(f"LoRA {path}: {name}: alpha is {alpha:g}, so it does nothing")
-    return Factors(down, up, alpha, magnitude_of(path, name, tensors, up))
+    return LowRankFactors(down, up, alpha, magnitude_of(path, name, tensors, up))
 
 
 def whole_down(path: Path, name: str, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -252,13 +253,11 @@ def even_alphas(lora: LoraFile) -> LoraFile:
     diffusers 0.42 reads the alphas of a kohya file, takes the commonest of a model, and loses the others on the way to
     PEFT's `alpha_pattern`, whose names then match nothing; a module's change would be as many times too large or small.
     """
-    from collections import Counter
-
     counts = {
         part: Counter(item.alpha for name, item in lora.modules.items() if name.startswith(f"{part}."))
         for part in lora.parts
     }
-    commonest = {part: found.most_common(1)[0][0] for part, found in counts.items()}
+    commonest = {part: result.most_common(1)[0][0] for part, result in counts.items()}
     return with_alphas(lora, {name: commonest[name.partition(".")[0]] for name in lora.modules})
 
 
@@ -306,8 +305,4 @@ def cast(lora: LoraFile, dtype: str | None) -> LoraFile:
 
 def share_name(names: Iterable[str]) -> dict[str, int]:
     """How many modules each part has."""
-    counts: dict[str, int] = {}
-    for name in names:
-        part = name.partition(".")[0]
-        counts[part] = counts.get(part, 0) + 1
-    return counts
+    return dict(Counter(name.partition(".")[0] for name in names))

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError
+
 from harness.core.errors import LoraError
 
 if TYPE_CHECKING:
@@ -78,12 +80,12 @@ class DoubleKey(Exception):
 
 def refuse_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object whose names are all different."""
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for name, value in pairs:
-        if name in found:
+        if name in results:
             raise DoubleKey(repr(name))
-        found[name] = value
-    return found
+        results[name] = value
+    return results
 
 
 def describe_layout(header: Mapping[str, Any]) -> str:
@@ -118,7 +120,6 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         LoraError: what `read_header` says; NaN or infinite weights; up-projections that are all zero.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     read_header(path)
@@ -144,7 +145,7 @@ def check_fit(path: Path, weights: Mapping[str, torch.Tensor], parts: Mapping[st
     Raises:
         LoraError: extra keys (no such module), missing ones (half of a pair), or mis-shaped ones.
     """
-    found: dict[str, dict[str, dict[str, tuple[int, ...]]]] = {part: {} for part in parts}
+    results: dict[str, dict[str, dict[str, tuple[int, ...]]]] = {part: {} for part in parts}
     extra = []
     for key, tensor in weights.items():
         part, _, rest = key.partition(".")
@@ -152,11 +153,11 @@ def check_fit(path: Path, weights: Mapping[str, torch.Tensor], parts: Mapping[st
         if part in parts and half in HALVES:
             if not hasattr(parts[part], "text_model"):  # a level that some versions of transformers do not have
                 module = module.removeprefix("text_model.")
-            found[part].setdefault(module, {})[HALVES[half]] = tuple(tensor.shape)
+            results[part].setdefault(module, {})[HALVES[half]] = tuple(tensor.shape)
         else:
             extra.append(key)
     missing, misshapen = [], []
-    for part, modules in found.items():
+    for part, modules in results.items():
         known: dict[str, Any] = dict(parts[part].named_modules()) if modules else {}
         missing += [f"{part}.{module}" for module in promised_modules(path, part, parts[part]) - modules.keys()]
         for module, halves in modules.items():
@@ -171,7 +172,7 @@ def check_fit(path: Path, weights: Mapping[str, torch.Tensor], parts: Mapping[st
             ):
                 misshapen.append(f"{name} {halves['A']} {halves['B']} on {tuple(layer.weight.shape)}")
     complain(path, extra=extra, missing=missing, misshapen=misshapen)
-    return {part: set(modules) for part, modules in found.items() if modules}
+    return {part: set(modules) for part, modules in results.items() if modules}
 
 
 def promised_modules(path: Path, part: str, model: Any) -> set[str]:
@@ -202,8 +203,8 @@ def shapes_fit(down: tuple[int, ...], up: tuple[int, ...], weight: tuple[int, ..
 
 def complain(path: Path, *, extra: list[str], missing: list[str], misshapen: list[str]) -> None:
     """Raise LoraError when there is anything to say."""
-    said = {"have no place in the model": extra, "are missing": missing, "are of the wrong shape": misshapen}
-    parts = [f"{len(keys)} keys {what} ({name_some(keys)})" for what, keys in said.items() if keys]
+    fields = {"have no place in the model": extra, "are missing": missing, "are of the wrong shape": misshapen}
+    parts = [f"{len(keys)} keys {what} ({name_some(keys)})" for what, keys in fields.items() if keys]
     if parts:
         raise LoraError(f"LoRA {path}: {'; '.join(parts)}; {REMEDY}")
 

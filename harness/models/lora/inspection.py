@@ -83,14 +83,14 @@ def further_problems(path: Path, known: str) -> list[str]:
         weights, metadata = read_weights(path), read_header(path).metadata
     except LoraError:
         return []
-    found = []
+    results = []
     for module in sorted({key.rpartition(".lora_")[0] for key in weights if ".lora_" in key}):
         own = {key: tensor for key, tensor in weights.items() if key.startswith(f"{module}.")}
         try:
             assemble(path, own, metadata)
         except LoraError as error:
-            found.append(str(error))
-    return [problem for problem in found if problem != known][:10]
+            results.append(str(error))
+    return [problem for problem in results if problem != known][:10]
 
 
 def kind_of(lora: LoraFile) -> str:
@@ -105,9 +105,9 @@ def counted(values: Any) -> dict[str, int]:
 
 def trigger_of(metadata: Mapping[str, str]) -> str:
     """What its author says, else the commonest tags that it was trained with."""
-    said = metadata.get("modelspec.trigger_phrase") or metadata.get("harness.trigger", "")
-    if said:
-        return said
+    text = metadata.get("modelspec.trigger_phrase") or metadata.get("harness.trigger", "")
+    if text:
+        return text
     try:
         tags: Counter[str] = Counter()
         for counts in json.loads(metadata.get("ss_tag_frequency", "{}")).values():
@@ -130,13 +130,13 @@ def block_norms(lora: LoraFile) -> dict[str, Block]:
     squares: dict[str, list[float]] = {}
     for name, item in lora.modules.items():
         squares.setdefault(block_of(name), []).append(item.norm**2)
-    return {name: Block(len(found), sum(found) ** 0.5) for name, found in sorted(squares.items())}
+    return {name: Block(len(result), sum(result) ** 0.5) for name, result in sorted(squares.items())}
 
 
 def block_of(name: str) -> str:
     """`unet.up_blocks.1`, `unet.mid_block`, `text_encoder`."""
-    found = re.match(r"unet\.(?:(?:down|up)_blocks\.\d+|\w+)", name)
-    return found.group() if found else name.partition(".")[0]
+    result = re.match(r"unet\.(?:(?:down|up)_blocks\.\d+|\w+)", name)
+    return result.group() if result else name.partition(".")[0]
 
 
 def remarks_on(lora: LoraFile) -> list[str]:

@@ -97,14 +97,14 @@ INNER = {
 """Stability's names to diffusers', outside the blocks and inside a residual block."""
 
 
-class Key(NamedTuple):
+class TensorKey(NamedTuple):
     """What a tensor's name says."""
 
     module: str  # part and module, in diffusers' names
     tensor: str  # down, up, mid, alpha, magnitude (PEFT's DoRA) or dora (kohya's)
 
 
-def parse_key(key: str, layers: int = LAYERS) -> Key | None:
+def parse_key(key: str, layers: int = LAYERS) -> TensorKey | None:
     """What a key means, or None when it is of no known style.
 
     Args:
@@ -113,7 +113,7 @@ def parse_key(key: str, layers: int = LAYERS) -> Key | None:
     for ending, tensor in TENSORS:
         if key.endswith(ending):
             module = parse_module(key.removesuffix(ending), layers)
-            return Key(module, tensor) if module else None
+            return TensorKey(module, tensor) if module else None
     return None
 
 
@@ -139,11 +139,11 @@ def with_dots(name: str) -> str:
     """`down_blocks_1_attentions_0_proj_in` to `down_blocks.1.attentions.0.proj_in`; "" when it cannot be told."""
     words, place = [], 0
     while place < len(name):
-        found = TOKEN.match(name, place)
-        if found is None:
+        result = TOKEN.match(name, place)
+        if result is None:
             return ""
-        words.append(found.group())
-        place = found.end() + 1
+        words.append(result.group())
+        place = result.end() + 1
     return ".".join(words)
 
 
@@ -151,10 +151,10 @@ def from_stability(path: str, layers: int) -> str:
     """A UNet module's name in diffusers' words; a name that is in them already stays."""
     if path in WHOLE:
         return WHOLE[path]
-    found = re.fullmatch(r"(input_blocks|output_blocks|middle_block)\.(\d+)\.?(\d+)?\.?(.*)", path)
-    if found is None:
+    result = re.fullmatch(r"(input_blocks|output_blocks|middle_block)\.(\d+)\.?(\d+)?\.?(.*)", path)
+    if result is None:
         return path
-    side, first, second, rest = found[1], int(found[2]), found[3], found[4]
+    side, first, second, rest = result[1], int(result[2]), result[3], result[4]
     if side == "middle_block":  # middle_block.<sub>.<rest>: the number behind it belongs to the rest
         rest = ".".join(filter(None, (second, rest)))
         return f"mid_block.{('resnets.0', 'attentions.0', 'resnets.1')[min(first, 2)]}.{INNER.get(rest, rest)}"
@@ -176,10 +176,10 @@ def to_stability(path: str, layers: int) -> str:
     for theirs, ours in WHOLE.items():
         if path == ours:
             return theirs
-    found = re.fullmatch(r"(down_blocks|up_blocks|mid_block)\.(?:(\d+)\.)?(\w+)\.(\d+)\.(.+)", path)
-    if found is None:
+    result = re.fullmatch(r"(down_blocks|up_blocks|mid_block)\.(?:(\d+)\.)?(\w+)\.(\d+)\.(.+)", path)
+    if result is None:
         return path
-    side, block, kind, place, rest = found[1], int(found[2] or 0), found[3], int(found[4]), found[5]
+    side, block, kind, place, rest = result[1], int(result[2] or 0), result[3], int(result[4]), result[5]
     if side == "mid_block":
         sub = 1 if kind == "attentions" else 2 * place
         return f"middle_block.{sub}.{inner_name(rest)}"
@@ -212,8 +212,8 @@ def kohya_name(module: str, blocks: str = "sgm", layers: int = LAYERS) -> str:
 
 def explain_foreign(keys: Iterable[str]) -> dict[str, list[str]]:
     """Why keys of no known style cannot be taken: the reason, and the keys that it concerns."""
-    found: dict[str, list[str]] = {}
+    results: dict[str, list[str]] = {}
     for key in keys:
         reason = next((why for pattern, why in FOREIGN if re.search(pattern, key)), "of no known style")
-        found.setdefault(reason, []).append(key)
-    return found
+        results.setdefault(reason, []).append(key)
+    return results

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from harness.core.errors import LoraError, UsageError
-from harness.models.lora.file import Factors, LoraFile, share_name
+from harness.models.lora.file import LoraFile, LowRankFactors, share_name
 from harness.models.lora.header import name_some
 
 
@@ -50,24 +52,22 @@ def concatenate(items: Sequence[Ingredient], dtype: str | None = None) -> LoraFi
     return LoraFile(modules, describe_mixture(items), "diffusers", tuple(explain_gaps(items)))
 
 
-def join(name: str, items: Sequence[Ingredient], dtype: str | None) -> Factors:
+def join(name: str, items: Sequence[Ingredient], dtype: str | None) -> LowRankFactors:
     """One module's factors side by side.
 
     A scale that all share goes into alpha, where it costs no precision; others go into the up-projections.
     """
-    import torch
-
-    found = [item.lora.modules[name] for item in items]
-    scales = [item.strength * factors.scale for item, factors in zip(items, found, strict=True)]
-    check_shapes(name, items, found)
-    kind = getattr(torch, dtype) if dtype else widest([tensor for one in found for tensor in (one.down, one.up)])
+    results = [item.lora.modules[name] for item in items]
+    scales = [item.strength * factors.scale for item, factors in zip(items, results, strict=True)]
+    check_shapes(name, items, results)
+    kind = getattr(torch, dtype) if dtype else widest([tensor for one in results for tensor in (one.down, one.up)])
     common = scales[0] if len(set(scales)) == 1 and scales[0] else 1.0
-    down = torch.cat([one.down for one in found]).to(kind)
-    ups = [one.up.double() * (scale / common) for one, scale in zip(found, scales, strict=True)]
-    return Factors(down, torch.cat(ups, dim=1).to(kind), common * down.shape[0])
+    down = torch.cat([one.down for one in results]).to(kind)
+    ups = [one.up.double() * (scale / common) for one, scale in zip(results, scales, strict=True)]
+    return LowRankFactors(down, torch.cat(ups, dim=1).to(kind), common * down.shape[0])
 
 
-def check_shapes(name: str, items: Sequence[Ingredient], found: Sequence[Factors]) -> None:
+def check_shapes(name: str, items: Sequence[Ingredient], found: Sequence[LowRankFactors]) -> None:
     """Raises LoraError when two of them are not for the same layer."""
     shapes = [(tuple(one.down.shape[1:]), int(one.up.shape[0])) for one in found]
     other = next((place for place, shape in enumerate(shapes) if shape != shapes[0]), None)
@@ -81,8 +81,6 @@ def check_shapes(name: str, items: Sequence[Ingredient], found: Sequence[Factors
 
 def widest(tensors: Sequence[Any]) -> Any:
     """The dtype that holds all of them."""
-    import torch
-
     kinds = {tensor.dtype for tensor in tensors}
     return kinds.pop() if len(kinds) == 1 else torch.float32
 
@@ -101,16 +99,16 @@ def explain_gaps(items: Sequence[Ingredient]) -> list[str]:
 
 def describe_mixture(items: Sequence[Ingredient]) -> dict[str, str]:
     """Metadata of the mixture: of what, and every trigger word."""
-    said = [item.lora.metadata for item in items]
-    triggers = dict.fromkeys(one.get("modelspec.trigger_phrase", "") for one in said)
-    titles = [one.get("modelspec.title") or item.path.stem for one, item in zip(said, items, strict=True)]
+    texts = [item.lora.metadata for item in items]
+    triggers = dict.fromkeys(one.get("modelspec.trigger_phrase", "") for one in texts)
+    titles = [one.get("modelspec.title") or item.path.stem for one, item in zip(texts, items, strict=True)]
     sources = [{"file": item.path.name, "sha256": item.sha256, "strength": item.strength} for item in items]
     merged = {
         "modelspec.title": " + ".join(titles),
         "modelspec.trigger_phrase": ", ".join(filter(None, triggers)),
         "modelspec.merged_from": ", ".join(titles),
-        "modelspec.resolution": said[0].get("modelspec.resolution", ""),
-        "harness.layers_per_block": said[0].get("harness.layers_per_block", ""),
+        "modelspec.resolution": texts[0].get("modelspec.resolution", ""),
+        "harness.layers_per_block": texts[0].get("harness.layers_per_block", ""),
         "harness.merged": json.dumps(sources, sort_keys=True),
     }
     return {name: value for name, value in merged.items() if value}

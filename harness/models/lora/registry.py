@@ -25,6 +25,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from harness.core.errors import LoraError
+from harness.core.files import replacing, write_file
 from harness.core.values import hash_file, to_record
 from harness.models.lora.export import read_facts, read_tensors, write_tensors
 
@@ -121,10 +122,9 @@ def crown(candidate: Path, weights: Path, scores: Mapping[str, Any], reason: str
         keep_in_history(before)
     promoted = datetime.now(UTC).replace(microsecond=0).isoformat()
     champion = Champion(weights, sha256, promoted, lineage, how_made(candidate), scores, reason)
-    write_text(pending(weights), json.dumps(as_record(champion), indent=2, sort_keys=True) + "\n")
-    part = weights.with_name(weights.name + ".part")
-    shutil.copyfile(candidate, part)
-    part.replace(weights)
+    write_file(pending(weights), json.dumps(as_record(champion), indent=2, sort_keys=True) + "\n")
+    with replacing(weights) as draft:
+        shutil.copyfile(candidate, draft)
     settle(weights)
     return champion
 
@@ -147,15 +147,15 @@ def bring_back(weights: Path, to: str, reason: str) -> Champion:
     """`rollback` for who may write."""
     now = read_champion(weights)
     lineage = now.lineage if now else ()
-    found = [sha256 for sha256 in dict.fromkeys(lineage) if sha256.startswith(to)] if to else lineage[-1:]
-    if now is None or not found:
+    result = [sha256 for sha256 in dict.fromkeys(lineage) if sha256.startswith(to)] if to else lineage[-1:]
+    if now is None or not result:
         raise LoraError(f"{weights}: no champion before this one{f' begins with {to}' if to else ''}; see the history")
-    if len(found) > 1:
-        raise LoraError(f"{weights}: {len(found)} former champions begin with {to}; write more of the hash")
-    kept = weights.parent / HISTORY / f"{found[0][:SHORT]}{weights.suffix}"
-    if not kept.exists() or hash_file(kept) != found[0]:
+    if len(result) > 1:
+        raise LoraError(f"{weights}: {len(result)} former champions begin with {to}; write more of the hash")
+    kept = weights.parent / HISTORY / f"{result[0][:SHORT]}{weights.suffix}"
+    if not kept.exists() or hash_file(kept) != result[0]:
         raise LoraError(f"{kept}: is gone or was changed, so it cannot come back")
-    if found[0] == now.sha256:
+    if result[0] == now.sha256:
         raise LoraError(f"{weights}: {to} is the champion already")
     beside = record_path(kept)
     scores = json.loads(beside.read_text(encoding="utf-8")).get("scores", {}) if beside.exists() else {}
@@ -189,11 +189,9 @@ def register_challenger(candidate: Path, weights: Path, origin: Mapping[str, Any
     kept = weights.parent / CHALLENGERS / f"{sha256[:SHORT]}{weights.suffix}"
     record = {"schema": SCHEMA, "sha256": sha256, "origin": dict(origin), "made": made, "path": kept.name}
     with writing(weights):
-        kept.parent.mkdir(exist_ok=True)
-        part = kept.with_name(kept.name + ".part")
-        shutil.copyfile(candidate, part)
-        write_text(record_path(kept), json.dumps(record, indent=2, sort_keys=True) + "\n")
-        part.replace(kept)  # last: whoever sees the weights finds their record
+        write_file(record_path(kept), json.dumps(record, indent=2, sort_keys=True) + "\n")
+        with replacing(kept) as draft:  # last: whoever sees the weights finds their record
+            shutil.copyfile(candidate, draft)
     return kept
 
 
@@ -215,14 +213,14 @@ def keep_refused(candidate: Path, weights: Path | None, why: Mapping[str, Any]) 
     if weights is not None:
         return register_challenger(candidate, weights, origin)
     record = {"schema": SCHEMA, "sha256": hash_file(candidate), "origin": origin, "made": how_made(candidate)}
-    write_text(record_path(candidate), json.dumps({**record, "path": candidate.name}, indent=2, sort_keys=True) + "\n")
+    write_file(record_path(candidate), json.dumps({**record, "path": candidate.name}, indent=2, sort_keys=True) + "\n")
     return candidate
 
 
 def read_challengers(weights: Path) -> list[dict[str, Any]]:
     """The records of what was taken in, the newest last."""
-    found = sorted((weights.parent / CHALLENGERS).glob(f"*{weights.suffix}"), key=lambda path: path.stat().st_mtime)
-    return [json.loads(record_path(path).read_text(encoding="utf-8")) for path in found if record_path(path).exists()]
+    result = sorted((weights.parent / CHALLENGERS).glob(f"*{weights.suffix}"), key=lambda path: path.stat().st_mtime)
+    return [json.loads(record_path(path).read_text(encoding="utf-8")) for path in result if record_path(path).exists()]
 
 
 def as_record(champion: Champion) -> dict[str, Any]:
@@ -235,20 +233,18 @@ def how_made(weights: Path) -> dict[str, Any]:
     """What a LoRA file's own metadata say about its making."""
     facts = read_facts(weights)
     names = ("subject", "trigger", "command", "created", "steps", "seconds", "references", "base", "parent", "scale")
-    said = facts.metadata
-    made: dict[str, Any] = {name: said[f"harness.{name}"] for name in names if f"harness.{name}" in said}
+    text = facts.metadata
+    made: dict[str, Any] = {name: text[f"harness.{name}"] for name in names if f"harness.{name}" in text}
     return {**made, "config": facts.config.to_record() if facts.config else None}
 
 
 def keep_in_history(champion: Champion) -> Path:
     """Copy a champion and its record aside, named by hash."""
     folder = champion.path.parent / HISTORY
-    folder.mkdir(exist_ok=True)
     kept = folder / f"{champion.sha256[:SHORT]}{champion.path.suffix}"
-    part = kept.with_name(kept.name + ".part")
-    shutil.copyfile(champion.path, part)
-    part.replace(kept)
-    write_text(record_path(kept), json.dumps(as_record(champion), indent=2, sort_keys=True) + "\n")
+    with replacing(kept) as draft:
+        shutil.copyfile(champion.path, draft)
+    write_file(record_path(kept), json.dumps(as_record(champion), indent=2, sort_keys=True) + "\n")
     return kept
 
 
@@ -288,13 +284,6 @@ def writing(weights: Path) -> Iterator[None]:
             yield
     except Timeout as error:
         raise LoraError(f"{weights}: another process has been writing here for {PATIENCE_S:.0f} s; end it") from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """A text file, whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8", newline="\n")
-    part.replace(path)
 
 
 def rescale(lora: Path, out: Path, factor: float) -> Path:

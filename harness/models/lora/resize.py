@@ -8,13 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+
+import torch
 
 from harness.core.errors import UsageError
-from harness.models.lora.file import Factors, LoraFile
-
-if TYPE_CHECKING:
-    import torch
+from harness.models.lora.file import LoraFile, LowRankFactors
 
 
 @dataclass(frozen=True)
@@ -62,10 +60,8 @@ def resize(lora: LoraFile, rank: int | None = None, energy: float | None = None)
     return Resized(replace(lora, modules=modules), costs)
 
 
-def shrink(item: Factors, rank: int | None, energy: float | None) -> tuple[Factors, Cost]:
+def shrink(item: LowRankFactors, rank: int | None, energy: float | None) -> tuple[LowRankFactors, Cost]:
     """One module. alpha / rank stays what it was, so that the factors' sizes keep their meaning."""
-    import torch
-
     left, core_up = torch.linalg.qr(item.up_matrix)
     right, core_down = torch.linalg.qr(item.down_matrix.T)
     u, values, v = torch.linalg.svd(core_up @ core_down.T)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Picture:
+class TrainingPicture:
     """One picture to learn from and what it shows."""
 
     path: Path

@@ -15,20 +15,9 @@ from urllib.parse import urljoin
 import requests
 
 from harness.core.values import Outcome
+from harness.providers.http_client.attempt import Attempt, Connector, Resolver, explain, resolve_within
 from harness.providers.http_client.exchange import Deadline, Policy, Reply, Unanswered
-from harness.providers.http_client.transport import (
-    Attempt,
-    Clients,
-    Connector,
-    Lost,
-    Origin,
-    Resolver,
-    Stage,
-    exchange,
-    explain,
-    parse_origin,
-    resolve_within,
-)
+from harness.providers.http_client.transport import Clients, Lost, Origin, RequestStage, exchange, parse_origin
 from harness.providers.http_client.waits import asked_wait, backoff
 
 HOPS = 5  # redirects followed, at most
@@ -165,7 +154,7 @@ class Downloader:
             try:
                 hop = self._check(url, deadline, at_home)
             except OSError as error:
-                return Lost(Stage.UNSENT, explain(error))
+                return Lost(RequestStage.UNSENT, explain(error))
             attempt = Attempt(hop.resolver, self._connector, deadline)
             result = exchange(self._clients, hop.request, attempt, self._policy)
             if isinstance(result, Lost) or result.status not in REDIRECTS or not result.headers.get("location"):
@@ -211,7 +200,7 @@ class Downloader:
     def _wait(self, attempt: int, result: Reply | Lost, deadline: Deadline) -> float | None:
         """Seconds before the next try; None: there is none. A download costs nothing, so much may be tried."""
         if isinstance(result, Lost):
-            hopeless = result.untrusted or result.stage is Stage.UNUSABLE
+            hopeless = result.untrusted or result.stage is RequestStage.UNUSABLE
         else:
             hopeless = result.status >= 300 and result.status not in AGAIN
         if attempt >= TRIES or hopeless:
@@ -225,12 +214,12 @@ class Downloader:
         """What is wrong with what came; None: nothing."""
         made = self._wanted.lost
         if isinstance(result, Lost):
-            if result.stage is Stage.HUNG:
+            if result.stage is RequestStage.HUNG:
                 message = f"{made}: it did not arrive in time ({result.reason})"
                 return Unanswered(Outcome.TIMEOUT, message, billed=True)
-            if result.stage is Stage.UNUSABLE:
+            if result.stage is RequestStage.UNUSABLE:
                 return bad_image(f"{made}: {result.reason} (at most {self._policy.max_bytes} bytes)")
-            if result.stage is Stage.BROKE:
+            if result.stage is RequestStage.BROKE:
                 return bad_image(f"{made}: the connection broke off {result.reason}")
             why = f"the certificate was not accepted ({result.reason})" if result.untrusted else result.reason
             return bad_image(f"{made}: {why}")

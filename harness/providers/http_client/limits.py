@@ -42,7 +42,7 @@ class SystemClock:
 
 
 @dataclass(eq=False)
-class Slot:
+class CallSlot:
     """The right to one call; tells the limiter how the service took it."""
 
     started: float
@@ -75,12 +75,12 @@ class Limiter:
         self._changed = threading.Condition()
         self._queue: deque[object] = deque()
         self._running = 0
-        self._recent: deque[Slot] = deque()  # those that still count for the rate
+        self._recent: deque[CallSlot] = deque()  # those that still count for the rate
         self._paused_until = self._slowed_at = float("-inf")
         self._successes = 0
 
     @contextmanager
-    def slot(self, deadline: Deadline, longest_wait: float | None = None) -> Iterator[Slot]:
+    def slot(self, deadline: Deadline, longest_wait: float | None = None) -> Iterator[CallSlot]:
         """The right to one call, as long as the block lasts.
 
         Args:
@@ -106,7 +106,7 @@ class Limiter:
             self.allowed = min(self.allowed, concurrency)
             self.per_minute = min(filter(None, (self.per_minute, per_minute)), default=None)
 
-    def _take(self, deadline: Deadline, longest_wait: float | None) -> Slot:
+    def _take(self, deadline: Deadline, longest_wait: float | None) -> CallSlot:
         ticket = object()
         with self._changed:
             self._queue.append(ticket)
@@ -117,7 +117,7 @@ class Limiter:
                         break
                     self._clock.wait(self._changed, min(wait, deadline.left))
                 deadline.begin()
-                slot = Slot(self._clock.now(), self)
+                slot = CallSlot(self._clock.now(), self)
                 self._running += 1
                 if self.per_minute is not None:
                     self._recent.append(slot)
@@ -158,11 +158,11 @@ class Limiter:
         return ends[len(ends) - most] - now if len(ends) >= most else 0.0
 
     @staticmethod
-    def _counts_until(slot: Slot, now: float, window: float) -> float:
+    def _counts_until(slot: CallSlot, now: float, window: float) -> float:
         arrived = slot.started + ARRIVAL
         return min(arrived, now if slot.ended is None else slot.ended) + window
 
-    def _shrink(self, slot: Slot, seconds: float) -> None:
+    def _shrink(self, slot: CallSlot, seconds: float) -> None:
         """One burst is one warning: calls that were on their way at the last halving do not halve again."""
         with self._changed:
             now = self._clock.now()

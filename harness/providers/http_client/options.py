@@ -5,15 +5,10 @@ from __future__ import annotations
 from dataclasses import fields
 from datetime import date
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from harness.core.yaml import Strict
 from harness.providers.http_client.exchange import Policy
-
-
-class Strict(BaseModel):
-    """An unknown key is a typo, not an option."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Price(Strict):

@@ -75,26 +75,26 @@ class Redactor:
 
     def short(self, text: object) -> str:
         """The same for people: one line of at most `SHOWN` characters."""
-        said = " ".join(self.clean(str(text)[:LOOKED_AT]).split())
-        said = self.mask("".join(letter if letter.isprintable() else "?" for letter in said))
-        return said if len(said) <= SHOWN else said[: SHOWN - 3] + "..."
+        message = " ".join(self.clean(str(text)[:LOOKED_AT]).split())
+        message = self.mask("".join(letter if letter.isprintable() else "?" for letter in message))
+        return message if len(message) <= SHOWN else message[: SHOWN - 3] + "..."
 
 
 def spell(secret: str) -> tuple[str, ...]:
     """A secret in the ways in which it may turn up, but for case: plain, URL-quoted, escaped, hexadecimal, base64."""
     raw = secret.encode("utf-8", "surrogatepass")
     quoted = {quote(raw, safe=""), quote(raw), quote_plus(raw), quote(quote(raw, safe=""), safe="")}
-    found = {secret, html.escape(secret), repr(secret)[1:-1], json.dumps(secret)[1:-1]}
-    found |= {json.dumps(secret, ensure_ascii=False)[1:-1], json.dumps(secret)[1:-1].replace("/", "\\/")}
-    found |= quoted
+    results = {secret, html.escape(secret), repr(secret)[1:-1], json.dumps(secret)[1:-1]}
+    results |= {json.dumps(secret, ensure_ascii=False)[1:-1], json.dumps(secret)[1:-1].replace("/", "\\/")}
+    results |= quoted
     if len(raw) >= 6:  # less is too short to tell from a word
-        found.add(raw.hex())
+        results.add(raw.hex())
         for shift in range(3):  # bytes before it: "user:" and the like
             encoded = base64.b64encode(b"\0" * shift + raw).decode()
             core = encoded[(0, 2, 3)[shift] : (shift + len(raw)) * 8 // 6]
-            found |= {core, core.replace("+", "-").replace("/", "_")}
-        found |= {base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode()}
-    return tuple(sorted(found, key=len, reverse=True))
+            results |= {core, core.replace("+", "-").replace("/", "_")}
+        results |= {base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode()}
+    return tuple(sorted(results, key=len, reverse=True))
 
 
 def guard_word(spelling: str) -> str:

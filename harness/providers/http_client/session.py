@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
 import requests
@@ -23,29 +23,23 @@ import requests
 from harness.core.errors import ProviderError
 from harness.core.settings import Secret
 from harness.core.values import Outcome
+from harness.providers.http_client.attempt import Attempt, Connector, Resolver, connect, resolve
 from harness.providers.http_client.download import Downloader
 from harness.providers.http_client.exchange import Call, Deadline, Policy, Reply, Unanswered
-from harness.providers.http_client.limits import Limiter, Slot, limiter_for
+from harness.providers.http_client.limits import CallSlot, Limiter, limiter_for
+from harness.providers.http_client.options import RemoteOptions
 from harness.providers.http_client.redact import Redactor, quiet_logs
 from harness.providers.http_client.transport import (
-    Attempt,
     Clients,
-    Connector,
     Lost,
     Origin,
-    Resolver,
-    Stage,
-    connect,
+    RequestStage,
     exchange,
     load_context,
     parse_origin,
-    resolve,
     usual_context,
 )
 from harness.providers.http_client.waits import asked_wait, backoff, forbids_retry
-
-if TYPE_CHECKING:
-    from harness.providers.http_client.options import RemoteOptions
 
 NOT_ACCEPTED = frozenset({429, 503})  # the service says so itself
 HARMLESS = NOT_ACCEPTED | {408, 425, 500, 502, 504}  # worth another try where nothing is paid for
@@ -57,7 +51,7 @@ FIELD = re.compile(r"[^\x00-\x1f\x7f\"]+")
 
 
 @dataclass(frozen=True)
-class Key:
+class ApiKey:
     """What proves who asks: `header: prefix + value()`; `value` is called for each request, since tokens change."""
 
     header: str
@@ -74,7 +68,7 @@ class Session:
         origin: str,
         policy: Policy,
         *,
-        key: Key | None = None,
+        key: ApiKey | None = None,
         limiter: Limiter | None = None,
         ca_bundle: Path | None = None,
         origins: Sequence[str] = (),
@@ -202,18 +196,18 @@ class Session:
             advice = "if its authority is private, give its file as `ca_bundle`"
             message = f"{where}: the certificate was not accepted ({lost.reason}); {advice}"
             return Unanswered(Outcome.PROVIDER_ERROR, message, final=True)
-        if lost.stage is Stage.UNSENT:
+        if lost.stage is RequestStage.UNSENT:
             message = f"no connection to {where}: {lost.reason}; check `url` and the network"
             return Unanswered(Outcome.PROVIDER_ERROR, message)
-        if lost.stage is Stage.UNUSABLE:
+        if lost.stage is RequestStage.UNUSABLE:
             message = f"{lost.reason}; check what the service sends, or raise `max_bytes` ({self.policy.max_bytes})"
             return Unanswered(Outcome.BAD_IMAGE, message, billed=paid)
-        said = "did not answer in time" if lost.stage is Stage.HUNG else "broke off the connection"
-        return Unanswered(Outcome.TIMEOUT, f"{where} {said} ({lost.reason}){billed}", billed=paid)
+        text = "did not answer in time" if lost.stage is RequestStage.HUNG else "broke off the connection"
+        return Unanswered(Outcome.TIMEOUT, f"{where} {text} ({lost.reason}){billed}", billed=paid)
 
     # --- the request ----------------------------------------------------------------------------------------------
 
-    def _parse(self, url: str, key: Key | None) -> Origin:
+    def _parse(self, url: str, key: ApiKey | None) -> Origin:
         try:
             origin = parse_origin(url)
         except ValueError as error:
@@ -264,7 +258,7 @@ class Session:
         """A copy with the key, which no variable on the way ever holds.
 
         Raises:
-            Unanswered: auth, the key cannot be in a header; or whatever `Key.value` raises.
+            Unanswered: auth, the key cannot be in a header; or whatever `ApiKey.value` raises.
         """
         if self._key is None:
             return prepared
@@ -288,14 +282,14 @@ def covers(allowed: Origin, origin: Origin) -> bool:
 def may_repeat(call: Call, result: Reply | Lost) -> bool:
     """Whether sending it again cannot be paid for twice, and may help."""
     if isinstance(result, Lost):
-        if result.untrusted or result.stage is Stage.UNUSABLE:
+        if result.untrusted or result.stage is RequestStage.UNUSABLE:
             return False
-        return result.stage is Stage.UNSENT or not call.paid
+        return result.stage is RequestStage.UNSENT or not call.paid
     again = NOT_ACCEPTED if call.paid else HARMLESS
     return result.status in again and not forbids_retry(result.headers, result.body)
 
 
-def tell(slot: Slot, reply: Reply) -> None:
+def tell(slot: CallSlot, reply: Reply) -> None:
     """Let the limiter learn from a reply. An empty account is no sign of haste."""
     if reply.status == 429 and not forbids_retry(reply.headers, reply.body):
         slot.slow_down(asked_wait(reply.headers, reply.body, datetime.now(UTC)) or 0.0)
@@ -329,7 +323,7 @@ def open_session(name: str, url: str, options: RemoteOptions, secret: Secret | N
         name,
         url,
         options.policy,
-        key=None if secret is None else Key(options.header, options.prefix, partial(same, secret)),
+        key=None if secret is None else ApiKey(options.header, options.prefix, partial(same, secret)),
         limiter=limiter_for((url.rstrip("/"), account), options.concurrency, options.per_minute),
         ca_bundle=Path(options.ca_bundle).expanduser() if options.ca_bundle else None,
         origins=getattr(options, "origins", ()),

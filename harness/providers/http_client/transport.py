@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 import queue
-import socket
 import ssl
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
-from http.cookiejar import DefaultCookiePolicy
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import certifi
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import DecodeError, NewConnectionError, ReadTimeoutError
+from urllib3.exceptions import DecodeError, ReadTimeoutError
 from urllib3.util import parse_url
 
 from harness.core.errors import ProviderError
-from harness.providers.http_client.exchange import Deadline, Policy, Reply
+from harness.providers.http_client.attempt import Attempt
+from harness.providers.http_client.exchange import Policy, Reply
+from harness.providers.http_client.requests_internals import Client
 
 CHUNK = 64 * 1024  # bytes read at a time, at most, so that the cap is seen in time
-IDLE = 3.0  # seconds after which a kept connection is not trusted: the service may be about to close it
-A_DAY = 86_400.0
 PORTS = {"http": 80, "https": 443}
-
-Resolver = Callable[[str, int], Sequence[str]]
-"""Host and port to IP addresses, the best first; raises OSError."""
-Connector = Callable[[str, int, float], socket.socket]
-"""IP address, port and seconds to an open socket; raises OSError."""
 
 
 class Origin(NamedTuple):
@@ -79,18 +66,7 @@ def parse_origin(url: str) -> Origin:
     return Origin(parts.scheme, host, parts.port or PORTS[parts.scheme])
 
 
-def resolve(host: str, port: int) -> Sequence[str]:
-    """The system's answer."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
-
-
-def connect(address: str, port: int, seconds: float) -> socket.socket:
-    """A plain connection to an IP address."""
-    return socket.create_connection((address, port), seconds)
-
-
-class Stage(Enum):
+class RequestStage(Enum):
     """How far a request came that has no whole reply."""
 
     UNSENT = "unsent"  # no connection: certainly not accepted
@@ -103,220 +79,13 @@ class Stage(Enum):
 class Lost:
     """Instead of a reply."""
 
-    stage: Stage
+    stage: RequestStage
     reason: str
     untrusted: bool = False  # the certificate was refused: trying again cannot help
 
 
 class TooLarge(Exception):
     """A body over the cap."""
-
-
-class Attempt:
-    """One request on its way. Used as a context it cuts the connection off at the deadline, whatever that is doing."""
-
-    def __init__(self, resolver: Resolver, connector: Connector, deadline: Deadline) -> None:
-        self.sent = self.cut = False
-        self.received = 0  # bytes of the body, decoded
-        self.reason = ""  # why there is no connection
-        self.untrusted = False
-        self._resolver, self._connector = resolver, connector
-        self.deadline = deadline
-        self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
-
-    def __enter__(self) -> Attempt:
-        self._token = _current.set(self)
-        self._timer = threading.Timer(min(self.deadline.left, A_DAY), self._cut_off)
-        self._timer.daemon = True
-        self._timer.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-        _current.reset(self._token)
-        with self._lock:
-            self._socket = None  # a late timer must not cut off the next request on it
-
-    def watch(self, connection: socket.socket) -> None:
-        """This is the connection to cut off."""
-        with self._lock:
-            self._socket = connection
-        if self.cut:
-            self._cut_off()
-
-    def open(self, host: str, port: int, seconds: float) -> socket.socket:
-        """Resolve and connect, both within `seconds`.
-
-        Raises:
-            OSError: none of the addresses answered.
-        """
-        ends = time.monotonic() + seconds
-        try:
-            addresses = resolve_within(self._resolver, host, port, seconds)
-            for last, address in enumerate(addresses, 1 - len(addresses)):
-                left = max(0.01, ends - time.monotonic())
-                try:
-                    return self._connector(address, port, left if last == 0 else left / 2)
-                except OSError:
-                    if last == 0:
-                        raise
-            raise OSError("the name has no address")
-        except OSError as error:
-            self.reason = explain(error)
-            raise
-
-    def _cut_off(self) -> None:
-        with self._lock:
-            self.cut = True
-            if self._socket is not None:
-                with suppress(OSError):
-                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # not SSLSocket's: it forgets the encryption
-
-
-_current: ContextVar[Attempt] = ContextVar("attempt")
-
-
-def resolve_within(resolver: Resolver, host: str, port: int, seconds: float) -> Sequence[str]:
-    """Addresses of a host; the system's own resolver knows no deadline, so it runs beside.
-
-    Raises:
-        OSError: not known, or not in time.
-    """
-    with suppress(ValueError):
-        return (str(ip_address(host)),)
-    answers: queue.SimpleQueue[Sequence[str] | OSError] = queue.SimpleQueue()
-
-    def ask() -> None:
-        try:
-            answers.put(resolver(host, port))
-        except (OSError, UnicodeError) as error:
-            answers.put(error if isinstance(error, OSError) else OSError("the name is not valid"))
-
-    threading.Thread(target=ask, daemon=True).start()
-    try:
-        answer = answers.get(timeout=seconds)
-    except queue.Empty:
-        raise TimeoutError("the name was not resolved in time") from None
-    if isinstance(answer, OSError):
-        raise answer
-    return answer
-
-
-def explain(error: OSError) -> str:
-    """A failed connection in a few words."""
-    if isinstance(error, socket.gaierror):
-        return "the name cannot be resolved"
-    if isinstance(error, ConnectionRefusedError):
-        return "connection refused, nobody listens there"
-    if isinstance(error, TimeoutError):
-        return str(error) if "resolved" in str(error) else "no answer in time"
-    return (error.strerror or str(error) or type(error).__name__).lower()
-
-
-class Watched(HTTPConnection):
-    """A connection that goes only where the current attempt leads, and says when the request left."""
-
-    debuglevel = 0  # http.client would print headers, whoever switched that on
-    opened = 0.0
-
-    @property
-    def is_connected(self) -> bool:
-        return super().is_connected and time.monotonic() - self.opened < IDLE
-
-    def _new_conn(self) -> socket.socket:
-        attempt = _current.get()
-        try:
-            opened = attempt.open(self._dns_host, self.port, float(self.timeout or A_DAY))
-        except OSError:
-            raise NewConnectionError(self, "no connection") from None
-        for option in self.socket_options or ():  # small packets at once, not after the other side's acknowledgement
-            opened.setsockopt(*option)
-        return opened
-
-    def connect(self) -> None:
-        attempt = _current.get()
-        try:
-            super().connect()
-        except ssl.SSLCertVerificationError as error:
-            attempt.reason, attempt.untrusted = error.verify_message.rstrip("."), True
-            raise
-        except ssl.SSLError as error:
-            attempt.reason = f"no encryption there ({error.reason or 'broken off'})"
-            raise
-        except OSError as error:
-            attempt.reason = attempt.reason or explain(error)
-            raise
-
-    def request(self, *args: Any, **options: Any) -> None:
-        attempt = _current.get()
-        if self.sock is None:
-            self.connect()
-        attempt.watch(self.sock)
-        if attempt.cut:
-            raise TimeoutError  # too late, and nothing has left yet
-        attempt.sent = True
-        super().request(*args, **options)
-
-    def getresponse(self) -> Any:
-        response = super().getresponse()
-        self.opened = time.monotonic()
-        return response
-
-
-class WatchedTLS(Watched, HTTPSConnection):
-    """The same, encrypted."""
-
-
-class Pool(HTTPConnectionPool):
-    ConnectionCls = Watched
-
-
-class PoolTLS(HTTPSConnectionPool):
-    ConnectionCls = WatchedTLS
-
-
-POOLS = {"http": Pool, "https": PoolTLS}
-
-
-class Adapter(HTTPAdapter):
-    """Requests' adapter with our connections; certificates are always checked, against our context."""
-
-    def __init__(self, context: Callable[[], ssl.SSLContext]) -> None:
-        self._context = context
-        super().__init__(max_retries=0)
-
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, **options)
-        self.poolmanager.pool_classes_by_scheme = POOLS
-
-    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **options)
-        manager.pool_classes_by_scheme = POOLS
-        return manager
-
-    def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
-        host, _ = super().build_connection_pool_key_attributes(request, True, None)
-        secure = host["scheme"] == "https"
-        return host, {"ssl_context": self._context(), "cert_reqs": "CERT_REQUIRED"} if secure else {}
-
-    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """The context says all; requests would add to it."""
-
-
-class Client(requests.Session):
-    """One thread's connections. No cookies, no .netrc, no redirects; only the configured key is ever sent."""
-
-    def __init__(self, context: Callable[[], ssl.SSLContext], proxies: bool) -> None:
-        super().__init__()
-        self.trust_env = proxies
-        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        for scheme in PORTS:
-            self.mount(f"{scheme}://", Adapter(context))
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """None: requests would read the whole body of a redirect, however large."""
-        return None
 
 
 class Clients:
@@ -391,7 +160,7 @@ def exchange(clients: Clients, request: requests.PreparedRequest, attempt: Attem
         return classify(error, attempt)
     except BaseException as stop:  # Ctrl-C
         raise stop.with_traceback(None) from None
-    return Lost(Stage.HUNG, f"{attempt.received} bytes came")
+    return Lost(RequestStage.HUNG, f"{attempt.received} bytes came")
 
 
 def read_body(response: requests.Response, most: int, attempt: Attempt) -> bytes:
@@ -415,11 +184,11 @@ def read_body(response: requests.Response, most: int, attempt: Attempt) -> bytes
 def classify(error: Exception, attempt: Attempt) -> Lost:
     """What a failure of the libraries means."""
     if isinstance(error, TooLarge):
-        return Lost(Stage.UNUSABLE, "the reply is too large")
+        return Lost(RequestStage.UNUSABLE, "the reply is too large")
     if not attempt.sent:
-        return Lost(Stage.UNSENT, attempt.reason or "no answer in time", attempt.untrusted)
+        return Lost(RequestStage.UNSENT, attempt.reason or "no answer in time", attempt.untrusted)
     if isinstance(error, DecodeError):
-        return Lost(Stage.UNUSABLE, "the reply cannot be unpacked")
+        return Lost(RequestStage.UNUSABLE, "the reply cannot be unpacked")
     if attempt.cut or isinstance(error, requests.Timeout | ReadTimeoutError):
-        return Lost(Stage.HUNG, f"{attempt.received} bytes came")
-    return Lost(Stage.BROKE, f"after {attempt.received} bytes")
+        return Lost(RequestStage.HUNG, f"{attempt.received} bytes came")
+    return Lost(RequestStage.BROKE, f"after {attempt.received} bytes")

@@ -32,13 +32,13 @@ def asked_wait(headers: Mapping[str, str], body: bytes, now: datetime) -> float 
     milliseconds = parse_seconds(headers.get("retry-after-ms", ""))
     if milliseconds is not None:
         return milliseconds / 1000
-    for found in (
+    for result in (
         retry_after(headers.get("retry-after", ""), read_date(headers.get("date", "")) or now),
         body_wait(body),
         limit_reset(headers, now),
     ):
-        if found is not None:
-            return found
+        if result is not None:
+            return result
     return None
 
 
@@ -52,8 +52,8 @@ def forbids_retry(headers: Mapping[str, str], body: bytes = b"") -> bool:
     quotas = [str(part["quotaId"]) for part in parts if "quotaId" in part]  # Google's: of a minute, or of a day
     if quotas:
         return any("PerDay" in quota for quota in quotas)
-    said = [part[name] for part in parts for name in ("message", "status", "err") if isinstance(part.get(name), str)]
-    return any(map(USED_UP.search, said)) and asked_wait(headers, body, datetime.now(UTC)) is None
+    texts = [part[name] for part in parts for name in ("message", "status", "err") if isinstance(part.get(name), str)]
+    return any(map(USED_UP.search, texts)) and asked_wait(headers, body, datetime.now(UTC)) is None
 
 
 def backoff(attempt: int, base: float, longest: float, draw: Callable[[float, float], float] = random.uniform) -> float:
@@ -132,8 +132,8 @@ def body_wait(body: bytes) -> float | None:
                 if seconds is not None:
                     return seconds
         message = part.get("message")
-        if isinstance(message, str) and (said := SPOKEN.search(message)):
-            spoken = parse_duration(said[1].lower())
+        if isinstance(message, str) and (text := SPOKEN.search(message)):
+            spoken = parse_duration(text[1].lower())
     return spoken
 
 

@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from harness.config.profile import ProviderConfig
 from harness.core.errors import SuiteError, nearest
+from harness.providers import ProviderContext
+from harness.providers.text.chat import Writer
+from harness.providers.text.deepseek import DeepSeekWriter
+from harness.providers.text.gigachat import GigaChatWriter
+from harness.providers.text.openai import OpenAiWriter
 
-if TYPE_CHECKING:
-    from harness.providers import Context
-    from harness.providers.text.chat import Writer
 
-
-def deepseek(name: str, config: ProviderConfig, context: Context) -> Writer:
-    from harness.providers.text.deepseek import DeepSeekWriter
-
+def deepseek(name: str, config: ProviderConfig, context: ProviderContext) -> Writer:
     return DeepSeekWriter(name, config, context)
 
 
-def openai(name: str, config: ProviderConfig, context: Context) -> Writer:
-    from harness.providers.text.openai import OpenAiWriter
-
+def openai(name: str, config: ProviderConfig, context: ProviderContext) -> Writer:
     return OpenAiWriter(name, config, context)
 
 
-def gigachat(name: str, config: ProviderConfig, context: Context) -> Writer:
-    from harness.providers.text.gigachat import GigaChatWriter
-
+def gigachat(name: str, config: ProviderConfig, context: ProviderContext) -> Writer:
     return GigaChatWriter(name, config, context)
 
 
-WRITERS: dict[str, Callable[[str, ProviderConfig, Context], Writer]] = {
+WRITERS: dict[str, Callable[[str, ProviderConfig, ProviderContext], Writer]] = {
     "deepseek": deepseek,
     "gigachat": gigachat,
     "openai": openai,
@@ -42,12 +36,12 @@ DEFAULTS: dict[str, ProviderConfig] = {name: ProviderConfig(name) for name in WR
 """What a profile without `writers:` has: each service with its adapter's own options, which are of November 2026."""
 
 
-def writer_configs(context: Context) -> Mapping[str, ProviderConfig]:
+def writer_configs(context: ProviderContext) -> Mapping[str, ProviderConfig]:
     """The profile's writers; where it names none, one of each kind."""
     return context.profile.writers or DEFAULTS
 
 
-def open_writer(name: str, context: Context) -> Writer:
+def open_writer(name: str, context: ProviderContext) -> Writer:
     """The writer that the profile calls `name`; nothing is asked of anybody yet.
 
     Raises:
@@ -63,7 +57,7 @@ def open_writer(name: str, context: Context) -> Writer:
     return WRITERS[config.adapter](name, config, context)
 
 
-def choose_writer(name: str | None, preferred: str, context: Context) -> Writer:
+def choose_writer(name: str | None, preferred: str, context: ProviderContext) -> Writer:
     """The writer of that name; without a name the preferred one, or the first that the profile has."""
     configs = writer_configs(context)
     return open_writer(name or (preferred if preferred in configs else next(iter(configs))), context)

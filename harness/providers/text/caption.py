@@ -15,6 +15,7 @@ from typing import Any
 
 from harness.config.prompts.trigger import with_trigger
 from harness.core.errors import UsageError
+from harness.core.files import write_file
 from harness.core.text import clean
 from harness.core.values import Outcome
 from harness.providers.http_client.exchange import Unanswered
@@ -52,7 +53,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CaptionPlan:
     """Which pictures of a folder are to be captioned."""
 
     todo: tuple[Path, ...]
@@ -61,7 +62,7 @@ class Plan:
 
 
 @dataclass
-class Report:
+class CaptionReport:
     """What came of it."""
 
     written: int = 0
@@ -74,7 +75,7 @@ class Report:
 # --- what to do -----------------------------------------------------------------------------------------------------
 
 
-def plan_captions(folder: Path, force: bool, emulated: bool) -> Plan:
+def plan_captions(folder: Path, force: bool, emulated: bool) -> CaptionPlan:
     """The pictures of a folder, or of its train/ and held_out/, that need a caption.
 
     A caption that the emulator wrote counts as none for a real writer, unless somebody has changed it since.
@@ -96,7 +97,7 @@ def plan_captions(folder: Path, force: bool, emulated: bool) -> Plan:
             todo.append(path)
         else:
             kept.append(path)
-    return Plan(tuple(todo), tuple(kept), tuple(twins))
+    return CaptionPlan(tuple(todo), tuple(kept), tuple(twins))
 
 
 def has_caption(path: Path, emulated: bool) -> bool:
@@ -136,9 +137,9 @@ class Captioner:
         self._lock = threading.Lock()
         self._final: Unanswered | None = None
 
-    def run(self, plan: Plan) -> Report:
+    def run(self, plan: CaptionPlan) -> CaptionReport:
         """Caption them all. Whatever came is on the disk, also after Ctrl-C; a failure costs its own picture only."""
-        report = Report(kept=len(plan.kept))
+        report = CaptionReport(kept=len(plan.kept))
         for path in plan.twins:
             shared = path.with_suffix(".txt").name
             message = f"another picture has {shared} already; rename one of the two"
@@ -170,7 +171,7 @@ class Captioner:
             return Failure(path, Outcome.PROVIDER_ERROR, f"{error.strerror or error}: check the folder and the disk")
         return None
 
-    def _count(self, report: Report, failure: Failure | None, total: int) -> None:
+    def _count(self, report: CaptionReport, failure: Failure | None, total: int) -> None:
         if failure is None:
             report.written += 1
         else:
@@ -205,23 +206,13 @@ class Captioner:
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         with self._lock:
-            replace_file(path.with_suffix(".txt"), content)
+            write_file(path.with_suffix(".txt"), content)
             pictures = read_record(path.parent) | {path.name: entry}
             whole = {"version": 1, "pictures": dict(sorted(pictures.items()))}
-            replace_file(path.parent / RECORD, (json.dumps(whole, indent=2, ensure_ascii=False) + "\n").encode())
+            write_file(path.parent / RECORD, json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that it is never there in part."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def show_report(report: Report, leftovers: Sequence[str] = ()) -> str:
+def show_report(report: CaptionReport, leftovers: Sequence[str] = ()) -> str:
     """The closing lines of a run."""
     lines = [f"{report.written} captioned, {report.kept} had one already, {len(report.failures)} failed"]
     for failure in report.failures:

@@ -5,25 +5,24 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 from pydantic import Field
 
+from harness.config.profile import ProviderConfig
 from harness.core.errors import MissingKey, ProviderError
 from harness.core.settings import Secret
 from harness.core.values import Outcome
+from harness.emulator import share
+from harness.emulator.shared import Shared
+from harness.providers import ProviderContext
 from harness.providers.http_client.exchange import Call, Deadline, Reply, Unanswered
 from harness.providers.http_client.options import RemoteOptions
-from harness.providers.refusals import is_excuse
+from harness.providers.http_client.session import Session, open_session
+from harness.providers.refusals import is_refusal
 from harness.providers.remote import EMULATED_KEY, explain_status, is_emulated, parse_options, read_json
-
-if TYPE_CHECKING:
-    from harness.config.profile import ProviderConfig
-    from harness.emulator.shared import Shared
-    from harness.providers import Context
-    from harness.providers.http_client.session import Session
 
 SAMPLE = "X-Sample"  # by it the emulator tells a new question from an old one
 Schema = Mapping[str, Any]
@@ -105,7 +104,7 @@ class ChatWriter:
     path: ClassVar[str] = "/chat/completions"  # under the configured address
     sees = False
 
-    def __init__(self, name: str, config: ProviderConfig, context: Context) -> None:
+    def __init__(self, name: str, config: ProviderConfig, context: ProviderContext) -> None:
         self.name, self.context = name, context
         self.options = self.read_options(config.options)
         self.emulated = is_emulated(self.options.emulated, context)
@@ -137,8 +136,6 @@ class ChatWriter:
 
     def open(self, url: str, key: Secret | None) -> Session:
         """The session to the service at `url`."""
-        from harness.providers.http_client.session import open_session
-
         return open_session(self.name, url, self.options, key)
 
     # --- what others ask ------------------------------------------------------------------------------------------
@@ -163,7 +160,7 @@ class ChatWriter:
 
     def see(self, picture: bytes, question: str) -> str:
         text = self.look(picture, question, Deadline(self.options.deadline))
-        if is_excuse(text):  # kept as a caption it would be learnt
+        if is_refusal(text):  # kept as a caption it would be learnt
             message = f"the model refused ({self.session.redact(text)}); change the text or the picture"
             raise Unanswered(Outcome.REFUSED, message, billed=True)
         return text
@@ -200,8 +197,8 @@ class ChatWriter:
         if reply.status < 300:
             return reply
         problem = self.problem(reply)
-        said = self.session.redact(str(problem))
-        raise Unanswered(problem.outcome, said, final=problem.final, billed=problem.billed)
+        text = self.session.redact(str(problem))
+        raise Unanswered(problem.outcome, text, final=problem.final, billed=problem.billed)
 
     def read(self, reply: Reply) -> str:
         """The text of a reply in OpenAI's shape; "" for a blank one.
@@ -211,8 +208,8 @@ class ChatWriter:
         """
         choice, message = first_choice(read_object(reply))
         if message.get("refusal"):
-            said = self.session.redact(str(message["refusal"]))
-            refused = f"the model refused ({said}); change the text or the picture"
+            text = self.session.redact(str(message["refusal"]))
+            refused = f"the model refused ({text}); change the text or the picture"
             raise Unanswered(Outcome.REFUSED, refused, billed=True)
         ending = str(choice.get("finish_reason") or "stop")
         if ending in ENDINGS:
@@ -242,8 +239,6 @@ class ChatWriter:
         if not self.emulated:
             return url
         if self._emulator is None:
-            from harness.emulator import share
-
             self._emulator = share(self.context.settings.emulator_address)
             self._emulator.plan(self.service, self.options.faults)
         return f"{self._emulator.url}/{self.service}{urlsplit(url).path.rstrip('/')}"

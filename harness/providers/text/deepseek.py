@@ -49,8 +49,8 @@ class DeepSeekWriter(ChatWriter):
 
     def problem(self, reply: Reply) -> Unanswered:
         """An unknown model is a 400 here."""
-        said = error_text(reply.body)
-        if reply.status in (400, 404, 422) and NO_MODEL.search(said):
-            message = f"no model {self.options.model!r}; name another under `writers` in the profile ({said})"
+        text = error_text(reply.body)
+        if reply.status in (400, 404, 422) and NO_MODEL.search(text):
+            message = f"no model {self.options.model!r}; name another under `writers` in the profile ({text})"
             return Unanswered(Outcome.MODEL_RETIRED, message, final=True)
         return explain_status(reply)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from PIL import Image
+
+from harness.core.pictures import BadPicture, decode
 from harness.core.values import Outcome
 from harness.providers.http_client.exchange import Unanswered
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 MAX_SIDE = 2048  # pixels: what models look at anyway, and less to send
 QUALITY = 92
@@ -18,7 +17,7 @@ SHRINK = 0.75
 
 
 @dataclass(frozen=True)
-class Prepared:
+class EncodedPicture:
     """One picture ready to be sent."""
 
     data: bytes
@@ -26,7 +25,7 @@ class Prepared:
     suffix: str  # of a file name, with its dot
 
 
-def prepare(picture: bytes, max_bytes: int, max_side: int = MAX_SIDE) -> Prepared:
+def prepare(picture: bytes, max_bytes: int, max_side: int = MAX_SIDE) -> EncodedPicture:
     """PNG, JPEG or WebP as a PNG of at most `max_bytes`; as a JPEG when the PNG is larger, and smaller if need be.
 
     Encoded anew in any case, so no metadata (a place, a name) leaves the machine.
@@ -34,8 +33,6 @@ def prepare(picture: bytes, max_bytes: int, max_side: int = MAX_SIDE) -> Prepare
     Raises:
         Unanswered: bad_image, it cannot be decoded.
     """
-    from harness.core.pictures import BadPicture, decode
-
     try:
         image = decode(picture)
     except BadPicture as error:
@@ -43,10 +40,10 @@ def prepare(picture: bytes, max_bytes: int, max_side: int = MAX_SIDE) -> Prepare
     image.thumbnail((max_side, max_side))
     data = encode(image, "PNG")
     if len(data) <= max_bytes:
-        return Prepared(data, "image/png", ".png")
+        return EncodedPicture(data, "image/png", ".png")
     while len(data := encode(image, "JPEG")) > max_bytes and max(image.size) > 1:
         image = image.resize((max(1, int(image.width * SHRINK)), max(1, int(image.height * SHRINK))))
-    return Prepared(data, "image/jpeg", ".jpg")
+    return EncodedPicture(data, "image/jpeg", ".jpg")
 
 
 def encode(image: Image.Image, kind: str) -> bytes:

@@ -8,24 +8,22 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from harness.config.profile import ProviderConfig
 from harness.core.errors import ProviderError
 from harness.core.settings import Secret
 from harness.core.values import Outcome
+from harness.providers import ProviderContext
 from harness.providers.http_client.exchange import Call, Deadline, Reply, Unanswered
 from harness.providers.http_client.limits import limiter_for
+from harness.providers.http_client.session import ApiKey, Session, open_session
 from harness.providers.remote import error_text, explain_status
 from harness.providers.text.chat import ChatWriter, Message, Schema, WriterOptions, read_object, with_schema
-from harness.providers.text.formats import Prepared, prepare
-
-if TYPE_CHECKING:
-    from harness.config.profile import ProviderConfig
-    from harness.providers import Context
-    from harness.providers.http_client.session import Session
+from harness.providers.text.formats import EncodedPicture, prepare
 
 EARLY = 60.0  # seconds before its end that a token is renewed
 LIFE = 1800.0  # seconds that a token lives, where its end makes no sense
@@ -84,7 +82,7 @@ class GigaChatWriter(ChatWriter):
     Options: ClassVar[type[WriterOptions]] = GigaChatOptions
     sees = True
 
-    def __init__(self, name: str, config: ProviderConfig, context: Context) -> None:
+    def __init__(self, name: str, config: ProviderConfig, context: ProviderContext) -> None:
         super().__init__(name, config, context)
         self.leftovers: list[str] = []  # uploads that could not be deleted
         self._door: Session | None = None  # to the service that gives tokens
@@ -92,8 +90,6 @@ class GigaChatWriter(ChatWriter):
 
     def open(self, url: str, key: Secret | None) -> Session:
         """The session whose key is the current token; the account's own key goes to the token service alone."""
-        from harness.providers.http_client.session import Key, Session, open_session
-
         options = self.options.model_copy(update={"ca_bundle": self._ca_bundle()})
         oauth = urlsplit(self.options.oauth)
         door = self.address(f"{oauth.scheme}://{oauth.netloc}")
@@ -103,7 +99,7 @@ class GigaChatWriter(ChatWriter):
             self.name,
             url,
             options.policy,
-            key=Key(options.header, options.prefix, self._token.value),
+            key=ApiKey(options.header, options.prefix, self._token.value),
             limiter=limiter_for((url, account), options.concurrency, options.per_minute),
             ca_bundle=Path(options.ca_bundle) if options.ca_bundle else None,
         )
@@ -149,9 +145,9 @@ class GigaChatWriter(ChatWriter):
 
     def problem(self, reply: Reply) -> Unanswered:
         """A 404 is a model only when it says so."""
-        said = error_text(reply.body)
-        if reply.status == 404 and "model" not in said.lower():
-            return Unanswered(Outcome.PROVIDER_ERROR, f"HTTP 404: not found; check `url` in the profile ({said})")
+        text = error_text(reply.body)
+        if reply.status == 404 and "model" not in text.lower():
+            return Unanswered(Outcome.PROVIDER_ERROR, f"HTTP 404: not found; check `url` in the profile ({text})")
         return explain_status(reply)
 
     # --- tokens and files -----------------------------------------------------------------------------------------
@@ -169,13 +165,13 @@ class GigaChatWriter(ChatWriter):
         reply = door.send(call, Deadline(self.options.deadline))
         if reply.status in (400, 401, 403):
             advice = f"no token for this key; check {self.options.key} and `scope` ({self.options.scope})"
-            said = door.redact(error_text(reply.body))
-            raise Unanswered(Outcome.AUTH, f"HTTP {reply.status}: {advice} ({said})", final=True)
+            text = door.redact(error_text(reply.body))
+            raise Unanswered(Outcome.AUTH, f"HTTP {reply.status}: {advice} ({text})", final=True)
         if reply.status >= 300:
             raise explain_status(reply)
         return read_token(read_object(reply), time.time())
 
-    def _upload(self, picture: Prepared, deadline: Deadline) -> str:
+    def _upload(self, picture: EncodedPicture, deadline: Deadline) -> str:
         """The id of the uploaded file. An upload that broke off is not sent again, but looked for and deleted."""
         name = f"{uuid.uuid4().hex}{picture.suffix}"  # nobody's file name leaves the machine
         call = Call("/files", form={"purpose": "general"}, files={"file": (name, picture.data, picture.mime)})
@@ -211,7 +207,7 @@ class GigaChatWriter(ChatWriter):
     def _ca_bundle(self) -> str:
         """The file of certificate authorities, from the profile or the environment."""
         settings = self.context.settings
-        named = (found.reveal() for name in BUNDLES if (found := settings.secret(name)) is not None)
+        named = (result.reveal() for name in BUNDLES if (result := settings.secret(name)) is not None)
         chosen = str(self.options.ca_bundle) or next(named, "")
         if chosen and not (settings.root / chosen).is_file():
             raise ProviderError(f"{self.name}: there is no file {settings.root / chosen}; correct {BUNDLES[0]}")

@@ -26,7 +26,7 @@ UNKNOWN_WORDS = (
 )  # of a schema: strict mode takes none of them
 
 
-class OpenAiOptions(WriterOptions):
+class OpenAiTextOptions(WriterOptions):
     """Addresses and models as of November 2026; any service with the same interface has another `url`."""
 
     url: str = "https://api.openai.com"
@@ -41,7 +41,7 @@ class OpenAiWriter(ChatWriter):
 
     adapter: ClassVar[str] = "openai/1"
     service: ClassVar[str] = "openai"
-    Options: ClassVar[type[WriterOptions]] = OpenAiOptions
+    Options: ClassVar[type[WriterOptions]] = OpenAiTextOptions
     sees = True
     path: ClassVar[str] = "/v1/chat/completions"
 
@@ -75,24 +75,24 @@ class OpenAiWriter(ChatWriter):
     def problem(self, reply: Reply) -> Unanswered:
         """A 429 may be an empty account, a 400 a refusal."""
         code = error_code(reply.body)
-        said = error_text(reply.body)
+        text = error_text(reply.body)
         if code in ("insufficient_quota", "billing_hard_limit_reached"):
-            return Unanswered(Outcome.QUOTA, f"the account is out of credit; top it up ({said})", final=True)
+            return Unanswered(Outcome.QUOTA, f"the account is out of credit; top it up ({text})", final=True)
         if code in ("model_not_found", "model_deprecated"):
-            message = f"no model {self.options.model!r}; name another under `writers` in the profile ({said})"
+            message = f"no model {self.options.model!r}; name another under `writers` in the profile ({text})"
             return Unanswered(Outcome.MODEL_RETIRED, message, final=True)
         if code in ("content_policy_violation", "content_filter", "moderation_blocked"):
-            return Unanswered(Outcome.REFUSED, f"the service refused ({said}); change the text or the picture")
+            return Unanswered(Outcome.REFUSED, f"the service refused ({text}); change the text or the picture")
         return explain_status(reply)
 
 
 def error_code(body: bytes) -> str:
     """The machine's word for an error: `{"error": {"code": ...}}`; "" without one."""
     try:
-        found = json.loads(body)["error"]["code"]
+        result = json.loads(body)["error"]["code"]
     except (ValueError, LookupError, TypeError, RecursionError):
         return ""
-    return str(found or "")
+    return str(result or "")
 
 
 def strict_schema(schema: Any) -> Any:

@@ -11,22 +11,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import yaml
 from pydantic import AfterValidator, Field, ValidationError
 
+from harness.config.profile import Profile
 from harness.config.suite import least_tokens, load_suite
-from harness.core.errors import ProviderError, SuiteError, UsageError, nearest
+from harness.core.errors import ModelError, ProviderError, SuiteError, UsageError, nearest
+from harness.core.files import replacing
 from harness.core.text import clean
 from harness.core.values import Subject, Vocabulary
 from harness.core.yaml import Strict
+from harness.models.loading import locate_model
 from harness.providers.http_client.exchange import Unanswered
 from harness.providers.text.chat import Writer, explain, strip_fence
 from harness.scoring.references import load_references
-
-if TYPE_CHECKING:
-    from harness.config.profile import Profile
 
 REPAIRS = 2  # rounds in which the writer may mend its answer
 MOST_CASES = 100
@@ -52,7 +52,7 @@ def one_line(text: str) -> str:
 Phrase = Annotated[str, Field(max_length=120), AfterValidator(one_line)]
 
 
-class Scene(Strict):
+class StoryScene(Strict):
     """One picture of the story; the prompt is made from the fields in this order, those that are empty left out."""
 
     title: str = Field(min_length=1, max_length=80, examples=["At the well"])
@@ -75,7 +75,7 @@ class Scene(Strict):
         return [text for name in ORDER if (text := getattr(self, name))]
 
 
-ORDER = tuple(name for name in Scene.model_fields if name != "title")
+ORDER = tuple(name for name in StoryScene.model_fields if name != "title")
 
 
 class Story(Strict):
@@ -83,7 +83,7 @@ class Story(Strict):
 
     title: str = Field(min_length=1, max_length=120, examples=["The well"])
     story: str = Field(min_length=40, max_length=6000, examples=["Once upon a time ... (five to ten sentences)"])
-    scenes: list[Scene] = Field(min_length=1, max_length=MOST_CASES)
+    scenes: list[StoryScene] = Field(min_length=1, max_length=MOST_CASES)
 
 
 @dataclass(frozen=True)
@@ -172,12 +172,12 @@ def complaints(story: Story, wish: Wish) -> list[str]:
         wrong.append(f"- scenes: {len(story.scenes)} of them; exactly {wish.cases} are wanted")
     seen: dict[str, int] = {}
     for number, scene in enumerate(story.scenes):
-        said = ", ".join(scene.phrases)
+        text = ", ".join(scene.phrases)
         if len(scene.phrases) < LEAST_FIELDS:
             wrong.append(f"- scenes[{number}]: fewer than {LEAST_FIELDS} fields are filled")
-        elif (twin := seen.setdefault(said.lower(), number)) != number:
+        elif (twin := seen.setdefault(text.lower(), number)) != number:
             wrong.append(f"- scenes[{number}]: says the same as scenes[{twin}]; make it another one")
-        if re.search(rf"(?<!\w){re.escape(wish.trigger)}(?!\w)", said, re.IGNORECASE):
+        if re.search(rf"(?<!\w){re.escape(wish.trigger)}(?!\w)", text, re.IGNORECASE):
             wrong.append(f"- scenes[{number}]: names the hero ({wish.trigger}); leave the name out")
     return wrong
 
@@ -225,11 +225,11 @@ def expectations(phrases: Sequence[str], vocabulary: Mapping[str, Vocabulary]) -
     text = " , ".join(phrases).lower()
     expect = {}
     for category, known in vocabulary.items():
-        said = {value for value, phrase in known.alternatives.items() if says(text, phrase)}
+        texts = {value for value, phrase in known.alternatives.items() if says(text, phrase)}
         longest = {
             value
-            for value in said
-            if not any(other != value and says(known.phrase(other).lower(), known.phrase(value)) for other in said)
+            for value in texts
+            if not any(other != value and says(known.phrase(other).lower(), known.phrase(value)) for other in texts)
         }
         if len(longest) == 1:
             expect[category] = longest.pop()
@@ -254,9 +254,6 @@ def long_prompts(cases: Sequence[Mapping[str, Any]], trigger: str, profile: Prof
 
 def token_counter(profile: Profile, root: Path) -> Callable[[str], int]:
     """The profile's own tokenizer where it lies on this machine, else a lower bound."""
-    from harness.core.errors import ModelError
-    from harness.models.loading import locate_model
-
     try:
         file = locate_model(profile.models.base, root, profile.name) / "tokenizer" / "tokenizer.json"
     except ModelError:
@@ -383,14 +380,9 @@ def write_suite(text: str, out: Path, profile: Profile, force: bool) -> None:
     """
     if out.exists() and not force:
         raise UsageError(f"{out} exists already; choose another --out, or --force to replace it")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f".{out.name}.part")
-    try:
-        part.write_text(text, encoding="utf-8", newline="\n")
-        load_suite(part, profile)
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(out) as draft:
+        draft.write_text(text, encoding="utf-8", newline="\n")
+        load_suite(draft, profile)
 
 
 def origin_of(writer: Writer, wish: Wish, today: date) -> str:

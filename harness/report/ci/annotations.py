@@ -6,16 +6,16 @@ https://docs.github.com/actions/reference/workflows-and-actions/workflow-command
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from harness.core.errors import SuiteError
 from harness.core.text import clean
 from harness.core.yaml import Place, read_yaml
+from harness.judging.record import RunRecord, VerdictRecord
 
-Record = Mapping[str, Any]
 MOST = 10  # of each level that GitHub shows of one step
 LONGEST = 1_000  # characters of a message
 PROBLEM = re.compile(r"(?P<path>[^\n]+?\.ya?ml)(:(?P<line>\d+))?: (?P<message>.+)", re.DOTALL)
@@ -43,50 +43,31 @@ def escape(text: str, value: bool = False) -> str:
     return text.replace(":", "%3A").replace(",", "%2C") if value else text
 
 
-def annotate(results: Record, workspace: Path) -> list[Annotation]:
+def annotate(results: RunRecord, workspace: Path) -> list[Annotation]:
     """The gate items' complaints, then those of the gate providers' cases; a shard's only where something broke.
 
     Args:
         workspace: the repository's folder; paths in it are told from there.
     """
-    shard = bool(results["run"].get("shard"))
-    found = [] if shard else [each for item in results["gate"].get("items", ()) for each in of_gate(results, item)]
-    found += [each for case in results["cases"] for each in of_case(results, case, shard)]
-    return [each if not each.path else place(each, workspace) for each in found]
+    items = () if results.run.shard else results.gate.items
+    result = [each for item in items for each in of_gate(results, item)]
+    for case in results.red_cases:  # each at its line
+        path, title = results.suite(case.suite).path, f"{case.case} by {case.provider}"
+        result.append(Annotation("error", path, case.line or 1, title, case.complaint))
+    return [each if not each.path else place(each, workspace) for each in result]
 
 
-def of_gate(results: Record, item: Record) -> Iterator[Annotation]:
+def of_gate(results: RunRecord, item: VerdictRecord) -> Iterator[Annotation]:
     """One for a gate that is not green, at the key that its first complaint is about."""
-    if item["verdict"] == "pass":
+    if item.verdict == "pass":
         return
-    suite = suite_of(results, item["suite"])
-    complaints = item.get("complaints", ())
-    serious = [each for each in complaints if each.get("severity") != "warn"] or list(complaints)
-    words = "; ".join(
-        dict.fromkeys([*([item["cause"]] if item.get("cause") else []), *(e["message"] for e in serious)])
-    )
-    level: Literal["error", "warning"] = "warning" if only_open(suite, item["verdict"]) else "error"
-    line = line_of(str(suite.get("path", "")), [str(each.get("metric", "")) for each in serious])
-    yield Annotation(level, str(suite.get("path", "")), line, f"{item['suite']}: gate {item['provider']}", words)
-
-
-def of_case(results: Record, case: Record, shard: bool = False) -> Iterator[Annotation]:
-    """One for a gate provider's case that failed or broke, at its line."""
-    bad = ("error",) if shard else ("fail", "error")
-    if not case.get("gate") or case.get("verdict") not in bad:
-        return
-    words = "; ".join(each["message"] for each in case.get("complaints", ())) or str(case.get("outcome"))
-    path = str(suite_of(results, case["suite"]).get("path", ""))
-    yield Annotation("error", path, int(case.get("line") or 1), f"{case['case']} by {case['provider']}", words)
-
-
-def only_open(suite: Record, verdict: str) -> bool:
-    """Whether a verdict leaves the run green: it is open, and the suite does not demand a proof."""
-    return verdict == "inconclusive" and suite.get("definition", {}).get("on_inconclusive") != "fail"
-
-
-def suite_of(results: Record, name: str) -> Record:
-    return next((suite for suite in results.get("suites", ()) if suite.get("name") == name), {})
+    suite = results.suite(item.suite)
+    serious = [each for each in item.complaints if each.severity != "warn"] or list(item.complaints)
+    words = "; ".join(dict.fromkeys([*([item.cause] if item.cause else []), *(each.message for each in serious)]))
+    only_open = item.verdict == "inconclusive" and not suite.demands_proof  # which leaves the run green
+    line = line_of(suite.path, [each.metric for each in serious])
+    title = f"{item.suite}: gate {item.provider}"
+    yield Annotation("warning" if only_open else "error", suite.path, line, title, words)
 
 
 def line_of(path: str, metrics: Iterable[str]) -> int:
@@ -102,10 +83,10 @@ def line_of(path: str, metrics: Iterable[str]) -> int:
 
 def of_problem(text: str, workspace: Path) -> Annotation:
     """A collection error; its text begins with file and line."""
-    found = PROBLEM.match(text)
-    if not found:
+    result = PROBLEM.match(text)
+    if not result:
         return Annotation("error", "", 1, "collection", text)
-    whole = Annotation("error", found["path"], int(found["line"] or 1), "collection", found["message"])
+    whole = Annotation("error", result["path"], int(result["line"] or 1), "collection", result["message"])
     return place(whole, workspace)
 
 

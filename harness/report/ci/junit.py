@@ -9,14 +9,14 @@ from harness.core.values import Case, CaseResult, Suite, Verdict
 
 def junit_properties(suite: Suite, case: Case | None, provider: str, verdict: Verdict) -> list[tuple[str, object]]:
     """Whose test it is, each metric's calibrated mean, the interval of the quality, and the verdict."""
-    found: list[tuple[str, object]] = [("suite", suite.name), ("provider", provider)]
-    found += [("case", case.id), ("split", case.split), ("line", case.line)] if case else []
-    found += [(metric, round(interval.mean, 4)) for metric, interval in verdict.scores.items()]
+    results: list[tuple[str, object]] = [("suite", suite.name), ("provider", provider)]
+    results += [("case", case.id), ("split", case.split), ("line", case.line)] if case else []
+    results += [(metric, round(interval.mean, 4)) for metric, interval in verdict.scores.items()]
     quality = verdict.scores.get("quality")
     if quality and quality.low is not None and quality.high is not None:
-        found += [("quality_low", round(quality.low, 4)), ("quality_high", round(quality.high, 4))]
-    found += [("cause", verdict.cause)] if verdict.cause else []
-    return [*found, ("verdict", verdict.decision.value)]
+        results += [("quality_low", round(quality.low, 4)), ("quality_high", round(quality.high, 4))]
+    results += [("cause", verdict.cause)] if verdict.cause else []
+    return [*results, ("verdict", verdict.decision.value)]
 
 
 def worst_picture(result: CaseResult) -> str | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from harness.core.values import Interval
+from harness.judging.record import RunRecord, VerdictRecord
 from harness.report.ci.annotations import annotate, commands, of_problem
 from harness.report.ci.sheet import NAME, contact_sheet
 from harness.report.summary import escape, summary_markdown
@@ -15,24 +17,25 @@ if TYPE_CHECKING:
 
     from harness.core.settings import Settings
 
-Record = Mapping[str, Any]
+Plain = dict[str, object]
+"""For JSON."""
 LARGEST = 900_000  # bytes; GitHub refuses a step summary of more than 1 MiB, all steps' appendices together
 PROBLEMS = 20  # collection errors in a summary
 EXIT_BROKEN, EXIT_OPEN = 10, 11
 
 
-def exit_code(results: Record) -> int:
+def exit_code(results: RunRecord) -> int:
     """What pytest would exit with, were there nothing but these suites: 0, 1, 10 or 11."""
-    verdict = results["gate"]["verdict"]
+    verdict = results.gate.verdict
     if verdict == "error":
         return EXIT_BROKEN
     if verdict == "fail":
         return 1
-    demands = any(suite.get("definition", {}).get("on_inconclusive") == "fail" for suite in results["suites"])
-    return EXIT_OPEN if verdict == "inconclusive" and demands and not results["run"].get("shard") else 0
+    demands = any(suite.demands_proof for suite in results.suites)
+    return EXIT_OPEN if verdict == "inconclusive" and demands and not results.run.shard else 0
 
 
-def publish(results: Record | None, problems: Sequence[str], settings: Settings) -> list[str]:
+def publish(results: RunRecord | None, problems: Sequence[str], settings: Settings) -> list[str]:
     """Append the step summary where GitHub says so; returns the annotations' lines for the log, if any are wanted.
 
     Args:
@@ -47,16 +50,16 @@ def publish(results: Record | None, problems: Sequence[str], settings: Settings)
         return []
     named = settings.secret("GITHUB_WORKSPACE")
     workspace = Path(named.reveal()) if named else Path.cwd()
-    found = [of_problem(text, workspace) for text in problems]
-    return list(commands([*found, *(annotate(results, workspace) if results else ())]))
+    findings = [of_problem(text, workspace) for text in problems]
+    return list(commands([*findings, *(annotate(results, workspace) if results else ())]))
 
 
-def summary_of(results: Record | None, problems: Sequence[str]) -> str:
+def summary_of(results: RunRecord | None, problems: Sequence[str]) -> str:
     """The run in Markdown, or why there is none."""
     lines = [f"- {escape(text)}" for text in problems[:PROBLEMS]]
     lines += [f"- and {len(problems) - PROBLEMS} more"] if len(problems) > PROBLEMS else []
-    told = ["⚠️ **ERROR** suites could not be read", "", *lines, ""] if problems else []
-    return "\n".join(told) + (summary_markdown(results) if results else "")
+    message = ["⚠️ **ERROR** suites could not be read", "", *lines, ""] if problems else []
+    return "\n".join(message) + (summary_markdown(results) if results else "")
 
 
 def append_summary(path: Path, text: str) -> None:
@@ -72,7 +75,7 @@ def append_summary(path: Path, text: str) -> None:
         return
 
 
-def write_sheet(results: Record, read: Callable[[str], bytes], folder: Path) -> Path | None:
+def write_contact_sheet(results: RunRecord, read: Callable[[str], bytes], folder: Path) -> Path | None:
     """The contact sheet beside the report; None when nothing was drawn."""
     data = contact_sheet(results, read)
     path = folder / NAME
@@ -84,52 +87,48 @@ def write_sheet(results: Record, read: Callable[[str], bytes], folder: Path) -> 
     return path
 
 
-def final_record(results: Record | None, status: int, folder: Path, problems: Sequence[str] = ()) -> dict[str, Any]:
+def final_record(results: RunRecord | None, status: int, folder: Path, problems: Sequence[str] = ()) -> Plain:
     """What one last line of JSON says: everything that a pipeline may want to decide on."""
     if results is None:
         why = list(problems) or ["no suite was run"]
         return {"verdict": "error" if status else "none", "exit_code": status, "reasons": why, "gates": []}
-    gate, engine = results["gate"], results["engine"]
-    shard = results["run"].get("shard")
+    gate, engine, shard = results.gate, results.engine, results.run.shard
     return {
-        "verdict": "shard" if shard and gate["verdict"] != "error" else gate["verdict"],
+        "verdict": "shard" if shard and gate.verdict != "error" else gate.verdict,
         "exit_code": status,
         **({"shard": shard} if shard else {}),
-        "reasons": gate["reasons"],
-        "gates": [] if shard else [gate_line(item) for item in gate["items"]],
+        "reasons": gate.reasons,
+        "gates": [] if shard else [gate_line(item) for item in gate.items],
         "regressions": [] if shard else regressions(results),
-        "images": {"drawn": engine["images_generated"], "cached": engine["images_cached"]},
-        "cost_usd": round(engine.get("cost_usd") or 0.0, 4),
+        "images": {"drawn": engine.images_generated, "cached": engine.images_cached},
+        "cost_usd": round(engine.cost_usd, 4),
         "report": (folder / "index.html").as_posix(),
         "results": (folder / "results.json").as_posix(),
     }
 
 
-def gate_line(item: Record) -> dict[str, Any]:
+def gate_line(item: VerdictRecord) -> Plain:
     """One gate provider's verdict, and its quality with its interval."""
-    quality = item.get("scores", {}).get("quality") or {}
-    numbers = {name: rounded(quality.get(key)) for name, key in (("quality", "mean"), ("low", "low"), ("high", "high"))}
-    return {"suite": item["suite"], "provider": item["provider"], "verdict": item["verdict"], **numbers}
+    about = {"suite": item.suite, "provider": item.provider, "verdict": item.verdict}
+    return {**about, **figures(item.scores.get("quality"), "quality")}
 
 
-def regressions(results: Record) -> list[dict[str, Any]]:
+def regressions(results: RunRecord) -> list[Plain]:
     """What the baseline says of each gate provider, and the cases that became worse."""
-    found = []
-    for suite in results["suites"]:
-        for provider, held in ((suite.get("baseline") or {}).get("providers") or {}).items():
-            quality = held.get("quality") or {}
-            worse = [case["case"] for case in held.get("cases", ()) if case.get("verdict") == "regressed"]
-            found.append(
-                {
-                    "suite": suite["name"],
-                    "provider": provider,
-                    "verdict": held["verdict"],
-                    **{name: rounded(quality.get(name)) for name in ("diff", "low", "high")},
-                    "cases": worse,
-                }
-            )
-    return found
+    return [
+        {
+            "suite": suite.name,
+            "provider": provider,
+            "verdict": held.verdict,
+            **figures(held.quality.gap if held.quality else None, "diff"),
+            "cases": [case.case for case in held.cases if case.verdict == "regressed"],
+        }
+        for suite in results.suites
+        for provider, held in (suite.baseline.providers if suite.baseline else {}).items()
+    ]
 
 
-def rounded(value: Any) -> float | None:
-    return round(float(value), 4) if isinstance(value, int | float) else None
+def figures(score: Interval | None, name: str) -> dict[str, float | None]:
+    """An interval with its mean under a name of its own, to four digits."""
+    known = {name: score.mean, "low": score.low, "high": score.high} if score else dict.fromkeys((name, "low", "high"))
+    return {key: None if value is None else round(value, 4) for key, value in known.items()}

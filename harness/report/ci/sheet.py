@@ -5,15 +5,15 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from harness.core.contact_sheet import GAP, INK, LINE, MUTED, PAPER, Cell, Line, draw_sheet, squared, write
+from harness.core.contact_sheet import GAP, INK, LINE, MUTED, PAPER, Cell, SheetRow, draw_contact_sheet, squared, write
 from harness.core.text import clean
+from harness.judging.record import CaseRecord, GateRecord, RunRecord
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Record = Mapping[str, Any]
 Read = Callable[[str], bytes]
 """SHA-256 to an encoded picture; raises where there is none."""
 
@@ -26,15 +26,15 @@ COLOURS = {"pass": "#1a7f37", "fail": "#b42318", "error": "#b42318", "inconclusi
 
 
 @dataclass(frozen=True)
-class Row:
+class SheetCase:
     """One case: who drew it, and what was said of it."""
 
     suite: str
     case: str
-    cells: Mapping[str, Record]  # provider to its case record
+    cells: Mapping[str, CaseRecord]  # provider to its case record
 
 
-def contact_sheet(results: Record, read: Read) -> bytes | None:
+def contact_sheet(results: RunRecord, read: Read) -> bytes | None:
     """A PNG of at most `LARGEST` bytes: the verdict; a row a case; a reference, and a column a provider, as ranked.
 
     A cell is the provider's first picture with its verdict. None when no case was drawn.
@@ -43,7 +43,7 @@ def contact_sheet(results: Record, read: Read) -> bytes | None:
     if not rows:
         return None
     providers = providers_of(results)
-    genuine = {item["name"]: (item.get("references") or {}).get("held_out") or [] for item in results["suites"]}
+    genuine = {suite.name: suite.references.get("held_out", ()) for suite in results.suites}
     data = b""
     for thumb in THUMBS:
         for count in (
@@ -55,54 +55,56 @@ def contact_sheet(results: Record, read: Read) -> bytes | None:
                 line_of(row, providers, genuine.get(row.suite, ()), number, read, thumb)
                 for number, row in enumerate(rows[:count])
             ]
-            sheet = draw_sheet(["reference", *providers], lines, thumb, left)
-            titled(sheet, results["gate"]).save(buffer, "PNG", optimize=True)
+            sheet = draw_contact_sheet(["reference", *providers], lines, thumb, left)
+            titled(sheet, results.gate).save(buffer, "PNG", optimize=True)
             data = buffer.getvalue()
             if len(data) <= LARGEST:
                 return data
     return data
 
 
-def rows_of(results: Record) -> list[Row]:
+def rows_of(results: RunRecord) -> list[SheetCase]:
     """Every case, the worst verdict of a gate provider first, otherwise in the run's order."""
-    found: dict[tuple[str, str], dict[str, Record]] = {}
-    for case in results["cases"]:
-        found.setdefault((case["suite"], case["case"]), {})[case["provider"]] = case
-    rows = [Row(suite, case, cells) for (suite, case), cells in found.items()]
+    result: dict[tuple[str, str], dict[str, CaseRecord]] = {}
+    for case in results.cases:
+        result.setdefault((case.suite, case.case), {})[case.provider] = case
+    rows = [SheetCase(suite, case, cells) for (suite, case), cells in result.items()]
     return sorted(rows, key=lambda row: min((rank(cell) for cell in row.cells.values()), default=len(ORDER)))
 
 
-def rank(case: Record) -> int:
-    return ORDER.index(case["verdict"]) if case.get("gate") and case.get("verdict") in ORDER else len(ORDER)
+def rank(case: CaseRecord) -> int:
+    return ORDER.index(case.verdict) if case.gate and case.verdict in ORDER else len(ORDER)
 
 
-def providers_of(results: Record) -> list[str]:
+def providers_of(results: RunRecord) -> list[str]:
     """Columns, in the leaderboard's order; where there are too many, the gate providers stay."""
-    gates = {case["provider"] for case in results["cases"] if case.get("gate")}
-    ranked = [row["provider"] for row in results["leaderboard"]]
-    names = list(dict.fromkeys([*ranked, *(case["provider"] for case in results["cases"])]))
+    gates = {case.provider for case in results.cases if case.gate}
+    ranked = [row.provider for row in results.leaderboard]
+    names = list(dict.fromkeys([*ranked, *(case.provider for case in results.cases)]))
     kept = sorted(names, key=lambda name: name not in gates)[:COLUMNS]
     return [name for name in names if name in kept]
 
 
-def line_of(row: Row, providers: Sequence[str], genuine: Sequence[str], number: int, read: Read, thumb: int) -> Line:
+def line_of(
+    row: SheetCase, providers: Sequence[str], genuine: Sequence[str], number: int, read: Read, thumb: int
+) -> SheetRow:
     """A case as a row of the sheet, beside one of the held-out references in turn."""
     reference = Cell(picture_of(genuine[number % len(genuine)], read, thumb)) if genuine else None
     cells: list[Cell | None] = [reference]
     for provider in providers:
         case = row.cells.get(provider)
-        sha = next((sample["image"] for sample in case["samples"] if sample.get("image")), "") if case else ""
+        sha = next((sample.image for sample in case.samples if sample.image), "") if case else ""
         cells.append(Cell(picture_of(sha, read, thumb), *verdict_of(case)) if case else None)
-    return Line(row.case, row.suite, cells)
+    return SheetRow(row.case, row.suite, cells)
 
 
-def titled(sheet: Image, gate: Record) -> Image:
+def titled(sheet: Image, gate: GateRecord) -> Image:
     """The sheet under a line with the verdict and its first reason."""
     from PIL import Image, ImageDraw, ImageFont
 
     whole = Image.new("RGB", (sheet.width, sheet.height + LINE + GAP), PAPER)
     whole.paste(sheet, (0, LINE + GAP))
-    word, reasons = str(gate["verdict"]), [clean(str(reason)) for reason in gate["reasons"]]
+    word, reasons = gate.verdict.value, [clean(reason) for reason in gate.reasons]
     text = "  ".join([word.upper(), *reasons[:1]])
     pen, font = ImageDraw.Draw(whole), ImageFont.load_default(size=14)
     write(pen, font, (GAP, GAP // 2), text, COLOURS.get(word, INK), sheet.width - 2 * GAP)
@@ -120,12 +122,11 @@ def picture_of(sha: str, read: Read, thumb: int) -> Image | None:
         return None
 
 
-def verdict_of(case: Record) -> tuple[str, str]:
+def verdict_of(case: CaseRecord) -> tuple[str, str]:
     """The verdict's word with the quality, and its colour; of a competitor only the quality."""
-    word = str(case.get("verdict") or "not judged")
-    quality = (case.get("scores") or {}).get("quality") or {}
-    score = f"{quality['mean']:.2f}" if isinstance(quality.get("mean"), float) else ""
-    if not case.get("gate"):
-        return score or str(case.get("outcome") or word), COLOURS["skipped"]
+    word, quality = case.verdict or "not judged", case.scores.get("quality")
+    score = f"{quality.mean:.2f}" if quality else ""
+    if not case.gate:
+        return score or case.outcome or word, COLOURS["skipped"]
     short = "open" if word == "inconclusive" else word
     return f"{short} {score}".strip(), COLOURS.get(word, INK)

@@ -11,8 +11,8 @@ from scipy.special import stdtr
 from harness.core import stats
 from harness.core.stats import LEVEL
 from harness.core.values import METRICS
-from harness.report.review.ledger import Ballot, Side
-from harness.report.review.runs import Run
+from harness.report.review.ledger import Ballot, PairSide
+from harness.report.review.runs import RunSummary
 from harness.report.review.votes import ballot_pair
 
 SAME = 1e-9  # two scores nearer than this are equal
@@ -48,9 +48,9 @@ def measure_all(ballots: Sequence[Ballot], known: Known) -> list[Agreement]:
         {name for ballot in ballots for name in scores_of(ballot, ballot.left, known)},
         key=lambda name: (METRICS.index(name) if name in METRICS else len(METRICS), name),
     )
-    found = [item for name in names if (item := measure(name, ballots, known))]
-    ps = stats.holm([item.p for item in found])
-    judged = [replace(item, p=p) for item, p in zip(found, ps, strict=True)]
+    results = [item for name in names if (item := measure(name, ballots, known))]
+    ps = stats.holm([item.p for item in results])
+    judged = [replace(item, p=p) for item, p in zip(results, ps, strict=True)]
     return sorted(judged, key=lambda item: -item.share)
 
 
@@ -111,23 +111,23 @@ def proportion(
     return share, max(0.0, middle - half), min(1.0, middle + half), p
 
 
-def scores_of(ballot: Ballot, side: Side, known: Known) -> Mapping[str, float]:
+def scores_of(ballot: Ballot, side: PairSide, known: Known) -> Mapping[str, float]:
     """A picture's scores as the newest run has them, else as they were when the vote was cast."""
     return known.get((ballot.case, side.image), side.scores)
 
 
-def known_scores(runs: Sequence[Run], suite: str) -> Known:
+def known_scores(runs: Sequence[RunSummary], suite: str) -> Known:
     """The scores of every picture of a suite, the newest run's.
 
     Args:
         runs: the newest first.
     """
-    found: dict[tuple[str, str], Mapping[str, float]] = {}
+    results: dict[tuple[str, str], Mapping[str, float]] = {}
     for run in runs:
         for shot in run.shots:
             if shot.suite == suite and shot.scores:
-                found.setdefault((shot.case, shot.image), shot.scores)
-    return found
+                results.setdefault((shot.case, shot.image), shot.scores)
+    return results
 
 
 def people_agree(suite: str, ballots: Iterable[Ballot]) -> tuple[float, int] | None:

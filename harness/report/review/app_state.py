@@ -14,8 +14,8 @@ from harness.config.suite import load_suite
 from harness.core.errors import HarnessError, StoreError, UsageError
 from harness.core.values import Suite
 from harness.report.review.decisions import Decisions
-from harness.report.review.ledger import Ballot, Comment, Ledger
-from harness.report.review.runs import Run, Runs
+from harness.report.review.ledger import Ballot, Comment, RecordLedger
+from harness.report.review.runs import Runs, RunSummary
 from harness.report.review.seats import Seat, find_seats
 from harness.store import Store
 from harness.store.cache import REVIEWS
@@ -26,7 +26,7 @@ LINKED = re.compile(rb'"(?:image|training)": ?"([0-9a-f]{64})"')
 MOST = 200  # YAML files that are looked into
 
 
-class Desk:
+class AppState:
     """One project, one person. Safe for many threads."""
 
     def __init__(self, root: Path, reports: Path, store: Store, who: str) -> None:
@@ -34,44 +34,44 @@ class Desk:
         self.said: list[str] = []  # what the last decision did; shown once
         self.runs = Runs(reports)
         self.decisions = Decisions(root / REVIEWS, self.picture_bytes)
-        self._ledgers: dict[tuple[str, str], Ledger[Any]] = {}
+        self._ledgers: dict[tuple[str, str], RecordLedger[Any]] = {}
         self._pages: dict[Path, tuple[int, int]] = {}
         self._lock = threading.RLock()
 
     # --- suites and seats -------------------------------------------------------------------------------------------
 
-    def names(self, runs: Sequence[Run]) -> list[str]:
+    def names(self, runs: Sequence[RunSummary]) -> list[str]:
         """The suites that can be voted on: those of the runs, and those that have been."""
-        said = self.root / REVIEWS
-        voted = [path.name for path in said.iterdir() if path.is_dir()] if said.is_dir() else []
+        text = self.root / REVIEWS
+        voted = [path.name for path in text.iterdir() if path.is_dir()] if text.is_dir() else []
         every = [*(name for run in runs for name in run.parts), *voted]
         return sorted({name for name in every if SUITE.fullmatch(name)})
 
-    def suites(self, runs: Sequence[Run]) -> list[Suite]:
+    def suites(self, runs: Sequence[RunSummary]) -> list[Suite]:
         """The suites whose files are in this project: in suites/, or named by a run."""
         folder = self.root / "suites"
         paths = sorted(folder.glob("*.yaml"))[:MOST] if folder.is_dir() else []
         paths += [self.root / part.path for run in runs for part in run.parts.values() if part.path.endswith(".yaml")]
-        found: dict[str, Suite] = {}
+        results: dict[str, Suite] = {}
         for path in dict.fromkeys(path.resolve() for path in paths):
             if path.is_relative_to(self.root) and path.is_file():  # a record may name any path
                 with suppress(HarnessError):
                     suite = load_suite(path)
-                    found.setdefault(suite.name, suite)
-        return list(found.values())
+                    results.setdefault(suite.name, suite)
+        return list(results.values())
 
-    def seats(self, runs: Sequence[Run]) -> list[Seat]:
+    def seats(self, runs: Sequence[RunSummary]) -> list[Seat]:
         return find_seats(self.suites(runs), runs, self.store.folder / "loras")
 
     # --- votes and comments -----------------------------------------------------------------------------------------
 
-    def votes(self, suite: str) -> Ledger[Ballot]:
+    def votes(self, suite: str) -> RecordLedger[Ballot]:
         return self._ledger("votes", Ballot, suite)
 
-    def comments(self, suite: str) -> Ledger[Comment]:
+    def comments(self, suite: str) -> RecordLedger[Comment]:
         return self._ledger("comments", Comment, suite)
 
-    def _ledger(self, kind: str, model: type[Any], suite: str) -> Ledger[Any]:
+    def _ledger(self, kind: str, model: type[Any], suite: str) -> RecordLedger[Any]:
         if not SUITE.fullmatch(suite):
             raise UsageError(f"{suite!r:.60}: no suite of this name")
         with self._lock:
@@ -79,7 +79,7 @@ class Desk:
                 journals = self.store.folder / "review"
                 journals.mkdir(exist_ok=True)
                 file = self.root / REVIEWS / suite / f"{kind}.json"
-                self._ledgers[kind, suite] = Ledger(kind, model, suite, journals / f"{suite}.{kind}.jsonl", file)
+                self._ledgers[kind, suite] = RecordLedger(kind, model, suite, journals / f"{suite}.{kind}.jsonl", file)
             return self._ledgers[kind, suite]
 
     # --- pictures ---------------------------------------------------------------------------------------------------
@@ -110,21 +110,21 @@ class Desk:
 
     # --- the report of a run ----------------------------------------------------------------------------------------
 
-    def report(self, run: Run) -> Path:
+    def report(self, run: RunSummary) -> Path:
         """The folder of a run's report, made again from its results.json by this version, once for each state of it."""
         from harness.report import rerender
 
         folder = self.store.folder / "review" / "pages" / run.id
         with self._lock:
-            found = run.path.stat()
-            mark = found.st_mtime_ns, found.st_size
+            result = run.path.stat()
+            mark = result.st_mtime_ns, result.st_size
             if self._pages.get(folder) != mark or not (folder / "index.html").is_file():
                 self._link(run, folder / "images")
                 rerender(run.path, self.store, folder)
                 self._pages[folder] = mark
         return folder
 
-    def _link(self, run: Run, images: Path) -> None:
+    def _link(self, run: RunSummary, images: Path) -> None:
         """Give the report its originals as hard links, so that it need not copy gigabytes of them."""
         images.mkdir(parents=True, exist_ok=True)
         for sha in {match.decode() for match in LINKED.findall(run.path.read_bytes())}:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
-from harness.judging.changes import Change, Changes, compare_results
-from harness.judging.results import Comparable, compare_parts, compare_recipes
+from harness.judging.changes import Changes, compare_results
+from harness.judging.comparable import Comparable, compare_parts, compare_recipes
+from harness.judging.record import Change
 from harness.report.review.responses import Query
-from harness.report.review.runs import Part, Run, Runs, Shot, case_results
-from harness.report.terminal import bounds_text
-from harness.report.words import bar, listed, mapped
+from harness.report.review.runs import Runs, RunSummary, SuiteSummary, VotePicture
+from harness.report.words import Bar, bounds_text
 
-WORDS: Mapping[str, tuple[str, str]] = {  # of harness.judging.changes, to (class, words)
+WORDS = {  # of harness.judging.changes, to (class, words)
     "improved": ("pass", "better"),
     "regressed": ("fail", "worse"),
     "higher": ("pass", "better, by little"),
@@ -21,7 +21,7 @@ WORDS: Mapping[str, tuple[str, str]] = {  # of harness.judging.changes, to (clas
     "unchanged": ("none", "no different"),
     "inconclusive": ("inconclusive", "still open"),
 }
-SENTENCES: Mapping[str, str] = {
+SENTENCES = {
     "improved": "is better than",
     "regressed": "is worse than",
     "higher": "is better, by less than the margin, than",
@@ -33,11 +33,11 @@ OPEN = 6  # cases that are unfolded
 
 
 @dataclass(frozen=True)
-class Side:
+class ComparedRun:
     """One of the two."""
 
-    run: Run
-    part: Part
+    run: RunSummary
+    part: SuiteSummary
     provider: str
 
     @property
@@ -45,7 +45,7 @@ class Side:
         return self.part.players.get(self.provider, self.provider)
 
     @property
-    def shots(self) -> dict[tuple[str, int], Shot]:
+    def shots(self) -> dict[tuple[str, int], VotePicture]:
         """By case and seed."""
         return {
             (shot.case, shot.seed): shot
@@ -54,26 +54,34 @@ class Side:
         }
 
 
-def run_choices(runs: Sequence[Run]) -> list[dict[str, str]]:
-    """Every suite of every run, for a list to choose from."""
+@dataclass(frozen=True)
+class RunChoice:
+    """One suite of one run, in a list to choose from."""
+
+    value: str  # `0123456789ab/aldar-kose`
+    label: str
+
+
+def run_choices(runs: Sequence[RunSummary]) -> list[RunChoice]:
+    """Every suite of every run."""
     return [
-        {
-            "value": f"{run.id}/{part.name}",
-            "label": " · ".join(
+        RunChoice(
+            f"{run.id}/{part.name}",
+            " · ".join(
                 filter(
                     None,
                     (run.started[:16].replace("T", " "), part.players.get(part.main), run.name.strip("."), part.name),
                 )
             ),
-        }
+        )
         for run in runs
         for part in run.parts.values()
     ]
 
 
-def usual_pair(choices: Sequence[Mapping[str, str]]) -> dict[str, str]:
+def usual_pair(choices: Sequence[RunChoice]) -> dict[str, str]:
     """What a list to choose from begins with: the newest run that has an earlier one of its suite, and that one."""
-    values = [item["value"] for item in choices]
+    values = [item.value for item in choices]
     for place, new in enumerate(values):
         suite = new.partition("/")[2]
         old = next((value for value in values[place + 1 :] if value.partition("/")[2] == suite), None)
@@ -82,113 +90,146 @@ def usual_pair(choices: Sequence[Mapping[str, str]]) -> dict[str, str]:
     return {"new": values[0], "old": values[0]} if values else {"new": "", "old": ""}
 
 
-def find_side(runs: Runs, chosen: str, provider: str) -> Side | None:
+def find_side(runs: Runs, chosen: str, provider: str) -> ComparedRun | None:
     """A side from its field, `0123456789ab/aldar-kose`; a provider that took no part is the run's main one."""
     run_id, _, suite = chosen.partition("/")
     run = runs.get(run_id)
     part = run.parts.get(suite) if run else None
     if run is None or part is None or not part.providers:
         return None
-    return Side(run, part, provider if provider in part.providers else part.main)
+    return ComparedRun(run, part, provider if provider in part.providers else part.main)
 
 
-def compare_view(runs: Runs, query: Query) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ChangeView:
+    """One line of differences; the scale goes from -1 to 1."""
+
+    name: str
+    change: Change
+
+    @property
+    def kind(self) -> str:
+        return WORDS[self.change.verdict][0]
+
+    @property
+    def word(self) -> str:
+        return WORDS[self.change.verdict][1]
+
+    @property
+    def than(self) -> str:
+        return SENTENCES[self.change.verdict].removeprefix("is ")
+
+    @property
+    def gap(self) -> str:
+        return bounds_text(self.change.gap, signed=True)
+
+    @property
+    def bar(self) -> Bar:
+        return Bar(self.change.gap, -1.0)
+
+
+@dataclass(frozen=True)
+class PicturePair:
+    """The pictures of both sides of one case and seed, as far as they have them."""
+
+    case: str
+    seed: int
+    new: VotePicture | None
+    old: VotePicture | None
+
+
+@dataclass(frozen=True)
+class ComparedCase:
+    """One case with the pictures of both sides for each seed."""
+
+    case: str
+    prompt: str
+    change: ChangeView | None
+    pairs: tuple[PicturePair, ...]
+
+
+@dataclass(frozen=True)
+class ComparisonView:
     """Everything that the page of a comparison says; without two sides only the list to choose from."""
+
+    new: ComparedRun | None
+    old: ComparedRun | None
+    problem: str = ""
+    comparable: Comparable = field(default_factory=Comparable)
+    changes: Changes | None = None
+    open = OPEN
+
+    @property
+    def note(self) -> str:
+        if self.changes is None or self.changes.quality or not self.comparable:
+            return ""
+        return "No case and seed has a score on both sides."
+
+    @property
+    def quality(self) -> ChangeView | None:
+        return ChangeView("quality", quality) if self.changes and (quality := self.changes.quality) else None
+
+    @property
+    def sentence(self) -> str:
+        """Who is better, in words."""
+        if self.new is None or self.old is None or self.quality is None:
+            return ""
+        return f"{self.new.player} {SENTENCES[self.quality.change.verdict]} {self.old.player}"
+
+    @property
+    def metrics(self) -> list[ChangeView]:
+        others = self.changes.metrics if self.changes else {}
+        return [*filter(None, [self.quality]), *(ChangeView(name, item) for name, item in others.items())]
+
+    @property
+    def traits(self) -> list[ChangeView]:
+        return [ChangeView(name, item) for name, item in (self.changes.traits if self.changes else {}).items()]
+
+    @cached_property
+    def cases(self) -> list[ComparedCase]:
+        """Every case, the worst first; those without a difference last."""
+        if self.new is None or self.old is None or self.changes is None:
+            return []
+        mine, theirs, changes = self.new.shots, self.old.shots, self.changes.cases
+        pairs: dict[str, list[PicturePair]] = {name: [] for name in changes}
+        for case, seed in sorted({*mine, *theirs}):
+            pair = PicturePair(case, seed, mine.get((case, seed)), theirs.get((case, seed)))
+            pairs.setdefault(case, []).append(pair)
+        prompts = {shot.case: shot.prompt for shots in (theirs, mine) for shot in reversed(shots.values())}
+        return [
+            ComparedCase(
+                case, prompts.get(case, ""), ChangeView(case, changes[case]) if case in changes else None, tuple(own)
+            )
+            for case, own in pairs.items()
+        ]
+
+
+def compare_view(runs: Runs, query: Query) -> ComparisonView:
+    """What the fields of an address ask to see side by side."""
     new = find_side(runs, query.get("new"), query.get("new_by"))
     old = find_side(runs, query.get("old"), query.get("old_by"))
-    empty: dict[str, Any] = {"new": new, "old": old, "problem": "", "refused": (), "warned": (), "verdict": None}
-    empty |= {"metrics": [], "traits": [], "cases": [], "open": OPEN, "note": ""}
     if new is None or old is None:
-        return empty
+        return ComparisonView(new, old)
     if new.part.name != old.part.name:
-        return {**empty, "problem": f"These are runs of two suites, {new.part.name} and {old.part.name}."}
+        return ComparisonView(new, old, f"These are runs of two suites, {new.part.name} and {old.part.name}.")
     if (new.run.id, new.provider) == (old.run.id, old.provider):
-        return {**empty, "problem": "These are the same: choose another run, or another provider of this one."}
+        return ComparisonView(new, old, "These are the same: choose another run, or another provider of this one.")
     comparable = hold_sides(runs, new, old)
     changes = compare_sides(runs, new, old) if comparable else Changes(new.part.margin)
-    return {
-        **empty,
-        "refused": comparable.refused,
-        "warned": comparable.warned,
-        "verdict": verdict_view(new, old, changes) if changes.quality else None,
-        "metrics": [change_view(name, item) for name, item in head_first(changes).items()],
-        "traits": [change_view(name, item) for name, item in changes.traits.items()],
-        "cases": cases_view(new, old, changes),
-        "note": "" if changes.quality or not comparable else "No case and seed has a score on both sides.",
-    }
+    return ComparisonView(new, old, "", comparable, changes)
 
 
-def compare_sides(runs: Runs, new: Side, old: Side) -> Changes:
+def compare_sides(runs: Runs, new: ComparedRun, old: ComparedRun) -> Changes:
     """Paired by case and seed, clustered by case."""
-    sides = [case_results(runs.record(side.run), side.part.name, side.provider) for side in (new, old)]
+    sides = [
+        [case.result() for case in runs.record(side.run).cases_of(side.part.name, side.provider)] for side in (new, old)
+    ]
     return compare_results(sides[0], sides[1], new.part.margin)
 
 
-def hold_sides(runs: Runs, new: Side, old: Side) -> Comparable:
+def hold_sides(runs: Runs, new: ComparedRun, old: ComparedRun) -> Comparable:
     """Whether their scores mean the same: another recipe of one provider, or another scorer, is refused by name."""
-    before, after = (about_suite(runs.record(side.run), side.part.name) for side in (old, new))
+    before, after = (runs.record(side.run).suite(side.part.name) for side in (old, new))
     if new.provider == old.provider:
         return compare_recipes(runs.record(old.run), after, new.provider)
-    return compare_parts({}, {}, mapped(before, "scorer"), mapped(after, "scorer"))
-
-
-def about_suite(record: Mapping[str, Any], suite: str) -> Mapping[str, Any]:
-    return next(item for item in listed(record, "suites") if item.get("name") == suite)
-
-
-def head_first(changes: Changes) -> dict[str, Change]:
-    return {**({"quality": changes.quality} if changes.quality else {}), **changes.metrics}
-
-
-def verdict_view(new: Side, old: Side, changes: Changes) -> dict[str, Any]:
-    quality = changes.quality
-    if quality is None:
-        return {}
-    kind, _ = WORDS[quality.word]
-    return {
-        "kind": kind,
-        "sentence": f"{new.player} {SENTENCES[quality.word]} {old.player}",
-        "pairs": changes.pairs,
-        "cases": quality.gap.n,
-        "margin": f"{changes.margin:g}",
-        **change_view("quality", quality),
-    }
-
-
-def change_view(name: str, change: Change) -> dict[str, Any]:
-    """One line of differences; the scale goes from -1 to 1."""
-    kind, word = WORDS[change.word]
-    gap = {"mean": change.gap.mean, "low": change.gap.low, "high": change.gap.high, "n": change.gap.n}
-    return {
-        "name": name,
-        "kind": kind,
-        "word": word,
-        "than": SENTENCES[change.word].removeprefix("is "),
-        "before": f"{change.before:.2f}",
-        "after": f"{change.after:.2f}",
-        "gap": bounds_text(gap, signed=True),
-        "bar": bar(gap, -1.0, 1.0),
-    }
-
-
-def cases_view(new: Side, old: Side, changes: Changes) -> list[dict[str, Any]]:
-    """Every case, the worst first, with the pictures of both for each seed; those without a difference last."""
-    mine, theirs = new.shots, old.shots
-    pairs = sorted({*mine, *theirs})
-    known = dict.fromkeys([*changes.cases, *(case for case, _ in pairs)])
-    return [
-        {
-            "case": case,
-            "prompt": next(
-                (shots[pair].prompt for shots in (mine, theirs) for pair in pairs if pair in shots and pair[0] == case),
-                "",
-            ),
-            "change": change_view(case, changes.cases[case]) if case in changes.cases else None,
-            "seeds": [
-                {"seed": seed, "new": mine.get((of, seed)), "old": theirs.get((of, seed))}
-                for of, seed in pairs
-                if of == case
-            ],
-        }
-        for case in known
-    ]
+    return compare_parts({}, {}, before.scorer, after.scorer)

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pydantic import Field
 
 from harness.core.errors import HarnessError, UsageError
-from harness.core.values import METRICS, hash_file
+from harness.core.values import METRICS, Interval, hash_file, to_record
+from harness.judging.record import Change, Part, RunRecord
 from harness.judging.results import relative
 from harness.report.review.ledger import append_line, now
-from harness.report.review.runs import Part, Run
+from harness.report.review.runs import Evidence
 from harness.report.review.seats import Challenger, Seat
-from harness.report.words import mapped, number
 from harness.store.journal import Journal
 
 if TYPE_CHECKING:
@@ -40,17 +43,48 @@ class Voice:
     why: str
 
     def __post_init__(self) -> None:
-        for name, said, longest in (("who", self.who, LONGEST_NAME), ("why", self.why, LONGEST_REASON)):
-            if not said.strip():
+        for name, text, longest in (("who", self.who, LONGEST_NAME), ("why", self.why, LONGEST_REASON)):
+            if not text.strip():
                 raise UsageError(f"{name}: must be said; it goes into the record")
-            if len(said) > longest:
-                raise UsageError(f"{name}: {len(said):,} characters, at most {longest:,}")
+            if len(text) > longest:
+                raise UsageError(f"{name}: {len(text):,} characters, at most {longest:,}")
+
+
+class TestedSuite(Part):
+    """What the newest runs of a challenger and of the champion said in one suite when it was decided."""
+
+    suite: str = ""
+    run: str = ""
+    champion_run: str = ""
+    verdict: str = ""
+    quality: Change | None = None
+
+
+class DecisionLine(Part):
+    """One line of the audit file."""
+
+    schema_: int = Field(SCHEMA, alias="schema")
+    id: str = ""
+    at: str = ""
+    decision: str = ""
+    of_: str = Field(default="", alias="of")  # the id of a decision that could not be carried out
+    suite: str = ""
+    subject: str = ""
+    who: str = ""
+    why: str = ""
+    lora: str = ""  # SHA-256
+    champion: str = ""  # SHA-256
+    run: str = ""
+    scores: Mapping[str, Interval] = {}
+    baseline: str = ""
+    although: tuple[str, ...] = ()  # objections that were set aside
+    tested: tuple[TestedSuite, ...] = ()
 
 
 # --- finding ----------------------------------------------------------------------------------------------------------
 
 
-def baseline_objections(record: Mapping[str, Any], suite: Suite) -> list[str]:
+def baseline_objections(record: RunRecord, suite: Suite) -> list[str]:
     """Why a run should not become the suite's baseline."""
     from harness.judging.baseline import objections
 
@@ -74,17 +108,17 @@ class Decisions:
         """Where a suite's decisions are written."""
         return self._folder / suite / "decisions.jsonl"
 
-    def all(self, suites: Iterable[str]) -> list[dict[str, Any]]:
+    def all(self, suites: Iterable[str]) -> list[DecisionLine]:
         """The decisions about some suites, the newest first; a line that was cut off is left out."""
-        found = [event for suite in suites for event in Journal(self.file(suite)).events()]
-        return sorted(found, key=lambda event: str(event.get("at", "")), reverse=True)
+        results = [DecisionLine.of(event) for suite in suites for event in Journal(self.file(suite)).events()]
+        return sorted(results, key=lambda line: line.at, reverse=True)
 
     def approve(
         self,
         seat: Seat,
         sha256: str,
         voice: Voice,
-        evidence: tuple[Run, Part, Mapping[str, Any]] | None,
+        evidence: Evidence | None,
         weighed: Weighed,
         although: str = "",
         anyway: bool = False,
@@ -92,7 +126,7 @@ class Decisions:
         """Put a challenger in the champion's place; with evidence, its run becomes the suite's baseline.
 
         Args:
-            evidence: a run of this very LoRA, which suite of it, and the run's record.
+            evidence: a run of this very LoRA.
             weighed: what its newest runs say.
             although: the mark of the objections that the person read and set aside.
             anyway: make the baseline although the run is red or incomplete.
@@ -114,39 +148,42 @@ class Decisions:
                     f"nothing was done, because it is not proven better: {'; '.join(objections)}; "
                     "tick “approve although” on the page, which goes into the record"
                 )
-            if evidence and evidence[1].lora != sha256:
+            if evidence and evidence.part.lora != sha256:
                 raise UsageError("this run had another LoRA under test; its scores say nothing of the challenger")
             suite = self._judged(seat, evidence, anyway)
-            scores = {"review": {"who": voice.who, "run": evidence[0].id if evidence else ""}}
-            scores |= quality_scores(evidence) if evidence else {}
+            review = {"who": voice.who, "run": evidence.run.id if evidence else ""}
+            scores = {"review": review, **to_record(quality_scores(evidence) if evidence else {})}
             line = self._line("approve", seat, suite, voice, sha256, evidence)
-            line |= {"although": objections, "tested": weighed.to_record()}
-            append_line(self.file(suite.name), line)
-            with self._carried(suite, line):
+            line = line.model_copy(update={"although": tuple(objections), "tested": weighed.record})
+            with self._carried(line):
                 reason = f"approved by {voice.who}: {voice.why}"
                 promote(challenger.path, seat.weights, scores, reason, over=seat.sha256)
-                said = [f"{seat.suites[0].subject.name}: {sha256[:16]} is the champion"]
-                return said + ([self._bless(suite, evidence[2], anyway)] if evidence else [])
+                texts = [f"{seat.suites[0].subject.name}: {sha256[:16]} is the champion"]
+                return texts + ([self._bless(suite, evidence.record, anyway)] if evidence else [])
 
     def refuse(self, seat: Seat, sha256: str, voice: Voice) -> list[str]:
         """Write down that a challenger is not wanted; the champion stays, and so does the challenger's file."""
         challenger, suite = seat.challenger(sha256), seat.suites[0]
         with self._lock:
-            append_line(self.file(suite.name), self._line("refuse", seat, suite, voice, challenger.sha256, None))
+            self._write(self._line("refuse", seat, suite, voice, challenger.sha256, None))
         return [f"{suite.subject.name}: {sha256[:16]} was refused; the champion stays"]
 
     def bless(
-        self, suite: Suite, seat: Seat | None, voice: Voice, evidence: tuple[Run, Part, Mapping[str, Any]], anyway: bool
+        self,
+        suite: Suite,
+        seat: Seat | None,
+        voice: Voice,
+        evidence: Evidence,
+        anyway: bool,
     ) -> list[str]:
         """Make a run the suite's baseline: one of the champion's, where the suite has one."""
         with self._lock:
-            _, part, record = evidence
+            part, record = evidence.part, evidence.record
             if seat and part.lora != seat.sha256:
                 raise UsageError("this run had another LoRA under test than the champion: approve that one instead")
             self._check_baseline(record, suite, anyway)
             line = self._line("bless", seat, suite, voice, part.lora, evidence)
-            append_line(self.file(suite.name), line)
-            with self._carried(suite, line):
+            with self._carried(line):
                 return [self._bless(suite, record, anyway)]
 
     def roll_back(self, seat: Seat, sha256: str, voice: Voice) -> list[str]:
@@ -158,22 +195,21 @@ class Decisions:
             raise UsageError("there is no such former champion; open the page again")
         with self._lock:
             line = self._line("rollback", seat, suite, voice, sha256, None)
-            append_line(self.file(suite.name), line)
-            with self._carried(suite, line):
+            with self._carried(line):
                 rollback(seat.weights, sha256, f"by {voice.who}: {voice.why}")
         return [f"{suite.subject.name}: {sha256[:16]} is the champion again; bless a run of it as the baseline"]
 
-    def _judged(self, seat: Seat, evidence: tuple[Run, Part, Mapping[str, Any]] | None, anyway: bool) -> Suite:
+    def _judged(self, seat: Seat, evidence: Evidence | None, anyway: bool) -> Suite:
         """The suite that a decision is about. Raises UsageError where its baseline may not be made."""
         if evidence is None:
             return seat.suites[0]
-        suite = next((suite for suite in seat.suites if suite.name == evidence[1].name), None)
+        suite = next((suite for suite in seat.suites if suite.name == evidence.part.name), None)
         if suite is None:
             raise UsageError("this run is of a suite that does not test this champion")
-        self._check_baseline(evidence[2], suite, anyway)
+        self._check_baseline(evidence.record, suite, anyway)
         return suite
 
-    def _check_baseline(self, record: Mapping[str, Any], suite: Suite, anyway: bool) -> None:
+    def _check_baseline(self, record: RunRecord, suite: Suite, anyway: bool) -> None:
         """Raises UsageError where a run should not become the baseline and nobody insists, or cannot become it."""
         from harness.judging.baseline import make_baseline
 
@@ -186,7 +222,7 @@ class Decisions:
         except (HarnessError, OSError, ValueError) as error:
             raise UsageError(f"nothing was done: the baseline cannot be made: {error}") from error
 
-    def _bless(self, suite: Suite, record: Mapping[str, Any], anyway: bool) -> str:
+    def _bless(self, suite: Suite, record: RunRecord, anyway: bool) -> str:
         from harness.judging.baseline import update_baseline
 
         return update_baseline(record, suite, self._pictures, anyway=anyway).text
@@ -198,45 +234,48 @@ class Decisions:
         suite: Suite,
         voice: Voice,
         lora: str,
-        evidence: tuple[Run, Part, Mapping[str, Any]] | None,
-    ) -> dict[str, Any]:
-        """One line of the audit file."""
+        evidence: Evidence | None,
+    ) -> DecisionLine:
         from harness.judging.baseline import baseline_path
 
-        run = evidence[2]["run"] if evidence else {}
-        return {
-            "schema": SCHEMA,
-            "id": secrets.token_hex(16),
-            "at": now(),
-            "decision": decision,
-            "suite": suite.name,
-            "subject": suite.subject.name,
-            "who": voice.who,
-            "why": voice.why,
-            "lora": lora,
-            "champion": seat.sha256 if seat else "",
-            "run": str(run.get("id", "")),
-            "scores": quality_scores(evidence) if evidence else {},
-            "baseline": relative(baseline_path(suite)) if evidence else "",
-        }
+        return DecisionLine(
+            schema=SCHEMA,
+            id=secrets.token_hex(16),
+            at=now(),
+            decision=decision,
+            suite=suite.name,
+            subject=suite.subject.name,
+            who=voice.who,
+            why=voice.why,
+            lora=lora,
+            champion=seat.sha256 if seat else "",
+            run=evidence.record.run.id if evidence else "",
+            scores=quality_scores(evidence) if evidence else {},
+            baseline=relative(baseline_path(suite)) if evidence else "",
+        )
 
-    def _carried(self, suite: Suite, line: Mapping[str, Any]) -> Carried:
-        return Carried(self.file(suite.name), line)
+    def _write(self, line: DecisionLine) -> None:
+        append_line(self.file(line.suite), line.plain)
 
-
-class Carried:
-    """Around the deed: one that fails is written down too, because the line before says that it was done."""
-
-    def __init__(self, file: Path, line: Mapping[str, Any]) -> None:
-        self._file, self._line = file, line
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, Exception):
-            failed = {"decision": "failed", "of": self._line["id"], "suite": self._line["suite"], "why": str(error)}
-            append_line(self._file, {"schema": SCHEMA, "id": secrets.token_hex(16), "at": now(), **failed})
+    @contextmanager
+    def _carried(self, line: DecisionLine) -> Iterator[None]:
+        """Around the deed: one that fails is written down too, because the line before says that it was done."""
+        self._write(line)
+        try:
+            yield
+        except Exception as error:
+            self._write(
+                DecisionLine(
+                    schema=SCHEMA,
+                    id=secrets.token_hex(16),
+                    at=now(),
+                    decision="failed",
+                    of=line.id,
+                    suite=line.suite,
+                    why=str(error),
+                )
+            )
+            raise
 
 
 def check_file(challenger: Challenger) -> None:
@@ -249,13 +288,7 @@ def check_file(challenger: Challenger) -> None:
         raise UsageError(f"{relative(challenger.path)}: holds no weights; it cannot become the champion")
 
 
-def quality_scores(evidence: tuple[Run, Part, Mapping[str, Any]]) -> dict[str, Any]:
+def quality_scores(evidence: Evidence) -> dict[str, Interval]:
     """A run's leaderboard figures of its main provider, for the record."""
-    _, part, record = evidence
-    row = next(r for r in record["leaderboard"] if (r["suite"], r["provider"]) == (part.name, part.main))
-    found = {name: mapped(row, name) for name in METRICS}
-    return {
-        name: {key: number(item.get(key)) for key in ("mean", "low", "high", "n")}
-        for name, item in found.items()
-        if number(item.get("mean")) is not None
-    }
+    row = next(row for row in evidence.record.rows(evidence.part.name) if row.provider == evidence.part.main)
+    return {name: score for name, score in row.scores.items() if name in METRICS}

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, cast
+from typing import cast
 
 from harness.core.errors import UsageError
 from harness.core.values import Suite
-from harness.report.review.app_state import Desk
+from harness.report.review.app_state import AppState
 from harness.report.review.decisions import LONGEST_NAME, Voice
 from harness.report.review.evidence import weigh
-from harness.report.review.ledger import Ballot, Choice, Comment, Side, now
-from harness.report.review.responses import Query, Refusal, Reply, redirect
-from harness.report.review.runs import Part, Run, Shot
+from harness.report.review.ledger import Ballot, Choice, Comment, PairSide, now
+from harness.report.review.responses import Query, Refusal, Response, redirect
+from harness.report.review.runs import Evidence, VotePicture
 from harness.report.review.seats import Seat
 from harness.report.review.votes import judged, make_pairs
 from harness.report.words import text
 
 LONGEST_COMMENT = 4_000  # characters
 CHOICES = ("left", "right", "tie", "skip")
-Evidence = tuple[Run, Part, Mapping[str, Any]]
 
 
-def change_name(desk: Desk, form: Query) -> Reply:
+def change_name(state: AppState, form: Query) -> Response:
     """Say who sits here; everything from now on bears this name."""
-    desk.who = read_name(form)
+    state.who = read_name(form)
     back = form.get("back")
     return redirect(back if back in ("/", "/challengers", "/vote", "/people", "/compare") else "/")
 
@@ -41,14 +39,14 @@ def read_name(form: Query) -> str:
 # --- votes and comments -----------------------------------------------------------------------------------------------
 
 
-def cast_vote(desk: Desk, form: Query) -> Reply:
+def cast_vote(state: AppState, form: Query) -> Response:
     """Keep an answer to a blind pair. A second answer to the same pair changes nothing: it is a key that bounced."""
-    suite, choice, who = form.get("suite"), form.get("choice"), desk.who
+    suite, choice, who = form.get("suite"), form.get("choice"), state.who
     if choice not in CHOICES:
         raise Refusal(HTTPStatus.BAD_REQUEST, "the answer is left, right, tie or skip")
     if not who:
         raise Refusal(HTTPStatus.BAD_REQUEST, "say who you are first")
-    ledger, pairs = desk.votes(suite), make_pairs(desk.runs.all(), suite)
+    ledger, pairs = state.votes(suite), make_pairs(state.runs.all(), suite)
     pair = next((pair for pair in pairs if pair.id == form.get("pair")), None)
     if pair is None:
         raise Refusal(HTTPStatus.CONFLICT, "this pair is in no run any more; go on with the next one")
@@ -73,77 +71,81 @@ def cast_vote(desk: Desk, form: Query) -> Reply:
     return redirect("/vote", suite=suite, among=form.get("among"), last=ballot.id)
 
 
-def side_of(shot: Shot) -> Side:
+def side_of(shot: VotePicture) -> PairSide:
     scores = {name: round(value, 6) for name, value in sorted(shot.scores.items())}
-    return Side(player=shot.player, image=shot.image, scores=scores)
+    return PairSide(player=shot.player, image=shot.image, scores=scores)
 
 
-def undo_vote(desk: Desk, form: Query) -> Reply:
+def undo_vote(state: AppState, form: Query) -> Response:
     """Take an answer of one's own back; the pair comes again."""
-    ledger = desk.votes(form.get("suite"))
-    found = next((item for item in ledger.valid() if (item.id, item.who) == (form.get("vote"), desk.who)), None)
-    if found is None:
+    ledger = state.votes(form.get("suite"))
+    result = next((item for item in ledger.valid() if (item.id, item.who) == (form.get("vote"), state.who)), None)
+    if result is None:
         raise Refusal(HTTPStatus.NOT_FOUND, "there is no such vote of yours")
-    ledger.withdraw(found)
+    ledger.withdraw(result)
     return redirect("/vote", suite=form.get("suite"), among=form.get("among"))
 
 
-def write_comment(desk: Desk, form: Query) -> Reply:
+def write_comment(state: AppState, form: Query) -> Response:
     """Keep a comment on a case."""
-    suite, case, said = form.get("suite"), form.get("case"), form.get("text").replace("\r\n", "\n").strip()
+    suite, case, message = form.get("suite"), form.get("case"), form.get("text").replace("\r\n", "\n").strip()
     who = read_name(form)
-    if not said or len(said) > LONGEST_COMMENT:
+    if not message or len(message) > LONGEST_COMMENT:
         raise Refusal(HTTPStatus.BAD_REQUEST, f"a comment has 1 to {LONGEST_COMMENT:,} characters")
-    if not any((shot.suite, shot.case) == (suite, case) for run in desk.runs.all() for shot in run.shots):
+    if not any((shot.suite, shot.case) == (suite, case) for run in state.runs.all() for shot in run.shots):
         raise Refusal(HTTPStatus.NOT_FOUND, "there is no such case in any run")
-    desk.who = who
-    desk.comments(suite).add(Comment(id=secrets.token_hex(16), at=now(), who=who, case=case, text=said))
+    state.who = who
+    state.comments(suite).add(Comment(id=secrets.token_hex(16), at=now(), who=who, case=case, text=message))
     return redirect("/case", suite=suite, case=case)
 
 
 # --- decisions --------------------------------------------------------------------------------------------------------
 
 
-def approve(desk: Desk, form: Query) -> Reply:
+def approve(state: AppState, form: Query) -> Response:
     """A challenger becomes the champion, and its run the baseline unless the form leaves that alone."""
-    voice, seat, anyway = read_voice(desk, form), find_seat(desk, form), bool(form.get("anyway"))
-    evidence, lora = find_evidence(desk, form.get("run")) if form.get("run") else None, form.get("lora")
-    weighed = weigh(desk.runs, seat, lora, desk.runs.all())
-    return told(desk, desk.decisions.approve(seat, lora, voice, evidence, weighed, form.get("although"), anyway))
+    voice, seat, anyway = read_voice(state, form), find_seat(state, form), bool(form.get("anyway"))
+    evidence, lora = find_evidence(state, form.get("run")) if form.get("run") else None, form.get("lora")
+    weighed = weigh(state.runs, seat, lora, state.runs.all())
+    return told(state, state.decisions.approve(seat, lora, voice, evidence, weighed, form.get("although"), anyway))
 
 
-def refuse(desk: Desk, form: Query) -> Reply:
-    return told(desk, desk.decisions.refuse(find_seat(desk, form), form.get("lora"), read_voice(desk, form)))
+def refuse(state: AppState, form: Query) -> Response:
+    return told(state, state.decisions.refuse(find_seat(state, form), form.get("lora"), read_voice(state, form)))
 
 
-def roll_back(desk: Desk, form: Query) -> Reply:
-    return told(desk, desk.decisions.roll_back(find_seat(desk, form), form.get("lora"), read_voice(desk, form)))
+def roll_back(state: AppState, form: Query) -> Response:
+    return told(state, state.decisions.roll_back(find_seat(state, form), form.get("lora"), read_voice(state, form)))
 
 
-def bless(desk: Desk, form: Query) -> Reply:
+def bless(state: AppState, form: Query) -> Response:
     """A run becomes its suite's baseline."""
-    evidence, runs = find_evidence(desk, form.get("run")), desk.runs.all()
-    suite = next((suite for suite in desk.suites(runs) if suite.name == evidence[1].name), None)
+    evidence, runs = find_evidence(state, form.get("run")), state.runs.all()
+    suite = next((suite for suite in state.suites(runs) if suite.name == evidence.part.name), None)
     if suite is None:
-        raise UsageError(f"the suite {evidence[1].name!r:.60} has no file in this project, so no place for a baseline")
-    seat = next((seat for seat in desk.seats(runs) if has_suite(seat, suite)), None)
-    return told(desk, desk.decisions.bless(suite, seat, read_voice(desk, form), evidence, bool(form.get("anyway"))))
+        raise UsageError(
+            f"the suite {evidence.part.name!r:.60} has no file in this project, so no place for a baseline"
+        )
+    seat = next((seat for seat in state.seats(runs) if has_suite(seat, suite)), None)
+    return told(state, state.decisions.bless(suite, seat, read_voice(state, form), evidence, bool(form.get("anyway"))))
 
 
 def has_suite(seat: Seat, suite: Suite) -> bool:
     return suite.name in [item.name for item in seat.suites]
 
 
-def read_voice(desk: Desk, form: Query) -> Voice:
+def read_voice(state: AppState, form: Query) -> Voice:
     """Who and why; the name is kept for the next form."""
     voice = Voice(read_name(form), text(form.get("why").replace("\r\n", "\n"), 10_000).strip())
-    desk.who = voice.who
+    state.who = voice.who
     return voice
 
 
-def find_seat(desk: Desk, form: Query) -> Seat:
+def find_seat(state: AppState, form: Query) -> Seat:
     """The champion's place that a form is about, as the person saw it. Raises Refusal when it has changed since."""
-    seats = [seat for seat in desk.seats(desk.runs.all()) if form.get("seat") in [suite.name for suite in seat.suites]]
+    seats = [
+        seat for seat in state.seats(state.runs.all()) if form.get("seat") in [suite.name for suite in seat.suites]
+    ]
     if not seats:
         raise Refusal(HTTPStatus.NOT_FOUND, "there is no such champion's place")
     if seats[0].problem:
@@ -153,16 +155,16 @@ def find_seat(desk: Desk, form: Query) -> Seat:
     return seats[0]
 
 
-def find_evidence(desk: Desk, name: str) -> Evidence:
+def find_evidence(state: AppState, name: str) -> Evidence:
     """A run's id and its suite, `0123456789ab/aldar-kose`, as the run and its record."""
     run_id, _, suite = name.partition("/")
-    run = desk.runs.get(run_id)
+    run = state.runs.get(run_id)
     if run is None or suite not in run.parts:
         raise Refusal(HTTPStatus.NOT_FOUND, "there is no such run (any more)")
-    return run, run.parts[suite], desk.runs.record(run)
+    return Evidence(run, run.parts[suite], state.runs.record(run))
 
 
-def told(desk: Desk, sentences: list[str]) -> Reply:
+def told(state: AppState, sentences: list[str]) -> Response:
     """The page of decisions, which says once what was done."""
-    desk.said = sentences
+    state.said = sentences
     return redirect("/challengers")

@@ -8,7 +8,6 @@ withdrawn, so two files are merged by putting their lines together: `read_file` 
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.core.errors import StoreError, UsageError
+from harness.core.files import write_file
 from harness.store.journal import Journal
 
 SCHEMA = 1
@@ -40,7 +40,7 @@ class Said(BaseModel):
     withdrawn: bool = False
 
 
-class Side(BaseModel):
+class PairSide(BaseModel):
     """One picture of a blind pair."""
 
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False, frozen=True)
@@ -54,8 +54,8 @@ class Ballot(Said):
     """One person's answer to one pair."""
 
     seed: int
-    left: Side
-    right: Side
+    left: PairSide
+    right: PairSide
     choice: Choice
     among: Among = "all"  # the pairs that this one was drawn from, each as likely as the others
 
@@ -69,7 +69,7 @@ class Comment(Said):
 Kind = TypeVar("Kind", bound=Said)
 
 
-class Ledger(Generic[Kind]):
+class RecordLedger(Generic[Kind]):
     """All records of one kind about one suite. Safe for many threads; other processes join in at the next write."""
 
     def __init__(self, kind: str, model: type[Kind], suite: str, journal: Path, file: Path) -> None:
@@ -156,18 +156,18 @@ def read_file(path: Path, model: type[Kind]) -> list[Kind]:
         return []
     if path.stat().st_size > LARGEST:
         raise UsageError(f"{path}: larger than {LARGEST // 2**20} MiB; move it away")
-    found = []
+    results = []
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").split("\n"), 1):
         bare = line.strip().rstrip(",")
         if bare in ("", "{", "}", "]") or bare.startswith((*MARKS, '"')):
             continue
         try:
-            found.append(model.model_validate(json.loads(bare)))
+            results.append(model.model_validate(json.loads(bare)))
         except (ValueError, RecursionError) as error:  # a ValidationError is a ValueError
             raise UsageError(
                 f"{path}:{number}: no such record ({first_line(error)}); mend or remove the line"
             ) from error
-    return found
+    return results
 
 
 def first_line(error: BaseException) -> str:
@@ -184,13 +184,7 @@ def write_whole(path: Path, text: str) -> None:
         StoreError: the disk is full or the folder is not writable.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        with part.open("wb") as stream:
-            stream.write(text.encode("utf-8", "replace"))
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
+        write_file(path, text)
     except OSError as error:
         raise StoreError(
             f"{path}: cannot be written ({error.strerror}); free some space or make it writable"

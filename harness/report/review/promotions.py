@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from harness.core.values import to_record
+from harness.core.values import Suite
 from harness.judging.results import relative
-from harness.report.review.comparing import Side, change_view, compare_sides, hold_sides
-from harness.report.review.decisions import baseline_objections
-from harness.report.review.evidence import weigh, weighed_view
-from harness.report.review.runs import Part, Run, Runs
+from harness.report.review.comparing import ChangeView, ComparedRun, compare_sides, hold_sides
+from harness.report.review.decisions import DecisionLine, baseline_objections
+from harness.report.review.evidence import Weighed, weigh
+from harness.report.review.runs import Runs, RunSummary, SuiteSummary
 from harness.report.review.seats import Challenger, Seat, runs_of
-from harness.report.words import bar
+from harness.report.words import Bar, bar
 
 if TYPE_CHECKING:
-    from harness.report.review.app_state import Desk
+    from harness.report.review.app_state import AppState
 
 DECIDED = 50  # decisions that are shown
 VERBS: Mapping[str, str] = {
@@ -27,85 +28,114 @@ VERBS: Mapping[str, str] = {
 }
 
 
-def seats_view(desk: Desk, runs: Sequence[Run]) -> dict[str, Any]:
-    """Every champion's place with its evidence; suites without one; and the last decisions."""
-    seats, suites = desk.seats(runs), desk.suites(runs)
-    decisions = desk.decisions.all(suite.name for suite in suites)
-    placed = {suite.name for seat in seats for suite in seat.suites}
-    others = [suite for suite in suites if suite.name not in placed]
-    return {
-        "seats": [seat_view(desk.runs, seat, runs, decisions) for seat in seats],
-        "others": [
-            {
-                "suite": suite,
-                "evidence": [found_view(desk.runs, *found, suite, None) for found in runs_of("", [suite.name], runs)],
-            }
-            for suite in others
-        ],
-        "decisions": [{**line, "verb": VERBS.get(str(line.get("decision")), "?")} for line in decisions[:DECIDED]],
-        "folder": relative(desk.root / "reviews"),
-    }
-
-
-def seat_view(
-    runs: Runs, seat: Seat, all_runs: Sequence[Run], decisions: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
-    """One champion's place."""
-    own = evidence_view(runs, seat, seat.sha256, all_runs) if seat.sha256 else []
-    return {
-        "seat": seat,
-        "name": seat.suites[0].name,
-        "subject": seat.suites[0].subject.name,
-        "suites": [suite.name for suite in seat.suites],
-        "weights": relative(seat.weights),
-        "evidence": own,
-        "former": [dict(record) for record in reversed(seat.former)],
-        "challengers": [challenger_view(runs, seat, item, all_runs, decisions) for item in seat.challengers],
-    }
-
-
-def challenger_view(
-    runs: Runs, seat: Seat, challenger: Challenger, all_runs: Sequence[Run], decisions: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
-    refusals = [line for line in decisions if (line.get("lora"), line.get("decision")) == (challenger.sha256, "refuse")]
-    return {
-        "item": challenger,
-        "file": relative(challenger.path),
-        "evidence": evidence_view(runs, seat, challenger.sha256, all_runs),
-        "weighed": weighed_view(weigh(runs, seat, challenger.sha256, all_runs)),
-        "refused": refusals[0] if refusals else None,
-    }
-
-
-def evidence_view(runs: Runs, seat: Seat, lora: str, all_runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """The runs of a LoRA, the newest first, each against the champion's newest run of the same suite."""
-    suites = {suite.name: suite for suite in seat.suites}
-    rivals: dict[str, tuple[Run, Part]] = {}
-    if seat.sha256 != lora:
-        for found in runs_of(seat.sha256, suites, all_runs) if seat.sha256 else []:
-            rivals.setdefault(found[1].name, found)
-    return [
-        found_view(runs, run, part, suites[part.name], rivals.get(part.name))
-        for run, part in runs_of(lora, suites, all_runs)
-    ]
-
-
-def found_view(runs: Runs, run: Run, part: Part, suite: Any, rival: tuple[Run, Part] | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class EvidenceView:
     """One run as evidence: what it reached, what speaks against it as a baseline, how it stands to the champion's."""
-    quality = part.quality.get(part.main)
-    view = {
-        "run": run,
-        "part": part,
-        "value": f"{run.id}/{part.name}",
-        "quality": bar(to_record(quality)) if quality else None,
-        "objections": baseline_objections(runs.record(run), suite),
-        "rival": f"{rival[0].id}/{part.name}" if rival else "",
-        "change": None,
-        "refused": (),
-    }
+
+    run: RunSummary
+    part: SuiteSummary
+    objections: list[str]
+    rival: str = ""  # the champion's run, as a form names it
+    change: ChangeView | None = None
+    refused: tuple[str, ...] = ()
+
+    @property
+    def value(self) -> str:
+        return f"{self.run.id}/{self.part.name}"
+
+    @property
+    def quality(self) -> Bar | None:
+        return bar(self.part.quality.get(self.part.main))
+
+
+@dataclass(frozen=True)
+class ChallengerView:
+    """Who wants a champion's place."""
+
+    item: Challenger
+    evidence: list[EvidenceView]
+    weighed: Weighed
+    refused: DecisionLine | None
+
+    @property
+    def file(self) -> str:
+        return relative(self.item.path)
+
+
+@dataclass(frozen=True)
+class SeatView:
+    """One champion's place."""
+
+    seat: Seat
+    evidence: list[EvidenceView]
+    challengers: list[ChallengerView]
+
+    @property
+    def suites(self) -> list[str]:
+        return [suite.name for suite in self.seat.suites]
+
+    @property
+    def subject(self) -> str:
+        return self.seat.suites[0].subject.name
+
+    @property
+    def weights(self) -> str:
+        return relative(self.seat.weights)
+
+
+class DecisionsView:
+    """Every champion's place with its evidence; suites without one; and the last decisions."""
+
+    verbs = VERBS
+
+    def __init__(self, state: AppState, runs: Sequence[RunSummary]) -> None:
+        self._runs, self._every, suites = state.runs, runs, state.suites(runs)
+        decisions = state.decisions.all(suite.name for suite in suites)
+        self.decisions, self.folder = decisions[:DECIDED], relative(state.root / "reviews")
+        self._refusals = {line.lora: line for line in reversed(decisions) if line.decision == "refuse"}
+        seats = state.seats(runs)
+        placed = {suite.name for seat in seats for suite in seat.suites}
+        self.seats = [self._seat(seat) for seat in seats]
+        self.others = [(suite, self._of("", {suite.name: suite})) for suite in suites if suite.name not in placed]
+
+    def _seat(self, seat: Seat) -> SeatView:
+        suites = {suite.name: suite for suite in seat.suites}
+        own = self._of(seat.sha256, suites) if seat.sha256 else []
+        rivals: dict[str, tuple[RunSummary, SuiteSummary]] = {}
+        for result in runs_of(seat.sha256, suites, self._every) if seat.sha256 else []:
+            rivals.setdefault(result[1].name, result)
+        waiting = [
+            ChallengerView(
+                item,
+                self._of(item.sha256, suites, rivals),
+                weigh(self._runs, seat, item.sha256, self._every),
+                self._refusals.get(item.sha256),
+            )
+            for item in seat.challengers
+        ]
+        return SeatView(seat, own, waiting)
+
+    def _of(
+        self,
+        lora: str,
+        suites: Mapping[str, Suite],
+        rivals: Mapping[str, tuple[RunSummary, SuiteSummary]] | None = None,
+    ) -> list[EvidenceView]:
+        """The runs of a LoRA, the newest first, each against the champion's newest run of the same suite."""
+        return [
+            found_view(self._runs, run, part, suites[part.name], (rivals or {}).get(part.name))
+            for run, part in runs_of(lora, suites, self._every)
+        ]
+
+
+def found_view(
+    runs: Runs, run: RunSummary, part: SuiteSummary, suite: Suite, rival: tuple[RunSummary, SuiteSummary] | None
+) -> EvidenceView:
+    objections = baseline_objections(runs.record(run), suite)
     if rival is None:
-        return view
-    new, old = Side(run, part, part.main), Side(*rival, rival[1].main)
+        return EvidenceView(run, part, objections)
+    new, old = ComparedRun(run, part, part.main), ComparedRun(*rival, rival[1].main)
     held = hold_sides(runs, new, old)
-    found = compare_sides(runs, new, old).quality if held else None
-    return {**view, "change": change_view("quality", found) if found else None, "refused": held.refused}
+    quality = compare_sides(runs, new, old).quality if held else None
+    change = ChangeView("quality", quality) if quality else None
+    return EvidenceView(run, part, objections, f"{rival[0].id}/{part.name}", change, held.refused)

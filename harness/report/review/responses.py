@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 
 @dataclass(frozen=True)
-class Reply:
+class Response:
     """An answer; `headers` go over the server's own."""
 
     status: HTTPStatus = HTTPStatus.OK
@@ -36,7 +36,7 @@ class Query:
         return self.fields.get(name, default)
 
 
-def redirect(path: str, **fields: str) -> Reply:
+def redirect(path: str, **fields: str) -> Response:
     """See another page of ours next."""
     query = urlencode({name: value for name, value in fields.items() if value})
-    return Reply(HTTPStatus.SEE_OTHER, headers={"Location": f"{path}?{query}" if query else path})
+    return Response(HTTPStatus.SEE_OTHER, headers={"Location": f"{path}?{query}" if query else path})

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from harness.report.review import handlers, pages
-from harness.report.review.app_state import Desk
-from harness.report.review.responses import Query, Reply
+from harness.report.review.app_state import AppState
+from harness.report.review.responses import Query, Response
 
-Page = Callable[[Desk, Query, str], Reply]
+Page = Callable[[AppState, Query, str], Response]
 """The last argument is the secret that every form of the page carries."""
-Act = Callable[[Desk, Query], Reply]
+Act = Callable[[AppState, Query], Response]
 PAGES: Mapping[str, Page] = {
     "/": pages.runs_page,
     "/compare": pages.compare_page,

@@ -9,12 +9,11 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from harness.core.errors import UsageError
-from harness.core.values import CaseResult, Interval, Job, Outcome, Sample, Score
-from harness.judging.results import load_results
-from harness.report.words import listed, mapped, number
+from harness.core.values import Interval, as_number
+from harness.judging.comparable import Parts
+from harness.judging.record import CaseRecord, RunRecord, SuiteRecord, load_results
 
 DEPTH, MOST = 4, 500  # folders below the reports folder, runs
 KEPT = 3  # whole records in memory
@@ -23,7 +22,7 @@ MARGIN = 0.02  # where a record names none: as a suite's default
 
 
 @dataclass(frozen=True)
-class Shot:
+class VotePicture:
     """One picture of a run, as far as a vote needs it."""
 
     suite: str
@@ -38,7 +37,7 @@ class Shot:
 
 
 @dataclass(frozen=True)
-class Attempt:
+class ChallengerRun:
     """A challenger that a round of retraining made."""
 
     sha256: str
@@ -48,7 +47,7 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Part:
+class SuiteSummary:
     """One suite of a run."""
 
     name: str
@@ -61,7 +60,7 @@ class Part:
     players: Mapping[str, str]  # provider to the name under which it is voted on
     quality: Mapping[str, Interval]  # by provider, calibrated
     references: tuple[str, ...]  # SHA-256 of held-out pictures
-    attempts: tuple[Attempt, ...] = ()
+    attempts: tuple[ChallengerRun, ...] = ()
 
     @property
     def main(self) -> str:
@@ -75,7 +74,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunSummary:
     """What lists show of a run."""
 
     id: str  # of its place, for addresses
@@ -85,9 +84,18 @@ class Run:
     profile: str = ""
     verdict: str = "error"
     reasons: tuple[str, ...] = ()
-    parts: Mapping[str, Part] = field(default_factory=dict)
-    shots: tuple[Shot, ...] = ()
+    parts: Mapping[str, SuiteSummary] = field(default_factory=dict)
+    shots: tuple[VotePicture, ...] = ()
     problem: str = ""  # why it cannot be read
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One suite of a run that a decision is made from."""
+
+    run: RunSummary
+    part: SuiteSummary
+    record: RunRecord
 
 
 class Runs:
@@ -96,20 +104,20 @@ class Runs:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = threading.RLock()
-        self._known: dict[Path, tuple[tuple[int, int], Run]] = {}
-        self._records: OrderedDict[tuple[Path, int, int], dict[str, Any]] = OrderedDict()
+        self._known: dict[Path, tuple[tuple[int, int], RunSummary]] = {}
+        self._records: OrderedDict[tuple[Path, int, int], RunRecord] = OrderedDict()
 
-    def all(self) -> list[Run]:
+    def all(self) -> list[RunSummary]:
         """Every run, the newest first; one that cannot be read says why."""
         with self._lock:
-            found = [run for path in self._paths() if (run := self._read(path))]
-        return sorted(found, key=lambda run: (run.started, run.name), reverse=True)
+            results = [run for path in self._paths() if (run := self._read(path))]
+        return sorted(results, key=lambda run: (run.started, run.name), reverse=True)
 
-    def get(self, run_id: str) -> Run | None:
+    def get(self, run_id: str) -> RunSummary | None:
         """A readable run by its id."""
         return next((run for run in self.all() if run.id == run_id and not run.problem), None)
 
-    def record(self, run: Run) -> dict[str, Any]:
+    def record(self, run: RunSummary) -> RunRecord:
         """Everything that a run wrote down.
 
         Raises:
@@ -129,15 +137,15 @@ class Runs:
 
     def _paths(self) -> Iterator[Path]:
         """Every results.json of the folder, not too deep and not too many."""
-        found = 0
+        result = 0
         for place, folders, files in os.walk(self.folder):
             depth = len(Path(place).relative_to(self.folder).parts)
             folders[:] = sorted(folders) if depth < DEPTH else []
-            if "results.json" in files and found < MOST:
-                found += 1
+            if "results.json" in files and result < MOST:
+                result += 1
                 yield Path(place) / "results.json"
 
-    def _read(self, path: Path) -> Run | None:
+    def _read(self, path: Path) -> RunSummary | None:
         try:
             mark = stamp(path)
         except OSError:
@@ -151,114 +159,71 @@ class Runs:
 
 def stamp(path: Path) -> tuple[int, int]:
     """What changes when a file does. Raises OSError."""
-    found = path.stat()
-    return found.st_mtime_ns, found.st_size
+    result = path.stat()
+    return result.st_mtime_ns, result.st_size
 
 
-def read_run(path: Path, folder: Path) -> Run:
+def read_run(path: Path, folder: Path) -> RunSummary:
     """A run as lists show it."""
     name = path.parent.relative_to(folder).as_posix()
     run_id = hashlib.sha256(name.encode()).hexdigest()[:12]
     try:
         record = load_results(path)
     except UsageError as error:
-        return Run(run_id, path, name, problem=str(error))
-    run, gate = record["run"], record["gate"]
-    parts = {part.name: part for about in listed(record, "suites") if (part := read_part(record, about))}
-    shots = tuple(shot for case in record["cases"] for shot in read_shots(case, parts))
-    verdict, reasons = gate["verdict"], tuple(map(str, gate["reasons"]))
-    return Run(run_id, path, name, run["started"], run["profile"], verdict, reasons, parts, shots)
+        return RunSummary(run_id, path, name, problem=str(error))
+    parts = {about.name: read_part(record, about) for about in record.suites if about.name}
+    shots = tuple(shot for case in record.cases if case.suite in parts for shot in read_shots(case, parts[case.suite]))
+    run, gate = record.run, record.gate
+    return RunSummary(run_id, path, name, run.started, run.profile, gate.verdict, gate.reasons, parts, shots)
 
 
-def read_part(record: Mapping[str, Any], about: Mapping[str, Any]) -> Part | None:
-    """One suite of a run; None for one without a name."""
-    name = about.get("name")
-    if not isinstance(name, str) or not name:
-        return None
-    rows = [row for row in record["leaderboard"] if row["suite"] == name]
-    recipes, references = mapped(about, "recipe"), mapped(about, "references").get("held_out")
-    loras = {provider: lora for provider in recipes if (lora := str(mapped(recipes, provider).get("lora") or ""))}
-    margin, subject = number(about.get("margin")), mapped(about, "subject")
-    providers = tuple(dict.fromkeys(str(row["provider"]) for row in rows))
-    return Part(
-        name=name,
-        path=str(about.get("path") or ""),
-        subject=str(subject.get("name") or name),
+def read_part(record: RunRecord, about: SuiteRecord) -> SuiteSummary:
+    """One suite of a run."""
+    rows = record.rows(about.name)
+    providers = tuple(dict.fromkeys(row.provider for row in rows))
+    return SuiteSummary(
+        name=about.name,
+        path=about.path,
+        subject=about.subject.name or about.name,
         providers=providers,
-        gate=tuple(str(row["provider"]) for row in rows if row["gate"]),
-        margin=MARGIN if margin is None else margin,
-        loras=loras,
-        players={provider: player_name(provider, mapped(recipes, provider)) for provider in providers},
-        quality={row["provider"]: found for row in rows if (found := read_interval(row.get("quality")))},
-        references=tuple(sha for sha in references if isinstance(sha, str)) if isinstance(references, list) else (),
-        attempts=tuple(read_attempts(record, name)),
+        gate=tuple(row.provider for row in rows if row.gate),
+        margin=MARGIN if about.margin is None else about.margin,
+        loras={name: lora for name, recipe in about.recipe.items() if (lora := str(recipe.get("lora") or ""))},
+        players={provider: player_name(provider, about.recipe.get(provider, {})) for provider in providers},
+        quality={row.provider: row.quality for row in rows if row.quality},
+        references=about.references.get("held_out", ()),
+        attempts=tuple(read_attempts(record, about.name)),
     )
 
 
-def player_name(provider: str, recipe: Mapping[str, Any]) -> str:
+def player_name(provider: str, recipe: Parts) -> str:
     """Who is voted on: `lora 38f2332b`, `lora 38f2332b@0.8`, `base`."""
-    lora, strength = str(recipe.get("lora") or ""), number(recipe.get("strength"))
+    lora, strength = str(recipe.get("lora") or ""), as_number(recipe.get("strength"))
     if not lora:
         return provider
     return f"{provider} {lora[:SHORT]}" + ("" if strength in (None, 1.0) else f"@{strength:g}")
 
 
-def read_attempts(record: Mapping[str, Any], suite: str) -> Iterator[Attempt]:
+def read_attempts(record: RunRecord, suite: str) -> Iterator[ChallengerRun]:
     """What rounds of retraining left in the store."""
-    for item in record["rounds"]:
-        made, place = mapped(item, "challenger"), str(item.get("place") or "")
-        folder, _, file = place.partition("/")
-        if item.get("suite") == suite and folder == "loras" and file and Path(file).name == file:
-            yield Attempt(
-                str(made.get("sha256") or ""), file, str(item.get("verdict") or ""), str(item.get("reason") or "")
-            )
+    for item in record.rounds:
+        folder, _, file = item.place.partition("/")
+        if item.suite == suite and folder == "loras" and file and Path(file).name == file:
+            yield ChallengerRun(item.challenger.sha256 if item.challenger else "", file, item.verdict, item.reason)
 
 
-def read_shots(case: Mapping[str, Any], parts: Mapping[str, Part]) -> Iterator[Shot]:
+def read_shots(case: CaseRecord, part: SuiteSummary) -> Iterator[VotePicture]:
     """The pictures of one case by one provider."""
-    part = parts.get(case["suite"])
-    for sample in case["samples"] if part else ():
-        image = sample["image"]
-        if part and isinstance(image, str):
-            values = {name: number(score.get("value")) for name, score in sample["scores"].items()}
-            yield Shot(
+    for sample in case.samples:
+        if sample.image:
+            yield VotePicture(
                 suite=part.name,
-                case=case["case"],
-                prompt=str(case.get("prompt") or ""),
-                seed=sample["seed"],
-                provider=case["provider"],
-                player=part.players.get(case["provider"], case["provider"]),
-                image=image,
-                emulated=bool(sample.get("emulated")),
-                scores={name: value for name, value in values.items() if value is not None},
+                case=case.case,
+                prompt=case.prompt,
+                seed=sample.seed,
+                provider=case.provider,
+                player=part.players.get(case.provider, case.provider),
+                image=sample.image,
+                emulated=sample.emulated,
+                scores={name: score.value for name, score in sample.scores.items() if score.value is not None},
             )
-
-
-def case_results(record: Mapping[str, Any], suite: str, provider: str) -> list[CaseResult]:
-    """One provider's scored pictures, as `harness.judging.changes.compare_results` takes them."""
-    found = []
-    for case in record["cases"]:
-        if (case["suite"], case["provider"]) == (suite, provider):
-            samples = tuple(
-                Sample("", sample["seed"], Outcome.OK, image=sample["image"], scores=read_scores(sample))
-                for sample in case["samples"]
-                if sample["image"]
-            )
-            found.append(CaseResult(Job(suite, case["case"], provider), samples))
-    return found
-
-
-def read_scores(sample: Mapping[str, Any]) -> dict[str, Score]:
-    return {
-        name: Score(name, number(score.get("value")), details=mapped(score, "details"))
-        for name, score in sample["scores"].items()
-    }
-
-
-def read_interval(record: Any) -> Interval | None:
-    """Mean and bounds of a record; None without a mean."""
-    mean = number(record.get("mean")) if isinstance(record, Mapping) else None
-    if mean is None:
-        return None
-    count = record.get("n")
-    return Interval(mean, number(record.get("low")), number(record.get("high")), count if isinstance(count, int) else 0)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import HarnessError, UsageError
+from harness.judging.record import Part
 from harness.judging.results import relative
-from harness.report.review.runs import Part, Run
-from harness.report.words import mapped, text
+from harness.report.review.runs import RunSummary, SuiteSummary
+from harness.report.words import text
 
 if TYPE_CHECKING:
     from harness.core.values import Suite
@@ -25,6 +26,25 @@ class Challenger:
     path: Path
     origin: str  # where it is from, in words
     told: str = ""  # what a round of retraining said of it
+
+
+class Origin(Part):
+    """Where a challenger is from."""
+
+    source: str = ""
+    taken: str = ""  # ISO 8601
+
+    @property
+    def words(self) -> str:
+        return ", ".join(text(part, 200) for part in (self.source, self.taken[:10]) if part) or "elsewhere"
+
+
+class ChallengerRecord(Part):
+    """What the registry keeps of a challenger."""
+
+    sha256: str
+    path: str
+    origin: Origin = Origin()
 
 
 @dataclass(frozen=True)
@@ -44,13 +64,13 @@ class Seat:
 
     def challenger(self, sha256: str) -> Challenger:
         """Raises UsageError when there is none."""
-        found = next((item for item in self.challengers if item.sha256 == sha256), None)
-        if found is None:
+        result = next((item for item in self.challengers if item.sha256 == sha256), None)
+        if result is None:
             raise UsageError("there is no such challenger (any more); open the page again")
-        return found
+        return result
 
 
-def find_seats(suites: Iterable[Suite], runs: Sequence[Run], loras: Path) -> list[Seat]:
+def find_seats(suites: Iterable[Suite], runs: Sequence[RunSummary], loras: Path) -> list[Seat]:
     """Every champion's place that a suite names.
 
     Args:
@@ -60,18 +80,18 @@ def find_seats(suites: Iterable[Suite], runs: Sequence[Run], loras: Path) -> lis
     for suite in suites:
         if suite.subject.lora is not None:
             places.setdefault(suite.subject.lora.path, []).append(suite)
-    return [open_seat(weights, tuple(found), runs, loras) for weights, found in sorted(places.items())]
+    return [open_seat(weights, tuple(result), runs, loras) for weights, result in sorted(places.items())]
 
 
-def open_seat(weights: Path, suites: tuple[Suite, ...], runs: Sequence[Run], loras: Path) -> Seat:
+def open_seat(weights: Path, suites: tuple[Suite, ...], runs: Sequence[RunSummary], loras: Path) -> Seat:
     """One champion's place, read anew."""
     from harness.models.lora.registry import CHALLENGERS, read_challengers, read_champion, read_history
 
     try:
         champion = read_champion(weights)
         taken = [
-            Challenger(str(record["sha256"]), weights.parent / CHALLENGERS / Path(record["path"]).name, origin(record))
-            for record in read_challengers(weights)
+            Challenger(record.sha256, weights.parent / CHALLENGERS / Path(record.path).name, record.origin.words)
+            for record in map(ChallengerRecord.of, read_challengers(weights))
         ]
         former = tuple(read_history(weights)[:-1])
     except (HarnessError, OSError, ValueError, KeyError, TypeError) as error:
@@ -93,13 +113,7 @@ def open_seat(weights: Path, suites: tuple[Suite, ...], runs: Sequence[Run], lor
     return Seat(weights, suites, champion, former, waiting)
 
 
-def origin(record: Mapping[str, Any]) -> str:
-    """Where a challenger is from."""
-    source, taken = mapped(record, "origin").get("source"), mapped(record, "origin").get("taken")
-    return ", ".join(text(part, 200) for part in (source, str(taken or "")[:10]) if part) or "elsewhere"
-
-
-def runs_of(lora: str, suites: Iterable[str], runs: Iterable[Run]) -> list[tuple[Run, Part]]:
+def runs_of(lora: str, suites: Iterable[str], runs: Iterable[RunSummary]) -> list[tuple[RunSummary, SuiteSummary]]:
     """The runs that had a LoRA under test, as they come."""
     names = set(suites)
     return [(run, part) for run in runs for part in run.parts.values() if part.name in names and part.lora == lora]

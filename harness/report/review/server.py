@@ -19,8 +19,8 @@ from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 from harness.core.errors import HarnessError, UsageError
-from harness.report.review.app_state import Desk
-from harness.report.review.responses import Query, Refusal, Reply
+from harness.report.review.app_state import AppState
+from harness.report.review.responses import Query, Refusal, Response
 
 HOST = "127.0.0.1"
 PATIENCE_S = 30.0  # with a client that says nothing
@@ -39,12 +39,12 @@ HEADERS: Mapping[str, str] = {
 }
 
 
-class Server(ThreadingHTTPServer):
+class ReviewServer(ThreadingHTTPServer):
     """The review's server; `address` is where a browser goes first."""
 
     daemon_threads = True
 
-    def __init__(self, desk: Desk, port: int) -> None:
+    def __init__(self, state: AppState, port: int) -> None:
         """
         Args:
             port: 0 takes a free one.
@@ -52,10 +52,10 @@ class Server(ThreadingHTTPServer):
         Raises:
             UsageError: the port is taken.
         """
-        self.desk = desk
+        self.state = state
         self.token, self.session, self.secret = (secrets.token_urlsafe(32) for _ in range(3))
         try:
-            super().__init__((HOST, port), Handler)
+            super().__init__((HOST, port), ReviewHandler)
         except (OSError, OverflowError) as error:
             raise UsageError(f"--port {port}: {error}; choose another, 0 takes a free one") from error
 
@@ -84,7 +84,7 @@ class Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-class Handler(BaseHTTPRequestHandler):
+class ReviewHandler(BaseHTTPRequestHandler):
     """One connection."""
 
     protocol_version = "HTTP/1.1"
@@ -93,8 +93,8 @@ class Handler(BaseHTTPRequestHandler):
     server_version, sys_version = "harness", ""
 
     @property
-    def home(self) -> Server:
-        return cast(Server, self.server)
+    def home(self) -> ReviewServer:
+        return cast(ReviewServer, self.server)
 
     def answer(self) -> None:
         """Every request comes here, whatever its method."""
@@ -115,7 +115,7 @@ class Handler(BaseHTTPRequestHandler):
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_TRACE = do_CONNECT = answer
 
-    def decide(self) -> Reply:
+    def decide(self) -> Response:
         """Let in, check, and hand over to the page or act of this path."""
         from harness.report.review.routes import find_act, find_page
 
@@ -128,14 +128,14 @@ class Handler(BaseHTTPRequestHandler):
         query = read_fields(target.query)
         if target.path == "/" and self.command == "GET" and same(query.get("token"), self.home.token):
             cookie = f"{self.home.cookie}={self.home.session}; Path=/; HttpOnly; SameSite=Strict"
-            return Reply(HTTPStatus.SEE_OTHER, headers={"Location": "/", "Set-Cookie": cookie})
+            return Response(HTTPStatus.SEE_OTHER, headers={"Location": "/", "Set-Cookie": cookie})
         if not self.is_known():
             raise Refusal(HTTPStatus.FORBIDDEN)
         page, act = find_page(target.path), find_act(target.path)
         if page and self.command in ("GET", "HEAD"):
-            return page(self.home.desk, query, self.home.secret)
+            return page(self.home.state, query, self.home.secret)
         if act and self.command == "POST":
-            return act(self.home.desk, self.read_form())
+            return act(self.home.state, self.read_form())
         if page or act:
             raise Refusal(HTTPStatus.METHOD_NOT_ALLOWED, allow="GET, HEAD" if page else "POST")
         raise Refusal(HTTPStatus.NOT_FOUND, "there is no such page")
@@ -146,8 +146,8 @@ class Handler(BaseHTTPRequestHandler):
             cookies = SimpleCookie(self.headers.get("Cookie", ""))
         except CookieError:
             return False
-        found = cookies.get(self.home.cookie)
-        return found is not None and same(found.value, self.home.session)
+        result = cookies.get(self.home.cookie)
+        return result is not None and same(result.value, self.home.session)
 
     def read_form(self) -> Query:
         """The fields of a form of ours. Raises Refusal for anybody else's, and for what is too large."""
@@ -172,17 +172,17 @@ class Handler(BaseHTTPRequestHandler):
         while left > 0 and (part := self.rfile.read(min(left, LARGEST_FORM))):
             left -= len(part)
 
-    def explain(self, refusal: Refusal) -> Reply:
+    def explain(self, refusal: Refusal) -> Response:
         """A refusal as a page, or as two words for those who were not let in."""
         from harness.report.review.pages import trouble_page
 
         headers = {"Allow": refusal.allow} if refusal.allow else {}
         if refusal.status == HTTPStatus.FORBIDDEN and not refusal.words:
-            return Reply(refusal.status, b"403 Forbidden\n", "text/plain; charset=utf-8")
-        page = trouble_page(self.home.desk, refusal, self.home.secret)
-        return Reply(refusal.status, page.body, page.kind, headers)
+            return Response(refusal.status, b"403 Forbidden\n", "text/plain; charset=utf-8")
+        page = trouble_page(self.home.state, refusal, self.home.secret)
+        return Response(refusal.status, page.body, page.kind, headers)
 
-    def send(self, reply: Reply) -> None:
+    def send(self, reply: Response) -> None:
         try:
             self.send_response(reply.status)
             headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-store", **HEADERS, **reply.headers}
@@ -205,7 +205,7 @@ class Handler(BaseHTTPRequestHandler):
             status = HTTPStatus.METHOD_NOT_ALLOWED if known else HTTPStatus.FORBIDDEN
         if self.request_version == "HTTP/0.9":
             return
-        self.send(Reply(status, f"{status.value} {status.phrase}\n".encode(), "text/plain; charset=utf-8"))
+        self.send(Response(status, f"{status.value} {status.phrase}\n".encode(), "text/plain; charset=utf-8"))
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: the terminal is for the address and for errors, and an address holds the token."""
@@ -214,10 +214,10 @@ class Handler(BaseHTTPRequestHandler):
 def read_fields(text: str) -> Query:
     """The fields of a query or a form. Raises Refusal for too many."""
     try:
-        found = parse_qs(text, keep_blank_values=True, errors="replace", max_num_fields=FIELDS)
+        result = parse_qs(text, keep_blank_values=True, errors="replace", max_num_fields=FIELDS)
     except ValueError as error:
         raise Refusal(HTTPStatus.BAD_REQUEST, "too many fields") from error
-    return Query({name: values[-1] for name, values in found.items()})
+    return Query({name: values[-1] for name, values in result.items()})
 
 
 def same(given: str, wanted: str) -> bool:

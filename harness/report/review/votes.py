@@ -10,31 +10,31 @@ from itertools import combinations
 from harness.core import stats
 from harness.core.values import Interval, digest
 from harness.report.review.ledger import Ballot
-from harness.report.review.runs import Run, Shot
+from harness.report.review.runs import RunSummary, VotePicture
 
 SETTLED = 10  # votes between two names, below which their order is only a hint
 LEAST_CASES = 8  # below which an interval that draws cases again is far too narrow
 
 
 @dataclass(frozen=True)
-class Pair:
+class BlindPair:
     """Two different pictures of one prompt and seed."""
 
     id: str
-    one: Shot
-    other: Shot
+    one: VotePicture
+    other: VotePicture
 
 
 @dataclass(frozen=True)
 class Turn:
     """A pair as one person sees it."""
 
-    pair: Pair
-    left: Shot
-    right: Shot
+    pair: BlindPair
+    left: VotePicture
+    right: VotePicture
 
 
-def make_pairs(runs: Sequence[Run], suite: str) -> list[Pair]:
+def make_pairs(runs: Sequence[RunSummary], suite: str) -> list[BlindPair]:
     """Every two pictures of a suite that were drawn from one prompt with one seed by different providers or LoRAs.
 
     Of two that drew the very same picture only one takes part: nobody can say whose it is.
@@ -42,20 +42,20 @@ def make_pairs(runs: Sequence[Run], suite: str) -> list[Pair]:
     Args:
         runs: the newest first: where two have a picture by the same name, the newest one's is shown.
     """
-    fields: dict[Hashable, dict[str, Shot]] = {}
+    fields: dict[Hashable, dict[str, VotePicture]] = {}
     for run in runs:
         for shot in run.shots:
             if shot.suite == suite:
                 fields.setdefault((shot.case, shot.prompt, shot.seed), {}).setdefault(shot.player, shot)
     unlike = [list({shot.image: shot for shot in reversed(players.values())}.values()) for players in fields.values()]
     return [
-        Pair(pair_id(one, other), one, other)
+        BlindPair(pair_id(one, other), one, other)
         for shots in unlike
         for one, other in combinations(sorted(shots, key=lambda shot: shot.player), 2)
     ]
 
 
-def with_lora(pairs: Iterable[Pair], runs: Iterable[Run], suite: str) -> list[Pair]:
+def with_lora(pairs: Iterable[BlindPair], runs: Iterable[RunSummary], suite: str) -> list[BlindPair]:
     """The pairs that show a LoRA under test, of any run: none of two competitors."""
     tested = {
         part.players[name]
@@ -67,7 +67,7 @@ def with_lora(pairs: Iterable[Pair], runs: Iterable[Run], suite: str) -> list[Pa
     return [pair for pair in pairs if {pair.one.player, pair.other.player} & tested]
 
 
-def pair_id(one: Shot, other: Shot) -> str:
+def pair_id(one: VotePicture, other: VotePicture) -> str:
     """The same for the same two pictures of a case, whoever asks, whichever is on the left."""
     return digest([one.suite, one.case, one.seed, sorted([one.image, other.image])])[:32]
 
@@ -77,7 +77,7 @@ def ballot_pair(suite: str, ballot: Ballot) -> str:
     return digest([suite, ballot.case, ballot.seed, sorted([ballot.left.image, ballot.right.image])])[:32]
 
 
-def draw_order(pairs: Iterable[Pair], who: str) -> list[Pair]:
+def draw_order(pairs: Iterable[BlindPair], who: str) -> list[BlindPair]:
     """All pairs in a random order, uniform, and each person's own.
 
     The generator is BLAKE2 seeded with the name, so a reload shows the same pair again: nobody can reroll one that is
@@ -91,7 +91,7 @@ def chance(*seed: str) -> bytes:
     return hashlib.blake2b("\0".join(seed).encode("utf-8", "replace"), digest_size=16).digest()
 
 
-def show(pair: Pair, who: str) -> Turn:
+def show(pair: BlindPair, who: str) -> Turn:
     """A pair with left and right shuffled, each person's own way."""
     first, second = (pair.other, pair.one) if chance("side", who, pair.id)[0] & 1 else (pair.one, pair.other)
     return Turn(pair, first, second)
@@ -119,7 +119,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Standing:
+class VoteRank:
     """One name by the votes."""
 
     player: str
@@ -128,8 +128,8 @@ class Standing:
 
     @property
     def total(self) -> Tally:
-        found = self.against.values()
-        return Tally(sum(item.won for item in found), sum(item.lost for item in found), sum(i.tied for i in found))
+        result = self.against.values()
+        return Tally(sum(item.won for item in result), sum(item.lost for item in result), sum(i.tied for i in result))
 
 
 def to_votes(ballots: Iterable[Ballot]) -> list[stats.Vote]:
@@ -143,16 +143,16 @@ def to_votes(ballots: Iterable[Ballot]) -> list[stats.Vote]:
     ]
 
 
-def standings(ballots: Iterable[Ballot]) -> tuple[list[Standing], str]:
+def vote_ranks(ballots: Iterable[Ballot]) -> tuple[list[VoteRank], str]:
     """Everybody by Bradley and Terry's model, the strongest first; and why nobody has a strength, if so."""
     votes = to_votes(ballots)
     names = sorted({name for vote in votes for name in (vote.winner, vote.loser)})
     try:
-        strengths, problem = {name: bounded(found) for name, found in stats.rate_votes(votes).items()}, ""
+        strengths, problem = {name: bounded(result) for name, result in stats.rate_votes(votes).items()}, ""
     except ValueError:
         strengths, problem = {}, "some never met the others, not even through third ones: more votes are needed"
     order = list(strengths) or names
-    return [Standing(name, strengths.get(name), tallies(votes, name)) for name in order], problem
+    return [VoteRank(name, strengths.get(name), tallies(votes, name)) for name in order], problem
 
 
 def bounded(strength: Interval) -> Interval:
@@ -162,10 +162,10 @@ def bounded(strength: Interval) -> Interval:
 
 def tallies(votes: Iterable[stats.Vote], name: str) -> dict[str, Tally]:
     """One name against each other one that it met."""
-    found: dict[str, list[int]] = {}
+    results: dict[str, list[int]] = {}
     for vote in votes:
         if name in (vote.winner, vote.loser):
             other = vote.loser if name == vote.winner else vote.winner
             kind = 2 if vote.tie else 0 if name == vote.winner else 1
-            found.setdefault(other, [0, 0, 0])[kind] += 1
-    return {other: Tally(*counts) for other, counts in sorted(found.items())}
+            results.setdefault(other, [0, 0, 0])[kind] += 1
+    return {other: Tally(*counts) for other, counts in sorted(results.items())}

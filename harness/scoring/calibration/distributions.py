@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtr
 
+from harness.core.arrays import Floats
 from harness.core.stats import quantile
 from harness.core.stats.calibration import LEAST_D, LEAST_HALF, Separation, equal_error_level, separate
-from harness.core.values import Floats, Interval
+from harness.core.values import Interval
 
 FALSE_ALARM = 0.05  # share of genuine pictures that a threshold may refuse
 DRAWS = 2_000  # of the bootstrap
@@ -46,7 +47,7 @@ class Suggested:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Discrimination:
     """What one score can do."""
 
     metric: str
@@ -59,18 +60,18 @@ class Finding:
     reason: str = ""  # why nothing is suggested
 
 
-def examine(sides: Sides, false_alarm: float = FALSE_ALARM) -> Finding:
+def examine(sides: Sides, false_alarm: float = FALSE_ALARM) -> Discrimination:
     """Everything about one score's two sides; at least two genuine and two impostors."""
     genuine, impostor = np.asarray(sides.genuine), np.asarray(sides.impostor)
-    found = separate(genuine, impostor)
-    d_prime = resampled(genuine, impostor, lambda g, i: separate(g, i).d_prime, found.d_prime)
-    eer = eer_interval(genuine, impostor, found.eer)
+    result = separate(genuine, impostor)
+    d_prime = resampled(genuine, impostor, lambda g, i: separate(g, i).d_prime, result.d_prime)
+    eer = eer_interval(genuine, impostor, result.eer)
     reason = ""
-    if found.d_prime < LEAST_D:
-        reason = f"does not tell the subject from others (d' {found.d_prime:.2f}, below {LEAST_D:g})"
+    if result.d_prime < LEAST_D:
+        reason = f"does not tell the subject from others (d' {result.d_prime:.2f}, below {LEAST_D:g})"
     suggested = None if reason else suggest(genuine, impostor, false_alarm)
     area = area_under_curve(genuine, impostor)
-    return Finding(sides.metric, found, d_prime, eer, area, roc_of(genuine, impostor), suggested, reason)
+    return Discrimination(sides.metric, result, d_prime, eer, area, roc_of(genuine, impostor), suggested, reason)
 
 
 def area_under_curve(genuine: Floats, impostor: Floats) -> float:
@@ -104,7 +105,7 @@ def eer_interval(genuine: Floats, impostor: Floats, value: float) -> Interval:
     the lower and the upper of their exact bounds, each at 97.5% for 95% together; wide, and never too narrow.
     """
     level = equal_error_level(genuine, impostor)
-    sides = [exact_share(crowd, 0.975) for crowd in (genuine < level, impostor >= level)]
+    sides = [exact_share(population, 0.975) for population in (genuine < level, impostor >= level)]
     low, high = min(side.low or 0.0 for side in sides), max(side.high or 0.0 for side in sides)
     return Interval(value, low, high, len(genuine))
 
@@ -174,11 +175,3 @@ def prediction_sd(values: Floats) -> float:
 def on_scale(value: float) -> float:
     """A threshold as it is written: hundredths, rounded down so that it refuses no more than it should, in [0, 1]."""
     return round(min(1.0, max(0.0, math.floor(float(value) / STEP + 1e-9) * STEP)), 2)
-
-
-def density(values: Sequence[float] | Floats, at: Floats) -> Floats:
-    """A smooth outline of values for the eye: normal kernels, its highest point 1."""
-    array = np.asarray(values, float)
-    width = max(0.9 * float(array.std()) * len(array) ** -0.2, 0.012)
-    heights = np.exp(-0.5 * ((at[:, None] - array[None]) / width) ** 2).sum(1)
-    return np.asarray(heights / max(float(heights.max()), 1e-12))

@@ -4,32 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from harness.config.profile import Profile
+from harness.core.arrays import Floats
 from harness.core.errors import ModelError
 from harness.core.stats.calibration import LEAST_D, Calibration, band_of
-from harness.core.values import METRICS, Floats, Score, to_record
+from harness.core.values import METRICS, Score, Suite, to_record
 from harness.models.embeddings import open_file
-from harness.scoring.calibration.distributions import FALSE_ALARM, Finding, Sides, examine
+from harness.models.loading import Models
+from harness.scoring.calibration.distributions import FALSE_ALARM, Discrimination, Sides, examine
 from harness.scoring.metrics.features import features_score, measure_trait
 from harness.scoring.metrics.quality import quality_score
+from harness.scoring.metrics.scorer import Scorer
 from harness.scoring.metrics.ssim import edges, grey_square, plate_of, similarity, typicality
-
-if TYPE_CHECKING:
-    from harness.config.profile import Profile
-    from harness.core.values import Suite
-    from harness.models.loading import Models
-    from harness.scoring.metrics.scorer import Scorer
-    from harness.scoring.metrics.table import Ground
-    from harness.store import Store
+from harness.scoring.metrics.table import ReferenceSet
+from harness.store import Store
 
 PRIMARY = METRICS[0]
 
 
 @dataclass(frozen=True)
-class Report:
+class CalibrationReport:
     """What calibration found out about one suite."""
 
     suite: str
@@ -37,7 +35,7 @@ class Report:
     calibration: Calibration
     clip_hash: str  # of the model that looked
     sides: tuple[Sides, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[Discrimination, ...]
     false_alarm: float
 
     @property
@@ -53,8 +51,8 @@ class Report:
         `quality` must have one, whatever it is worth.
         """
         kept = [] if self.refusal else [f for f in self.findings if f.suggested]
-        found = {f.metric: f.suggested for f in kept if f.suggested and (f.suggested.apart or f.metric == PRIMARY)}
-        return {metric: (bounds.fail, bounds.warn) for metric, bounds in found.items()}
+        results = {f.metric: f.suggested for f in kept if f.suggested and (f.suggested.apart or f.metric == PRIMARY)}
+        return {metric: (bounds.fail, bounds.warn) for metric, bounds in results.items()}
 
     @property
     def record(self) -> dict[str, Any]:
@@ -64,17 +62,17 @@ class Report:
         return {"version": 1, **own, **to_record(self)}
 
 
-def calibrate_suite(scorer: Scorer, false_alarm: float = FALSE_ALARM) -> Report:
+def calibrate_suite(scorer: Scorer, false_alarm: float = FALSE_ALARM) -> CalibrationReport:
     """Both populations through every gated score."""
     calibration = scorer.calibration()
     sides = populations(scorer, scorer.ground)
     findings = tuple(examine(side, false_alarm) for side in sides if not side.reason)
     suite = scorer.suite
     clip_hash = scorer.models.model_hash(scorer.profile.models.clip)
-    return Report(suite.name, suite.subject.name, calibration, clip_hash, sides, findings, false_alarm)
+    return CalibrationReport(suite.name, suite.subject.name, calibration, clip_hash, sides, findings, false_alarm)
 
 
-def populations(scorer: Scorer, ground: Ground) -> tuple[Sides, ...]:
+def populations(scorer: Scorer, ground: ReferenceSet) -> tuple[Sides, ...]:
     """Every gated metric's genuine and impostor scores; a reference is held against the others only."""
     impostors = [plate_of(grey_square(open_file(path))) for path in scorer.impostors]
     table = np.array([[similarity(a, b) for b in ground.plates] for a in ground.plates])
@@ -96,7 +94,13 @@ def populations(scorer: Scorer, ground: Ground) -> tuple[Sides, ...]:
 
 
 def _rate(
-    ground: Ground, kept: Sequence[int], vector: Floats, likeness: Floats, fine: float, table: Floats, strong: Floats
+    ground: ReferenceSet,
+    kept: Sequence[int],
+    vector: Floats,
+    likeness: Floats,
+    fine: float,
+    table: Floats,
+    strong: Floats,
 ) -> dict[str, Score]:
     """One picture's gated scores when only the references in `kept` are known."""
     gallery, known = ground.gallery[list(kept)], table[np.ix_(kept, kept)]
@@ -128,7 +132,6 @@ def _side(metric: str, genuine: Sequence[Mapping[str, Score]], strangers: Sequen
 
 def gate_notes(suite: Suite, profile: Profile, models: Models, store: Store) -> list[str]:
     """What an earlier calibration says of a suite's right to gate; no model is loaded, so [] where there was none."""
-    from harness.scoring.metrics.scorer import Scorer
 
     def absent() -> Any:
         raise ModelError("nothing is loaded here")

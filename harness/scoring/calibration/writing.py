@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from harness.core.errors import SuiteError, UsageError
+from harness.core.files import write_file
 
 MARK = "# harness calibrate"  # how the comments with the provenance begin; old ones are replaced
 BEHIND = ("weights", "seed", "samples", "gate", "providers")  # after which a suite expects its thresholds
@@ -33,10 +34,8 @@ def write_thresholds(path: Path, wanted: Wanted, provenance: str) -> str:
     changed = edit_thresholds(text, wanted, provenance)
     if not same_but_thresholds(text, changed, wanted):
         raise SuiteError(f"thresholds cannot be edited here; write them yourself: {shown(wanted)}", path)
-    part = path.with_name(path.name + ".part")
     try:
-        part.write_bytes(bom + changed.encode("utf-8"))
-        part.replace(path)
+        write_file(path, bom + changed.encode("utf-8"))
     except OSError as error:
         raise SuiteError(f"cannot be written: {error.strerror or error}", path) from error
     return changed

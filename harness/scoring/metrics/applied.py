@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.core.values import Floats
+from harness.core.arrays import Floats
 from harness.models.embeddings import open_picture
 
 PIXEL_NOISE = 1.0  # levels of 255: rounding of another batch size stays below it

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from harness.core.arrays import Floats
 from harness.core.stats.calibration import Calibration, Separation, leave_one_out, separate
-from harness.core.values import Floats, Score
+from harness.core.values import Score
 
 
 def clip_separation(gallery: Floats, impostors: Floats) -> Separation:
@@ -15,7 +16,7 @@ def clip_separation(gallery: Floats, impostors: Floats) -> Separation:
     return separate(leave_one_out(gallery @ gallery.T), (impostors @ gallery.T).mean(1))
 
 
-def crowd_similarity(impostors: Floats) -> float:
+def population_similarity(impostors: Floats) -> float:
     """How alike strangers look: the mean cosine among different impostors."""
     return float(np.mean(leave_one_out(impostors @ impostors.T)))
 

@@ -13,16 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
-from harness.core.values import Floats, hash_file, to_record
-from harness.models.embeddings import open_file, open_picture
+from harness.core.arrays import Floats
+from harness.core.values import hash_file
+from harness.models.embeddings import open_file
 from harness.scoring.metrics.lines import REACH, SIDE, Sketches, lines_of
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 SCALES = tuple(1 - 0.025 * step for step in range(13))  # how much of the training picture a crop shows, its side
 ALIKE = 0.9  # correlation of lines from which two pictures are one
@@ -71,25 +69,22 @@ class Copies:
         return self.prompts[0] > int(binom.ppf(0.95, self.prompts[1], DESCRIBED)) or self.share > MOST
 
     @property
-    def record(self) -> dict[str, Any]:
-        """As plain JSON data."""
-        return {**to_record(self), "share": self.share, "alarm": self.alarm, "sentence": self.sentence}
-
-    @property
     def sentence(self) -> str:
         """For people: what was found, and what to do."""
         if self.nearest is None:
             return "no picture was held against the training pictures"
         if not self.found:
-            told = f"none of {self.pictures} pictures copies a training picture (likest: {self.nearest.lines:.2f})"
-            return told + self._part
+            message = f"none of {self.pictures} pictures copies a training picture (likest: {self.nearest.lines:.2f})"
+            return message + self._part
         worst = self.found[0][1]
         how = f" ({worst.how})" if worst.how else ""
         remedy = "the LoRA has memorised its set: fewer steps, a lower rank or more pictures" if self.alarm else ""
         where = f" ({self.prompts[0]} of {self.prompts[1]} prompts)" if self.prompts else ""
-        told = f"{len(self.found)} of {self.pictures} pictures{where} copy a training picture, {worst.name}{how} most"
+        message = (
+            f"{len(self.found)} of {self.pictures} pictures{where} copy a training picture, {worst.name}{how} most"
+        )
         few = "so few can be chance, or a prompt that describes it" if self.prompts else "so few can be chance"
-        return f"{told} of all{self._part}; {remedy or f'look at them: {few}'}"
+        return f"{message} of all{self._part}; {remedy or f'look at them: {few}'}"
 
     @property
     def _part(self) -> str:
@@ -162,18 +157,6 @@ def describe(scale: float, mirrored: bool, shift: Sequence[int]) -> str:
     return ", ".join(filter(None, [*parts, f"cropped to {scale:.0%}" if scale < 1 else ""]))
 
 
-def find_copies(pictures: Sequence[bytes], train: TrainSet, vectors: Floats | None = None) -> Copies:
-    """Holds every picture against the training pictures.
-
-    Args:
-        pictures: encoded.
-        vectors: their CLIP unit vectors (n, d), where there are any.
-    """
-    rows = list(vectors) if vectors is not None else [None] * len(pictures)
-    each = [train.nearest(open_picture(data), vector) for data, vector in zip(pictures, rows, strict=True)]
-    return gather_copies(dict(enumerate(each)), len(each), train.normal)
-
-
 def gather_copies(
     each: Mapping[int, Nearest], pictures: int, normal: float | None, prompts: Sequence[str] = ()
 ) -> Copies:
@@ -183,7 +166,7 @@ def gather_copies(
         prompts: of all pictures, an id each.
     """
     ranked = sorted(each.items(), key=lambda item: -item[1].lines)
-    found = tuple((place, nearest) for place, nearest in ranked if nearest.copied)
+    result = tuple((place, nearest) for place, nearest in ranked if nearest.copied)
     looked = len(each) if len(each) < pictures else None
-    counts = (len({prompts[place] for place, _ in found}), len(set(prompts))) if prompts else None
-    return Copies(pictures, found, ranked[0][1] if ranked else None, normal, looked, counts)
+    counts = (len({prompts[place] for place, _ in result}), len(set(prompts))) if prompts else None
+    return Copies(pictures, result, ranked[0][1] if ranked else None, normal, looked, counts)

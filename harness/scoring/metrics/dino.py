@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from harness.core.arrays import Floats
 from harness.core.stats.calibration import Separation
-from harness.core.values import Floats, Score
+from harness.core.values import Score
 from harness.models.embeddings import normalize
 from harness.models.loading import load_options, translated
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 BATCH = 16  # pictures a forward pass
 
@@ -36,12 +35,12 @@ class Dino:
         """Unit vectors (n, d), float32: the class token behind the last layer's norm."""
         import torch
 
-        found = [np.zeros((0, self.model.config.hidden_size), np.float32)]
+        results = [np.zeros((0, self.model.config.hidden_size), np.float32)]
         for start in range(0, len(images), BATCH):
             inputs = self.processor(images=list(images[start : start + BATCH]), return_tensors="pt").to(self.device)
             with torch.inference_mode():
-                found.append(self.model(**inputs).pooler_output.float().cpu().numpy())
-        return normalize(np.concatenate(found))
+                results.append(self.model(**inputs).pooler_output.float().cpu().numpy())
+        return normalize(np.concatenate(results))
 
     def embed_texts(self, texts: Sequence[str]) -> Floats:
         raise NotImplementedError("DINOv2 reads no text")

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.core.values import Floats, to_record
+from harness.core.arrays import Floats
+from harness.core.values import to_record
 from harness.models.embeddings import open_picture
 from harness.scoring.metrics.lines import Sketches, lines_of
 
@@ -25,7 +26,7 @@ LEAST = 4  # pictures a prompt; fewer say nothing of collapse
 
 
 @dataclass(frozen=True)
-class Spread:
+class PromptPictures:
     """The pictures of one prompt by one provider."""
 
     pictures: int
@@ -38,8 +39,8 @@ class Spread:
 class Diversity:
     """One provider's seeds against the base's, over the prompts that both drew."""
 
-    cases: Mapping[str, Spread]
-    base: Mapping[str, Spread] = field(default_factory=dict)
+    cases: Mapping[str, PromptPictures]
+    base: Mapping[str, PromptPictures] = field(default_factory=dict)
 
     @property
     def ratio(self) -> float | None:
@@ -63,8 +64,8 @@ class Diversity:
     @property
     def record(self) -> dict[str, Any]:
         """As plain JSON data."""
-        found = {"ratio": self.ratio, "share": self.share, "alarm": self.alarm, "sentence": self.sentence}
-        return {**to_record(self), **found}
+        results = {"ratio": self.ratio, "share": self.share, "alarm": self.alarm, "sentence": self.sentence}
+        return {**to_record(self), **results}
 
     @property
     def sentence(self) -> str:
@@ -72,11 +73,11 @@ class Diversity:
         if self.share is None:
             return f"diversity was not judged: it takes {LEAST} seeds a prompt"
         total = sum(spread.pictures for spread in self.cases.values())
-        told = f"{self.share:.0%} of {total} pictures differ from the others of their prompt"
+        message = f"{self.share:.0%} of {total} pictures differ from the others of their prompt"
         if self.ratio is not None:
-            told += f", and they lie {self.ratio:.0%} as far apart as the base's"
+            message += f", and they lie {self.ratio:.0%} as far apart as the base's"
         remedy = "mode collapse: every seed draws nearly the same; fewer steps, a lower rank or more varied pictures"
-        return f"{told}; {remedy}" if self.alarm else told
+        return f"{message}; {remedy}" if self.alarm else message
 
 
 def vendi_score(likeness: Floats) -> float:
@@ -92,29 +93,18 @@ def vendi_score(likeness: Floats) -> float:
 
 def same_pictures(correlations: Floats) -> Floats:
     """How likely pairs are one picture, [0, 1], from the correlations of their lines: a soft step at SAME."""
-    found = 1 / (1 + np.exp(-(np.asarray(correlations) - SAME) / BLUNT))
-    np.fill_diagonal(found, 1.0)
-    return found
+    result = 1 / (1 + np.exp(-(np.asarray(correlations) - SAME) / BLUNT))
+    np.fill_diagonal(result, 1.0)
+    return result
 
 
-def measure_spread(pictures: Sequence[bytes], vectors: Floats) -> Spread:
+def measure_spread(pictures: Sequence[bytes], vectors: Floats) -> PromptPictures:
     """The pictures of one prompt, encoded, and their CLIP unit vectors (n, d); n of at least 2."""
     n, cosines = len(vectors), vectors @ vectors.T
     lines = Sketches([lines_of(open_picture(data)) for data in pictures])
-    return Spread(
+    return PromptPictures(
         n,
         distance=float(1 - (cosines.sum() - np.trace(cosines)) / (n * (n - 1))),
         vendi=vendi_score(cosines),
         distinct=vendi_score(same_pictures(lines.likeness())),
     )
-
-
-def measure_diversity(
-    own: Mapping[str, tuple[Sequence[bytes], Floats]], base: Mapping[str, tuple[Sequence[bytes], Floats]]
-) -> Diversity:
-    """Case to (encoded pictures, their CLIP unit vectors), of a provider and of the base at the same seeds."""
-
-    def spreads(group: Mapping[str, tuple[Sequence[bytes], Floats]]) -> dict[str, Spread]:
-        return {case: measure_spread(*found) for case, found in group.items() if len(found[0]) > 1}
-
-    return Diversity(spreads(own), spreads({case: base[case] for case in own if case in base}))

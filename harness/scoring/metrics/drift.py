@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from harness.core import stats
+from harness.core.arrays import Floats
 from harness.core.stats.calibration import Separation
-from harness.core.values import Floats, Interval, Vocabulary, to_record
+from harness.core.values import Interval, Vocabulary, to_record
 
 FAR = 1.25  # movement in units of another seed's; a LoRA that learnt with prior preservation stays near 0.8
 LEAK = 0.1  # of the way from strangers (0) to the subject (1); one of Aldar's three marks on everybody is 0.14
@@ -51,19 +52,23 @@ class Drift:
     @property
     def record(self) -> dict[str, Any]:
         """As plain JSON data."""
-        found = {"ratio": self.ratio, "leaks": self.leaks, "alarm": self.alarm, "sentence": self.sentence}
-        return {**to_record(self), **found}
+        results = {"ratio": self.ratio, "leaks": self.leaks, "alarm": self.alarm, "sentence": self.sentence}
+        return {**to_record(self), **results}
 
     @property
     def sentence(self) -> str:
         """For people: what was found, and what to do."""
-        told = f"prompts about others move by {self.moved:.2f}"
+        message = f"prompts about others move by {self.moved:.2f}"
         if self.ratio is not None:
-            told += f", {self.ratio:.0%} of what another seed does"
-        told += f"; they come {self.leak.mean:+.0%} nearer to the subject, {self.taken:.0%} of them wear his looks"
+            message += f", {self.ratio:.0%} of what another seed does"
+        message += f"; they come {self.leak.mean:+.0%} nearer to the subject, {self.taken:.0%} of them wear his looks"
         if self.leaks:
-            return f"{told}: the subject leaks; train with prior preservation, fewer steps, or captions that name more"
-        return f"{told}: the style drifts; a lower strength or rank, or prior preservation" if self.alarm else told
+            return (
+                f"{message}: the subject leaks; train with prior preservation, fewer steps, or captions that name more"
+            )
+        return (
+            f"{message}: the style drifts; a lower strength or rank, or prior preservation" if self.alarm else message
+        )
 
 
 def measure_drift(pairs: Mapping[str, tuple[Floats, Floats]], gallery: Floats, separation: Separation) -> Drift | None:

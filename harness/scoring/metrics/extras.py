@@ -9,23 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from harness.config.profile import RawHead
+from harness.core.arrays import Floats
+from harness.core.stats.calibration import Separation
 from harness.core.values import Case, Score, digest
+from harness.models.aesthetics_predictor import Predictor, identify, load_predictor
 from harness.models.embeddings import Embedder, Embeddings, open_file, open_picture
+from harness.models.hub import locate, weights_hash
+from harness.scoring.metrics.aesthetics import Yardstick, aesthetics_score, yardstick_of
 from harness.scoring.metrics.clip import clip_separation
-from harness.scoring.metrics.protocol import Bench, Extra
-
-if TYPE_CHECKING:
-    from harness.config.profile import RawHead
-    from harness.core.stats.calibration import Separation
-    from harness.core.values import Floats
-    from harness.scoring.metrics.aesthetics import Predictor, Yardstick
+from harness.scoring.metrics.dino import dino_score, load_dino
+from harness.scoring.metrics.protocol import Extra, MetricContext
+from harness.scoring.metrics.third_party import load_metrics
+from harness.scoring.references import set_hash
 
 VERSION = 1  # of the formulas here, in aesthetics.py and in dino.py
 
 
-def make_extras(bench: Bench, impostors: Callable[[], Sequence[Path]]) -> tuple[Extra, ...]:
+def make_extras(bench: MetricContext, impostors: Callable[[], Sequence[Path]]) -> tuple[Extra, ...]:
     """Those that the profile names, in a fixed order."""
     models = bench.profile.models
     made: list[Extra] = []
@@ -34,8 +36,6 @@ def make_extras(bench: Bench, impostors: Callable[[], Sequence[Path]]) -> tuple[
     if dino := getattr(models, "dino", None):
         made.append(DinoMetric(dino, bench, impostors))
     if named := getattr(bench.profile, "metrics", ()):
-        from harness.scoring.metrics.third_party import load_metrics
-
         made += load_metrics(named, bench)
     return tuple(made)
 
@@ -45,26 +45,19 @@ class AestheticsMetric:
 
     name = "aesthetics"
 
-    def __init__(self, source: str | RawHead, bench: Bench) -> None:
+    def __init__(self, source: str | RawHead, bench: MetricContext) -> None:
         self.source, self.bench = source, bench
 
     @cached_property
     def identity(self) -> str:
-        from harness.scoring.metrics.aesthetics import identify
-        from harness.scoring.references import set_hash
-
         return digest([VERSION, identify(self.source, self.bench.models), set_hash(self.bench.gallery)])
 
     @cached_property
     def predictor(self) -> Predictor:
-        from harness.scoring.metrics.aesthetics import load_predictor
-
         return load_predictor(self.source, self.bench.models)
 
     @cached_property
     def yardstick(self) -> Yardstick:
-        from harness.scoring.metrics.aesthetics import yardstick_of
-
         known = self.bench.store.memo("aesthetics_references", self.identity)
         if known is None:
             pictures = [open_file(path) for path in self.bench.gallery]
@@ -75,8 +68,6 @@ class AestheticsMetric:
     def score(
         self, items: Sequence[tuple[Case, bytes]], vectors: Floats, found: Sequence[Mapping[str, Score]]
     ) -> Sequence[Score]:
-        from harness.scoring.metrics.aesthetics import aesthetics_score
-
         ratings = self.predictor.rate([open_picture(data) for _, data in items])
         return [aesthetics_score(float(raw), self.yardstick) for raw in ratings]
 
@@ -86,32 +77,24 @@ class DinoMetric:
 
     name = "dino"
 
-    def __init__(self, source: str, bench: Bench, impostors: Callable[[], Sequence[Path]]) -> None:
+    def __init__(self, source: str, bench: MetricContext, impostors: Callable[[], Sequence[Path]]) -> None:
         self.source, self.bench, self.impostors = source, bench, impostors
 
     @cached_property
     def model(self) -> str:
         """The hash of its weights."""
-        from harness.models.hub import weights_hash
-
         return weights_hash(self.folder)
 
     @cached_property
     def folder(self) -> Path:
-        from harness.models.hub import locate
-
         return locate(self.source, self.bench.models.root, self.bench.profile.name)
 
     @cached_property
     def identity(self) -> str:
-        from harness.scoring.references import set_hash
-
         return digest([VERSION, self.model, set_hash(self.bench.gallery), set_hash(self.impostors())])
 
     @cached_property
     def embeddings(self) -> Embeddings:
-        from harness.scoring.metrics.dino import load_dino
-
         def load() -> Embedder:
             return load_dino(self.folder, self.source, self.bench.models.device)
 
@@ -125,8 +108,6 @@ class DinoMetric:
     def score(
         self, items: Sequence[tuple[Case, bytes]], vectors: Floats, found: Sequence[Mapping[str, Score]]
     ) -> Sequence[Score]:
-        from harness.scoring.metrics.dino import dino_score
-
         gallery, separation = self.ground
         rows = self.embeddings.images([data for _, data in items])
         return [dino_score(row, gallery, separation) for row in rows]

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from harness.core.arrays import Floats
 from harness.core.stats.calibration import Measure, measure
-from harness.core.values import Floats, Score
-from harness.models.embeddings import softmax
+from harness.core.values import Score, Vocabulary
+from harness.models.embeddings import Embeddings, softmax
 
 NONE = "none of these"  # the alternative that lets a free description be wrong
 
@@ -40,6 +41,32 @@ class Question:
         return list(self.phrases).index(value)
 
 
+class Questions:
+    """What the pictures of one suite are asked, each category and value once."""
+
+    def __init__(self, vocabulary: Mapping[str, Vocabulary], embeddings: Embeddings, templates: Sequence[str]) -> None:
+        """`templates`: sentences around a phrase, whose vectors are averaged."""
+        self._vocabulary, self._embeddings, self._templates = vocabulary, embeddings, templates
+        self._known: dict[tuple[str, str], Question] = {}
+
+    def of(self, category: str, value: str) -> Question:
+        """A category, with `value` among its alternatives."""
+        if (category, value) not in self._known:
+            phrases, vocabulary = self.phrases(category, value), self._vocabulary.get(category)
+            vectors = self._embeddings.phrases(list(phrases.values()), self._templates)
+            identity = vocabulary.identity if vocabulary else True
+            self._known[category, value] = Question(category, phrases, vectors, identity)
+        return self._known[category, value]
+
+    def phrases(self, category: str, value: str) -> dict[str, str]:
+        """The alternatives of a category with their phrases; a value the vocabulary lacks joins them."""
+        vocabulary = self._vocabulary.get(category)
+        phrases = {item: vocabulary.phrase(item) for item in vocabulary.alternatives} if vocabulary else {}
+        if value not in phrases:
+            phrases[value] = value
+        return phrases if len(phrases) > 1 else {**phrases, NONE: "a person"}
+
+
 def measure_trait(question: Question, value: str, gallery: Floats, scale: float) -> Measure:
     """How surely the references show one trait."""
     return measure(
@@ -55,7 +82,7 @@ def features_score(
     vector: Floats, measures: Sequence[Measure], questions: Mapping[str, Question], scale: float
 ) -> Score:
     """Reliability-weighted mean over the measurable traits of probability relative to the references', at most 1."""
-    found: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {}
     raws = []
     for trait in measures:
         question = questions[trait.category]
@@ -63,7 +90,7 @@ def features_score(
         cosines = question.cosines(vector[None])[0]
         chances = softmax(cosines, scale)
         raws.append(float(cosines[column]))
-        found[trait.category] = {
+        results[trait.category] = {
             "value": trait.value,
             "score": min(1.0, float(chances[column]) / trait.reach) if trait.weight > 0 else None,
             "probability": float(chances[column]),
@@ -79,24 +106,24 @@ def features_score(
             "; ".join(f"{trait.category}: {trait.reason}" for trait in measures)
             or "the references show none; name some under `traits`"
         )
-        return Score("features", None, raw, reason, found)
-    total = sum(trait.weight * float(found[trait.category]["score"] or 0.0) for trait in measures)
-    return Score("features", total / weight, raw, details=found)
+        return Score("features", None, raw, reason, results)
+    total = sum(trait.weight * float(results[trait.category]["score"] or 0.0) for trait in measures)
+    return Score("features", total / weight, raw, details=results)
 
 
 def prompt_score(vector: Floats, expect: Mapping[str, str], questions: Mapping[str, Question], scale: float) -> Score:
     """The mean probability of what the case expects; it says nothing about who the picture shows."""
-    found: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {}
     for category, value in expect.items():
         question = questions[category]
         cosines = question.cosines(vector[None])[0]
         chances, column = softmax(cosines, scale), question.column(value)
-        found[category] = {
+        results[category] = {
             "value": value,
             "score": float(chances[column]),
             "seen": list(question.phrases)[int(chances.argmax())],
             "cosine": float(cosines[column]),
         }
-    scores = [float(item["score"]) for item in found.values()]
-    raws = [float(item["cosine"]) for item in found.values()]
-    return Score("prompt", float(np.mean(scores)), float(np.mean(raws)), details=found)
+    scores = [float(item["score"]) for item in results.values()]
+    raws = [float(item["cosine"]) for item in results.values()]
+    return Score("prompt", float(np.mean(scores)), float(np.mean(raws)), details=results)

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from PIL import Image
+from scipy.ndimage import sobel
 
-from harness.core.values import Floats
-
-if TYPE_CHECKING:
-    from PIL import Image
+from harness.core.arrays import Floats
 
 SIDE = 64  # pixels of the squares that are compared
 REACH = 10  # pixels of SIDE that a picture may be shifted beyond the other's edge: a sixth of it
@@ -24,9 +23,6 @@ SOFT = 40.0  # levels of 255: gradients above it count little more, so that outl
 
 def lines_of(picture: Image.Image, side: int = SIDE) -> Floats:
     """The middle square's gradient strength at `side` x `side`, all channels together; hues may change, lines stay."""
-    from PIL import Image
-    from scipy.ndimage import sobel
-
     width = min(picture.size)
     left, top = (picture.width - width) // 2, (picture.height - width) // 2
     square = picture.convert("RGB").crop((left, top, left + width, top + width))

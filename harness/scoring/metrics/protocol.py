@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from harness.config.profile import Profile
+from harness.core.arrays import Floats
 from harness.core.values import Case, Score, Suite
 from harness.models.embeddings import Embeddings
-
-if TYPE_CHECKING:
-    from harness.config.profile import Profile
-    from harness.core.values import Floats
-    from harness.models.loading import Models
-    from harness.scoring.references import References
-    from harness.store import Store
+from harness.models.loading import Models
+from harness.scoring.references import References
+from harness.store import Store
 
 
 class Extra(Protocol):
@@ -42,7 +40,7 @@ class Extra(Protocol):
 
 
 @dataclass(frozen=True)
-class Bench:
+class MetricContext:
     """What an added metric may work with; references are read only when it asks."""
 
     suite: Suite

@@ -6,38 +6,38 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from harness.config.profile import merge_vocabulary
-from harness.core.errors import ReferencesError
+from harness.config.profile import Profile, merge_vocabulary
+from harness.core.arrays import Floats
+from harness.core.errors import LoraError, ReferencesError
 from harness.core.stats.calibration import Calibration, calibration_from
-from harness.core.values import Case, CaseResult, Floats, Lora, Score, Suite, Trait, digest, to_record
+from harness.core.values import Case, CaseResult, Lora, Score, Suite, Trait, digest, to_record
 from harness.models.embeddings import Embedder, Embeddings, open_file, open_picture
+from harness.models.identity import library_class
+from harness.models.loading import Models
+from harness.models.lora.header import read_header
 from harness.scoring.metrics.applied import Applied, check_applied
-from harness.scoring.metrics.clip import clip_separation, crowd_similarity, self_similarity
+from harness.scoring.metrics.clip import clip_separation, population_similarity, self_similarity
 from harness.scoring.metrics.copying import TrainSet
 from harness.scoring.metrics.drift import Drift, measure_drift
 from harness.scoring.metrics.evidence import Evidence, gather_evidence
 from harness.scoring.metrics.extras import make_extras
-from harness.scoring.metrics.features import NONE, Question, measure_trait
-from harness.scoring.metrics.protocol import Bench, Extra
+from harness.scoring.metrics.features import Questions, measure_trait
+from harness.scoring.metrics.protocol import Extra, MetricContext
 from harness.scoring.metrics.ssim import edges_band, grey_square, plate_of, reference_band, sharpness
-from harness.scoring.metrics.table import METRICS, Ground, Look
+from harness.scoring.metrics.table import METRICS, ReferenceSet, SampleViews
 from harness.scoring.metrics.technical import contrast
 from harness.scoring.references import (
-    Reading,
     References,
+    TraitReading,
     extract_traits,
     load_impostors,
     load_references,
     read_category,
     set_hash,
 )
-
-if TYPE_CHECKING:
-    from harness.config.profile import Profile
-    from harness.models.loading import Models
-    from harness.store import Store
+from harness.store import Store
 
 VERSION = 2  # of every formula in this package and in calibrate.py: raise it, and stored scores are computed anew
 EMBEDDING = 1  # of how pictures and words are laid before CLIP: no formula's new version embeds anything again
@@ -57,7 +57,7 @@ class Scorer:
         clip = models.model_hash(profile.models.clip)
         self._clip = clip
         self._embeddings = Embeddings(load or models.clip, store, digest([EMBEDDING, clip, self._libraries]))
-        self._questions: dict[tuple[str, str], Question] = {}
+        self._questions = Questions(self.vocabulary, self._embeddings, profile.templates)
 
     # --- what decides a score -----------------------------------------------------------------------------------------
 
@@ -105,8 +105,6 @@ class Scorer:
 
     @cached_property
     def _libraries(self) -> str:
-        from harness.models.identity import library_class
-
         return library_class(*LIBRARIES)
 
     @cached_property
@@ -123,26 +121,30 @@ class Scorer:
     @cached_property
     def extras(self) -> tuple[Extra, ...]:
         """The metrics that the profile adds to those of every suite."""
-        bench = Bench(self.suite, self.profile, self.models, self.store, self._embeddings, lambda: self.references)
+        bench = MetricContext(
+            self.suite, self.profile, self.models, self.store, self._embeddings, lambda: self.references
+        )
         return make_extras(bench, lambda: self.impostors)
 
     # --- what the references say --------------------------------------------------------------------------------------
 
     @cached_property
-    def readings(self) -> tuple[Reading, ...]:
+    def readings(self) -> tuple[TraitReading, ...]:
         """Every category of the vocabulary as the train pictures show it, for the report."""
         known = self.store.memo("readings", self._ground_identity)
         if known is None:
             known = to_record([self._read(category) for category in self.vocabulary])
             self.store.put_memo("readings", self._ground_identity, known)
-        return tuple(Reading(**record) for record in known)
+        return tuple(TraitReading(**record) for record in known)
 
     def traits(self) -> tuple[Trait, ...]:
         """The subject's traits: the suite's own, else those of its kind that the train pictures agree on."""
         given = self.suite.subject.traits
         if given is None:
             return extract_traits(self.readings, self.suite.subject.kind)
-        return tuple(Trait(category, value, self._phrases(category, value)[value]) for category, value in given.items())
+        return tuple(
+            Trait(category, value, self._questions.phrases(category, value)[value]) for category, value in given.items()
+        )
 
     def calibration(self) -> Calibration:
         """What raw numbers mean for this subject; computed once a store."""
@@ -171,29 +173,31 @@ class Scorer:
             ssim=reference_band(plates),
             edges=edges_band(plates),
             measures=tuple(
-                measure_trait(self._question(trait.category, trait.value), trait.value, gallery, scale)
+                measure_trait(self._questions.of(trait.category, trait.value), trait.value, gallery, scale)
                 for trait in self.traits()
             ),
             sharpness=min(map(sharpness, greys)),
             contrast=min(map(contrast, greys)),
             agreement=agreement if agreement == agreement else 0.0,  # NaN: no scale to stand on
-            crowd=crowd_similarity(impostors),
+            crowd=population_similarity(impostors),
             references=len(references.all),
             leave_one_out=references.leave_one_out,
             names=tuple(path.name for path in self.impostors),
         )
 
     @cached_property
-    def ground(self) -> Ground:
+    def ground(self) -> ReferenceSet:
         """All that pictures are held against; found once."""
         calibration, references = self.calibration(), self.references
-        return Ground(
+        return ReferenceSet(
             calibration=calibration,
             gallery=self._vectors(references.gallery),
             train=self._vectors(references.train) if references.train else self._vectors(references.gallery),
             impostors=self._vectors(self.impostors),
             plates=tuple(plate_of(grey_square(open_file(path))) for path in references.gallery),
-            questions={trait.category: self._question(trait.category, trait.value) for trait in calibration.measures},
+            questions={
+                trait.category: self._questions.of(trait.category, trait.value) for trait in calibration.measures
+            },
             scale=self._embeddings.logit_scale,
             size=self.profile.size,
             weights=self.suite.weights,
@@ -206,12 +210,12 @@ class Scorer:
         if not items:
             return []
         vectors = self.embed([data for _, data in items])
-        found = [self._score(case, data, vector) for (case, data), vector in zip(items, vectors, strict=True)]
+        results = [self._score(case, data, vector) for (case, data), vector in zip(items, vectors, strict=True)]
         for extra in self.extras:
-            for scores, score in zip(found, extra.score(items, vectors, found), strict=True):
+            for scores, score in zip(results, extra.score(items, vectors, results), strict=True):
                 if score is not None:
                     scores[extra.name] = score
-        return list(found)
+        return list(results)
 
     def embed(self, pictures: Sequence[bytes]) -> Floats:
         """CLIP unit vectors (n, d) of encoded pictures."""
@@ -228,10 +232,7 @@ class Scorer:
         self, provider: str, results: Sequence[CaseResult], lora: Lora | None = None, applied: Applied | None = None
     ) -> Evidence:
         """Everything that tells why a gate is red; cheap when the pictures were scored before."""
-        from harness.core.errors import LoraError
-        from harness.models.lora.header import read_header
-
-        found = gather_evidence(provider, results, applied, self.calibration())
+        finding = gather_evidence(provider, results, applied, self.calibration())
         images = [sample.image for result in results for sample in result.scored if sample.image]
         alike = (
             self_similarity(self.embed([self.store.image(image) for image in images]), self.calibration())
@@ -243,7 +244,7 @@ class Scorer:
         except LoraError:  # whoever loads the file says what is wrong with it
             metadata = {}
         return replace(
-            found,
+            finding,
             subject=self.suite.subject.name,
             trigger=self.suite.subject.trigger,
             alike=alike,
@@ -270,39 +271,20 @@ class Scorer:
 
     def _score(self, case: Case, data: bytes, vector: Floats) -> dict[str, Score]:
         picture = open_picture(data)
-        expected = {category: self._question(category, value) for category, value in case.expect.items()}
-        look = Look(case, picture, vector, plate_of(grey_square(picture)), expected)
-        found: dict[str, Score] = {}
+        expected = {category: self._questions.of(category, value) for category, value in case.expect.items()}
+        look = SampleViews(case, picture, vector, plate_of(grey_square(picture)), expected)
+        results: dict[str, Score] = {}
         for name, metric in METRICS.items():
-            if (score := metric(look, self.ground, found)) is not None:
-                found[name] = score
-        return found
-
-    # --- questions ----------------------------------------------------------------------------------------------------
+            if (score := metric(look, self.ground, results)) is not None:
+                results[name] = score
+        return results
 
     def _vectors(self, paths: Sequence[Path]) -> Floats:
         return self._embeddings.files(paths)
 
-    def _read(self, category: str) -> Reading:
+    def _read(self, category: str) -> TraitReading:
         vocabulary = self.vocabulary[category]
-        question = self._question(category, next(iter(vocabulary.alternatives)))
+        question = self._questions.of(category, next(iter(vocabulary.alternatives)))
         pictures = self._vectors(self.references.train or self.references.gallery)
         probabilities = question.probabilities(pictures, self._embeddings.logit_scale)
         return read_category(category, question.phrases, probabilities, vocabulary.identity)
-
-    def _phrases(self, category: str, value: str) -> dict[str, str]:
-        """The alternatives of a category with their phrases; a value the vocabulary lacks joins them."""
-        vocabulary = self.vocabulary.get(category)
-        phrases = {item: vocabulary.phrase(item) for item in vocabulary.alternatives} if vocabulary else {}
-        if value not in phrases:
-            phrases[value] = value
-        return phrases if len(phrases) > 1 else {**phrases, NONE: "a person"}
-
-    def _question(self, category: str, value: str) -> Question:
-        if (category, value) not in self._questions:
-            phrases = self._phrases(category, value)
-            vocabulary = self.vocabulary.get(category)
-            vectors = self._embeddings.phrases(list(phrases.values()), self.profile.templates)
-            identity = vocabulary.identity if vocabulary else True
-            self._questions[category, value] = Question(category, phrases, vectors, identity)
-        return self._questions[category, value]

@@ -11,16 +11,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
+from scipy.ndimage import gaussian_gradient_magnitude, laplace
 
+from harness.core.arrays import Floats
 from harness.core.stats.calibration import Band, band_of
-from harness.core.values import Floats, Score
-
-if TYPE_CHECKING:
-    from PIL import Image
+from harness.core.values import Score
 
 SIDE = 256  # pixels
 WINDOW = 7  # skimage's default: a uniform window
@@ -32,8 +31,6 @@ C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2  # Wang 2004, at data_range 255
 
 def grey_square(picture: Image.Image) -> npt.NDArray[np.uint8]:
     """The middle square at 256 x 256, grey, LANCZOS: squashing would compare another shape."""
-    from PIL import Image
-
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     square = picture.crop((left, top, left + side, top + side)).convert("L")
@@ -102,8 +99,6 @@ def reference_band(references: Sequence[Plate]) -> Band:
 
 def sharpness(pixels: Floats | npt.NDArray[np.uint8]) -> float:
     """Variance of the Laplacian of a 256 x 256 grey picture: falls with blur, rises with noise."""
-    from scipy.ndimage import laplace
-
     return float(laplace(pixels.astype(np.float64)).var())
 
 
@@ -112,8 +107,6 @@ def edges(plate: Plate) -> float:
 
     Halving them is one step, from wherever.
     """
-    from scipy.ndimage import gaussian_gradient_magnitude
-
     return math.log(max(float(np.percentile(gaussian_gradient_magnitude(plate.pixels, 1), STRONG)), 1e-3))
 
 
@@ -125,13 +118,13 @@ def edges_band(references: Sequence[Plate]) -> Band:
 def typicality(raw: float, fine: float, likeness: Band, edged: Band) -> Score:
     """`ssim` from a picture's mean SSIM and its edges: like the references, and no softer than they are."""
     like, crisp = likeness.typicality(raw), edged.reach(fine)
-    found = {
+    results = {
         "low": likeness.mean - likeness.half,
         "high": likeness.mean + likeness.half,
         "likeness": like,
         "softness": crisp,
     }
-    return Score("ssim", like * crisp, raw, details=found)
+    return Score("ssim", like * crisp, raw, details=results)
 
 
 def ssim_score(plate: Plate, references: Sequence[Plate], likeness: Band, edged: Band) -> Score:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from PIL import Image
+
+from harness.core.arrays import Floats
 from harness.core.stats.calibration import Calibration
-from harness.core.values import Case, Floats, Score
+from harness.core.values import Case, Score
 from harness.scoring.metrics.clip import clip_score
 from harness.scoring.metrics.features import Question, features_score, prompt_score
 from harness.scoring.metrics.quality import quality_score
 from harness.scoring.metrics.ssim import Plate, ssim_score
 from harness.scoring.metrics.technical import technical_score
 
-if TYPE_CHECKING:
-    from PIL import Image
-
 
 @dataclass(frozen=True)
-class Look:
+class SampleViews:
     """One sample's picture in every form that a metric wants."""
 
     case: Case
@@ -30,7 +29,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Ground:
+class ReferenceSet:
     """All that the pictures of one suite are held against."""
 
     calibration: Calibration
@@ -44,31 +43,31 @@ class Ground:
     weights: Mapping[str, float]  # of quality
 
 
-def clip(look: Look, ground: Ground, _: Mapping[str, Score]) -> Score:
+def clip(look: SampleViews, ground: ReferenceSet, _: Mapping[str, Score]) -> Score:
     return clip_score(look.vector, ground.gallery, ground.train, ground.impostors, ground.calibration)
 
 
-def features(look: Look, ground: Ground, _: Mapping[str, Score]) -> Score:
+def features(look: SampleViews, ground: ReferenceSet, _: Mapping[str, Score]) -> Score:
     return features_score(look.vector, ground.calibration.measures, ground.questions, ground.scale)
 
 
-def ssim(look: Look, ground: Ground, _: Mapping[str, Score]) -> Score:
+def ssim(look: SampleViews, ground: ReferenceSet, _: Mapping[str, Score]) -> Score:
     return ssim_score(look.plate, ground.plates, ground.calibration.ssim, ground.calibration.edges)
 
 
-def quality(_: Look, ground: Ground, found: Mapping[str, Score]) -> Score:
+def quality(_: SampleViews, ground: ReferenceSet, found: Mapping[str, Score]) -> Score:
     return quality_score(found, ground.weights)
 
 
-def prompt(look: Look, ground: Ground, _: Mapping[str, Score]) -> Score | None:
+def prompt(look: SampleViews, ground: ReferenceSet, _: Mapping[str, Score]) -> Score | None:
     return prompt_score(look.vector, look.case.expect, look.expected, ground.scale) if look.case.expect else None
 
 
-def technical(look: Look, ground: Ground, _: Mapping[str, Score]) -> Score:
+def technical(look: SampleViews, ground: ReferenceSet, _: Mapping[str, Score]) -> Score:
     return technical_score(look.picture, ground.size, ground.calibration.sharpness, ground.calibration.contrast)
 
 
-METRICS: dict[str, Callable[[Look, Ground, Mapping[str, Score]], Score | None]] = {
+METRICS: dict[str, Callable[[SampleViews, ReferenceSet, Mapping[str, Score]], Score | None]] = {
     "clip": clip,
     "features": features,
     "ssim": ssim,

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from harness.core.values import Score
 from harness.scoring.metrics.ssim import grey_square, sharpness
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 BLANK = 3.0  # levels of 255: the standard deviation below which a picture shows nothing
 ONE_COLOUR = 0.98  # share of pixels within 4 levels of the commonest tone

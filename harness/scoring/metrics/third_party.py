@@ -15,18 +15,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from PIL import Image
 
 from harness.config.profile import metric_name
+from harness.core.arrays import Floats
 from harness.core.errors import SuiteError, nearest
 from harness.core.values import Case, Score, Subject, digest, hash_file
 from harness.models.embeddings import open_picture
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-    from harness.core.values import Floats
-    from harness.scoring.metrics.protocol import Bench
+from harness.scoring.metrics.protocol import MetricContext
+from harness.scoring.references import set_hash
 
 GROUP = "lora_harness.metrics"
 NAME = re.compile(r"[a-z0-9_-]+\.[a-z0-9_-]+")
@@ -45,7 +44,7 @@ class Context:
     scores: Mapping[str, Score]  # what other metrics found in the picture already
 
 
-def load_metrics(named: Sequence[str], bench: Bench) -> list[PluggedMetric]:
+def load_metrics(named: Sequence[str], bench: MetricContext) -> list[PluggedMetric]:
     """The metrics that a profile names.
 
     Raises:
@@ -64,7 +63,7 @@ def load_metrics(named: Sequence[str], bench: Bench) -> list[PluggedMetric]:
     return list(made.values())
 
 
-def from_package(name: str, bench: Bench) -> PluggedMetric:
+def from_package(name: str, bench: MetricContext) -> PluggedMetric:
     """The entry point of that name."""
     known = {entry.name: entry for entry in metadata.entry_points(group=GROUP)}
     if name not in known:
@@ -81,7 +80,7 @@ def from_package(name: str, bench: Bench) -> PluggedMetric:
     return PluggedMetric(name, function, version, bench)
 
 
-def from_file(source: str, bench: Bench) -> PluggedMetric:
+def from_file(source: str, bench: MetricContext) -> PluggedMetric:
     """A function of a Python file under the project."""
     file, _, function = source.rpartition(":")
     path = bench.models.root / file
@@ -93,25 +92,23 @@ def from_file(source: str, bench: Bench) -> PluggedMetric:
         spec.loader.exec_module(module)
     except Exception as error:  # the author's own code
         raise SuiteError(f"metrics: {path} cannot be imported: {error!r}", bench.profile.path) from error
-    if not callable(found := getattr(module, function, None)):
+    if not callable(result := getattr(module, function, None)):
         names = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
         raise SuiteError(
             f"metrics: {path} has no function {function!r}; {nearest(function, names)}", bench.profile.path
         )
-    return PluggedMetric(metric_name(source), found, hash_file(path), bench)
+    return PluggedMetric(metric_name(source), result, hash_file(path), bench)
 
 
 class PluggedMetric:
     """Somebody's function as one of the added metrics."""
 
-    def __init__(self, name: str, function: Metric, version: str, bench: Bench) -> None:
+    def __init__(self, name: str, function: Metric, version: str, bench: MetricContext) -> None:
         self.name, self.function, self.version, self.bench = name, function, version, bench
 
     @cached_property
     def identity(self) -> str:
         """Package and version, or the file's bytes; and the bytes of the module that the function is written in."""
-        from harness.scoring.references import set_hash
-
         written = inspect.getsourcefile(inspect.unwrap(self.function)) if inspect.isfunction(self.function) else None
         source = hash_file(Path(written)) if written and Path(written).is_file() else ""
         return digest([self.version, source, set_hash(self.bench.gallery)])
@@ -129,13 +126,13 @@ class PluggedMetric:
     def _look(self, picture: Image.Image, case: Case, context: Context) -> Score | None:
         """One picture; what goes wrong is the reason of a missing score, because one metric must not end a run."""
         try:
-            found: Any = self.function(picture, case, context)
+            result: Any = self.function(picture, case, context)
         except Exception as error:
             return Score(self.name, None, reason=f"{self.name} failed: {type(error).__name__}: {error}")
-        if found is None:
+        if result is None:
             return None
-        if not isinstance(found, Score):
-            return Score(self.name, None, reason=f"{self.name} returned {type(found).__name__}, not a Score")
-        if found.value is not None and not 0 <= found.value <= 1:
-            return Score(self.name, None, found.raw, f"{self.name} returned {found.value}; a score lies in [0, 1]")
-        return replace(found, metric=self.name)
+        if not isinstance(result, Score):
+            return Score(self.name, None, reason=f"{self.name} returned {type(result).__name__}, not a Score")
+        if result.value is not None and not 0 <= result.value <= 1:
+            return Score(self.name, None, result.raw, f"{self.name} returned {result.value}; a score lies in [0, 1]")
+        return replace(result, metric=self.name)

@@ -1,11 +1,11 @@
 """Reference pictures: which there are, who may look at which, and what they say of the subject."""
 
 from harness.scoring.references.loading import References, load_impostors, load_references, picture_files, set_hash
-from harness.scoring.references.traits import Reading, extract_traits, read_category
+from harness.scoring.references.traits import TraitReading, extract_traits, read_category
 
 __all__ = [
-    "Reading",
     "References",
+    "TraitReading",
     "extract_traits",
     "load_impostors",
     "load_references",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from harness.core.values import Trait
 from harness.scoring.references.gather import Gathered
 from harness.scoring.references.traits import RENDERING, extract_traits
-from harness.scoring.references.zero_shot import CategorySeen, Sight
+from harness.scoring.references.zero_shot import CategorySeen, ZeroShotTagger
 
 PROMPT_ORDER: tuple[str, ...] = (
     "subject", "view", "shot", "pose", "hair", "face", "action", "clothes", "scene", "time", "weather", "objects",
@@ -75,22 +75,24 @@ class Analysis:
     unread: tuple[str, ...]  # places of the prompt that no category of the vocabulary fills
 
 
-def analyse(gathered: Gathered, sight: Sight) -> Analysis:
+def analyse(gathered: Gathered, tagger: ZeroShotTagger) -> Analysis:
     """Read every category in every picture; `sight` looks at exactly the gathered pictures."""
-    seen = sight.seen
+    seen = tagger.seen
     rows = tuple(trait_row(item, gathered.kind) for item in seen)
-    told = [Trait(row.category, row.value, row.phrase) for row in rows if row.trait and gathered.kind == "character"]
+    messages = [
+        Trait(row.category, row.value, row.phrase) for row in rows if row.trait and gathered.kind == "character"
+    ]
     legible = [item for item in seen if not item.reason]
     filled = {place_of(item.category) for item in legible}
-    said = [item for item in legible if gathered.kind == "character" or item.category not in RENDERING]
-    changing = [item.category for item in said if gathered.kind == "style" or not item.reading.identity]
+    texts = [item for item in legible if gathered.kind == "character" or item.category not in RENDERING]
+    changing = [item.category for item in texts if gathered.kind == "style" or not item.reading.identity]
     return Analysis(
         name=gathered.name,
         trigger=gathered.trigger,
         kind=gathered.kind,
         traits=rows,
-        pictures=tuple(picture_row(gathered, sight, said, place) for place in range(len(sight.paths))),
-        prompt=training_prompt(gathered.trigger, told),
+        pictures=tuple(picture_row(gathered, tagger, texts, place) for place in range(len(tagger.paths))),
+        prompt=training_prompt(gathered.trigger, messages),
         caption=", ".join([gathered.trigger, *(f"<{category}>" for category in changing)]),
         unread=tuple(place for place in PROMPT_ORDER[1:] if place not in filled),
     )
@@ -112,17 +114,17 @@ def trait_row(item: CategorySeen, kind: str) -> TraitRow:
     )
 
 
-def picture_row(gathered: Gathered, sight: Sight, seen: Sequence[CategorySeen], place: int) -> PictureRow:
+def picture_row(gathered: Gathered, tagger: ZeroShotTagger, seen: Sequence[CategorySeen], place: int) -> PictureRow:
     """One picture's readings and its own prompt."""
-    said = []
+    texts = []
     for item in seen:
         value = item.values[place]
-        said.append(Trait(item.category, value, sight.vocabulary[item.category].phrase(value)))
+        texts.append(Trait(item.category, value, tagger.vocabulary[item.category].phrase(value)))
     return PictureRow(
-        picture=gathered.label(sight.paths[place]),
-        values={trait.category: trait.value for trait in said},
+        picture=gathered.label(tagger.paths[place]),
+        values={trait.category: trait.value for trait in texts},
         confidence={item.category: item.probabilities[place] for item in seen},
-        prompt=training_prompt(gathered.trigger, said),
+        prompt=training_prompt(gathered.trigger, texts),
     )
 
 

@@ -15,11 +15,18 @@ import numpy as np
 from harness.core.errors import ReferencesError
 from harness.core.stats.calibration import LEAST_PICTURES, leave_one_out
 from harness.scoring.references.advice import advice_for
-from harness.scoring.references.duplicates import Pair, cluster, find_pairs
+from harness.scoring.references.duplicates import DuplicatePair, cluster, find_pairs
 from harness.scoring.references.gather import Gathered
-from harness.scoring.references.quality import Fault, Look, judge_faces, judge_look, repeated_corner, take_look
+from harness.scoring.references.quality import (
+    ImageStatistics,
+    PictureFault,
+    judge_faces,
+    judge_look,
+    repeated_corner,
+    take_look,
+)
 from harness.scoring.references.skew import consistency, find_skew, odd_looks, variety
-from harness.scoring.references.zero_shot import CategorySeen, Sight
+from harness.scoring.references.zero_shot import CategorySeen, ZeroShotTagger
 
 FLOOR, GOOD, CEILING = 10, 20, 50  # pictures
 PHOTOGRAPHED = 0.3  # share of equal neighbouring pixels: photographs stay below, flat drawings above
@@ -30,7 +37,7 @@ ORDER = ("serious", "warn", "note")
 
 
 @dataclass(frozen=True)
-class Finding:
+class ReferenceFinding:
     """One thing that is wrong, with the pictures it is wrong with."""
 
     kind: str
@@ -53,8 +60,8 @@ class NotJudged:
 
 
 @dataclass(frozen=True)
-class Facts:
-    """The figures of one picture; see `quality.Look`."""
+class PictureFacts:
+    """The figures of one picture; see `quality.ImageStatistics`."""
 
     name: str
     split: str
@@ -78,12 +85,12 @@ class Audit:
     kind: str
     size: tuple[int, int]  # of the training
     counts: dict[str, int]  # pictures by split; "" for those outside train/ and held_out/
-    findings: tuple[Finding, ...]
+    findings: tuple[ReferenceFinding, ...]
     not_judged: tuple[NotJudged, ...]
     score: float  # [0, 1]: geometric mean of the parts
     parts: dict[str, float]  # count, distinct, pictures, variety, consistency; only what could be measured
     shares: dict[str, dict[str, float]] = field(default_factory=dict)  # category to value to share of the pictures
-    pictures: tuple[Facts, ...] = ()
+    pictures: tuple[PictureFacts, ...] = ()
 
     @property
     def serious(self) -> bool:
@@ -96,7 +103,7 @@ class Audit:
 
 
 def check_references(
-    gathered: Gathered, size: tuple[int, int], sight: Sight | None = None, blind: str = "no CLIP was asked"
+    gathered: Gathered, size: tuple[int, int], tagger: ZeroShotTagger | None = None, blind: str = "no CLIP was asked"
 ) -> Audit:
     """Look at every picture and at the set.
 
@@ -106,16 +113,16 @@ def check_references(
         blind: why there is no sight.
     """
     looks, findings = look_at_all(gathered, size)
-    alike, gaps = seen_alike(sight, looks) if sight else ([], [NotJudged("what CLIP sees", blind)])
+    alike, gaps = seen_alike(tagger, looks) if tagger else ([], [NotJudged("what CLIP sees", blind)])
     pairs = find_pairs([look.print for look in looks], alike)
-    pairs += seen_pairs(sight, looks, pairs) if sight else []
+    pairs += seen_pairs(tagger, looks, pairs) if tagger else []
     faces = judges_faces(looks)
     say = Speaker(gathered)
     findings += list(count_findings(say, len(looks)))
     findings += list(pair_findings(say, looks, pairs))
     findings += list(picture_findings(say, looks, faces == ""))
-    findings += list(set_findings(say, looks, sight, gathered))
-    seen = sight.seen if sight else ()
+    findings += list(set_findings(say, looks, tagger, gathered))
+    seen = tagger.seen if tagger else ()
     findings.sort(key=lambda item: (ORDER.index(item.severity), item.kind, item.pictures))
     parts = score_parts(findings, looks, pairs, seen, gathered.kind)
     return Audit(
@@ -147,16 +154,16 @@ class Speaker:
         pictures: Sequence[Path] = (),
         value: float | None = None,
         bound: float | None = None,
-    ) -> Finding:
+    ) -> ReferenceFinding:
         advice = advice_for(kind, self.gathered.kind)
         names = tuple(self.gathered.label(path) for path in pictures)
-        return Finding(kind, severity, advice.title, names, reason, advice.effect, advice.remedy, value, bound)
+        return ReferenceFinding(kind, severity, advice.title, names, reason, advice.effect, advice.remedy, value, bound)
 
-    def fault(self, look: Look, fault: Fault) -> Finding:
+    def fault(self, look: ImageStatistics, fault: PictureFault) -> ReferenceFinding:
         return self.say(fault.kind, fault.severity, fault.reason, [look.path], fault.value, fault.bound)
 
 
-def look_at_all(gathered: Gathered, size: tuple[int, int]) -> tuple[list[Look], list[Finding]]:
+def look_at_all(gathered: Gathered, size: tuple[int, int]) -> tuple[list[ImageStatistics], list[ReferenceFinding]]:
     """Every picture that can be read, and a finding for every one that cannot."""
     say, looks, findings = Speaker(gathered), [], []
     for path, split in gathered.pictures.items():
@@ -172,7 +179,7 @@ def look_at_all(gathered: Gathered, size: tuple[int, int]) -> tuple[list[Look], 
 # --- the set as a whole -------------------------------------------------------------------------------------------
 
 
-def count_findings(speaker: Speaker, count: int) -> Iterator[Finding]:
+def count_findings(speaker: Speaker, count: int) -> Iterator[ReferenceFinding]:
     """Ten to fifty pictures, with the reasons in the advice."""
     if count < FLOOR:
         gate = f", and fewer than {LEAST_PICTURES} may not gate" if count < LEAST_PICTURES else ""
@@ -187,7 +194,9 @@ def counted(count: int) -> str:
     return "1 picture" if count == 1 else f"{count} pictures"
 
 
-def pair_findings(speaker: Speaker, looks: Sequence[Look], pairs: Sequence[Pair]) -> Iterator[Finding]:
+def pair_findings(
+    speaker: Speaker, looks: Sequence[ImageStatistics], pairs: Sequence[DuplicatePair]
+) -> Iterator[ReferenceFinding]:
     """One finding a group of equal or near copies, one for every other pair, and one for every copy in both splits.
 
     A pair is named by its own relation: where a mirror image is known, its original's other copies are not named again.
@@ -216,15 +225,15 @@ def pair_findings(speaker: Speaker, looks: Sequence[Look], pairs: Sequence[Pair]
             yield speaker.say("leak", severity, reason, [one.path, two.path], pair.likeness)
 
 
-def best_between(pairs: Sequence[Pair], group_of: Mapping[int, tuple[int, ...]]) -> list[Pair]:
+def best_between(pairs: Sequence[DuplicatePair], group_of: Mapping[int, tuple[int, ...]]) -> list[DuplicatePair]:
     """The surest pair between any two groups."""
-    found: dict[frozenset[tuple[int, ...]], Pair] = {}
+    results: dict[frozenset[tuple[int, ...]], DuplicatePair] = {}
     for pair in sorted(pairs, key=lambda pair: -pair.likeness):
-        found.setdefault(frozenset((group_of[pair.first], group_of[pair.second])), pair)
-    return sorted(found.values(), key=lambda pair: (pair.first, pair.second))
+        results.setdefault(frozenset((group_of[pair.first], group_of[pair.second])), pair)
+    return sorted(results.values(), key=lambda pair: (pair.first, pair.second))
 
 
-def how_alike(pair: Pair) -> str:
+def how_alike(pair: DuplicatePair) -> str:
     """What was measured of a pair, with its bound."""
     if pair.kind == "exact":
         return "equal pixels"
@@ -233,7 +242,9 @@ def how_alike(pair: Pair) -> str:
     return f"edges alike to {pair.likeness:.2f} (bound {pair.bound:g}), hashes {pair.bits} of 64 bits apart"
 
 
-def set_findings(speaker: Speaker, looks: Sequence[Look], sight: Sight | None, gathered: Gathered) -> Iterator[Finding]:
+def set_findings(
+    speaker: Speaker, looks: Sequence[ImageStatistics], tagger: ZeroShotTagger | None, gathered: Gathered
+) -> Iterator[ReferenceFinding]:
     """Marks, skew, strangers, odd ones of a style, captions."""
     for corner, alike in repeated_corner(looks).items():
         reason = f"the {corner} corner's edges agree to {alike:.2f} in half of the pictures or more"
@@ -246,56 +257,60 @@ def set_findings(speaker: Speaker, looks: Sequence[Look], sight: Sight | None, g
         for look, figure, far in odd_looks(looks):
             reason = f"{figure} {far:.1f} robust standard deviations from the set's middle (at most 6)"
             yield speaker.say("other_look", "warn", reason, [look.path], far, 6.0)
-    if sight is None:
+    if tagger is None:
         return
-    for skew in find_skew(sight.seen, gathered.kind):
+    for skew in find_skew(tagger.seen, gathered.kind):
         reason = f"{skew.category} is {skew.value!r} in {skew.share:.0%} of the pictures (bound {skew.bound:.0%})"
         yield speaker.say(skew.kind, skew.severity, reason, value=skew.share, bound=skew.bound)
     if gathered.kind == "character":
-        for path, far in strangers(sight):
+        for path, far in strangers(tagger):
             reason = f"{far:.1f} robust standard deviations less like the others than they are (at most {STRANGER:g})"
             yield speaker.say("not_the_subject", "warn", reason, [path], far, STRANGER)
 
 
-def strangers(sight: Sight) -> Iterator[tuple[Path, float]]:
+def strangers(tagger: ZeroShotTagger) -> Iterator[tuple[Path, float]]:
     """Pictures far less like the others than those among themselves, with the distance."""
-    if len(sight.paths) < LEAST_PICTURES:
+    if len(tagger.paths) < LEAST_PICTURES:
         return
-    alike = leave_one_out(sight.vectors @ sight.vectors.T)
+    alike = leave_one_out(tagger.vectors @ tagger.vectors.T)
     middle = float(np.median(alike))
     spread = max(1.4826 * float(np.median(np.abs(alike - middle))), 0.02)
-    for path, value in zip(sight.paths, alike, strict=True):
+    for path, value in zip(tagger.paths, alike, strict=True):
         if (far := (middle - float(value)) / spread) > STRANGER:
             yield path, far
 
 
-def seen_alike(sight: Sight, looks: Sequence[Look]) -> tuple[list[tuple[int, int]], list[NotJudged]]:
+def seen_alike(
+    tagger: ZeroShotTagger, looks: Sequence[ImageStatistics]
+) -> tuple[list[tuple[int, int]], list[NotJudged]]:
     """Pairs that CLIP may take for copies, as places among the looks."""
-    pairs, _, reason = sight.alike_pairs()
+    pairs, _, reason = tagger.alike_pairs()
     if reason:
         return [], [NotJudged("near duplicates by embedding", reason)]
     place = {look.path: number for number, look in enumerate(looks)}
-    return [(place[sight.paths[a]], place[sight.paths[b]]) for a, b, _ in pairs], []
+    return [(place[tagger.paths[a]], place[tagger.paths[b]]) for a, b, _ in pairs], []
 
 
-def seen_pairs(sight: Sight, looks: Sequence[Look], known: Sequence[Pair]) -> list[Pair]:
+def seen_pairs(
+    tagger: ZeroShotTagger, looks: Sequence[ImageStatistics], known: Sequence[DuplicatePair]
+) -> list[DuplicatePair]:
     """Pairs that CLIP alone takes for copies: far more alike to it than two pictures of this set are."""
     place = {look.path: number for number, look in enumerate(looks)}
-    found, bound = sight.standing_out()
-    told = {(pair.first, pair.second) for pair in known}
+    result, bound = tagger.standing_out()
+    messages = {(pair.first, pair.second) for pair in known}
     pairs = []
-    for a, b, cosine in found:
-        first, second = sorted((place[sight.paths[a]], place[sight.paths[b]]))
-        if (first, second) not in told:
+    for a, b, cosine in result:
+        first, second = sorted((place[tagger.paths[a]], place[tagger.paths[b]]))
+        if (first, second) not in messages:
             bits = (looks[first].print.hash ^ looks[second].print.hash).bit_count()
-            pairs.append(Pair(first, second, "seen", cosine, bits, bound))
+            pairs.append(DuplicatePair(first, second, "seen", cosine, bits, bound))
     return pairs
 
 
 # --- single pictures ----------------------------------------------------------------------------------------------
 
 
-def picture_findings(speaker: Speaker, looks: Sequence[Look], faces: bool) -> Iterator[Finding]:
+def picture_findings(speaker: Speaker, looks: Sequence[ImageStatistics], faces: bool) -> Iterator[ReferenceFinding]:
     """What each picture's own figures say against it."""
     for look in looks:
         faults = judge_look(look)
@@ -307,7 +322,7 @@ def picture_findings(speaker: Speaker, looks: Sequence[Look], faces: bool) -> It
             yield speaker.fault(look, fault)
 
 
-def judges_faces(looks: Sequence[Look]) -> str:
+def judges_faces(looks: Sequence[ImageStatistics]) -> str:
     """Why the face cascade's word does not count for this set, or ""."""
     if not looks:
         return "no picture could be read"
@@ -320,9 +335,9 @@ def judges_faces(looks: Sequence[Look]) -> str:
     return ""
 
 
-def to_facts(gathered: Gathered, look: Look, faces: bool) -> Facts:
+def to_facts(gathered: Gathered, look: ImageStatistics, faces: bool) -> PictureFacts:
     """The figures that people may want to see."""
-    return Facts(
+    return PictureFacts(
         gathered.label(look.path),
         look.split,
         look.width,
@@ -340,7 +355,9 @@ def to_facts(gathered: Gathered, look: Look, faces: bool) -> Facts:
 # --- what is not judged, and the score ----------------------------------------------------------------------------
 
 
-def unjudged(looks: Sequence[Look], faces: str, seen: Sequence[CategorySeen], kind: str) -> Iterator[NotJudged]:
+def unjudged(
+    looks: Sequence[ImageStatistics], faces: str, seen: Sequence[CategorySeen], kind: str
+) -> Iterator[NotJudged]:
     """What nothing at hand can measure."""
     yield NotJudged(
         "watermarks and text",
@@ -365,7 +382,11 @@ def unjudged(looks: Sequence[Look], faces: str, seen: Sequence[CategorySeen], ki
 
 
 def score_parts(
-    findings: Sequence[Finding], looks: Sequence[Look], pairs: Sequence[Pair], seen: Sequence[CategorySeen], kind: str
+    findings: Sequence[ReferenceFinding],
+    looks: Sequence[ImageStatistics],
+    pairs: Sequence[DuplicatePair],
+    seen: Sequence[CategorySeen],
+    kind: str,
 ) -> dict[str, float]:
     """The parts of the set's score, each in [0, 1]; what could not be measured is left out."""
     if not looks:

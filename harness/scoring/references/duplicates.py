@@ -7,22 +7,21 @@ each other (see registration.py), and there their edges must coincide and all pa
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, ImageOps
 
-from harness.core.values import Floats, hash_file
+from harness.core.arrays import Floats
+from harness.core.values import hash_file
 from harness.models.embeddings import open_file
 from harness.scoring.references.registration import Laid, Place, correlation, find_places, lay
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 Grey = npt.NDArray[np.float32]
 GREY = 128  # pixels: what is kept of a picture
@@ -58,7 +57,7 @@ class Fingerprint:
 
 
 @dataclass(frozen=True)
-class Pair:
+class DuplicatePair:
     """Two pictures that are one."""
 
     first: int  # places in the list that was asked about
@@ -81,8 +80,6 @@ def take_fingerprint(path: Path) -> Fingerprint:
 
 @lru_cache(maxsize=512)
 def _take(path: Path, size: int, changed: int) -> Fingerprint:
-    from PIL import Image, ImageOps
-
     picture = open_file(path)
     square = picture.resize((GREY, GREY), Image.Resampling.LANCZOS).convert("YCbCr")
     planes = np.ascontiguousarray(np.asarray(square, np.float32).transpose(2, 0, 1))
@@ -93,8 +90,6 @@ def _take(path: Path, size: int, changed: int) -> Fingerprint:
 
 def pixel_hash(picture: Image.Image) -> str:
     """SHA-256 of size and pixels."""
-    import hashlib
-
     return hashlib.sha256(f"{picture.size}".encode() + picture.tobytes()).hexdigest()
 
 
@@ -105,31 +100,31 @@ def perceptual_hash(picture: Image.Image) -> int:
     return int(str(imagehash.phash(picture)), 16)
 
 
-def find_pairs(prints: Sequence[Fingerprint], alike: Iterable[tuple[int, int]] = ()) -> list[Pair]:
+def find_pairs(prints: Sequence[Fingerprint], alike: Iterable[tuple[int, int]] = ()) -> list[DuplicatePair]:
     """All pairs of pictures that are one, each once, by place; blank pictures are compared by their bytes alone.
 
     Args:
         alike: places of pairs that a model takes for copies; the search needs to find less in them.
     """
     believed = {(min(pair), max(pair)) for pair in alike}
-    found = {
-        (first, second): Pair(first, second, "exact", 1.0, 0)
+    results = {
+        (first, second): DuplicatePair(first, second, "exact", 1.0, 0)
         for second in range(len(prints))
         for first in range(second)
         if prints[first].sha == prints[second].sha or prints[first].pixels == prints[second].pixels
     }
     filled = [place for place, item in enumerate(prints) if not item.blank]
     if len(filled) < 2:
-        return [found[key] for key in sorted(found)]
+        return [results[key] for key in sorted(results)]
     greys = [item.grey for item in prints]
     tables = {"near": find_places(greys, greys), "mirrored": find_places(greys, [grey[:, ::-1] for grey in greys])}
     for key in combinations(filled, 2):
-        if key in found:
+        if key in results:
             continue
         proposed = key in believed or hashes_agree(*(prints[place] for place in key))
         if pair := lay_pair(prints, key, tables, PROPOSED if proposed else WORTH_LAYING):
-            found[key] = pair
-    return [found[key] for key in sorted(found)]
+            results[key] = pair
+    return [results[key] for key in sorted(results)]
 
 
 def hashes_agree(one: Fingerprint, two: Fingerprint) -> bool:
@@ -139,14 +134,14 @@ def hashes_agree(one: Fingerprint, two: Fingerprint) -> bool:
 
 def lay_pair(
     prints: Sequence[Fingerprint], key: tuple[int, int], tables: Mapping[str, Place], least: float
-) -> Pair | None:
+) -> DuplicatePair | None:
     """The pair when it is one picture: its edges coincide, and all its parts but one are alike.
 
     Args:
         tables: where pictures lie in each other, straight ("near") and mirrored.
         least: score of the search from which the two are laid upon each other.
     """
-    found = []
+    results = []
     for kind, table in tables.items():
         mirror = -1 if kind == "mirrored" else 1
         for whole, part in sorted((key, key[::-1]), key=lambda way: -table.score[way]):
@@ -156,9 +151,9 @@ def lay_pair(
             laid = lay(one.planes, two.planes[..., ::mirror], table.start[whole, part])
             if laid and is_copy(laid):
                 bits = ((one.mirrored if kind == "mirrored" else one.hash) ^ two.hash).bit_count()
-                found.append(Pair(*key, kind, laid.edges, bits, SAME))
+                results.append(DuplicatePair(*key, kind, laid.edges, bits, SAME))
                 break
-    return max(found, key=lambda pair: pair.likeness, default=None)
+    return max(results, key=lambda pair: pair.likeness, default=None)
 
 
 def is_copy(laid: Laid) -> bool:
@@ -183,13 +178,13 @@ def colour_distance(laid: Laid) -> float:
 def tiles_of(laid: Laid) -> list[tuple[Floats, Floats]]:
     """Nine parts of what both pictures show: (planes, pixels) of either."""
     rows, columns = (np.array_split(np.flatnonzero(laid.shared.any(axis)), TILES) for axis in (1, 0))
-    found = []
+    results = []
     for row in rows:
         for column in columns:
             seen = laid.shared[np.ix_(row, column)]
             if seen.sum() >= LEAST_TILE:
-                found.append((laid.whole[:, row][:, :, column][:, seen], laid.part[:, row][:, :, column][:, seen]))
-    return found
+                results.append((laid.whole[:, row][:, :, column][:, seen], laid.part[:, row][:, :, column][:, seen]))
+    return results
 
 
 def cluster(count: int, links: Iterable[tuple[int, int]]) -> list[tuple[int, ...]]:

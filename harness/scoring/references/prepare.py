@@ -11,18 +11,19 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from PIL import Image, ImageCms
+from scipy.ndimage import gaussian_filter, sobel
 
+from harness.core.arrays import Floats
 from harness.core.errors import ReferencesError, UsageError
-from harness.core.values import Floats, digest, hash_file, to_record
+from harness.core.files import write_file
+from harness.core.values import digest, hash_file, to_record
 from harness.models.embeddings import open_file
 from harness.scoring.references.gather import Gathered
 from harness.scoring.references.quality import SMALL, Box, bar_depth, find_bars, find_faces, find_on_plain, shrink_to
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 CROPS = ("none", "centre", "subject")
 MANIFEST = "prepared.json"
@@ -52,7 +53,7 @@ class PrepareOptions:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedReference:
     """What was done to one picture."""
 
     source: str  # relative to the folder it came from
@@ -66,12 +67,12 @@ def bucket_sizes(size: Size, step: int | None = None) -> tuple[Size, ...]:
     """Shapes of about the same area as `size`, from 1:2 to 2:1, in steps of 64 pixels (8 for small models)."""
     step = step or (64 if min(size) >= 512 else 8)
     area = size[0] * size[1]
-    found = {size}
+    results = {size}
     for width in range(step, 2 * max(size) + 1, step):
         height = max(step, int(area / width) // step * step)
         if 1 / LONGEST <= width / height <= LONGEST:
-            found.add((width, height))
-    return tuple(sorted(found))
+            results.add((width, height))
+    return tuple(sorted(results))
 
 
 def nearest_bucket(shape: Size, buckets: Sequence[Size]) -> Size:
@@ -110,8 +111,6 @@ def join(one: Box, two: Box) -> Box:
 
 def salience(pixels: Floats) -> Floats:
     """How much each pixel stands out, at least 0."""
-    from scipy.ndimage import gaussian_filter, sobel
-
     height, width = pixels.shape[:2]
     grey = gaussian_filter(pixels.mean(2), 1)
     edges = np.hypot(sobel(grey, 0), sobel(grey, 1))
@@ -222,8 +221,6 @@ def shaped_frame(shape: Size, wanted: tuple[int, int, int, int], size: Size) -> 
 
 def pad_to(picture: Image.Image, size: Size) -> tuple[Image.Image, list[str]]:
     """Resized to fit into `size`, the rest filled with the colour of the picture's own rim."""
-    from PIL import Image
-
     scale = min(size[0] / picture.width, size[1] / picture.height)
     inner = (min(size[0], max(1, round(picture.width * scale))), min(size[1], max(1, round(picture.height * scale))))
     if size[0] - inner[0] <= 1 and size[1] - inner[1] <= 1:
@@ -254,8 +251,6 @@ def to_srgb(path: Path) -> tuple[Image.Image, list[str]]:
     Raises:
         ReferencesError: it cannot be read.
     """
-    from PIL import Image, ImageCms
-
     picture, steps = open_file(path), []
     with Image.open(path) as opened:
         if opened.getexif().get(274, 1) != 1:
@@ -278,7 +273,7 @@ def to_srgb(path: Path) -> tuple[Image.Image, list[str]]:
 # --- a folder -----------------------------------------------------------------------------------------------------
 
 
-def prepare_references(gathered: Gathered, into: Path, options: PrepareOptions) -> Iterator[Prepared]:
+def prepare_references(gathered: Gathered, into: Path, options: PrepareOptions) -> Iterator[PreparedReference]:
     """Make every picture ready, one after another; a killed call goes on where it was.
 
     Raises:
@@ -295,7 +290,7 @@ def prepare_references(gathered: Gathered, into: Path, options: PrepareOptions) 
         entry = known.get(target, {})
         whole = (into / target).is_file() and hash_file(into / target) == entry.get("sha256")
         if entry.get("made_from") == made_from and whole:
-            yield Prepared(gathered.label(path), target, "unchanged", (), tuple(entry["size"]))
+            yield PreparedReference(gathered.label(path), target, "unchanged", (), tuple(entry["size"]))
             continue
         done, sha = make_one(gathered, path, into / target, target, options)
         if done.state == "made":
@@ -304,12 +299,14 @@ def prepare_references(gathered: Gathered, into: Path, options: PrepareOptions) 
         yield done
 
 
-def make_one(gathered: Gathered, path: Path, file: Path, target: str, options: PrepareOptions) -> tuple[Prepared, str]:
+def make_one(
+    gathered: Gathered, path: Path, file: Path, target: str, options: PrepareOptions
+) -> tuple[PreparedReference, str]:
     """One picture and its caption, written; a picture that cannot be read is told of. The SHA-256 of the result."""
     try:
         picture, steps = to_srgb(path)
     except ReferencesError as error:
-        return Prepared(gathered.label(path), target, "failed", (str(error),)), ""
+        return PreparedReference(gathered.label(path), target, "failed", (str(error),)), ""
     made, more = prepare_picture(picture, options)
     file.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
@@ -319,7 +316,7 @@ def make_one(gathered: Gathered, path: Path, file: Path, target: str, options: P
     if caption:
         file.with_suffix(".txt").write_text(caption, encoding="utf-8")
         more = (*more, "caption carried along")
-    return Prepared(gathered.label(path), target, "made", (*steps, *more), made.size), hash_file(file)
+    return PreparedReference(gathered.label(path), target, "made", (*steps, *more), made.size), hash_file(file)
 
 
 def caption_of(path: Path) -> str:
@@ -330,15 +327,15 @@ def caption_of(path: Path) -> str:
 
 def plan_targets(gathered: Gathered) -> dict[Path, str]:
     """Picture to the name of its PNG, split and all; two of one stem get a number."""
-    found: dict[Path, str] = {}
+    results: dict[Path, str] = {}
     used: set[str] = set()
     for path, split in gathered.pictures.items():
         stem, number = path.stem, 2
         while f"{split}/{stem}".casefold() in used:
             stem, number = f"{path.stem}-{number}", number + 1
         used.add(f"{split}/{stem}".casefold())
-        found[path] = f"{split}/{stem}.png" if split else f"{stem}.png"
-    return found
+        results[path] = f"{split}/{stem}.png" if split else f"{stem}.png"
+    return results
 
 
 def refuse_originals(gathered: Gathered, into: Path) -> None:
@@ -371,6 +368,4 @@ def read_manifest(into: Path) -> dict[str, dict[str, Any]]:
 def write_manifest(into: Path, known: dict[str, dict[str, Any]]) -> None:
     """Replaced in one step, so that a kill leaves the old one or the new one."""
     record = json.dumps({"version": VERSION, "pictures": known}, indent=1, sort_keys=True)
-    draft = into / f".{MANIFEST}.new"
-    draft.write_text(record + "\n", encoding="utf-8")
-    draft.replace(into / MANIFEST)
+    write_file(into / MANIFEST, record + "\n")

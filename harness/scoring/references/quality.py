@@ -10,16 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from PIL import Image
+from scipy.ndimage import sobel
 
-from harness.core.values import Floats
+from harness.core.arrays import Floats
 from harness.models.embeddings import open_file
 from harness.scoring.references.duplicates import Fingerprint, take_fingerprint
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 SMALL = 256  # pixels of the longer side: where borders, subject and faces are looked for
 LARGEST = 1024  # pixels: no sharpness is measured above it
@@ -54,7 +53,7 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Look:
+class ImageStatistics:
     """All that is measured of one picture."""
 
     path: Path
@@ -80,7 +79,7 @@ class Look:
     small: Image.Image  # RGB, at most SMALL pixels a side
 
 
-def take_look(path: Path, split: str, size: tuple[int, int]) -> Look:
+def take_look(path: Path, split: str, size: tuple[int, int]) -> ImageStatistics:
     """Measure one picture.
 
     Args:
@@ -93,7 +92,7 @@ def take_look(path: Path, split: str, size: tuple[int, int]) -> Look:
     small = shrink_to(picture, SMALL)
     grey = np.asarray(small.convert("L"), np.float64) / 255
     pixels = np.asarray(small, np.float64)
-    return Look(
+    return ImageStatistics(
         path=path,
         split=split,
         width=picture.width,
@@ -114,8 +113,6 @@ def take_look(path: Path, split: str, size: tuple[int, int]) -> Look:
 
 def shrink_to(picture: Image.Image, side: int) -> Image.Image:
     """A copy whose longer side is at most that many pixels; nothing is enlarged."""
-    from PIL import Image
-
     copy = picture.copy()
     copy.thumbnail((side, side), Image.Resampling.LANCZOS)
     return copy
@@ -134,8 +131,8 @@ def measure_blur(picture: Image.Image) -> float:
     grey = np.asarray(picture.convert("L"), np.float64) / 255
     rows, columns = (np.array_split(np.arange(side), TILES) for side in grey.shape)
     tiles = [grey[np.ix_(row, column)] for row in rows for column in columns]
-    found = sorted(float(blur_effect(tile, h_size=5)) for tile in tiles if tile.size and tile.std() > LEAST_SPREAD)
-    return found[min(1, len(found) - 1)] if found else 0.0
+    result = sorted(float(blur_effect(tile, h_size=5)) for tile in tiles if tile.size and tile.std() > LEAST_SPREAD)
+    return result[min(1, len(result) - 1)] if result else 0.0
 
 
 def measure_light(grey: Floats, pixels: Floats) -> dict[str, float]:
@@ -170,14 +167,14 @@ def edge_share(grey: Floats) -> float:
 
 def find_bars(pixels: Floats) -> tuple[str, ...]:
     """Opposite sides that bear a bar of the same colour with a sharp, straight end (letterbox, frame)."""
-    found: list[str] = []
+    results: list[str] = []
     for names, view in ((("top", "bottom"), pixels), (("left", "right"), pixels.transpose(1, 0, 2))):
         first, last = bar_depth(view), bar_depth(view[::-1])
         least = max(1, round(BORDER * len(view)))
         alike = np.abs(view[0].mean(0) - view[-1].mean(0)).max() < 16
         if first >= least and last >= least and alike:
-            found += names
-    return tuple(found)
+            results += names
+    return tuple(results)
 
 
 def bar_depth(view: Floats) -> int:
@@ -224,14 +221,12 @@ def face_cascade() -> Any:
 
 def find_faces(small: Image.Image) -> tuple[Box, ...]:
     """Photographed faces seen from the front, the largest first; drawn ones are mostly missed."""
-    from PIL import Image
-
     scale = max(1.0, 192 / max(small.size))  # a face of a small picture would be under the cascade's own size
     picture = small.resize((round(small.width * scale), round(small.height * scale)), Image.Resampling.BICUBIC)
     width, height = picture.size
     if min(width, height) <= FACE_SIDE:
         return ()
-    found = face_cascade().detect_multi_scale(
+    result = face_cascade().detect_multi_scale(
         img=np.asarray(picture),
         scale_factor=1.2,
         step_ratio=1,
@@ -241,12 +236,12 @@ def find_faces(small: Image.Image) -> tuple[Box, ...]:
     )
     boxes = [
         Box(f["c"] / width, f["r"] / height, (f["c"] + f["width"]) / width, (f["r"] + f["height"]) / height)
-        for f in found
+        for f in result
     ]
     return tuple(sorted(boxes, key=lambda box: -box.area))
 
 
-def face_light(look: Look, face: Box) -> float:
+def face_light(look: ImageStatistics, face: Box) -> float:
     """Median brightness of a face, [0, 1]."""
     grey = np.asarray(look.small.convert("L"), np.float64) / 255
     height, width = grey.shape
@@ -256,7 +251,7 @@ def face_light(look: Look, face: Box) -> float:
 
 
 @dataclass(frozen=True)
-class Fault:
+class PictureFault:
     """What is wrong with one picture."""
 
     kind: str
@@ -275,15 +270,15 @@ class Bound:
     serious: float
     over: bool
     sentence: str  # with {value} and {bound}
-    read: Callable[[Look], float]
+    read: Callable[[ImageStatistics], float]
 
-    def judge(self, look: Look) -> Fault | None:
+    def judge(self, look: ImageStatistics) -> PictureFault | None:
         value = self.read(look)
         beyond = value.__gt__ if self.over else value.__lt__
         if not beyond(self.warn):
             return None
         severity, bound = ("serious", self.serious) if beyond(self.serious) else ("warn", self.warn)
-        return Fault(self.kind, severity, self.sentence.format(value=value, bound=bound), value, bound)
+        return PictureFault(self.kind, severity, self.sentence.format(value=value, bound=bound), value, bound)
 
 
 BOUNDS: tuple[Bound, ...] = (
@@ -322,7 +317,7 @@ LEAST_FACE = 0.10  # of the picture's shorter side that the face must span
 SECOND_FACE = 0.5  # of the first one's height: a smaller one is a passer-by or an error of the cascade
 
 
-def judge_look(look: Look) -> list[Fault]:
+def judge_look(look: ImageStatistics) -> list[PictureFault]:
     """What the figures of one picture say against it; nothing about faces."""
     faults = [fault for bound in BOUNDS if (fault := bound.judge(look))]
     kinds = {fault.kind for fault in faults}
@@ -332,62 +327,64 @@ def judge_look(look: Look) -> list[Fault]:
         faults = [fault for fault in faults if fault.kind != "blur" or fault.severity == "serious"]
     if look.bars:
         sides = " and ".join(look.bars)
-        faults.append(Fault("borders", "serious", f"a bar of one colour at {sides}", float(len(look.bars)), 0.0))
+        faults.append(PictureFault("borders", "serious", f"a bar of one colour at {sides}", float(len(look.bars)), 0.0))
     frame = judge_frame(look)
     if frame:  # a speck on a plain ground is no empty picture
         faults = [fault for fault in faults if fault.kind != "low_information"]
     return faults + frame + judge_backlight(look)
 
 
-def judge_backlight(look: Look) -> list[Fault]:
+def judge_backlight(look: ImageStatistics) -> list[PictureFault]:
     """A subject darker than its surroundings by so much that it is a silhouette."""
     gap = look.rim - look.middle
     if look.middle > 0.2 or gap < 0.4 or look.bars:
         return []
     return [
-        Fault(
+        PictureFault(
             "backlit", "warn", f"the middle is at {look.middle:.0%} brightness, its surroundings at {look.rim:.0%}",
             gap, 0.4,
         )
     ]  # fmt: skip
 
 
-def judge_frame(look: Look) -> list[Fault]:
+def judge_frame(look: ImageStatistics) -> list[PictureFault]:
     """The subject's size and place, where a plain background shows it."""
     box = look.subject
     if box is None or look.bars:
         return []
     if box.area < LEAST_SUBJECT:
         reason = f"the subject fills {box.area:.0%} of the picture (at least {LEAST_SUBJECT:.0%})"
-        return [Fault("small_subject", "warn", reason, box.area, LEAST_SUBJECT)]
+        return [PictureFault("small_subject", "warn", reason, box.area, LEAST_SUBJECT)]
     return []
 
 
-def judge_faces(look: Look) -> list[Fault]:
+def judge_faces(look: ImageStatistics) -> list[PictureFault]:
     """What the faces say against a picture of a set in which faces are found."""
     if not look.faces:
         return [
-            Fault("face_hidden", "warn", "no face is seen from the front: turned away, covered or in shadow", 0.0, 1.0)
+            PictureFault(
+                "face_hidden", "warn", "no face is seen from the front: turned away, covered or in shadow", 0.0, 1.0
+            )
         ]
     face, faults = look.faces[0], []
     others = sum(other.height >= SECOND_FACE * face.height for other in look.faces[1:])
     if others:
-        faults.append(Fault("several_people", "warn", f"{1 + others} faces (1 expected)", 1.0 + others, 1.0))
+        faults.append(PictureFault("several_people", "warn", f"{1 + others} faces (1 expected)", 1.0 + others, 1.0))
     span = face.height * look.height / min(look.width, look.height)
     if span < LEAST_FACE:
         reason = f"the face spans {span:.0%} of the shorter side (at least {LEAST_FACE:.0%})"
-        faults.append(Fault("small_subject", "warn", reason, span, LEAST_FACE))
+        faults.append(PictureFault("small_subject", "warn", reason, span, LEAST_FACE))
     if min(face.left, face.top, 1 - face.right, 1 - face.bottom) <= 0.005:
-        faults.append(Fault("cut_off", "warn", "the face touches the edge of the picture", 0.0, 0.005))
+        faults.append(PictureFault("cut_off", "warn", "the face touches the edge of the picture", 0.0, 0.005))
     light = face_light(look, face)
     if light < 0.2:
         faults.append(
-            Fault("face_shadowed", "warn", f"the face is at {light:.0%} brightness (at least 20%)", light, 0.2)
+            PictureFault("face_shadowed", "warn", f"the face is at {light:.0%} brightness (at least 20%)", light, 0.2)
         )
     return faults
 
 
-def repeated_corner(looks: Sequence[Look]) -> Mapping[str, float]:
+def repeated_corner(looks: Sequence[ImageStatistics]) -> Mapping[str, float]:
     """Corners in which most pictures show the same fine content, with how alike it is, (0, 1]: a watermark.
 
     In each corner the edges of all pictures are correlated with their median: what belongs to one picture alone
@@ -395,7 +392,7 @@ def repeated_corner(looks: Sequence[Look]) -> Mapping[str, float]:
     """
     if len(looks) < LEAST_MARKED:
         return {}
-    found = {}
+    results = {}
     for name in CORNERS:
         patches = np.stack([corner_edges(look.small, name) for look in looks])
         median = np.median(patches, axis=0)
@@ -404,8 +401,8 @@ def repeated_corner(looks: Sequence[Look]) -> Mapping[str, float]:
             continue
         alike = [correlation(patch[drawn], median[drawn]) for patch in patches]
         if (value := float(np.median(alike))) > MARK_ALIKE:
-            found[name] = value
-    return found
+            results[name] = value
+    return results
 
 
 CORNERS = ("top left", "top right", "bottom left", "bottom right")
@@ -418,9 +415,6 @@ MARK_ALIKE = 0.7  # correlation of a picture's edges with the median's
 
 def corner_edges(small: Image.Image, name: str) -> Floats:
     """Signed edges of one corner at 48 x 48, both directions: (2, 48, 48)."""
-    from PIL import Image
-    from scipy.ndimage import sobel
-
     side = max(1, round(CORNER * min(small.size)))
     left = 0 if "left" in name else small.width - side
     top = 0 if "top" in name else small.height - side

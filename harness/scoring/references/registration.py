@@ -14,8 +14,11 @@ from itertools import product
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
+from scipy.fft import irfft2, rfft2
+from scipy.ndimage import binary_erosion, gaussian_filter, map_coordinates, sobel
 
-from harness.core.values import Floats
+from harness.core.arrays import Floats
 
 SMALL, SIDE = 32, 64  # pixels of the squares: for the search, and for the comparison
 STEPS = (1.0, 0.93, 0.865, 0.805, 0.75, 0.695, 0.645)  # how much of a side a crop may show
@@ -46,8 +49,6 @@ def find_places(wholes: Sequence[Floats], parts: Sequence[Floats]) -> Place:
     Args:
         wholes, parts: (h, w) each, grey levels; as many of the one as of the other.
     """
-    from scipy.fft import irfft2, rfft2
-
     n = len(wholes)
     fields = np.stack([edge_map(resized(grey, SMALL, SMALL)) for grey in wholes])
     seen = rfft2(fields)
@@ -67,8 +68,8 @@ def find_places(wholes: Sequence[Floats], parts: Sequence[Floats]) -> Place:
             y, x = np.unravel_index(places, scores.shape[1:])
             values = scores[np.arange(n), y, x]
             better = values > score[row]
-            found = np.stack([np.full(n, scale[0]), np.full(n, scale[1]), (y - top) / SMALL, (x - left) / SMALL], 1)
-            score[row, better], start[row, better] = values[better], found[better]
+            result = np.stack([np.full(n, scale[0]), np.full(n, scale[1]), (y - top) / SMALL, (x - left) / SMALL], 1)
+            score[row, better], start[row, better] = values[better], result[better]
     return Place(np.minimum(score, 1.0), start)
 
 
@@ -95,15 +96,11 @@ def window_sums(fields: Floats, height: int, width: int) -> Floats:
 
 def edge_map(grey: Floats) -> Floats:
     """Strength of the edges; brightness and slow light fall out."""
-    from scipy.ndimage import sobel
-
     return np.hypot(sobel(grey, 0), sobel(grey, 1))
 
 
 def resized(grey: Floats, height: int, width: int) -> Floats:
     """Grey levels at another size."""
-    from PIL import Image
-
     picture = Image.fromarray(np.ascontiguousarray(grey, np.float32))
     return np.asarray(picture.resize((width, height), Image.Resampling.LANCZOS), np.float64)
 
@@ -128,16 +125,14 @@ def lay(whole: Floats, part: Floats, start: Floats) -> Laid | None:
         whole, part: (k, h, w) planes, brightness first.
         start: one of `Place.start`.
     """
-    from scipy.ndimage import gaussian_filter
-
     down, across, top, left = map(float, start)
     way = np.array([top + down / 2, down, 0.0, left + across / 2, 0.0, across])
     for side in (SMALL, SIDE):
         one, two = (resized(planes[0], side, side) for planes in (whole, part))
-        found = follow(one, two, way)
-        if found is None or (side == SMALL and edges_alike(*warp(one[None], found, side), two) < ON_COURSE):
+        result = follow(one, two, way)
+        if result is None or (side == SMALL and edges_alike(*warp(one[None], result, side), two) < ON_COURSE):
             return None
-        way = found
+        way = result
     zoom = max(np.hypot(way[1], way[4]), np.hypot(way[2], way[5]))
     blur = 0.4 * zoom * whole.shape[1] / SIDE  # the part's pixels are coarser than the whole's
     laid, inside = warp(np.stack([gaussian_filter(np.asarray(p, np.float64), blur) for p in whole]), way, SIDE)
@@ -148,16 +143,12 @@ def lay(whole: Floats, part: Floats, start: Floats) -> Laid | None:
 
 def edges_alike(laid: Floats, inside: Mask, part: Floats) -> float:
     """Correlation of the edges of brightness where both pictures show something; -1 where they hardly do."""
-    from scipy.ndimage import binary_erosion
-
     firm = binary_erosion(inside & inner(len(part)))  # an edge is seen from both its sides
     return correlation(edge_map(laid[0])[firm], edge_map(part)[firm]) if firm.any() else -1.0
 
 
 def follow(whole: Floats, part: Floats, way: Floats) -> Floats | None:
     """Gauss-Newton from a map to the nearest better one; None where it leads nowhere. Squares of one size."""
-    from scipy.ndimage import gaussian_filter
-
     side = len(part)
     y, x = centred(side)
     soft, goal = gaussian_filter(whole, 1.0), gaussian_filter(part, 1.0)
@@ -191,8 +182,6 @@ def warp(planes: Floats, way: Floats, side: int) -> tuple[Floats, Mask]:
     Args:
         way: y = way[0] + way[1] v + way[2] u and x = way[3] + way[4] v + way[5] u, for v and u in [-0.5, 0.5].
     """
-    from scipy.ndimage import map_coordinates
-
     v, u = centred(side)
     height, width = planes.shape[1:]
     y = (way[0] + way[1] * v + way[2] * u) * height - 0.5

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.core.values import Floats
-from harness.scoring.references.quality import Look
+from harness.core.arrays import Floats
+from harness.scoring.references.quality import ImageStatistics
 from harness.scoring.references.zero_shot import CategorySeen
 
 OUTFIT = ("clothing", "outfit", "clothes")
@@ -36,33 +36,33 @@ class Skew:
 
 def find_skew(seen: Sequence[CategorySeen], subject: str) -> list[Skew]:
     """Categories of the scene with one value in most pictures; an outfit; a style's mixture."""
-    found = []
+    results = []
     for item in seen:
         if item.reason or len(item.values) < LEAST_SKEW:
             continue
         value, share = next(iter(item.shares().items()))
         if subject == "style" and item.category == STYLE:
             if share < ONE_STYLE:
-                found.append(Skew("mixed_style", "warn", item.category, value, share, ONE_STYLE))
+                results.append(Skew("mixed_style", "warn", item.category, value, share, ONE_STYLE))
         elif item.category in OUTFIT:
             if share >= NEARLY_ALL and subject == "character":
-                found.append(Skew("fixed_outfit", "note", item.category, value, share, NEARLY_ALL))
+                results.append(Skew("fixed_outfit", "note", item.category, value, share, NEARLY_ALL))
         elif not item.reading.identity and share >= MUCH:
             severity = "note" if item.category in HARMLESS else "serious" if share >= NEARLY_ALL else "warn"
-            found.append(Skew("one_value", severity, item.category, value, share, MUCH))
-    return found
+            results.append(Skew("one_value", severity, item.category, value, share, MUCH))
+    return results
 
 
 def variety(seen: Sequence[CategorySeen], subject: str) -> float | None:
     """Mean evenness over the scene's categories: 0 one value everywhere, 1 all alike often; None: none is judged."""
-    found = []
+    results = []
     for item in seen:
         scene = not item.reading.identity and item.category not in HARMLESS
         if not item.reason and (scene or (subject == "style" and item.category != STYLE)):
             shares = np.array(list(item.shares().values()))
             most = min(len(item.values), count_alternatives(item))
-            found.append(float(-(shares * np.log(shares)).sum() / np.log(most)) if most > 1 else 0.0)
-    return float(np.mean(found)) if found else None
+            results.append(float(-(shares * np.log(shares)).sum() / np.log(most)) if most > 1 else 0.0)
+    return float(np.mean(results)) if results else None
 
 
 def count_alternatives(item: CategorySeen) -> int:
@@ -70,7 +70,7 @@ def count_alternatives(item: CategorySeen) -> int:
     return max(2, item.alternatives)
 
 
-def odd_looks(looks: Sequence[Look]) -> Iterator[tuple[Look, str, float]]:
+def odd_looks(looks: Sequence[ImageStatistics]) -> Iterator[tuple[ImageStatistics, str, float]]:
     """Pictures of a style whose palette or line work lies far from the others': picture, figure, distance."""
     if len(looks) < LEAST_SKEW:
         return
@@ -93,7 +93,7 @@ def robust_distance(values: Floats) -> Floats:
     return np.abs(values - middle) / spread
 
 
-def palette_distance(looks: Sequence[Look]) -> Floats:
+def palette_distance(looks: Sequence[ImageStatistics]) -> Floats:
     """How far each picture's colours are from the others' on average, [0, 1]: 1 - intersection of histograms."""
     bars = np.stack([palette(look) for look in looks])
     shared = np.minimum(bars[:, None], bars[None]).sum(2)
@@ -101,14 +101,14 @@ def palette_distance(looks: Sequence[Look]) -> Floats:
     return np.asarray(1 - (shared.sum(1) - 1) / (n - 1))
 
 
-def palette(look: Look) -> Floats:
+def palette(look: ImageStatistics) -> Floats:
     """Histogram of 64 colours, summing to 1."""
     pixels = np.asarray(look.small).reshape(-1, 3) // (256 // BINS)
     places = pixels[:, 0] * BINS * BINS + pixels[:, 1] * BINS + pixels[:, 2]
     return np.asarray(np.bincount(places, minlength=BINS**3) / len(places), np.float64)
 
 
-def consistency(looks: Sequence[Look]) -> float:
+def consistency(looks: Sequence[ImageStatistics]) -> float:
     """How alike a style's palettes and lines are, [0, 1]; 1: one palette, one density of lines."""
     if len(looks) < 2:
         return 1.0

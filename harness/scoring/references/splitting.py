@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.core.arrays import Floats
 from harness.core.errors import UsageError
-from harness.core.values import Floats, digest, hash_file
+from harness.core.values import digest, hash_file
 from harness.scoring.references.duplicates import Fingerprint, cluster, find_pairs, take_fingerprint
 
 HELD_OUT_SHARE = 0.4  # of an automatic split: 12 + 8 of twenty pictures
@@ -75,9 +76,9 @@ def clustered(groups: Sequence[Group], vectors: Floats, wanted: int) -> list[Gro
     tree = linkage(np.stack([vectors[list(group.places)].mean(0) for group in ranked]).round(5), "ward")
     most = min(MOST_CLUSTERS, wanted, len(vectors) - wanted, len(ranked) // 2)
     for count in range(most, 1, -1):
-        found = fcluster(tree, count, "maxclust")
-        if min(np.bincount(found)[1:]) > 1:
-            return [replace(group, cluster=int(number)) for group, number in zip(ranked, found, strict=True)]
+        result = fcluster(tree, count, "maxclust")
+        if min(np.bincount(result)[1:]) > 1:
+            return [replace(group, cluster=int(number)) for group, number in zip(ranked, result, strict=True)]
     return ranked
 
 
@@ -120,12 +121,12 @@ def plain_labels(prints: Sequence[Fingerprint]) -> list[dict[str, str]]:
         "contrast": [float(item.grey.std()) for item in prints],
         "colour": [float(item.planes[2].mean() - item.planes[1].mean()) for item in prints],
     }
-    found: list[dict[str, str]] = [{} for _ in prints]
+    results: list[dict[str, str]] = [{} for _ in prints]
     for name, values in figures.items():
         order = sorted(range(len(prints)), key=lambda place: (values[place], prints[place].sha))
         for rank, place in enumerate(order):
-            found[place][name] = str(rank * LEVELS // len(prints))
-    return found
+            results[place][name] = str(rank * LEVELS // len(prints))
+    return results
 
 
 def split_pictures(pictures: Iterable[Path]) -> tuple[list[Path], list[Path]]:

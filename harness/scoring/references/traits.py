@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.core.arrays import Floats
 from harness.core.stats.calibration import LEAST_RELIABILITY, above_chance
-from harness.core.values import Floats, Trait
+from harness.core.values import Trait
 
 RENDERING = (
     "style",
@@ -21,7 +22,7 @@ LEAST_SHARE = 0.6  # of the train pictures that must agree before a value counts
 
 
 @dataclass(frozen=True)
-class Reading:
+class TraitReading:
     """What the train pictures show in one category."""
 
     category: str
@@ -37,7 +38,7 @@ class Reading:
         return Trait(self.category, self.value, self.phrase)
 
 
-def read_category(category: str, phrases: Mapping[str, str], probabilities: Floats, identity: bool) -> Reading:
+def read_category(category: str, phrases: Mapping[str, str], probabilities: Floats, identity: bool) -> TraitReading:
     """One category from its probabilities (pictures, alternatives); `phrases`: alternative to how a prompt says it."""
     values = list(phrases)
     mean = probabilities.mean(0)
@@ -48,10 +49,10 @@ def read_category(category: str, phrases: Mapping[str, str], probabilities: Floa
         reason = f"the pictures differ: only {share:.0%} show {values[best]!r}"
     elif above_chance(float(mean[best]), len(values)) < LEAST_RELIABILITY:
         reason = f"unclear: {values[best]!r} gets {mean[best]:.0%} of {len(values)} alternatives"
-    return Reading(category, values[best], phrases[values[best]], share, float(mean[best]), identity, reason)
+    return TraitReading(category, values[best], phrases[values[best]], share, float(mean[best]), identity, reason)
 
 
-def extract_traits(readings: Sequence[Reading], kind: str = "character") -> tuple[Trait, ...]:
+def extract_traits(readings: Sequence[TraitReading], kind: str = "character") -> tuple[Trait, ...]:
     """The traits of the subject: categories of its kind in which the pictures agree, in the vocabulary's order.
 
     A character's are those of identity. Expression, background, style and what is held belong to a picture; where all

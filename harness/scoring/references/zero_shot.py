@@ -11,19 +11,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from PIL import Image, ImageOps
 
+from harness.config.profile import Profile
+from harness.core.arrays import Floats
+from harness.core.settings import Settings
 from harness.core.stats.calibration import LEAST_PICTURES, above_chance
-from harness.core.values import Floats, Vocabulary, digest
+from harness.core.values import Vocabulary, digest
 from harness.models.embeddings import Embeddings, open_file, softmax
-from harness.scoring.references.traits import Reading, read_category
-
-if TYPE_CHECKING:
-    from harness.config.profile import Profile
-    from harness.core.settings import Settings
-    from harness.store import Store
+from harness.models.identity import library_class
+from harness.models.loading import Models
+from harness.scoring.references.traits import TraitReading, read_category
+from harness.store import Store
 
 RELIABLE = 0.5  # least reliability of a category that is judged, on the scale where guessing is 0 and certainty 1
 LEAST_CAPTIONS = 5  # that name a value of a category before they count
@@ -38,7 +40,7 @@ class CategorySeen:
     category: str
     values: tuple[str, ...]  # what each picture is read as
     probabilities: tuple[float, ...]  # of those values
-    reading: Reading  # aggregated over the pictures
+    reading: TraitReading  # aggregated over the pictures
     confidence: float  # mean probability of the readings above chance, [0, 1]
     stability: float  # readings that survive mirroring, above chance, [0, 1]
     captions: float | None  # agreement with captions above chance; None: fewer than five name a value
@@ -56,7 +58,7 @@ class CategorySeen:
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-class Sight:
+class ZeroShotTagger:
     """CLIP's view of one set of pictures, each embedded once a store."""
 
     def __init__(
@@ -99,7 +101,7 @@ class Sight:
         best, again = plain.argmax(1), flipped.argmax(1)
         values = tuple(names[place] for place in best)
         n = len(names)
-        found = CategorySeen(
+        result = CategorySeen(
             category=category,
             values=values,
             probabilities=tuple(float(row.max()) for row in plain),
@@ -109,7 +111,7 @@ class Sight:
             captions=self.caption_agreement(vocabulary, values),
             alternatives=n,
         )
-        return with_reason(found)
+        return with_reason(result)
 
     def caption_agreement(self, vocabulary: Vocabulary, values: Sequence[str]) -> float | None:
         """How often a reading is what the caption says, above chance; None when too few captions say anything."""
@@ -172,13 +174,15 @@ def with_reason(found: CategorySeen) -> CategorySeen:
         return replace(found, reason="it has one value only")
     if found.legibility >= RELIABLE:
         return found
-    said = {"confidence": found.confidence}
+    fields = {"confidence": found.confidence}
     if found.captions is None:
-        said["agreement with the mirror images"] = found.stability
+        fields["agreement with the mirror images"] = found.stability
     else:  # a lamp held in the left hand may mean nothing to a model that only saw right ones
-        said["agreement with the captions"] = found.captions
-    worst = min(said, key=lambda name: said[name])
-    return replace(found, reason=f"CLIP cannot read it well enough: {worst} {said[worst]:.2f} (at least {RELIABLE:g})")
+        fields["agreement with the captions"] = found.captions
+    worst = min(fields, key=lambda name: fields[name])
+    return replace(
+        found, reason=f"CLIP cannot read it well enough: {worst} {fields[worst]:.2f} (at least {RELIABLE:g})"
+    )
 
 
 def named_values(caption: str, vocabulary: Vocabulary) -> list[str]:
@@ -189,8 +193,6 @@ def named_values(caption: str, vocabulary: Vocabulary) -> list[str]:
 
 def variant(path: Path, kind: str) -> bytes:
     """PNG bytes of a picture of at most WORKING pixels a side: as it is, mirrored, or cut and compressed."""
-    from PIL import Image, ImageOps
-
     picture = open_file(path)
     picture.thumbnail((WORKING, WORKING), Image.Resampling.LANCZOS)
     if kind == "mirrored":
@@ -206,23 +208,20 @@ def variant(path: Path, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def open_sight(
+def open_tagger(
     profile: Profile,
     settings: Settings,
     store: Store,
     vocabulary: Mapping[str, Vocabulary],
     paths: Sequence[Path],
     captions: Mapping[Path, str],
-) -> Sight:
+) -> ZeroShotTagger:
     """The profile's CLIP over a set of pictures; nothing is loaded before the first question.
 
     Raises:
         ModelError: the weights are not on this machine.
     """
-    from harness.models.identity import library_class
-    from harness.models.loading import Models
-
     models = Models(profile, settings)
     identity: list[Any] = [VERSION, models.model_hash(profile.models.clip), library_class("transformers", "pillow")]
     embeddings = Embeddings(models.clip, store, digest(identity))
-    return Sight(embeddings, vocabulary, profile.templates, paths, captions)
+    return ZeroShotTagger(embeddings, vocabulary, profile.templates, paths, captions)

@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.stats import kendalltau
 
 from harness.core import stats
+from harness.core.arrays import Floats
 from harness.core.stats.calibration import equal_error_rate
-from harness.core.values import METRICS, Floats, Interval
+from harness.core.values import METRICS, Interval
 from harness.scoring.calibration.distributions import area_under_curve
 from harness.studies.metric_card.distortions import COPIES, HUES, WALKS
-from harness.studies.metric_card.sheets import KEPT, NUISANCES, SEEDS, STRENGTHS, Sheet, Shot
+from harness.studies.metric_card.sheets import KEPT, NUISANCES, SEEDS, STRENGTHS, IdentityScores, PictureScores
 from harness.world.people import IDENTITY
 
 PRIMARY = METRICS[0]
@@ -68,13 +70,13 @@ class Axis:
 
 
 Thresholds = Mapping[str, float]
-Sheets = Sequence[Sheet]
+Sheets = Sequence[IdentityScores]
 
 
 def freeze_thresholds(dev: Sheets) -> dict[str, float]:
     """From the dev split: below `quality` lie 5% of the genuine, and at `clip_eer` both errors are alike."""
     genuine = np.array([shot.scores[PRIMARY] for sheet in dev for shot in sheet.of("genuine")])
-    own, others = crowd(dev, "genuine", "clip"), crowd(dev, "far", "clip")
+    own, others = population(dev, "genuine", "clip"), population(dev, "far", "clip")
     levels = np.unique(np.concatenate([own, others]))
     gaps = [abs(float(np.mean(own < level)) - float(np.mean(others >= level))) for level in levels]
     best = int(np.argmin(gaps))
@@ -95,7 +97,7 @@ def judge_axes(test: Sheets, thresholds: Thresholds) -> tuple[Axis, ...]:
 # --- helpers ----------------------------------------------------------------------------------------------------------
 
 
-def crowd(sheets: Sheets, axis: str, metric: str, level: object = "") -> Floats:
+def population(sheets: Sheets, axis: str, metric: str, level: object = "") -> Floats:
     """One score of all pictures of a level, all identities together."""
     shots = [shot for sheet in sheets for shot in sheet.of(axis, level)]
     return np.array([shot.scores[metric] for shot in shots if metric in shot.scores])
@@ -106,30 +108,30 @@ def levels_of(sheets: Sheets, name: str) -> list[str]:
     return sorted({level for sheet in sheets for axis, level in sheet.shots if axis == name})
 
 
-def mean_of(shots: Sequence[Shot], metric: str) -> float:
+def mean_of(shots: Sequence[PictureScores], metric: str) -> float:
     return float(np.mean([shot.scores[metric] for shot in shots]))
 
 
 def gains(sheets: Sheets, axis: str, level: object, metric: str) -> list[float]:
     """Each identity's mean change against the same scenes without the fault."""
-    found = []
+    results = []
     for sheet in sheets:
         shots, base = sheet.of(axis, level), sheet.of("genuine")
         pairs = [(a.scores, b.scores) for a, b in zip(shots, base, strict=False) if metric in a.scores]
         if pairs:
-            found.append(float(np.mean([a[metric] - b[metric] for a, b in pairs])))
-    return found
+            results.append(float(np.mean([a[metric] - b[metric] for a, b in pairs])))
+    return results
 
 
 def curves_of(
     sheets: Sheets, axis: str, levels: Sequence[object], metrics: Sequence[str] = METRICS, start: str = "0"
 ) -> tuple[Curve, ...]:
     """Scores along a walk, the primary first; those that no identity has are left out."""
-    found = [(metric, [sheet for sheet in sheets if measures(sheet, metric)]) for metric in metrics]
-    return tuple(curve(own, axis, levels, metric, start) for metric, own in found if own)
+    results = [(metric, [sheet for sheet in sheets if measures(sheet, metric)]) for metric in metrics]
+    return tuple(curve(own, axis, levels, metric, start) for metric, own in results if own)
 
 
-def measures(sheet: Sheet, metric: str) -> bool:
+def measures(sheet: IdentityScores, metric: str) -> bool:
     """Whether an identity has a score: without a measurable trait there are no features."""
     return all(metric in shot.scores for shot in sheet.of("genuine"))
 
@@ -155,20 +157,18 @@ def share(hits: Sequence[bool] | np.ndarray) -> float:
 
 def tau_of(means: Sequence[float]) -> float:
     """Kendall's tau of a walk with its strength: -1 falls at every step."""
-    from scipy.stats import kendalltau
-
     return round(float(kendalltau(np.arange(len(means)), means).statistic), 9)
 
 
 def walk_taus(sheets: Sheets, axis: str, levels: Sequence[object]) -> float:
     """The mean over identities of each one's own tau."""
-    found = []
+    results = []
     for sheet in sheets:
         if sheet.of(axis, levels[-1]):
             count = len(sheet.of(axis, levels[-1]))
             own = [mean_of(sheet.of("genuine")[:count], PRIMARY)]
-            found.append(tau_of([*own, *(mean_of(sheet.of(axis, level), PRIMARY) for level in levels)]))
-    return float(np.mean(found))
+            results.append(tau_of([*own, *(mean_of(sheet.of(axis, level), PRIMARY) for level in levels)]))
+    return float(np.mean(results))
 
 
 # --- the axes ---------------------------------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ def judge_hue(sheets: Sheets, _: Thresholds) -> Axis:
     )
 
 
-def most_moved(sheet: Sheet, shots: Sequence[Shot]) -> str:
+def most_moved(sheet: IdentityScores, shots: Sequence[PictureScores]) -> str:
     """The measurable category whose score falls most against the same scenes."""
     base = sheet.of("genuine")
     drops = {
@@ -241,8 +241,8 @@ def judge_wrong(sheets: Sheets, _: Thresholds) -> Axis:
     """0, 1, 2, 3 or all attributes wrong."""
     levels = ("0", "1", "2", "3", "all")
     curves = curves_of(sheets, "wrong", levels, LIKENESS)
-    one = np.concatenate([crowd(sheets, "trait", PRIMARY, kind) for kind in levels_of(sheets, "trait")])
-    none = crowd(sheets, "genuine", PRIMARY)
+    one = np.concatenate([population(sheets, "trait", PRIMARY, kind) for kind in levels_of(sheets, "trait")])
+    none = population(sheets, "genuine", PRIMARY)
     return Axis(
         "wrong attributes",
         "does every wrong attribute cost more?",
@@ -279,9 +279,9 @@ def judge_localisation(sheets: Sheets, _: Thresholds) -> Axis:
 
 def judge_others(sheets: Sheets, thresholds: Thresholds) -> Axis:
     """Other characters in the same scenes."""
-    own, far = crowd(sheets, "genuine", PRIMARY), crowd(sheets, "far", PRIMARY)
-    near = {kind: crowd(sheets, "near", PRIMARY, kind) for kind in NEAR}
-    clip_own, clip_far = crowd(sheets, "genuine", "clip"), crowd(sheets, "far", "clip")
+    own, far = population(sheets, "genuine", PRIMARY), population(sheets, "far", PRIMARY)
+    near = {kind: population(sheets, "near", PRIMARY, kind) for kind in NEAR}
+    clip_own, clip_far = population(sheets, "genuine", "clip"), population(sheets, "far", "clip")
     frozen, least = thresholds["clip_eer"], thresholds[PRIMARY]
     return Axis(
         "other characters",
@@ -290,7 +290,10 @@ def judge_others(sheets: Sheets, thresholds: Thresholds) -> Axis:
             Figure("auc_far", area_under_curve(own, far), ">=", 0.95, "quality; shares at most two attributes"),
             Figure("auc_far_clip", area_under_curve(clip_own, clip_far), ">=", 0.95, "clip"),
             Figure("eer_far", equal_error_rate(own, far), note="quality"),
-            *(Figure(f"auc_{k}", area_under_curve(own, near[k]), note=f"quality; {told}") for k, told in NEAR.items()),
+            *(
+                Figure(f"auc_{k}", area_under_curve(own, near[k]), note=f"quality; {message}")
+                for k, message in NEAR.items()
+            ),
             *(Figure(f"eer_{k}", equal_error_rate(own, near[k]), note="quality") for k in NEAR),
             Figure("passed_far", float(np.mean(clip_far >= frozen)), note=f"clip at {frozen:.2f}, frozen on dev"),
             Figure("refused", float(np.mean(clip_own < frozen)), note=f"genuine, clip at {frozen:.2f}"),
@@ -326,16 +329,16 @@ def judge_nuisance(sheets: Sheets, _: Thresholds) -> Axis:
 
 def judge_collapse(sheets: Sheets, _: Thresholds) -> Axis:
     """Some of a prompt's pictures are the same one."""
-    found = {kept: [item for sheet in sheets for item in sheet.kept if item.kept == kept] for kept in KEPT}
-    quarter = [item.alarm for kept in KEPT if kept <= SEEDS / 4 for item in found[kept]]
-    count = {kept: stats.mean_interval([item.distinct for item in found[kept]]) for kept in KEPT}
+    results = {kept: [item for sheet in sheets for item in sheet.kept if item.kept == kept] for kept in KEPT}
+    quarter = [item.alarm for kept in KEPT if kept <= SEEDS / 4 for item in results[kept]]
+    count = {kept: stats.mean_interval([item.distinct for item in results[kept]]) for kept in KEPT}
     off = max(abs(count[kept].mean / kept - 1) for kept in KEPT)
     return Axis(
         "mode collapse",
         f"is it noticed when {SEEDS} seeds draw few pictures?",
         (
             Figure("alarm_quarter", float(np.mean(quarter)), ">=", 1.0, "a quarter of the seeds or fewer differ"),
-            Figure("alarm_all", float(np.mean([item.alarm for item in found[SEEDS]])), "<=", 0.0, "all differ"),
+            Figure("alarm_all", float(np.mean([item.alarm for item in results[SEEDS]])), "<=", 0.0, "all differ"),
             Figure("vendi_off", off, "<=", 0.1, "the count of different pictures, off by this share at worst"),
         ),
         (Curve("different pictures found", tuple(map(str, KEPT)), tuple(count[kept] for kept in KEPT)),),
@@ -365,7 +368,7 @@ def judge_copies(sheets: Sheets, _: Thresholds) -> Axis:
 def judge_degenerate(sheets: Sheets, thresholds: Thresholds) -> Axis:
     """Pictures of nothing."""
     kinds = levels_of(sheets, "degenerate")
-    quality = {kind: crowd(sheets, "degenerate", PRIMARY, kind) for kind in kinds}
+    quality = {kind: population(sheets, "degenerate", PRIMARY, kind) for kind in kinds}
     below = {kind: values < thresholds[PRIMARY] for kind, values in quality.items()}
     return Axis(
         "degenerate pictures",

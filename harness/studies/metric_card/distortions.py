@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
+from skimage.color import lab2rgb, rgb2lab
 
 BLUR = (0.7, 1.2, 1.8, 2.5, 4.0)  # px of a Gaussian's radius, of pictures 96 px wide
 JPEG = (60, 30, 15, 8, 4)  # quality
@@ -46,10 +48,6 @@ def turn_hue(picture: Image.Image, region: np.ndarray, degrees: float) -> Image.
     Lightness stays too: turned in HSV a yellow robe becomes a dark blue one, on which its stripes cannot be seen, and
     the picture would lack a pattern besides.
     """
-    import warnings
-
-    from skimage.color import lab2rgb, rgb2lab
-
     pixels = np.asarray(picture.convert("RGB"))
     lab = rgb2lab(pixels)
     turned = (lab[..., 1] + 1j * lab[..., 2]) * np.exp(1j * np.deg2rad(degrees))

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from markupsafe import Markup
 
-from harness import __version__
+from harness.core.html import read_assets, render_page
 from harness.core.values import to_record
-from harness.report.calibration_page import read_style, style_policy
-from harness.report.svg import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Scale, Tick, outline, tick_values
+from harness.report import plots
 from harness.scoring.known_cards import judge_identity
 from harness.studies.metric_card.axes import Axis, Figure
 from harness.studies.metric_card.protocol import Card
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def card_record(card: Card) -> dict[str, Any]:
@@ -59,13 +61,13 @@ def brief_record(card: Card) -> dict[str, Any]:
 def axis_record(axis: Axis) -> dict[str, Any]:
     """One axis as a line: the figure that misses its bound, else the first, and the others in a sentence."""
     bound = [figure for figure in axis.figures if figure.rule]
-    told = next((figure for figure in bound if not figure.passed), bound[0])
-    others = [f"{figure.name.replace('_', ' ')} {figure.value:.3g}" for figure in axis.figures if figure is not told]
+    message = next((figure for figure in bound if not figure.passed), bound[0])
+    others = [f"{figure.name.replace('_', ' ')} {figure.value:.3g}" for figure in axis.figures if figure is not message]
     question = axis.question[:1].upper() + axis.question[1:]
     return {
         "name": axis.name,
-        "value": None if math.isnan(told.value) else round(told.value, 4),
-        "goal": f"{told.name.replace('_', ' ')} {show_bound(told)}",
+        "value": None if math.isnan(message.value) else round(message.value, 4),
+        "goal": f"{message.name.replace('_', ' ')} {show_bound(message)}",
         "passed": axis.passed,
         "what": question + (f" Besides: {', '.join(others)}" if others else ""),
     }
@@ -96,100 +98,68 @@ def summary(card: Card) -> str:
 # --- plots ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Line:
-    name: str
-    points: str  # of a polyline
-    bars: tuple[tuple[float, float, float], ...]  # x, low and high: the 95% interval
-
-
-@dataclass(frozen=True)
-class Plot:
-    """One drawing: lines along a walk, or the outlines of crowds."""
-
-    label: str
-    x: tuple[Tick, ...]
-    y: tuple[Tick, ...] = ()
-    lines: tuple[Line, ...] = ()
-    crowds: tuple[tuple[str, str], ...] = ()  # name and outline
+STYLES = ((plots.GENUINE, "-"), (plots.IMPOSTOR, (0, (7, 3))), (plots.THIRD, (0, (2, 3))), (plots.FOURTH, "-."))
+"""Colour and dashes of the lines of one plot, by place; the page's key has the same colours."""
+Plot = tuple[Markup, tuple[str, ...]]  # a drawing, and the names for its key
 
 
 def plots_of(axis: Axis) -> tuple[Plot, ...]:
-    """What an axis has to show."""
-    return tuple(plot for plot in (plot_curves(axis), plot_crowds(axis)) if plot)
+    """What an axis has to show: lines along a walk, and the outlines of crowds."""
+    return tuple(plot for plot in (plot_curves(axis), plot_populations(axis)) if plot)
 
 
 def plot_curves(axis: Axis) -> Plot | None:
-    """Mean scores along the walk."""
+    """Mean scores along the walk, with their 95% intervals."""
     if not axis.curves:
         return None
     levels = axis.curves[0].levels
     top = max(1.0, *(value for curve in axis.curves for value in curve.means))
-    x = Scale(0, len(levels) - 1, LEFT + 10, WIDTH - RIGHT - 10)
-    y = Scale(0, top, HEIGHT - BOTTOM, TOP)
-    lines = tuple(
-        Line(
-            curve.name,
-            " ".join(f"{x.at(place)},{y.at(point.mean)}" for place, point in enumerate(curve.points)),
-            tuple(
-                (x.at(place), y.at(point.low), y.at(point.high))
-                for place, point in enumerate(curve.points)
-                if point.low is not None and point.high is not None
-            ),
-        )
-        for curve in axis.curves
-    )
-    across = tuple(Tick(x.at(place), level) for place, level in enumerate(levels))
-    up = tuple(Tick(y.at(value), f"{value:g}") for value in tick_values(0, top, 0.25 if top <= 1 else top / 4))
-    told = "; ".join(f"{curve.name} from {curve.means[0]:.2f} to {curve.means[-1]:.2f}" for curve in axis.curves)
-    return Plot(f"{axis.name}: {told}", across, up, lines)
+
+    def paint(axes: Axes) -> None:
+        axes.set(xlim=(-0.1, len(levels) - 0.9), ylim=(0, 1.04 * top))
+        axes.set_xticks(range(len(levels)), levels)
+        axes.locator_params(axis="y", nbins=4)
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.grid(axis="y", color=plots.LINE, linewidth=1)
+        for curve, (colour, dashes) in zip(axis.curves, STYLES, strict=False):
+            for place, point in enumerate(curve.points):
+                if point.low is not None and point.high is not None:
+                    axes.plot([place, place], [point.low, point.high], color=colour, linewidth=1.2, alpha=0.7)
+            axes.plot(curve.means, color=colour, linestyle=dashes, linewidth=2)
+
+    message = "; ".join(f"{curve.name} from {curve.means[0]:.2f} to {curve.means[-1]:.2f}" for curve in axis.curves)
+    drawing = plots.draw(plots.TALL, axis.name, message, paint, 44, 22, plots.BROAD)
+    return drawing, tuple(curve.name for curve in axis.curves)
 
 
-def plot_crowds(axis: Axis) -> Plot | None:
+def plot_populations(axis: Axis) -> Plot | None:
     """The outlines of crowds of pictures."""
     if not axis.crowds:
         return None
-    values = [value for crowd in axis.crowds.values() for value in crowd]
-    x = Scale(min(0.0, *values) - 0.03, max(1.0, *values) + 0.03, LEFT, WIDTH - RIGHT)
-    ticks = tuple(Tick(x.at(value), f"{value:g}") for value in tick_values(x.low, x.high))
-    told = "; ".join(f"{name} about {np.mean(crowd):.2f}" for name, crowd in axis.crowds.items())
-    return Plot(
-        f"{axis.name}: {told}", ticks, crowds=tuple((name, outline(each, x)) for name, each in axis.crowds.items())
-    )
+    values = [value for population in axis.crowds.values() for value in population]
+    low, high = min(0.0, *values) - 0.03, max(1.0, *values) + 0.03
+
+    def paint(axes: Axes) -> None:
+        plots.scale(axes, low, high)
+        for population, (colour, _) in zip(axis.crowds.values(), STYLES, strict=False):
+            plots.outline(axes, population, low, high, 0, 1, colour, 1.2)
+
+    message = "; ".join(f"{name} about {np.mean(population):.2f}" for name, population in axis.crowds.items())
+    return plots.draw(plots.TALL, axis.name, message, paint, 12, 22, plots.BROAD), tuple(axis.crowds)
 
 
 def card_page(card: Card) -> str:
     """A card as one HTML file: no network, no script, every string escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
-    environment = Environment(
-        loader=PackageLoader("harness.studies.metric_card", "templates"),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style = read_style()
-    return environment.get_template("page.html").render(
+    return render_page(
+        "harness.studies.metric_card",
+        "page.html",
+        read_assets("harness.report", "calibration/style.css"),
         card=card,
         axes=[(axis, plots_of(axis)) for axis in card.axes],
         says=summary(card),
         show=show_bound,
-        box={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM},
-        style=style,
-        policy=style_policy(style),
-        version=__version__,
     )
 
 
 def show_bound(figure: Figure) -> str:
     return f"{'≤' if figure.rule == '<=' else '≥'} {figure.bound:g}" if figure.rule else ""
-
-
-def figures_of(card: Card) -> Mapping[str, float]:
-    """Every figure by axis and name, flat: for a benchmark's last line."""
-    return {
-        f"{axis.name}.{figure.name}".replace(" ", "_"): round(figure.value, 4)
-        for axis in card.axes
-        for figure in axis.figures
-    }

@@ -12,15 +12,21 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from harness.config.profile import Profile
 from harness.core.values import METRICS, Case, Score, Subject, Suite
 from harness.models.embeddings import open_file
+from harness.models.loading import Models
+from harness.scoring.known_cards import judge_parts
 from harness.scoring.metrics.copying import TrainSet
 from harness.scoring.metrics.diversity import Diversity, measure_spread
+from harness.scoring.metrics.scorer import VERSION, Scorer
+from harness.store import Store
+from harness.studies.metric_card.axes import Axis, freeze_thresholds, judge_axes
 from harness.studies.metric_card.distortions import (
     COPIES,
     HUES,
@@ -31,7 +37,17 @@ from harness.studies.metric_card.distortions import (
     region_of,
     turn_hue,
 )
-from harness.studies.metric_card.sheets import KEPT, NUISANCES, SEEDS, STRENGTHS, Copied, Kept, Key, Sheet, Shot
+from harness.studies.metric_card.sheets import (
+    KEPT,
+    NUISANCES,
+    SEEDS,
+    STRENGTHS,
+    Copied,
+    DiversityPoint,
+    IdentityScores,
+    Key,
+    PictureScores,
+)
 from harness.world.gallery import draw_references
 from harness.world.people import (
     CATEGORIES,
@@ -45,13 +61,6 @@ from harness.world.people import (
     random_scene,
 )
 from harness.world.render import render
-
-if TYPE_CHECKING:
-    from harness.config.profile import Profile
-    from harness.models.loading import Models
-    from harness.scoring.metrics.scorer import Scorer
-    from harness.store import Store
-    from harness.studies.metric_card.axes import Axis
 
 SEED = 91_000_000  # of the first identity; the banks that models learn from are far below
 TURNED = {"clothing": ("red", "blue", "green", "yellow", "purple"), "hair_color": ("golden", "brown")}
@@ -109,10 +118,6 @@ def make_card(
     Args:
         say: told of every identity that is done.
     """
-    from harness.scoring.known_cards import judge_parts
-    from harness.scoring.metrics.scorer import VERSION
-    from harness.studies.metric_card.axes import freeze_thresholds, judge_axes
-
     started = time.monotonic()
     profile = replace(profile, models=replace(profile.models, aesthetics=None, dino=None))  # gated scores only
     sheets = []
@@ -146,8 +151,6 @@ def person_of(number: int) -> Person:
 
 def make_scorer(folder: Path, number: int, profile: Profile, models: Models, store: Store) -> Scorer:
     """The harness's own scorer for one identity: 12 + 8 references, traits read from them, the profile's impostors."""
-    from harness.scoring.metrics.scorer import Scorer
-
     draw_references(folder, person_of(number), "somebody", SEED + number)
     subject = Subject(f"person {number}", "somebody", folder)
     case = Case("card", "card", "somebody")
@@ -160,7 +163,7 @@ def make_scorer(folder: Path, number: int, profile: Profile, models: Models, sto
     )
 
 
-def observe(scorer: Scorer, number: int, effort: Effort, *, dev: bool) -> Sheet:
+def observe(scorer: Scorer, number: int, effort: Effort, *, dev: bool) -> IdentityScores:
     """Draw everything about one identity and have it scored in one go."""
     rng = np.random.default_rng([SEED, number, 1])
     person = person_of(number)
@@ -175,21 +178,23 @@ def observe(scorer: Scorer, number: int, effort: Effort, *, dev: bool) -> Sheet:
             plan += add(person, part, rng)
         learnt = [open_file(path) for path in scorer.references.train]
         plan += [(("degenerate", kind), picture) for kind, picture in degenerate(learnt, number).items()]
-    shots: dict[Key, list[Shot]] = {}
+    shots: dict[Key, list[PictureScores]] = {}
     case = scorer.suite.cases[0]
-    found = scorer.score([(case, png(picture)) for _, picture in plan])
-    for (key, _), scores in zip(plan, found, strict=True):
+    result = scorer.score([(case, png(picture)) for _, picture in plan])
+    for (key, _), scores in zip(plan, result, strict=True):
         shots.setdefault(key, []).append(shot_of(scores))
-    sheet = Sheet(number, dev, scorer.calibration().reason, {key: tuple(each) for key, each in shots.items()}, turned)
+    sheet = IdentityScores(
+        number, dev, scorer.calibration().reason, {key: tuple(each) for key, each in shots.items()}, turned
+    )
     if dev:
         return sheet
     copies, kept = tuple(observe_copies(scorer, person, effort, rng)), tuple(observe_collapse(scorer, person, rng))
     return replace(sheet, copies=copies, kept=kept)
 
 
-def shot_of(scores: Mapping[str, Score]) -> Shot:
+def shot_of(scores: Mapping[str, Score]) -> PictureScores:
     features = scores["features"].details
-    return Shot(
+    return PictureScores(
         {metric: float(value) for metric in METRICS if (value := scores[metric].value) is not None},
         {category: float(item["score"]) for category, item in features.items() if item["score"] is not None},
         float(scores["clip"].raw or 0.0),
@@ -336,7 +341,7 @@ def observe_copies(scorer: Scorer, person: Person, effort: Effort, rng: np.rando
         yield Copied(kind, nearest.lines, nearest.copied)
 
 
-def observe_collapse(scorer: Scorer, person: Person, rng: np.random.Generator) -> Iterator[Kept]:
+def observe_collapse(scorer: Scorer, person: Person, rng: np.random.Generator) -> Iterator[DiversityPoint]:
     """SEEDS pictures of which only some are different: the others repeat them with a little noise."""
     scenes = [(random_scene(rng), int(rng.integers(2**31))) for _ in range(SEEDS)]
     for kept in KEPT:
@@ -344,4 +349,4 @@ def observe_collapse(scorer: Scorer, person: Person, rng: np.random.Generator) -
             png(add_noise(render(person, *scenes[place % kept]), 2.0, 100 * kept + place)) for place in range(SEEDS)
         ]
         spread = measure_spread(pictures, scorer.embed(pictures))
-        yield Kept(kept, spread.distinct, Diversity({"card": spread}).alarm)
+        yield DiversityPoint(kept, spread.distinct, Diversity({"card": spread}).alarm)

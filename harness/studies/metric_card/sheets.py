@@ -21,7 +21,7 @@ Key = tuple[str, str]  # axis and level
 
 
 @dataclass(frozen=True)
-class Shot:
+class PictureScores:
     """The scores of one picture."""
 
     scores: Mapping[str, float]  # gated metric to value
@@ -39,7 +39,7 @@ class Copied:
 
 
 @dataclass(frozen=True)
-class Kept:
+class DiversityPoint:
     """What the diversity metric says of SEEDS pictures of which `kept` are different."""
 
     kept: int
@@ -48,16 +48,16 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class IdentityScores:
     """All that was seen of one identity."""
 
     number: int
     dev: bool
     refusal: str  # why its calibration refuses to gate, or ""
-    shots: Mapping[Key, tuple[Shot, ...]]  # in the order of the scenes, so that levels are paired
+    shots: Mapping[Key, tuple[PictureScores, ...]]  # in the order of the scenes, so that levels are paired
     turned: str = ""  # the category whose hue was turned
     copies: tuple[Copied, ...] = ()
-    kept: tuple[Kept, ...] = ()
+    kept: tuple[DiversityPoint, ...] = ()
 
-    def of(self, axis: str, level: object = "") -> tuple[Shot, ...]:
+    def of(self, axis: str, level: object = "") -> tuple[PictureScores, ...]:
         return self.shots.get((axis, str(level)), ())

@@ -40,8 +40,8 @@ class Candidate:
 
     def checkpoint(self, step: int) -> Path | None:
         """The last checkpoint up to this step."""
-        found = [path for path in self.checkpoints if step_of(path) <= step]
-        return found[-1] if found else None
+        results = [path for path in self.checkpoints if step_of(path) <= step]
+        return results[-1] if results else None
 
 
 Train = Callable[[Candidate, int], None]
@@ -89,16 +89,18 @@ def halve(
     for step in rung_steps(candidates[0].config):
         if len(left) < 2:
             break
-        found = {}
+        results = {}
         for candidate in left:
             train(candidate, step)
             checkpoint = candidate.checkpoint(step)
-            found[candidate.why] = judge(checkpoint) if checkpoint else -1.0
-        best = max(found.values())
-        ranked = sorted(left, key=lambda item: -found[item.why])
-        kept = [item for item in ranked[: max(1, int(len(left) * KEPT))] if found[item.why] >= best - DEAD]
+            results[candidate.why] = judge(checkpoint) if checkpoint else -1.0
+        best = max(results.values())
+        ranked = sorted(left, key=lambda item: -results[item.why])
+        kept = [item for item in ranked[: max(1, int(len(left) * KEPT))] if results[item.why] >= best - DEAD]
         gone = [item.why for item in left if item not in kept]
-        seen.append({"step": step, "quality": {why: round(value, 4) for why, value in found.items()}, "stopped": gone})
+        seen.append(
+            {"step": step, "quality": {why: round(value, 4) for why, value in results.items()}, "stopped": gone}
+        )
         tell(f"at step {step}: {', '.join(gone)} stopped, {', '.join(item.why for item in kept)} goes on")
         left = kept
     return left[0], seen

@@ -14,15 +14,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.core.values import Subject, Vocabulary, digest, hash_file
-from harness.judging.diagnosis import STRANGER, Cause
-from harness.models.lora.training_pictures import Picture
+from harness.judging.causes.cause import Cause
+from harness.models.lora.training_pictures import TrainingPicture
 from harness.scoring.references import load_references
+from harness.scoring.references.zero_shot import named_values
 from harness.training.buckets import MASK
 from harness.training.data import train_pictures
 from harness.training.improve.symptoms import Readings
 
 FEWEST = 4  # train pictures that must be left; a mending that leaves fewer is none
-DATA = ("wrong_person", "duplicates", "one_value", "missing_captions")  # causes that lie in the pictures
 
 
 @dataclass(frozen=True)
@@ -47,16 +47,16 @@ class Mending:
         return bool(self.dropped or self.captions or self.added)
 
 
-def mend_pictures(
+def fix_pictures(
     causes: Sequence[Cause], readings: Readings | None, subject: Subject, vocabulary: Mapping[str, Vocabulary]
 ) -> Mending:
     """What the causes that lie in the pictures ask for; nothing where none does."""
-    names = {cause.name for cause in causes} & set(DATA)
+    names = {cause.name for cause in causes if cause.area == "data"}
     if readings is None or not names:
         return Mending()
     study, dropped = readings.study, dict[str, str]()
     if "wrong_person" in names:
-        dropped |= {name: "another person" for name, stand in study.likeness.items() if stand < STRANGER}
+        dropped |= dict.fromkeys(study.strangers, "another person")
     if "duplicates" in names:
         for group in study.groups:
             kept = next((name for name in group if name not in dropped), group[0])
@@ -65,25 +65,23 @@ def mend_pictures(
     if len(pictures) - len(dropped) < FEWEST:
         dropped = {}
     left = [picture for picture in pictures if picture.path.name not in dropped]
-    captions, said = complete(left, readings, vocabulary) if names & {"one_value", "missing_captions"} else ({}, "")
+    captions, text = complete(left, readings, vocabulary) if names & {"one_value", "missing_captions"} else ({}, "")
     reasons = [f"{count} pictures are left out: {why}" for why, count in counted(dropped).items()]
-    return Mending(dropped, captions, reasons=(*reasons, *([said] if said else [])))
+    return Mending(dropped, captions, reasons=(*reasons, *([text] if text else [])))
 
 
 def counted(dropped: Mapping[str, str]) -> dict[str, int]:
     """Reason to the number of pictures."""
-    found: dict[str, int] = {}
+    results: dict[str, int] = {}
     for why in dropped.values():
-        found[why] = found.get(why, 0) + 1
-    return found
+        results[why] = results.get(why, 0) + 1
+    return results
 
 
 def complete(
-    pictures: Sequence[Picture], readings: Readings, vocabulary: Mapping[str, Vocabulary]
+    pictures: Sequence[TrainingPicture], readings: Readings, vocabulary: Mapping[str, Vocabulary]
 ) -> tuple[dict[str, str], str]:
     """Captions with whatever of the scene they do not say and CLIP reads reliably, and that in words."""
-    from harness.scoring.references.zero_shot import named_values
-
     captions, added = {}, dict[str, int]()
     for picture in pictures:
         text, place = picture.caption, readings.names.index(picture.path.name)
@@ -94,8 +92,8 @@ def complete(
                 added[category] = added.get(category, 0) + 1
         if text != picture.caption:
             captions[picture.path.name] = text
-    told = ", ".join(f"{category} in {count}" for category, count in added.items())
-    return captions, f"captions now say what CLIP reads in the pictures: {told}" if told else ""
+    message = ", ".join(f"{category} in {count}" for category, count in added.items())
+    return captions, f"captions now say what CLIP reads in the pictures: {message}" if message else ""
 
 
 def mended_subject(subject: Subject, mending: Mending, folder: Path) -> Subject:
@@ -114,9 +112,9 @@ def mended_subject(subject: Subject, mending: Mending, folder: Path) -> Subject:
         part = home.with_name(home.name + ".part")
         shutil.rmtree(part, ignore_errors=True)
         held_out = {path: references.captions.get(path, "") for path in references.held_out}
-        for split, found in (("train", captions), ("held_out", held_out)):
+        for split, result in (("train", captions), ("held_out", held_out)):
             (part / split).mkdir(parents=True)
-            for path, text in found.items():
+            for path, text in result.items():
                 for file in with_mask(path):
                     shutil.copyfile(file, part / split / file.name)
                 (part / split / path.name).with_suffix(".txt").write_text(text + "\n", encoding="utf-8")

@@ -25,45 +25,46 @@ from harness.engine.set_metrics import (
     find_set_copies,
     stranger_cases,
 )
+from harness.judging.scores import values_by_metric, values_of
 from harness.models.lora.export import read_facts
-from harness.training.improve.promotion import Beside, Ruling, decide, values_of
+from harness.training.improve.promotion import RivalScores, Ruling, decide
 
-PRACTICE_OFFSET = 1_000  # of practice seeds, per attempt; below the exams', above the suite's own
+VALIDATION_OFFSET = 1_000  # of practice seeds, per attempt; below the exams', above the suite's own
 OWN_OFFSET, OWN_SAMPLES = 500, 4  # beside a practice seed: of pictures that a LoRA learns from, which none is chosen by
-EXAM_OFFSET = 10_000  # of exam seeds, per attempt
-EXAM_SAMPLES = 4  # seeds a locked case, the fewest that show a collapse: 8 cases x 4 x 2 LoRAs are 64 pictures
+HELD_OUT_OFFSET = 10_000  # of exam seeds, per attempt
+HELD_OUT_SAMPLES = 4  # seeds a locked case, the fewest that show a collapse: 8 cases x 4 x 2 LoRAs are 64 pictures
 OPEN_CASES = 8  # that are drawn beside the locked ones, one seed each
 RIVAL_OFFSET = 9_500  # of the seeds of competitors: the same in every exam, so that no service is paid twice
 NO_RIVALS = ("base", "prompt_only")  # they are what a LoRA is made on, and competitors to nobody
 
 
-class Ground:
+class HeldOutTest:
     """The only way to pictures that an improve loop has."""
 
     def __init__(self, context: ImproveContext, attempt: int) -> None:
         suite = context.suite
         self._context = context
         self._locked = tuple(case for case in suite.cases if case.split == "locked")
-        self._exam_seeds = suite.seeds(EXAM_SAMPLES, EXAM_OFFSET * attempt)
-        self._practice_seed = suite.seeds(1, PRACTICE_OFFSET * (1 + (attempt - 1) % 8))
-        self.own_seeds = suite.seeds(OWN_SAMPLES, PRACTICE_OFFSET * (1 + (attempt - 1) % 8) + OWN_OFFSET)
+        self._held_out_seeds = suite.seeds(HELD_OUT_SAMPLES, HELD_OUT_OFFSET * attempt)
+        self._validation_seed = suite.seeds(1, VALIDATION_OFFSET * (1 + (attempt - 1) % 8))
+        self.own_seeds = suite.seeds(OWN_SAMPLES, VALIDATION_OFFSET * (1 + (attempt - 1) % 8) + OWN_OFFSET)
         self._candidate = ""
         self._origins: frozenset[str] | None = None
         self.pictures = 0
 
     @property
-    def has_exam(self) -> bool:
+    def has_held_out_test(self) -> bool:
         return bool(self._locked)
 
     def practise(
         self, lora: Lora | None, cases: Sequence[Case], seeds: Sequence[int] | None = None
     ) -> list[CaseResult]:
         """Draw and score open cases. Raises EngineError for a locked case or an exam's seed."""
-        seeds = tuple(seeds or self._practice_seed)
+        seeds = tuple(seeds or self._validation_seed)
         closed = [case.id for case in cases if case.split != "open"]
         if closed:
             raise EngineError(f"locked cases {closed} must not be seen while a LoRA is trained or chosen")
-        if set(seeds) & set(self._exam_seeds):
+        if set(seeds) & set(self._held_out_seeds):
             raise EngineError("an exam's seeds must not be seen while a LoRA is trained or chosen")
         return self._draw(lora, cases, seeds)
 
@@ -91,26 +92,27 @@ class Ground:
         """
         if not self._candidate or hash_file(challenger.path) != self._candidate:
             raise EngineError("the challenger was not entered before the exam, or its file has changed since")
-        before = complete(self._draw(champion, self._locked, self._exam_seeds), "champion")
-        after = self._draw(challenger, self._locked, self._exam_seeds)
+        before = complete(self._draw(champion, self._locked, self._held_out_seeds), "champion")
+        after = self._draw(challenger, self._locked, self._held_out_seeds)
         calibration = self._context.scorer.calibration()
         doubt = "" if calibration is None or calibration.can_gate else str(calibration.reason)
         metrics, sets = self._context.suite.metrics(), self._together(challenger, after, tuple(ALARMS))
-        alarms = [name for name, found in sets.items() if found.alarm]
+        alarms = [name for name, result in sets.items() if result.alarm]
         usual = self._together(champion, before, alarms) if champion else {}
-        base = complete(self._draw(None, self._locked, self._exam_seeds[:1]), "base") if champion else before
-        values = values_of(after, metrics), values_of(before, metrics)
-        rivals = {name: values_of(found)["quality"] for name, found in self._competitors().items()}
-        beside = Beside(
-            values_of(base)["quality"], rivals, self._gain_on_open(challenger, champion), self._strange(challenger)
+        base = complete(self._draw(None, self._locked, self._held_out_seeds[:1]), "base") if champion else before
+        values = values_by_metric(after, metrics), values_by_metric(before, metrics)
+        rivals = {name: values_of(result, "quality") for name, result in self._competitors().items()}
+        beside = RivalScores(
+            values_of(base, "quality"), rivals, self._gain_on_open(challenger, champion), self._strange(challenger)
         )
         return decide(self._context.suite, *values, doubt, sets, usual, beside, look, goal)
 
     def _gain_on_open(self, challenger: Lora, champion: Lora | None) -> Interval | None:
         """What the challenger gains in quality on open cases, drawn with the exam's first seed."""
         cases = [case for case in self._context.suite.cases if case.split == "open"][:OPEN_CASES]
-        new, old = (values_of(self._draw(lora, cases, self._exam_seeds[:1])) for lora in (challenger, champion))
-        return paired(new["quality"], old["quality"])
+        drawn = [self._draw(lora, cases, self._held_out_seeds[:1]) for lora in (challenger, champion)]
+        new, old = (values_of(results, "quality") for results in drawn)
+        return paired(new, old)
 
     def _strange(self, challenger: Lora) -> str:
         """Why the challenger's own record says that it learnt from other pictures than it may; "" when it does not."""
@@ -126,17 +128,17 @@ class Ground:
         context = self._context
         here = [name for name, results in context.results.items() if any(result.scored for result in results)]
         names = [name for name in here if name not in (*context.suite.gate, *NO_RIVALS, context.provider)]
-        found = {}
+        findings = {}
         for name in names:
             seeds = context.suite.seeds(1, RIVAL_OFFSET)
             self.pictures += len(self._locked)
             try:
-                found[name] = context.evaluate(None, name, self._locked, seeds)
+                findings[name] = context.evaluate(None, name, self._locked, seeds)
             except EngineError:
                 raise
             except HarnessError:  # a competitor only informs; without it the exam goes on
                 continue
-        return found
+        return findings
 
     def _together(self, lora: Lora, results: Sequence[CaseResult], names: Sequence[str]) -> Sets:
         """What a LoRA's exam pictures say together; what the suite turned off by name is not asked."""
@@ -153,7 +155,7 @@ class Ground:
 
     def _drift(self, table: Table, lora: Lora) -> SetScore:
         """Prompts about others with the LoRA and without it, at seeds nobody has drawn."""
-        context, seeds = self._context, self._exam_seeds[:SEEDS]
+        context, seeds = self._context, self._held_out_seeds[:SEEDS]
         cases = stranger_cases(context.suite, context.profile, context.scorer.traits())
         on, off = (self._draw(each, cases, seeds) for each in (lora, None))
         return find_drift(table, {case.id: case.prompt for case in cases}, on, off)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.core.values import Suite, canonical_json, digest, to_record
-
-if TYPE_CHECKING:
-    from harness.engine.context import ImproveContext
-    from harness.store import Store
+from harness.engine.context import ImproveContext
+from harness.store import Store
 
 KIND = "improve-rounds"  # of the memos that hold a suite's rounds
 MOST = 200  # rounds that are remembered, the newest
@@ -24,8 +22,8 @@ def key_of(suite: Suite) -> str:
 
 def remember(context: ImproveContext, record: Mapping[str, Any]) -> None:
     """Keep a round, or what is new of it; the curve of its loss is left to the report of its run."""
-    told = {name: value for name, value in to_record(dict(record)).items() if name not in ("loss", "sets")}
-    plain: dict[str, Any] = json.loads(canonical_json(told))  # as the store gives it back
+    details = {name: value for name, value in to_record(dict(record)).items() if name not in ("loss", "sets")}
+    plain: dict[str, Any] = json.loads(canonical_json(details))  # as the store gives it back
     store, key = context.store, key_of(context.suite)
     known: list[dict[str, Any]] = store.memo(KIND, key) or []
     at = datetime.now(UTC).replace(microsecond=0).isoformat()
@@ -44,8 +42,8 @@ def says_more(record: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
 
 def read_rounds(store: Store, suite: Suite) -> list[dict[str, Any]]:
     """The rounds of a suite that this store has seen, the oldest first."""
-    found: list[dict[str, Any]] = store.memo(KIND, key_of(suite)) or []
-    return found
+    result: list[dict[str, Any]] = store.memo(KIND, key_of(suite)) or []
+    return result
 
 
 # --- harness history ------------------------------------------------------------------------------------------------

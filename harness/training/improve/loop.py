@@ -12,30 +12,32 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from harness.config.profile import merge_vocabulary
 from harness.core.errors import EngineError, HarnessError
 from harness.core.values import Lora, Progress, Subject, digest, hash_file, to_record
 from harness.engine.context import ImproveContext, ImproveResult
-from harness.judging.diagnosis import Cause, diagnose_lora
+from harness.judging.causes import diagnose_lora
+from harness.judging.causes.cause import Cause
 from harness.models.lora.export import read_facts
 from harness.models.lora.registry import keep_refused, promote
 from harness.models.lora.train_config import TrainConfig, changes
-from harness.models.lora.training_pictures import Picture
+from harness.models.lora.training_pictures import TrainingPicture
 from harness.scoring.references import set_hash
 from harness.training.auto import choose_settings
 from harness.training.data import train_pictures
 from harness.training.improve.candidate_training import Maker, challengers
 from harness.training.improve.candidates import step_of
-from harness.training.improve.data_fixes import Mending, mend_pictures, mended_subject
-from harness.training.improve.held_out_test import Ground
+from harness.training.improve.data_fixes import Mending, fix_pictures, mended_subject
+from harness.training.improve.held_out_test import HeldOutTest
 from harness.training.improve.history import remember
-from harness.training.improve.open_results import Standing, review
+from harness.training.improve.open_results import OpenResults, review
 from harness.training.improve.outcome import describe, own_champion, scores_of, settle, told_of, told_of_ruling
 from harness.training.improve.plan import Learner, TrainPlan, plan_from_feedback, plan_with_own
 from harness.training.improve.promotion import Ruling
-from harness.training.improve.remedies import Choice, goal_of
-from harness.training.improve.selection import Cancelled, Practice
-from harness.training.improve.self_training import is_last_rung, own_best
-from harness.training.improve.symptoms import Readings, gather_symptoms, study_pictures
+from harness.training.improve.remedies import RatedFile, goal_of
+from harness.training.improve.selection import Cancelled, Validation
+from harness.training.improve.self_training import is_last_rung, self_train
+from harness.training.improve.symptoms import Readings, gather_diagnostic_inputs, study_pictures
 from harness.training.trainer import Trained
 
 WHOLE = 0.01  # a shortfall of all metrics together below which nothing fails
@@ -50,7 +52,7 @@ def improve(context: ImproveContext) -> ImproveResult:
     """
     champion, rounds = context.lora, list[dict[str, Any]]()
     failing = {job: verdict for job, verdict in context.verdicts.items() if job in context.failing}
-    standing = Standing(context.feedback, context.results[context.provider], failing)
+    standing = OpenResults(context.feedback, context.results[context.provider], failing)
     promoted: Lora | None = None
     refused, continued, deadline = 0, False, deadline_of(context)
     for number in range(1, context.settings.retrain + 1):
@@ -96,7 +98,7 @@ class Round:
         context: ImproveContext,
         number: int,
         champion: Lora | None,
-        standing: Standing,
+        standing: OpenResults,
         refused: int,
         deadline: float = float("inf"),
         continued: bool = False,
@@ -106,12 +108,12 @@ class Round:
         continued: whether one of them continued the champion.
         """
         self.context, self.number, self.champion = context, number, champion
-        self.standing, self.feedback, self.refused = standing, standing.told, refused
+        self.standing, self.feedback, self.refused = standing, standing.feedback, refused
         self.continued, self.deadline, self.started = continued, deadline, time.monotonic()
         # counted over sessions: an exam that was sat once has no fresh seeds for anybody else
         self.attempt = 1 + int(context.store.memo(MEMO, self._suite_key()) or 0)
-        self.ground = Ground(context, self.attempt)
-        self.practice = Practice(context, self.ground, standing.failing)
+        self.ground = HeldOutTest(context, self.attempt)
+        self.practice = Validation(context, self.ground, standing.failing)
         self.causes: tuple[Cause, ...] = ()
         self.origins: set[str] = set()  # of the pictures that a challenger may have learnt from, by their hash
         self.readings: Readings | None = None
@@ -128,7 +130,7 @@ class Round:
 
     def run(self) -> tuple[dict[str, Any], Lora | None]:
         """The round's record, and the new champion if there is one."""
-        if not self.ground.has_exam:
+        if not self.ground.has_held_out_test:
             raise EngineError("the suite has no locked cases, so nothing can be promoted; mark some `split: locked`")
         self.investigate()
         challenger = self.reselect()
@@ -154,31 +156,29 @@ class Round:
         facts = read_facts(self.champion.path) if self.champion else None
         self.origins = {set_hash(picture.path for picture in pictures)}
         self.origins |= {facts.metadata.get("harness.references", "")} if facts else set()
-        seen = gather_symptoms(context, self.champion, self.feedback, self.standing.results, full, facts, study)
-        self.causes = diagnose_lora(seen)
+        known = gather_diagnostic_inputs(context, self.champion, self.standing.results, full, facts, study)
+        self.causes = diagnose_lora(known)
         first = self.causes[0]
         self.record |= {
             "cause": first.name,
             "evidence": list(first.evidence),
             "confidence": first.confidence,
-            "causes": [to_record(cause) for cause in self.causes],
+            "causes": [cause.to_record() for cause in self.causes],
         }
-        self.say(f"cause: {first.sentence}")
+        self.say(f"cause: {first.diagnosis}")
 
-    def settings(self, subject: Subject, pictures: Sequence[Picture]) -> TrainConfig:
+    def settings(self, subject: Subject, pictures: Sequence[TrainingPicture]) -> TrainConfig:
         """What `harness train` would do with these pictures on this machine."""
         profile, models = self.context.profile, self.context.models
         return choose_settings(profile.training, subject, pictures, profile, models, keep=True).config
 
     @property
     def vocabulary(self) -> Any:
-        from harness.config.profile import merge_vocabulary
-
         return merge_vocabulary(self.context.profile.vocabulary, self.context.suite.vocabulary)
 
     # --- the ladder, cheapest first ---------------------------------------------------------------------------------
 
-    def reselect(self) -> Choice | None:
+    def reselect(self) -> RatedFile | None:
         """The champion at another strength, or as it was earlier in its training, where that alone mends it."""
         champion = self.champion
         if champion is None or self.refused:
@@ -192,22 +192,21 @@ class Round:
         if best.short > WHOLE or best.worth <= now.worth:
             return None
         if best.lora.path != champion.path:
-            told = f"the LoRA as it was at step {step_of(best.lora.path)}"
+            message = f"the LoRA as it was at step {step_of(best.lora.path)}"
         else:
-            told = f"strength {best.lora.strength:g} instead of {champion.strength:g}"
-        words = [cause.sentence for cause in self.causes[:1]] if self.causes[0].confidence >= 0.6 else []
-        self.record["plan"] = [f"{told}: nothing to train", *words]
+            message = f"strength {best.lora.strength:g} instead of {champion.strength:g}"
+        words = [cause.diagnosis for cause in self.causes[:1]] if self.causes[0].confidence >= 0.6 else []
+        self.record["plan"] = [f"{message}: nothing to train", *words]
         return best
 
     def mend(self) -> Mending:
         """What is wrong with the pictures; where nothing is and cheaper rungs were refused, the LoRA's own best."""
         subject = self.context.suite.subject
-        mending = mend_pictures(self.causes, self.readings, subject, self.vocabulary)
-        names = [cause.name for cause in self.causes]
-        if mending or self.champion is None or not is_last_rung(names, self.refused, self.continued):
+        mending = fix_pictures(self.causes, self.readings, subject, self.vocabulary)
+        if mending or self.champion is None or not is_last_rung(self.causes, self.refused, self.continued):
             return mending
         self.say("drawing pictures of its own to learn from")
-        return own_best(self.context, self.ground, self.champion, len(train_pictures(subject)))
+        return self_train(self.context, self.ground, self.champion, len(train_pictures(subject)))
 
     def learn_from(self, mending: Mending) -> Subject:
         """The subject, with a mended copy of its train pictures where they are at fault."""
@@ -235,8 +234,8 @@ class Round:
         make = plan_with_own if own else plan_from_feedback
         plan = make(self.feedback, suite, full, learner, lora, facts, self.refused, self.causes)
         before = (facts.config if facts else None) or full
-        said = [*mending.reasons, *plan.reasons] if mending else [*plan.reasons, *mending.reasons]
-        self.record |= {"plan": said, "changes": changes(before, plan.config)}
+        text = [*mending.reasons, *plan.reasons] if mending else [*plan.reasons, *mending.reasons]
+        self.record |= {"plan": text, "changes": changes(before, plan.config)}
         start = plan.start_from.name if plan.start_from else ""
         self.record |= {"config": plan.config.to_record(), "start_from": start}
         return plan
@@ -250,7 +249,7 @@ class Round:
         self.record |= {"loss": [list(point) for point in made.losses], "training_seconds": round(made.seconds, 1)}
         return made
 
-    def choose(self, made: Trained, plan: TrainPlan) -> Choice:
+    def choose(self, made: Trained, plan: TrainPlan) -> RatedFile:
         """The best of the last checkpoints, then of a few strengths, on open cases with practice seeds."""
         best, tried = self.practice.choose(made, plan.config.steps)
         self.record["choice"] = [told_of(choice) for choice in tried]
@@ -268,7 +267,7 @@ class Round:
         if entered.get("attempt") == self.attempt and entered.get("challenger") != sha:
             self.attempt += 1
             self.record["attempt"] = self.attempt
-            drawn, self.ground = self.ground.pictures, Ground(self.context, self.attempt)
+            drawn, self.ground = self.ground.pictures, HeldOutTest(self.context, self.attempt)
             self.ground.pictures = drawn
         store.put_memo(ENTERED, key, {"attempt": self.attempt, "challenger": sha})
         rival = hash_file(self.champion.path) if self.champion else ""

@@ -9,14 +9,14 @@ from harness.core.values import Case, CaseResult, Decision, Job, Lora, Verdict
 from harness.engine.context import ImproveContext
 from harness.judging.feedback import Feedback, feedback
 from harness.judging.judge import judge_case, judge_gate, pooled_sds
-from harness.training.improve.held_out_test import Ground
+from harness.training.improve.held_out_test import HeldOutTest
 
 
 @dataclass(frozen=True)
-class Standing:
+class OpenResults:
     """How the LoRA under test does on the open cases."""
 
-    told: Feedback
+    feedback: Feedback
     results: Sequence[CaseResult]
     verdicts: Mapping[Job, Verdict]
 
@@ -28,10 +28,11 @@ class Standing:
     @property
     def has_nothing_to_train(self) -> bool:
         """Green, or red by a fault alone that people mend and no training does: references of two persons, say."""
-        return not self.told.needs_improvement or bool(self.told.cause and not self.failing and not self.told.metrics)
+        result = self.feedback
+        return not result.needs_improvement or bool(result.cause and not self.failing and not result.metrics)
 
 
-def review(context: ImproveContext, lora: Lora, ground: Ground) -> Standing:
+def review(context: ImproveContext, lora: Lora, ground: HeldOutTest) -> OpenResults:
     """How a new champion does on the open cases.
 
     The run draws the very same pictures when it judges again, so they cost nothing twice.
@@ -45,8 +46,8 @@ def review(context: ImproveContext, lora: Lora, ground: Ground) -> Standing:
         for case, result in zip(cases, results, strict=True)
     }
     gate = judge_gate(suite, provider, results, others=everybody, calibration=calibration)
-    told = feedback(suite, verdicts, everybody, context.scorer.traits(), gate=gate, provider=provider)
-    return Standing(told, results, verdicts)
+    message = feedback(suite, verdicts, everybody, context.scorer.traits(), gate=gate, provider=provider)
+    return OpenResults(message, results, verdicts)
 
 
 def open_cases(context: ImproveContext) -> tuple[Case, ...]:

@@ -9,7 +9,7 @@ from harness.engine.context import ImproveContext
 from harness.models.lora.registry import rescale
 from harness.training.improve.candidate_training import challengers
 from harness.training.improve.promotion import Ruling
-from harness.training.improve.remedies import Choice
+from harness.training.improve.remedies import RatedFile
 
 
 def own_champion(context: ImproveContext) -> Lora | None:
@@ -55,7 +55,7 @@ def describe(lora: Lora | None) -> dict[str, Any] | None:
     return {"file": lora.path.name, "strength": lora.strength, "sha256": hash_file(lora.path)}
 
 
-def told_of(choice: Choice) -> dict[str, Any]:
+def told_of(choice: RatedFile) -> dict[str, Any]:
     """What was seen of a file at a strength, for the record."""
     return {
         "file": choice.lora.path.name,

@@ -10,7 +10,8 @@ from statistics import fmean
 
 from harness.core.errors import EngineError
 from harness.core.values import Suite
-from harness.judging.diagnosis import REMEDIES, WORDS, Cause
+from harness.judging.causes.cause import Cause
+from harness.judging.causes.lora import RECORD
 from harness.judging.feedback import Feedback
 from harness.models.lora.export import LoraFacts
 from harness.models.lora.train_config import TrainConfig
@@ -21,16 +22,6 @@ CONTINUED = 0.4  # of the profile's steps: how much a sound LoRA is trained on
 LONGEST = 1.5  # times the profile's steps, never more
 RATES = (0.3, 1.5)  # times the profile's rate, never outside
 SPOILT = 0.6  # confidence from which a cause in the weights means that nothing may be built on them
-IN_WEIGHTS = (
-    "over_trained",
-    "high_rate",
-    "low_rate",
-    "under_trained",
-    "duplicates",
-    "wrong_person",
-    "one_value",
-    "missing_captions",
-)
 
 
 @dataclass(frozen=True)
@@ -83,7 +74,7 @@ def plan_from_feedback(
     """
     weights, why_weights = weigh_pictures(feedback, failing_prompts(feedback, suite), learner)
     config = replace(full, sampling=weights, seed=full.seed + refused)
-    spoilt = [cause for cause in causes if cause.name in IN_WEIGHTS and cause.confidence >= SPOILT]
+    spoilt = in_weights(causes)
     if spoilt and not refused:
         config, reasons = start_again(spoilt, full, config)
         return TrainPlan(config, (*reasons, *why_weights), None, full.learning_rate)
@@ -118,36 +109,38 @@ def plan_with_own(
     """
     weights, why_weights = weigh_pictures(feedback, failing_prompts(feedback, suite), learner)
     config = replace(full, sampling=weights, seed=full.seed + refused)
-    spoilt = [cause for cause in causes if cause.name in IN_WEIGHTS and cause.confidence >= SPOILT]
+    spoilt = in_weights(causes)
     afresh = "the fault is in the weights: trained from scratch" if spoilt else why_afresh(full, learner, facts)
     if afresh or lora is None:
         return TrainPlan(config, (afresh, *why_weights), None, full.learning_rate)
     steps = lengthen(full, CONTINUED)
     config = at_rate(replace(config, steps=steps, warmup=max(1, full.warmup // 2)), full, 0.5)
     half = f"half the rate, {config.learning_rate:g}"
-    told = f"continues the LoRA under test for {steps} steps at {half}, so that it stays what it is"
-    return TrainPlan(config, (told, *why_weights), lora, full.learning_rate)
+    message = f"continues the LoRA under test for {steps} steps at {half}, so that it stays what it is"
+    return TrainPlan(config, (message, *why_weights), lora, full.learning_rate)
 
 
 TOO_MUCH = ("over_trained", "duplicates")
 """Causes that more training makes worse."""
 
 
+def in_weights(causes: Sequence[Cause]) -> list[Cause]:
+    """The causes that are surely in the weights, the surest first: bad pictures and a bad training end there."""
+    return [cause for cause in causes if cause.area in ("data", "training") and cause.confidence >= SPOILT]
+
+
 def start_again(spoilt: Sequence[Cause], full: TrainConfig, config: TrainConfig) -> tuple[TrainConfig, list[str]]:
     """From scratch, because what went wrong is in the weights; with less of it where there was too much."""
-    words = "; ".join(f"{WORDS[cause.name]}: {REMEDIES[cause.name][1]}" for cause in spoilt)
+    words = "; ".join(f"{cause.title}: {cause.remedy}" for cause in spoilt)
     reasons = [f"{words}; trained from scratch, because the fault is in the weights"]
     if any(cause.name == "over_trained" for cause in spoilt):
         prior = stronger_prior(full)
         config = replace(config, prior_weight=prior)
         reasons.append(f"{full.steps} steps with the base's prior at {prior:g}, so that it is not over-trained again")
-    if spoilt[0].name == "over_trained" and spoilt[0].confidence < CERTAIN_RECORD:  # no record: it may be the profile's
+    if spoilt[0].name == "over_trained" and spoilt[0].confidence < RECORD:  # no record: it may be the profile's
         config = replace(config, steps=lengthen(full, 0.75))
         reasons.append(f"no record tells how long it was trained, so {config.steps} steps, fewer than the profile says")
     return config, reasons
-
-
-CERTAIN_RECORD = 0.9  # confidence of what a LoRA's own record shows
 
 
 def lengthen(full: TrainConfig, factor: float) -> int:
@@ -227,8 +220,8 @@ def weigh_pictures(feedback: Feedback, prompts: Sequence[str], learner: Learner)
     common = set.intersection(*map(words, learner.captions.values())) if learner.captions else set()
     affinity = {}
     for name, caption in learner.captions.items():
-        said = words(caption) - trigger - common
-        shares = [len(said & prompt) / len(said) for prompt in wanted if said]
+        message = words(caption) - trigger - common
+        shares = [len(message & prompt) / len(message) for prompt in wanted if message]
         affinity[name] = fmean(shares) if shares else 0.0
     reasons = [f"{item.name} lags: {item.score.mean:.2f} of {item.target:.2f}" for item in lagging if item.score]
     most = max(affinity.values(), default=0.0)

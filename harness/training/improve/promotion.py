@@ -6,21 +6,25 @@ all of them together, however many come, promote one that is no better with a pr
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import fmean
 
 from harness.core.stats import LEVEL, Pair, clustered, differs, flips_of_few, max_of_k, paired
 from harness.core.stats import differences as gaps_of
-from harness.core.values import METRICS, CaseResult, Interval, SetScore, Suite
+from harness.core.text import measured_text
+from harness.core.values import Interval, SetScore, Suite
 from harness.judging.changes import flips_text
-from harness.judging.leaderboard import by_case
+from harness.judging.scores import by_case
 
 WORSE = 0.05  # how far a challenger may stand behind a champion that raises the same alarm
 ALPHA = 0.05  # of promoting a challenger that is no better than one champion, over all who ever challenge it
 
 Values = Mapping[str, Mapping[Pair, float]]
 """Metric to calibrated scores by (case, seed)."""
+
+gap_text = partial(measured_text, signed=True)
 
 
 @dataclass(frozen=True)
@@ -40,25 +44,13 @@ class Ruling:
     level: float = LEVEL  # of the interval that had to lie above 0
 
 
-def values_of(results: Sequence[CaseResult], metrics: Sequence[str] = METRICS) -> dict[str, dict[Pair, float]]:
-    """Calibrated scores by metric and (case, seed); what has no value is left out."""
-    found: dict[str, dict[Pair, float]] = {metric: {} for metric in metrics}
-    for result in results:
-        for sample in result.scored:
-            for metric in metrics:
-                score = sample.scores.get(metric)
-                if score is not None and score.value is not None:
-                    found[metric][result.job.case, sample.seed] = score.value
-    return found
-
-
 def intervals(values: Values) -> dict[str, Interval]:
     """Each metric's mean, clustered by case."""
     return {metric: clustered(by_case(scores)) for metric, scores in values.items() if scores}
 
 
 @dataclass(frozen=True)
-class Beside:
+class RivalScores:
     """Quality of the others on the locked cases."""
 
     base: Mapping[Pair, float] = field(default_factory=dict)  # without a LoRA, the same cases and seeds
@@ -83,7 +75,7 @@ def decide(
     doubt: str = "",
     sets: Mapping[str, SetScore] | None = None,
     usual: Mapping[str, SetScore] | None = None,
-    beside: Beside | None = None,
+    beside: RivalScores | None = None,
     look: int = 1,
     goal: str = "quality",
 ) -> Ruling:
@@ -100,7 +92,7 @@ def decide(
         look: how many challengers this champion has had, this one included; each raises the proof that is asked for.
         goal: the one metric that has to be better, quality but for a suite in which something else fails.
     """
-    beside, level, after = beside or Beside(), level_of(look), intervals(challenger)
+    beside, level, after = beside or RivalScores(), level_of(look), intervals(challenger)
     differences = compare(challenger, champion, goal, level)
     flips = flips_of_few(gaps_of(challenger[goal], champion[goal]))
     over_base = paired(challenger["quality"], beside.base)
@@ -113,9 +105,9 @@ def decide(
         *proven_worse(differences, goal, suite.margin),
         *under_bounds(suite, after),
         *alarms_against(sets or {}, usual or {}),
-        *learnt_exam(differences.get("quality"), beside.gain_on_open, suite.margin),
+        *learnt_held_out_test(differences.get("quality"), beside.gain_on_open, suite.margin),
     ]
-    better = f"{goal}: better on the locked cases, {spell(differences.get(goal))}{spell_look(look)}"
+    better = f"{goal}: better on the locked cases, {gap_text(differences.get(goal))}{spell_look(look)}"
     before, rival = intervals(champion), best_rival(challenger["quality"], beside.rivals)
     reasons = tuple(against or [better])
     return Ruling(not against, reasons, differences, before, after, sets or {}, over_base, *rival, look, level)
@@ -123,11 +115,11 @@ def decide(
 
 def compare(challenger: Values, champion: Values, goal: str, level: float) -> dict[str, Interval]:
     """Challenger minus champion by metric, the goal's interval at the level of this look."""
-    found = {
+    results = {
         metric: paired(challenger[metric], champion[metric], level if metric == goal else LEVEL)
         for metric in challenger
     }
-    return {metric: interval for metric, interval in found.items() if interval is not None}
+    return {metric: interval for metric, interval in results.items() if interval is not None}
 
 
 # --- what speaks against a challenger -----------------------------------------------------------------------------
@@ -144,9 +136,9 @@ def unproven(goal: str, gain: Interval | None, flips: float | None, look: int, m
         return [f"{goal}: too few pictures in common on the locked cases to prove anything"]
     if gain.mean <= 0 or not differs(gain, flips, level_of(look)):
         few = flips_text(gain, flips, level_of(look)) if gain.low > 0 else ""
-        return [f"{goal}: not proven better on the locked cases, {spell(gain)}{few}{spell_look(look)}"]
+        return [f"{goal}: not proven better on the locked cases, {gap_text(gain)}{few}{spell_look(look)}"]
     if gain.mean < margin:
-        return [f"{goal}: better on the locked cases by less than the margin of {margin:g}, {spell(gain)}"]
+        return [f"{goal}: better on the locked cases by less than the margin of {margin:g}, {gap_text(gain)}"]
     return []
 
 
@@ -161,17 +153,17 @@ def behind_base(over_base: Interval | None, margin: float) -> list[str]:
     """It may be worse than the base without a LoRA."""
     if over_base is not None and over_base.low is not None and over_base.low >= -margin:
         return []
-    return [f"quality: not proven as good as the base without a LoRA, {spell(over_base)}"]
+    return [f"quality: not proven as good as the base without a LoRA, {gap_text(over_base)}"]
 
 
 def proven_worse(differences: Mapping[str, Interval], goal: str, margin: float) -> list[str]:
     """Another metric lies wholly below the champion's."""
     worse = {
-        metric: found
-        for metric, found in differences.items()
-        if metric != goal and found.high is not None and found.high < -margin
+        metric: result
+        for metric, result in differences.items()
+        if metric != goal and result.high is not None and result.high < -margin
     }
-    return [f"{metric}: worse on the locked cases, {spell(found)}" for metric, found in worse.items()]
+    return [f"{metric}: worse on the locked cases, {gap_text(result)}" for metric, result in worse.items()]
 
 
 def under_bounds(suite: Suite, after: Mapping[str, Interval]) -> list[str]:
@@ -184,13 +176,15 @@ def under_bounds(suite: Suite, after: Mapping[str, Interval]) -> list[str]:
     ]
 
 
-def learnt_exam(locked: Interval | None, open_: Interval | None, margin: float) -> list[str]:
+def learnt_held_out_test(locked: Interval | None, open_: Interval | None, margin: float) -> list[str]:
     """A gain on the locked cases that lies wholly above that on the open ones: nobody learns what he has not seen."""
     if locked is None or open_ is None or locked.low is None or open_.high is None:
         return []
     if locked.low <= open_.high + margin:
         return []
-    return [f"quality: gains {spell(locked)} on the locked cases and {spell(open_)} on open ones: it knows the exam"]
+    return [
+        f"quality: gains {gap_text(locked)} on the locked cases and {gap_text(open_)} on open ones: it knows the exam"
+    ]
 
 
 def best_rival(own: Mapping[Pair, float], rivals: Mapping[str, Mapping[Pair, float]]) -> tuple[str, Interval | None]:
@@ -220,14 +214,14 @@ def alarms_against(sets: Mapping[str, SetScore], usual: Mapping[str, SetScore]) 
     Copies always do: likeness that was copied proves nothing. The others do where the champion is better.
     """
     against = []
-    for name, found in sets.items():
-        if not found.alarm:
+    for name, result in sets.items():
+        if not result.alarm:
             continue
         before = usual.get(name)
         if name == "copy" or before is None or not before.alarm:
-            against.append(f"{name}: on the locked cases {found.sentence}")
-        elif shortcoming(found) > shortcoming(before) + WORSE:
-            against.append(f"{name}: worse than the champion's, {found.sentence}")
+            against.append(f"{name}: on the locked cases {result.sentence}")
+        elif shortcoming(result) > shortcoming(before) + WORSE:
+            against.append(f"{name}: worse than the champion's, {result.sentence}")
     return against
 
 
@@ -236,12 +230,3 @@ def shortcoming(found: SetScore) -> float:
     if found.metric == "diversity":
         return 1 - float(found.details["share"])
     return max(float(found.details["leak"]["mean"]), float(found.details["taken"]))
-
-
-def spell(interval: Interval | None) -> str:
-    """`+0.21 [+0.15, +0.27]`."""
-    if interval is None:
-        return "not measured"
-    if interval.low is None or interval.high is None:
-        return f"{interval.mean:+.2f}"
-    return f"{interval.mean:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"

@@ -1,4 +1,4 @@
-"""The lower rungs of the ladder: what may mend a LoRA without training, by what is wrong with it."""
+"""The first remedies: what may mend a LoRA without training, by what is wrong with it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from statistics import fmean
 from harness.core.errors import LoraError
 from harness.core.stats import Pair
 from harness.core.values import Decision, Job, Lora, Suite, Verdict
-from harness.judging.diagnosis import Cause
+from harness.judging.causes.cause import Cause
 from harness.judging.feedback import Feedback
 from harness.models.lora.export import LoraFacts, read_facts
 from harness.training.improve.candidates import step_of
-from harness.training.improve.plan import IN_WEIGHTS, SPOILT
+from harness.training.improve.plan import SPOILT, in_weights
 
 AROUND = (0.8, 1.0, 1.2)  # strengths that a LoRA is made for
 LOWER = (0.5, 0.65, 0.8)  # times the strength of a LoRA that learnt too much
@@ -24,7 +24,7 @@ EARLIER = 3  # checkpoints of an over-trained LoRA's own run that are tried
 
 
 @dataclass(frozen=True)
-class Choice:
+class RatedFile:
     """A file at a strength, and how it did on the practice cases."""
 
     lora: Lora
@@ -50,10 +50,11 @@ def other_strengths(causes: Sequence[Cause], strength: float, gap: float | None)
     Args:
         gap: how far quality is under its bound on the open cases; None when it is not.
     """
-    sure = {cause.name for cause in causes if cause.confidence >= SPOILT}
-    if sure & {"high_strength", "low_strength"} and not sure & (set(IN_WEIGHTS) - {"over_trained"}):
+    sure, spoilt = [cause for cause in causes if cause.confidence >= SPOILT], in_weights(causes)
+    mendable = all(cause.name == "over_trained" for cause in spoilt)
+    if mendable and any(cause.area == "strength" for cause in sure):
         return tuple(value for value in AROUND if value != strength)
-    if "over_trained" in {cause.name for cause in causes} and not sure & (set(IN_WEIGHTS) - {"over_trained"}):
+    if mendable and any(cause.name == "over_trained" for cause in causes):
         return tuple(round(strength * factor, 3) for factor in LOWER)
     if not sure and gap is not None and gap <= NEAR:
         return tuple(round(strength * factor, 3) for factor in RESELECTED)
@@ -69,25 +70,25 @@ def earlier_checkpoints(folder: Path, facts: LoraFacts | None) -> list[Path]:
     if facts is None or not facts.steps or facts.config is None:
         return []
     marks = [facts.metadata.get(f"harness.{name}") for name in ("config", "references", "base")]
-    found = []
+    results = []
     for path in sorted(folder.glob("work-*/step-*.safetensors"), key=step_of):
         try:
-            said = read_facts(path).metadata
+            text = read_facts(path).metadata
         except LoraError:
             continue
-        if [said.get(f"harness.{name}") for name in ("config", "references", "base")] == marks:
-            found.append(path)
-    earlier = [path for path in found if step_of(path) < facts.steps]
+        if [text.get(f"harness.{name}") for name in ("config", "references", "base")] == marks:
+            results.append(path)
+    earlier = [path for path in results if step_of(path) < facts.steps]
     stride = max(1, len(earlier) // EARLIER)
     return earlier[stride - 1 :: stride][:EARLIER]
 
 
-def goal_of(suite: Suite, told: Feedback, verdicts: Mapping[Job, Verdict]) -> str:
+def goal_of(suite: Suite, result: Feedback, verdicts: Mapping[Job, Verdict]) -> str:
     """The one metric that a challenger must be better in, named before the exam: quality, unless another one fails.
 
     Where quality is sound and prompts are not followed, say, a challenger that follows them is what is wanted.
     """
-    failing = [item.name for item in told.metrics]
+    failing = [item.name for item in result.metrics]
     if "quality" in failing:
         return "quality"
     if failing:

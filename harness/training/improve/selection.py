@@ -10,14 +10,14 @@ from harness.core.errors import HarnessError
 from harness.core.values import Case, Lora
 from harness.engine.context import ImproveContext
 from harness.engine.set_metrics import SetScorer, Table, find_set_copies
-from harness.judging.diagnosis import Cause
+from harness.judging.causes.cause import Cause
+from harness.judging.scores import values_by_metric
 from harness.models.lora.export import read_facts
 from harness.training.improve.candidate_training import challengers
 from harness.training.improve.candidates import step_of
-from harness.training.improve.held_out_test import Ground
+from harness.training.improve.held_out_test import HeldOutTest
 from harness.training.improve.open_results import open_cases
-from harness.training.improve.promotion import values_of
-from harness.training.improve.remedies import Choice, earlier_checkpoints, other_strengths, shortfall
+from harness.training.improve.remedies import RatedFile, earlier_checkpoints, other_strengths, shortfall
 from harness.training.trainer import Trained
 
 CHOICE_CASES = 12  # open cases that a checkpoint or a strength is chosen on; with 6 the luckiest one won, not the best
@@ -30,11 +30,11 @@ class Cancelled(HarnessError):
 
 
 @dataclass(frozen=True)
-class Practice:
+class Validation:
     """One round's comparisons."""
 
     context: ImproveContext
-    ground: Ground
+    ground: HeldOutTest
     failing: Sequence[str]  # ids of open cases
 
     @property
@@ -43,21 +43,21 @@ class Practice:
         cases = sorted(open_cases(self.context), key=lambda case: case.id not in self.failing)
         return tuple(cases[:CHOICE_CASES])
 
-    def judge(self, lora: Lora) -> Choice:
+    def judge(self, lora: Lora) -> RatedFile:
         """How a LoRA does on these cases; copies of training pictures count against it."""
         if self.context.cancelled():
             raise Cancelled("stopped")
         results = self.ground.practise(lora, self.cases)
-        values = values_of(results, self.context.suite.metrics())
+        values = values_by_metric(results, self.context.suite.metrics())
         if not values["quality"]:
-            return Choice(lora, -1.0)
+            return RatedFile(lora, -1.0)
         short = shortfall(self.context.suite, values)
         scorer = self.context.scorer
         if isinstance(scorer, SetScorer) and self.context.suite.alarm("copy") != "off":
             short += float(find_set_copies(Table(self.context.store, scorer), results).alarm)
-        return Choice(lora, fmean(values["quality"].values()), short)
+        return RatedFile(lora, fmean(values["quality"].values()), short)
 
-    def others(self, champion: Lora, causes: Sequence[Cause], gap: float | None) -> list[Choice]:
+    def others(self, champion: Lora, causes: Sequence[Cause], gap: float | None) -> list[RatedFile]:
         """The champion first, then itself at other strengths and earlier in its training; [] where none is worth it.
 
         Args:
@@ -72,7 +72,7 @@ class Practice:
             others += [Lora(path, champion.strength) for path in early]
         return [self.judge(lora) for lora in (champion, *others)]
 
-    def choose(self, made: Trained, steps: int) -> tuple[Choice, list[Choice]]:
+    def choose(self, made: Trained, steps: int) -> tuple[RatedFile, list[RatedFile]]:
         """The best of a training's last checkpoints, then of a few strengths; and all that were tried.
 
         Args:

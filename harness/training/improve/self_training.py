@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from harness.core.errors import EngineError
 from harness.core.values import Case, CaseResult, Lora, Sample, Suite
 from harness.engine.context import ImproveContext
-from harness.engine.set_metrics import LEAST_LOOKED, SetScorer, Shot, Table, look_at
-from harness.training.improve.data_fixes import DATA, Added, Mending
-from harness.training.improve.held_out_test import Ground
+from harness.engine.set_metrics import LEAST_LOOKED, ReceivedPicture, SetScorer, Table, look_at
+from harness.judging.causes.cause import Cause
+from harness.training.improve.data_fixes import Added, Mending
+from harness.training.improve.held_out_test import HeldOutTest
 from harness.training.improve.open_results import open_cases
 
 SHARE = 0.3  # of the pictures that are learnt from, at most
@@ -40,18 +41,19 @@ class Own:
         return value
 
 
-def is_last_rung(causes: Sequence[str], refused: int, continued: bool) -> bool:
+def is_last_rung(causes: Sequence[Cause], refused: int, continued: bool) -> bool:
     """Whether nothing cheaper is left.
 
     Args:
-        causes: names of what is wrong; what lies in the pictures is mended there.
+        causes: what is wrong; what lies in the pictures is mended there.
         refused: challengers of this run since the last promotion.
         continued: whether one of them continued the LoRA under test.
     """
-    return not set(causes) & set(DATA) and (refused >= REFUSED or (refused > 0 and continued))
+    in_pictures = any(cause.area == "data" for cause in causes)
+    return not in_pictures and (refused >= REFUSED or (refused > 0 and continued))
 
 
-def own_best(context: ImproveContext, ground: Ground, champion: Lora, train: int) -> Mending:
+def self_train(context: ImproveContext, ground: HeldOutTest, champion: Lora, train: int) -> Mending:
     """Draw the open cases with the champion and add its best pictures to what is learnt from; none is a reason too.
 
     Args:
@@ -66,8 +68,8 @@ def own_best(context: ImproveContext, ground: Ground, champion: Lora, train: int
     kept = pick_varied(fresh, most_own(train))
     drawn = sum(len(result.samples) for result in results)
     if not kept:
-        told = f"of {drawn} pictures of its own none is good enough to learn from ({len(good) - len(fresh)} copies)"
-        return Mending(reasons=(told,))
+        message = f"of {drawn} pictures of its own none is good enough to learn from ({len(good) - len(fresh)} copies)"
+        return Mending(reasons=(message,))
     added = tuple(Added(name_of(own), context.store.image(str(own.sample.image)), own.case.prompt) for own in kept)
     return Mending(added=added, reasons=(tell(kept, drawn, train),))
 
@@ -79,13 +81,13 @@ def most_own(train: int) -> int:
 
 def rank_good(suite: Suite, results: Sequence[CaseResult]) -> list[Own]:
     """The pictures that pass every bound, quality by BETTER, the best first. Raises EngineError for a locked case."""
-    found = []
+    findings = []
     for result in results:
         case = suite.case(result.job.case)
         if case.split != "open":
             raise EngineError(f"case {case.id!r} is locked; nothing may be learnt from its pictures")
-        found += [Own(case, sample) for sample in result.scored if sample.image and is_good(suite, case, sample)]
-    return sorted(found, key=lambda own: (-own.quality, own.case.id, own.sample.seed))
+        findings += [Own(case, sample) for sample in result.scored if sample.image and is_good(suite, case, sample)]
+    return sorted(findings, key=lambda own: (-own.quality, own.case.id, own.sample.seed))
 
 
 def is_good(suite: Suite, case: Case, sample: Sample) -> bool:
@@ -101,7 +103,7 @@ def is_good(suite: Suite, case: Case, sample: Sample) -> bool:
 def drop_copies(table: Table, ranked: Sequence[Own]) -> list[Own]:
     """Those that are no training picture drawn again."""
     train = table.scorer.train_set()
-    shots = [Shot(own.case.id, own.sample.seed, str(own.sample.image)) for own in ranked]
+    shots = [ReceivedPicture(own.case.id, own.sample.seed, str(own.sample.image)) for own in ranked]
     if train is None or not shots:
         return []
     nearest = look_at(table, train, shots)  # of all of them: there are no more than it looks at

@@ -1,31 +1,30 @@
-"""Gathers what `judging.diagnosis` tells causes from: the LoRA's own record, its strength, pictures and references."""
+"""Gathers the inputs of `judging.causes.lora`: the LoRA's own record, its strength, pictures and references."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.config.profile import extend_vocabulary, merge_vocabulary
 from harness.core.errors import HarnessError
 from harness.core.stats import paired
 from harness.core.values import CaseResult, Lora, SetScore, digest
 from harness.engine.context import ImproveContext
 from harness.engine.set_metrics import SetScorer, Table, find_diversity, find_set_copies
-from harness.judging.diagnosis import Making, Study, Symptoms
-from harness.judging.feedback import Feedback
-from harness.judging.leaderboard import BASE, interval_of, values_of
+from harness.judging.causes.lora import DiagnosticInputs, Making, Study
+from harness.judging.leaderboard import BASE, interval_of
+from harness.judging.scores import values_by_metric, values_of
+from harness.models.embeddings import Embeddings
+from harness.models.identity import library_class
 from harness.models.lora.export import LoraFacts
 from harness.models.lora.train_config import TrainConfig
-from harness.scoring.references import load_references
+from harness.scoring.references import References, load_references
 from harness.scoring.references.duplicates import cluster, find_pairs, take_fingerprint
 from harness.scoring.references.skew import HARMLESS
-from harness.scoring.references.zero_shot import VERSION, CategorySeen, Sight, named_values
-
-if TYPE_CHECKING:
-    from harness.scoring.references import References
+from harness.scoring.references.zero_shot import VERSION, CategorySeen, ZeroShotTagger, named_values
 
 CLOSE = 8  # of 64 bits of their perceptual hashes: pictures that are worth a closer look
 LEAST = 6  # train pictures: fewer share a value by chance
@@ -40,15 +39,14 @@ class Readings:
     names: tuple[str, ...]  # files, in the order of `seen`
 
 
-def gather_symptoms(
+def gather_diagnostic_inputs(
     context: ImproveContext,
     lora: Lora | None,
-    told: Feedback,
     results: Sequence[CaseResult],
     full: TrainConfig,
     facts: LoraFacts | None,
     study: Study | None,
-) -> Symptoms:
+) -> DiagnosticInputs:
     """All that is known about a LoRA under test.
 
     Args:
@@ -57,12 +55,12 @@ def gather_symptoms(
         facts: what the LoRA's file says of itself.
     """
     base = next((context.results[name] for name in BASE if context.results.get(name)), ())
-    values = {name: values_of(results, name) for name in ("clip", "prompt", "ssim")}
+    values = values_by_metric(results, ("clip", "prompt", "ssim"))
     bounds = {name: bound.fail for name, bound in context.suite.thresholds.items() if bound.fail is not None}
-    return Symptoms(
+    return DiagnosticInputs(
         strength=lora.strength if lora else None,
         making=making_of(full, facts),
-        study=study,
+        study=study or Study(),
         sets=sets_of(context, results),
         over_base=paired(values["clip"], values_of(base, "clip")) if base else None,
         bounds=bounds,
@@ -88,12 +86,12 @@ def sets_of(context: ImproveContext, results: Sequence[CaseResult]) -> dict[str,
     scorer = context.scorer
     if not isinstance(scorer, SetScorer) or not any(result.scored for result in results):
         return {}
-    table, found = Table(context.store, scorer), dict[str, SetScore]()
+    table, finding = Table(context.store, scorer), dict[str, SetScore]()
     if context.suite.alarm("copy") != "off":
-        found["copy"] = find_set_copies(table, results)
+        finding["copy"] = find_set_copies(table, results)
     if context.suite.alarm("diversity") != "off":
-        found["diversity"] = find_diversity(table, results)
-    return found
+        finding["diversity"] = find_diversity(table, results)
+    return finding
 
 
 # --- the train pictures -------------------------------------------------------------------------------------------
@@ -143,18 +141,14 @@ def stand_of(context: ImproveContext, scorer: SetScorer, references: References)
 
 def read_scene(context: ImproveContext, references: References) -> dict[str, CategorySeen]:
     """The categories of the scene that CLIP reads reliably in the train pictures."""
-    from harness.config.profile import extend_vocabulary
-    from harness.models.embeddings import Embeddings
-    from harness.models.identity import library_class
-
     profile, models = extend_vocabulary(context.profile, context.suite), context.models
     identity = [VERSION, models.model_hash(profile.models.clip), library_class("transformers", "pillow")]
     embeddings = Embeddings(models.clip, context.store, digest(identity))
     captions = {path: text for path, text in references.captions.items() if path in references.train}
-    sight = Sight(embeddings, profile.vocabulary, profile.templates, references.train, captions)
+    tagger = ZeroShotTagger(embeddings, profile.vocabulary, profile.templates, references.train, captions)
     scene = [name for name, words in profile.vocabulary.items() if not words.identity]
-    found = {name: sight.read(name) for name in scene}
-    return {name: item for name, item in found.items() if not item.reason}
+    results = {name: tagger.read(name) for name in scene}
+    return {name: item for name, item in results.items() if not item.reason}
 
 
 def find_groups(paths: Sequence[Path]) -> list[list[str]]:
@@ -164,9 +158,9 @@ def find_groups(paths: Sequence[Path]) -> list[list[str]]:
     """
     prints = [take_fingerprint(path) for path in paths]
     firsts, links = list[int](), list[tuple[int, int]]()
-    for place, found in enumerate(prints):
-        near = [first for first in firsts if (prints[first].hash ^ found.hash).bit_count() <= CLOSE]
-        twin = next((first for first in near if find_pairs([prints[first], found])), None)
+    for place, result in enumerate(prints):
+        near = [first for first in firsts if (prints[first].hash ^ result.hash).bit_count() <= CLOSE]
+        twin = next((first for first in near if find_pairs([prints[first], result])), None)
         if twin is None:
             firsts.append(place)
         else:
@@ -185,8 +179,6 @@ def silent_shares(
     context: ImproveContext, seen: Mapping[str, CategorySeen], references: References, places: Sequence[int]
 ) -> dict[str, float]:
     """Scene category to the share of captions that name no value of it."""
-    from harness.config.profile import merge_vocabulary
-
     vocabulary = merge_vocabulary(context.profile.vocabulary, context.suite.vocabulary)
     captions = [references.captions.get(references.train[place], "") for place in places]
     return {

@@ -28,10 +28,10 @@ from harness.core.values import (
 )
 from harness.engine.context import ImproveContext
 from harness.models.lora.export import read_facts
-from harness.training.improve.held_out_test import EXAM_OFFSET, Ground
+from harness.training.improve.held_out_test import HELD_OUT_OFFSET, HeldOutTest
 from harness.training.improve.outcome import describe, own_champion, scores_of, settle, told_of, told_of_ruling
 from harness.training.improve.promotion import Ruling
-from harness.training.improve.remedies import Choice
+from harness.training.improve.remedies import RatedFile
 
 Talent = Callable[[str, Case], float | None]
 """Who draws what how well: the stem of a LoRA's file, "" for the base, or a competitor's name. None: refused."""
@@ -96,8 +96,8 @@ class Hall:
         known |= {"settings": SimpleNamespace(lora=None)}
         return ImproveContext(**{**known, **self.changes})
 
-    def ground(self, attempt: int = 1) -> Ground:
-        return Ground(self.context, attempt)
+    def ground(self, attempt: int = 1) -> HeldOutTest:
+        return HeldOutTest(self.context, attempt)
 
     def exam(self, origins: set[str] | None = None, champion: bool = True, **keys: Any) -> Ruling:
         ground, challenger = self.ground(), self.lora("challenger")
@@ -138,9 +138,9 @@ def test_every_attempt_has_seeds_of_its_own_and_no_kind_meets_another(hall: Hall
 def test_practice_may_take_seeds_of_its_own_but_for_those_of_the_exam(hall: Hall) -> None:
     ground, some = hall.ground(), hall.suite.cases[:2]
 
-    for seed in (EXAM_OFFSET + 6, EXAM_OFFSET + 11):
+    for seed in (HELD_OUT_OFFSET + 6, HELD_OUT_OFFSET + 11):
         assert len(ground.practise(None, some, [seed])) == 2
-    for seed in (EXAM_OFFSET + 7, EXAM_OFFSET + 10):
+    for seed in (HELD_OUT_OFFSET + 7, HELD_OUT_OFFSET + 10):
         with pytest.raises(EngineError, match="an exam's seeds must not be seen"):
             ground.practise(None, some, [0, seed])
     assert ground.pictures == len(hall.asked) == 4
@@ -156,9 +156,9 @@ def test_one_locked_case_among_open_ones_is_refused_by_name(hall: Hall) -> None:
 
 
 def test_a_suite_without_locked_cases_has_no_exam(hall: Hall) -> None:
-    assert hall.ground().has_exam
+    assert hall.ground().has_held_out_test
     hall.keys = {"cases": cases(locked=0)}
-    assert not hall.ground().has_exam
+    assert not hall.ground().has_held_out_test
 
 
 # --- who sits it ------------------------------------------------------------------------------------------------------
@@ -406,7 +406,7 @@ def test_a_file_and_a_choice_are_written_down_by_name(hall: Hall) -> None:
 
     assert describe(None) is None
     assert describe(lora) == {"file": "challenger.safetensors", "strength": 0.8, "sha256": hash_file(lora.path)}
-    assert told_of(Choice(lora, 0.123456, 0.01234999)) == {
+    assert told_of(RatedFile(lora, 0.123456, 0.01234999)) == {
         "file": "challenger.safetensors",
         "strength": 0.8,
         "quality": 0.1235,

@@ -5,25 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from harness.config.profile import Profile
 from harness.core.errors import HarnessError
+from harness.core.settings import Settings
 from harness.core.values import Outcome, Request
-from harness.providers import Context, open_provider
+from harness.models.loading import Models
+from harness.providers import ProviderContext, open_provider
 from harness.providers.http_client.exchange import Deadline, Unanswered
 from harness.providers.remote import RemoteProvider
 from harness.providers.text import open_writer, writer_configs
 from harness.providers.text.chat import ChatWriter
 
-if TYPE_CHECKING:
-    from harness.config.profile import Profile
-    from harness.core.settings import Settings
-
 PROMPT = "a red apple on a white table"
 
 
 @dataclass(frozen=True)
-class Knock:
+class ProviderCheck:
     """What came of one call."""
 
     provider: str
@@ -32,71 +30,73 @@ class Knock:
     remedy: str = ""
 
 
-def knock_all(profile: Profile, settings: Settings, paid: bool) -> Iterator[Knock]:
+def check_providers(profile: Profile, settings: Settings, paid: bool) -> Iterator[ProviderCheck]:
     """Each remote provider and writer of a profile; `paid`: where nothing is free, one picture is drawn."""
-    from harness.models.loading import Models
-
-    context = Context(profile, settings, Models(profile, settings))
+    context = ProviderContext(profile, settings, Models(profile, settings))
     for name in profile.providers:
         try:
             provider = open_provider(name, context)
         except HarnessError as error:
-            yield Knock(name, Outcome.PROVIDER_ERROR, str(error), "mend the profile")
+            yield ProviderCheck(name, Outcome.PROVIDER_ERROR, str(error), "mend the profile")
             continue
         if isinstance(provider, RemoteProvider):
-            yield knock(provider, paid)
+            yield check_provider(provider, paid)
             provider.close()
     for name in writer_configs(context):
         writer = open_writer(name, context)
         if isinstance(writer, ChatWriter):
-            yield knock_writer(writer)
+            yield check_writer(writer)
             writer.close()
 
 
-def knock(provider: RemoteProvider, paid: bool) -> Knock:
+def check_provider(provider: RemoteProvider, paid: bool) -> ProviderCheck:
     """One call to one service."""
     emulated = " (emulated)" if provider.emulated else ""
     if provider.missing():
         variable = provider.missing()
-        return Knock(provider.name, None, f"{variable} is not set; it will be skipped", f"set {variable} in .env")
+        return ProviderCheck(
+            provider.name, None, f"{variable} is not set; it will be skipped", f"set {variable} in .env"
+        )
     try:
         call, started = provider.probe(), time.perf_counter()
         if call is None and not paid:
             price = f" (${provider.price_usd:g})" if provider.price_usd else ""
-            return Knock(provider.name, None, f"has no free call{emulated}", f"--paid draws one picture{price}")
+            return ProviderCheck(provider.name, None, f"has no free call{emulated}", f"--paid draws one picture{price}")
         if call is None:
             return draw_one(provider)
         reply = provider.session.send(call, Deadline(provider.options.deadline))
         if reply.status >= 300:
             raise provider.problem(reply)
     except Unanswered as failure:
-        return Knock(provider.name, failure.outcome, f"{failure.outcome.value}{emulated}", str(failure))
+        return ProviderCheck(provider.name, failure.outcome, f"{failure.outcome.value}{emulated}", str(failure))
     model = f", model {provider.options.model}" if provider.options.model else ""
     seconds = time.perf_counter() - started
-    return Knock(provider.name, Outcome.OK, f"answers in {seconds:.1f} s{model}, nothing billed{emulated}")
+    return ProviderCheck(provider.name, Outcome.OK, f"answers in {seconds:.1f} s{model}, nothing billed{emulated}")
 
 
-def knock_writer(writer: ChatWriter) -> Knock:
+def check_writer(writer: ChatWriter) -> ProviderCheck:
     """One free call to a service that writes."""
     name, emulated = f"{writer.name} (text)", " (emulated)" if writer.emulated else ""
     if writer.missing():
-        return Knock(name, None, f"{writer.missing()} is not set", f"set {writer.missing()} in .env")
+        return ProviderCheck(name, None, f"{writer.missing()} is not set", f"set {writer.missing()} in .env")
     started = time.perf_counter()
     try:
         writer.accept(writer.send(writer.probe(), Deadline(writer.options.deadline)))
     except Unanswered as failure:
-        return Knock(name, failure.outcome, f"{failure.outcome.value}{emulated}", str(failure))
+        return ProviderCheck(name, failure.outcome, f"{failure.outcome.value}{emulated}", str(failure))
     seconds = time.perf_counter() - started
-    return Knock(name, Outcome.OK, f"answers in {seconds:.1f} s, model {writer.model}, nothing billed{emulated}")
+    return ProviderCheck(
+        name, Outcome.OK, f"answers in {seconds:.1f} s, model {writer.model}, nothing billed{emulated}"
+    )
 
 
-def draw_one(provider: RemoteProvider) -> Knock:
+def draw_one(provider: RemoteProvider) -> ProviderCheck:
     """A picture, where a service has nothing cheaper."""
     width, height = provider.context.profile.size
     model, extra = provider.options.model, dict(provider.settings())
     request = Request(provider.adapter, model, PROMPT, 1, width, height, extra=extra)
     (drawing,) = provider.draw([request])
     if drawing.outcome is not Outcome.OK:
-        return Knock(provider.name, drawing.outcome, drawing.outcome.value, drawing.message)
+        return ProviderCheck(provider.name, drawing.outcome, drawing.outcome.value, drawing.message)
     billed = f"${drawing.cost_usd:g}" if drawing.cost_usd else "unknown price"
-    return Knock(provider.name, Outcome.OK, f"drew a picture in {drawing.seconds:.1f} s, {billed}")
+    return ProviderCheck(provider.name, Outcome.OK, f"drew a picture in {drawing.seconds:.1f} s, {billed}")

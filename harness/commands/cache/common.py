@@ -1,0 +1,29 @@
+"""What all `harness cache` commands take and say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from harness.commands.options import flag, option, together
+from harness.core.errors import StoreError
+from harness.core.settings import Settings
+
+store_options = together(
+    option("--store", metavar="DIR", help="default: .harness, or HARNESS_STORE"),
+    flag("--json", "as_json", help="one JSON object instead of text"),
+)
+pin_option = option("--pin", type=Path, multiple=True, metavar="FILE", help="keep what it names too")
+
+
+def find_store(store: str | None) -> Settings:
+    """The settings of a project that has a store."""
+    settings = Settings.load(Path.cwd(), {"store": store})
+    if not (settings.store / "images").is_dir():
+        raise StoreError(f"{settings.store}: there is no store yet; a run makes one, --store DIR names another")
+    return settings
+
+
+def show(record: dict[str, Any]) -> None:
+    print(json.dumps(record, ensure_ascii=False))

@@ -1,0 +1,1 @@
+"""`harness references ...`: a suite's references, or any folder of pictures."""
