@@ -12,7 +12,7 @@ from harness.commands.project import open_suite
 from harness.core.text import bounds_text, clean
 from harness.core.values import Interval, Suite
 from harness.judging.causes import title_of
-from harness.models.lora.registry import read_challengers, read_history
+from harness.models.lora.registry import ChampionRecord, KeptChallenger, read_challengers, read_history
 from harness.store import Store
 from harness.training.improve.history import read_rounds
 
@@ -41,8 +41,8 @@ def history(suite: Path, profile: str | None, store: str | None, as_json: bool) 
 def history_lines(
     suite: Suite,
     rounds: Sequence[Mapping[str, Any]],
-    champions: Sequence[Mapping[str, Any]],
-    challengers: Sequence[Mapping[str, Any]],
+    champions: Sequence[ChampionRecord],
+    challengers: Sequence[KeptChallenger],
 ) -> list[str]:
     """For people."""
     lines = [f"{suite.name}: {len(rounds)} rounds of retraining in this store"]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.core.errors import UsageError
 from harness.core.text import bounds_text
+from harness.core.values import Interval
 from harness.models.lora.convert import commonest, plain
 from harness.models.lora.file import SDXL_WIDTH, LoraFile
 from harness.models.lora.inspection import BASES, kind_of, trigger_of
@@ -25,7 +27,18 @@ tags: [text-to-image, lora, diffusers, template:sd-lora]
 """
 
 
-def write_card(lora: LoraFile, file: str, leaderboard: Sequence[Mapping[str, Any]] = ()) -> str:
+@dataclass(frozen=True)
+class PublishedRow:
+    """What a card shows of one line of a leaderboard."""
+
+    suite: str
+    provider: str
+    rank: int
+    emulated: bool
+    scores: Mapping[str, Interval | None]  # by metric, calibrated
+
+
+def write_card(lora: LoraFile, file: str, leaderboard: Sequence[PublishedRow] = ()) -> str:
     """The card of a LoRA that lies in a file of this name.
 
     Args:
@@ -108,13 +121,13 @@ def table(title: str, rows: Mapping[str, str]) -> str:
     return "\n".join([f"## {title}\n", "| | |", "|---|---|", *lines, ""]) if lines else ""
 
 
-def board(rows: Sequence[Mapping[str, Any]]) -> str:
+def board(rows: Sequence[PublishedRow]) -> str:
     """The leaderboards of a run, suite by suite."""
     parts = []
-    for suite in dict.fromkeys(str(row["suite"]) for row in rows):
-        own = sorted((row for row in rows if row["suite"] == suite), key=lambda row: row["rank"])
+    for suite in dict.fromkeys(row.suite for row in rows):
+        own = sorted((row for row in rows if row.suite == suite), key=lambda row: row.rank)
         lines = [
-            f"| {row['rank']} | {name_of(row)} | {' | '.join(bounds_text(row.get(name)) for name in BOARD)} |"
+            f"| {row.rank} | {name_of(row)} | {' | '.join(bounds_text(row.scores[name]) for name in BOARD)} |"
             for row in own
         ]
         parts += [
@@ -131,14 +144,19 @@ def board(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(parts)
 
 
-def name_of(row: Mapping[str, Any]) -> str:
-    return safe(str(row["provider"])) + (" (emulated)" if row.get("emulated") else "")
+def name_of(row: PublishedRow) -> str:
+    return safe(row.provider) + (" (emulated)" if row.emulated else "")
 
 
-def read_leaderboard(results: Path) -> list[dict[str, Any]]:
+def read_leaderboard(results: Path) -> list[PublishedRow]:
     """The leaderboard's rows in a results.json. Raises UsageError when the file holds none."""
     try:
-        rows: list[dict[str, Any]] = json.loads(results.read_text(encoding="utf-8"))["leaderboard"]
-        return [row for row in rows if {"suite", "provider", "rank"} <= row.keys()]
+        rows = json.loads(results.read_text(encoding="utf-8"))["leaderboard"]
+        return [read_row(row) for row in rows if {"suite", "provider", "rank"} <= row.keys()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"--results {results}: holds no leaderboard ({error})") from error
+
+
+def read_row(row: Mapping[str, Any]) -> PublishedRow:
+    scores = {name: Interval(**row[name]) if row.get(name) else None for name in BOARD}
+    return PublishedRow(str(row["suite"]), str(row["provider"]), int(row["rank"]), bool(row.get("emulated")), scores)

@@ -173,7 +173,7 @@ def rquid(asked: Asked) -> str:
     return asked.headers.get("rquid", "").lower()
 
 
-def file_record(file: File) -> dict[str, Any]:
+def file_record(file: File) -> dict[str, object]:
     """A file as the service lists it."""
     return {
         "id": file.id,

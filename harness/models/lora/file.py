@@ -139,7 +139,7 @@ def said_layers(metadata: Mapping[str, str]) -> int:
     return int(text) if text.isdecimal() and 0 < int(text) < 10 else LAYERS
 
 
-def tucker_note(found: Mapping[str, Mapping[str, Any]]) -> str:
+def tucker_note(found: Mapping[str, Mapping[str, torch.Tensor]]) -> str:
     count = sum("mid" in tensors for tensors in found.values())
     return f"{count} convolutions in Tucker form were multiplied out" if count else ""
 
