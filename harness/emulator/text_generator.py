@@ -74,7 +74,7 @@ def count_of(words: str, part: Mapping[str, object]) -> int:
     if least > 1:
         return least
     text = re.search(r"\b(?:exactly )?(\d{1,3}) (?:scenes|cases|prompts|pictures)\b", words)
-    return int(text.group(1)) if text else least or 3
+    return int(text.group(1)) if text else max(1, least or 3)
 
 
 def fill(

@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from safetensors import SafetensorError
 
@@ -88,7 +88,15 @@ def refuse_doubles(pairs: list[tuple[str, Any]]) -> dict[str, object]:
     return results
 
 
-def describe_layout(header: Mapping[str, Any]) -> str:
+class TensorPlace(TypedDict):
+    """What a header says of one tensor; any of it may be wrong."""
+
+    dtype: str
+    shape: Sequence[int]
+    data_offsets: Sequence[int]  # bytes behind the header: start, end
+
+
+def describe_layout(header: Mapping[str, TensorPlace]) -> str:
     """What is wrong with where a header says that the tensors lie; "" when they follow each other without a gap."""
     place = 0
     for name, entry in sorted(header.items(), key=lambda item: tuple(item[1]["data_offsets"])):

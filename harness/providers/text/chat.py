@@ -25,8 +25,8 @@ from harness.providers.refusals import is_refusal
 from harness.providers.remote import EMULATED_KEY, explain_status, is_emulated, parse_options, read_json
 
 SAMPLE = "X-Sample"  # by it the emulator tells a new question from an old one
-Schema = Mapping[str, Any]
-Message = dict[str, Any]
+Schema = Mapping[str, object]
+Message = Mapping[str, object]
 
 
 class WriterOptions(RemoteOptions):
@@ -293,10 +293,13 @@ def with_schema(system: str, schema: Schema | None) -> str:
     )
 
 
-def example_of(part: Schema, whole: Schema) -> Any:
+def example_of(part: object, whole: Schema) -> Any:
     """A small value of a JSON schema's shape; `examples` in the schema win."""
+    if not isinstance(part, Mapping):
+        return ""
     if "$ref" in part:
-        return example_of(whole["$defs"][str(part["$ref"]).rpartition("/")[2]], whole)
+        known = whole.get("$defs")
+        return example_of(known[str(part["$ref"]).rpartition("/")[2]] if isinstance(known, Mapping) else None, whole)
     if part.get("examples"):
         return part["examples"][0]
     if part.get("type") == "object":

@@ -38,7 +38,7 @@ class DeepSeekWriter(ChatWriter):
         system, *others = messages
         body: dict[str, object] = {
             "model": options.model,
-            "messages": [{**system, "content": with_schema(system["content"], schema)}, *others],
+            "messages": [{**system, "content": with_schema(str(system["content"]), schema)}, *others],
             "max_tokens": options.max_tokens,
             "thinking": {"type": "enabled" if options.thinking else "disabled"},
             "stream": False,

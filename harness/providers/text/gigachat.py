@@ -115,7 +115,7 @@ class GigaChatWriter(ChatWriter):
         """It takes no schema, so the instructions ask for JSON."""
         options = self.options
         if schema is not None:
-            messages = [{**messages[0], "content": with_schema(messages[0]["content"], schema)}, *messages[1:]]
+            messages = [{**messages[0], "content": with_schema(str(messages[0]["content"]), schema)}, *messages[1:]]
         body: dict[str, object] = {"model": options.model, "messages": list(messages), "max_tokens": options.max_tokens}
         return body | ({"temperature": options.temperature} if options.temperature is not None else {})
 
