@@ -30,10 +30,12 @@ from benchmarks.process import ROOT
 
 NEAREST: Mapping[str, tuple[str, ...]] = {
     "harness/judging/judge.py": ("test_judge.py",),
+    "harness/judging/complaints.py": ("test_judge.py",),
+    "harness/judging/causes/gate.py": ("test_judge.py",),
     "harness/judging/adaptive.py": ("test_adaptive.py",),
     "harness/training/improve/promotion.py": ("test_promotion.py", "test_improve.py"),
-    "harness/training/improve/outcome.py": ("test_held_out_exam.py", "test_improve.py"),
-    "harness/training/improve/held_out_test.py": ("test_held_out_exam.py", "test_setlevel.py", "test_improve.py"),
+    "harness/training/improve/outcome.py": ("test_held_out_test.py", "test_improve.py"),
+    "harness/training/improve/held_out_test.py": ("test_held_out_test.py", "test_setlevel.py", "test_improve.py"),
     "harness/providers/budget.py": ("test_budget.py",),
     "harness/store/*.py": ("test_store.py", "test_store_keeping.py", "test_cache_command.py"),
     "harness/plugin.py": ("test_plugin_hooks.py", "test_plugin.py"),

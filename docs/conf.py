@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pydantic  # noqa: F401  (autodoc imports as a type checker would, which pydantic itself does not survive)
 from sphinx.application import Sphinx
 
 from harness import __version__

@@ -32,8 +32,6 @@ LIGHT: Mapping[str, set[str]] = {
     "harness.engine.run": {"numpy", "scipy", "filelock"},
 }
 """What collects suites, serves a worker, or makes a run of which every picture is there: all that is heavy in it."""
-UNFINISHED = ("harness.report",)
-"""Where imports still wait without a reason. Strike out what has been mended."""
 
 
 def make_house(root: Path, files: Mapping[str, str], order: str = "") -> Source:
@@ -93,13 +91,6 @@ def test_what_every_session_loads_is_light(module: str) -> None:
 
 
 def test_imports_that_wait_have_a_reason() -> None:
-    found = [each for each in unreasoned(HOUSE, OPTIONAL) if not each.module.startswith(UNFINISHED)]
-
-    assert [f"{each.module}:{each.line} {', '.join(each.targets)}" for each in found] == []
-
-
-@pytest.mark.xfail(strict=True, reason="imports of UNFINISHED still wait; strike that table out when this passes")
-def test_imports_that_wait_have_a_reason_everywhere() -> None:
     found = unreasoned(HOUSE, OPTIONAL)
 
     assert [f"{each.module}:{each.line} {', '.join(each.targets)}" for each in found] == []

@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
@@ -87,7 +86,7 @@ def option(arguments: Sequence[str], name: str) -> str | None:
     return None
 
 
-def watched_record(watcher: Watcher, status: int) -> dict[str, Any]:
+def watched_record(watcher: Watcher, status: int) -> dict[str, object]:
     """The last line of a session that has ended."""
     session = watcher.config.stash.get(SESSION, None) if watcher.config else None
     if session is None or status == USAGE_ERROR:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from harness.commands.options import command, flag, option, profile_option, suite_argument
 from harness.commands.project import open_suite
 from harness.core.text import bounds_text, clean
-from harness.core.values import Interval, Suite
+from harness.core.values import Suite
 from harness.judging.causes import title_of
-from harness.models.lora.registry import read_challengers, read_history
+from harness.judging.record import RoundRecord
+from harness.models.lora.registry import ChampionRecord, KeptChallenger, read_challengers, read_history
 from harness.store import Store
 from harness.training.improve.history import read_rounds
 
@@ -40,14 +40,14 @@ def history(suite: Path, profile: str | None, store: str | None, as_json: bool) 
 
 def history_lines(
     suite: Suite,
-    rounds: Sequence[Mapping[str, Any]],
-    champions: Sequence[Mapping[str, Any]],
-    challengers: Sequence[Mapping[str, Any]],
+    rounds: Sequence[Mapping[str, object]],
+    champions: Sequence[ChampionRecord],
+    challengers: Sequence[KeptChallenger],
 ) -> list[str]:
     """For people."""
     lines = [f"{suite.name}: {len(rounds)} rounds of retraining in this store"]
     for item in rounds:
-        (first, head), *rest = round_lines(item)
+        (first, head), *rest = round_lines(str(item["at"]), RoundRecord.of(item))
         lines += ["", f"{first}  {clean(head, 200)}", *(f"  {label:8} {clean(text, 400)}" for label, text in rest)]
     lines += ["", f"{len(champions)} champions of {suite.subject.name}, the present one last"]
     lines += [
@@ -58,23 +58,22 @@ def history_lines(
     return [*lines, f"{refused} refused challengers are kept beside them"] if refused else lines
 
 
-def round_lines(item: Mapping[str, Any]) -> list[tuple[str, str]]:
+def round_lines(at: str, item: RoundRecord) -> list[tuple[str, str]]:
     """One round as labels and texts: when, how it ended, why it was needed, what changed, what it gained."""
-    at = item["at"][:16].replace("T", " ")
-    lines = [(at, f"attempt {item['attempt']}, {item['provider']}: {item['verdict']}")]
-    if cause := item.get("cause"):
-        lines.append(("cause", f"{title_of(cause)} ({item.get('confidence', 0):.0%})"))
-        lines += [("", line) for line in item.get("evidence", ())]
-    lines += [("" if place else "plan", line) for place, line in enumerate(item.get("plan", ()))]
-    lines += [("change", f"{name}: {old} -> {new}") for name, (old, new) in item.get("changes", {}).items()]
-    if gap := item.get("gap"):
-        gained = bounds_text(Interval(**gap), signed=True)
-        lines.append(("gained", f"{item.get('goal', 'quality')} {gained} on the locked cases"))
-    if gap := item.get("competitor_gap"):
-        lines.append(
-            ("beside", f"{item['competitor']}, the best competitor: {bounds_text(Interval(**gap), signed=True)}")
-        )
-    if "failing_after" in item:
-        before, after = len(item["failing_before"]), len(item["failing_after"])
+    when = at[:16].replace("T", " ")
+    lines = [(when, f"attempt {item.attempt}, {item.provider}: {item.verdict}")]
+    if item.cause:
+        lines.append(("cause", f"{title_of(item.cause)} ({item.confidence or 0:.0%})"))
+        lines += [("", line) for line in item.evidence]
+    lines += [("" if place else "plan", line) for place, line in enumerate(item.plan)]
+    lines += [("change", f"{name}: {old} -> {new}") for name, (old, new) in item.changes.items()]
+    if item.gap:
+        gained = bounds_text(item.gap, signed=True)
+        lines.append(("gained", f"{item.goal or 'quality'} {gained} on the locked cases"))
+    if item.competitor_gap:
+        gap = bounds_text(item.competitor_gap, signed=True)
+        lines.append(("beside", f"{item.competitor}, the best competitor: {gap}"))
+    if item.failing_after is not None:
+        before, after = len(item.failing_before), len(item.failing_after)
         lines.append(("failing", f"{before} open cases before, {after} after"))
-    return [*lines, ("because", item["reason"])]
+    return [*lines, ("because", item.reason)]

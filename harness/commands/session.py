@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,7 +16,7 @@ from harness.core.settings import Settings
 from harness.core.values import Case, Job, Listener, Suite
 
 if TYPE_CHECKING:
-    from harness.engine.broker import Broker, RemoteRun
+    from harness.engine.broker import Broker, BrokerAddress, RemoteRun
     from harness.engine.context import ImproveContext, ImproveResult
     from harness.engine.run import Run
     from harness.judging.baseline import Saved
@@ -32,9 +32,9 @@ class HarnessSession:
 
     def __init__(
         self,
-        options: Mapping[str, Any],
+        options: Mapping[str, object],
         root: Path,
-        broker: Mapping[str, Any] | None = None,
+        broker: BrokerAddress | None = None,
         listener: Listener | None = None,
     ) -> None:
         self._options, self._root, self._address, self._listener = options, root, broker, listener
@@ -130,13 +130,13 @@ class HarnessSession:
 
         return improve(context)
 
-    def serve(self) -> dict[str, Any]:
+    def serve(self) -> BrokerAddress:
         """Open this controller's run to workers; the address to be sent to them."""
         if self._broker is None:
             from harness.engine.broker import Broker
 
             self._broker = Broker(self._open)
-        return dict(self._broker.address)
+        return self._broker.address
 
     def submit(self, jobs: Sequence[Job]) -> None:
         self.submitted = True

@@ -52,7 +52,7 @@ def story(
     context = open_context(profile)
     chosen, root = context.profile, context.settings.root
     about = find_subject(root, subject, trigger, references)
-    wish = Wish(idea, cases, about["name"], about["trigger"], language.strip(), locked)
+    wish = Wish(idea, cases, str(about["name"]), str(about["trigger"]), language.strip(), locked)
     service = choose_writer(writer, "deepseek", context)
     need_key(service)
     print(f"asking {title_of(service)} for a story with {wish.cases} scenes", flush=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from harness.commands.options import argument, command, drawing_options, option, store_option, suite_argument
 from harness.commands.project import open_suite
@@ -42,7 +41,7 @@ def sweep(
     print("\n".join(study.grid_lines(cells)))
     study.keep_sweep(settings.store, read.path, rows, cells)
     if file:
-        record: dict[str, Any] = {"suite": read.name, "cells": to_record(cells), "rows": to_record(rows)}
+        record: dict[str, object] = {"suite": read.name, "cells": to_record(cells), "rows": to_record(rows)}
         file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8", newline="\n")
         print(f"wrote {file}")
     return 10 if any(cell.missing for cell in cells) else 0

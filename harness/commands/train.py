@@ -86,7 +86,7 @@ def train(
 train.epilog = "What is not given of the recipe follows from profile, pictures and machine."
 
 
-def asked(recipe: Mapping[str, object], target_modules: str | None, pairs: Sequence[str]) -> dict[str, Any]:
+def asked(recipe: Mapping[str, object], target_modules: str | None, pairs: Sequence[str]) -> dict[str, object]:
     """The settings that the command line gives. Raises UsageError for a wrong `--set`."""
     results = {name: value for name, value in recipe.items() if value is not None}
     if target_modules:
@@ -95,7 +95,7 @@ def asked(recipe: Mapping[str, object], target_modules: str | None, pairs: Seque
     return {**results, **read_pairs(pairs)}
 
 
-def read_pairs(pairs: Sequence[str]) -> dict[str, Any]:
+def read_pairs(pairs: Sequence[str]) -> dict[str, object]:
     """KEY=VALUE texts, the values as YAML and then their setting reads them."""
     results = {}
     for pair in pairs:

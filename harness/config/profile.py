@@ -291,7 +291,7 @@ def load_profile(name: str, root: Path) -> Profile:
     )
 
 
-def read_training(document: Document, file: ProfileFile, folder: Path) -> dict[str, Any]:
+def read_training(document: Document, file: ProfileFile, folder: Path) -> dict[str, object]:
     """What the profile gives of training, with its folder found. Raises SuiteError when that is not there."""
     given = file.training.model_dump(exclude_unset=True)
     if given.get("class_folder"):
@@ -376,6 +376,6 @@ def extend_vocabulary(profile: Profile, suite: Suite) -> Profile:
     return replace(profile, vocabulary=merge_vocabulary(profile.vocabulary, suite.vocabulary))
 
 
-def profile_schema() -> dict[str, Any]:
+def profile_schema() -> dict[str, object]:
     """The JSON schema of profiles, for editors: suites/schema/profile.json."""
     return ProfileFile.model_json_schema()

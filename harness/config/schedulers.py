@@ -70,7 +70,7 @@ def find_scheduler(name: str) -> Scheduler:
     return SCHEDULERS[name]
 
 
-def check_options(name: str, options: Mapping[str, Any], steps: int) -> tuple[str, str]:
+def check_options(name: str, options: Mapping[str, object], steps: int) -> tuple[str, str]:
     """What is wrong with a scheduler's options, as (key, message); ("", "") when nothing is.
 
     Raises:
@@ -94,12 +94,12 @@ def check_options(name: str, options: Mapping[str, Any], steps: int) -> tuple[st
     return "", ""
 
 
-def config_of(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def config_of(name: str, options: Mapping[str, object]) -> dict[str, object]:
     """What a scheduler is given over the checkpoint's own noise schedule."""
     return {**find_scheduler(name).options, **options}
 
 
-def make_scheduler(name: str, config: Mapping[str, Any], options: Mapping[str, Any] | None = None) -> Any:
+def make_scheduler(name: str, config: Mapping[str, object], options: Mapping[str, object] | None = None) -> Any:
     """A fresh scheduler of diffusers: they keep state from one drawing to the next.
 
     Args:

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, WithJsonSchema
 
@@ -391,7 +391,7 @@ def fill(document: Document, text: str, values: Mapping[str, str], place: Sequen
 
 
 def expand_matrix(
-    document: Document, matrix: Mapping[str, Any], vocabulary: Mapping[str, Vocabulary]
+    document: Document, matrix: Mapping[str, object], vocabulary: Mapping[str, Vocabulary]
 ) -> Iterator[CaseEntry]:
     """The product of the lists, each combination one case; values of a category's own alternatives are expected too."""
     if not matrix:
@@ -401,12 +401,15 @@ def expand_matrix(
         raise document.error("a matrix needs a `prompt` with a {placeholder} for each list", "matrix")
     if split not in ("open", "locked"):
         raise document.error(f"must be open or locked (found {split!r})", "matrix", "split")
-    lists = {name: values for name, values in matrix.items() if name not in {"prompt", "split"}}
-    for name, values in lists.items():
+    lists: dict[str, list[str]] = {}
+    for name, values in matrix.items():
+        if name in ("prompt", "split"):
+            continue
         if not isinstance(values, list) or not values:
             raise document.error("must be a list of values", "matrix", name)
         if name not in PLACEHOLDER.findall(prompt):
             raise document.error(f"the prompt does not use it; write {{{name}}} there", "matrix", name)
+        lists[name] = values
     if (count := math.prod(len(values) for values in lists.values())) > MAX_CASES:
         raise document.error(f"{count:,} combinations; {MAX_CASES:,} are the most", "matrix")
     for chosen in itertools.product(*lists.values()):
@@ -477,7 +480,7 @@ def least_tokens(text: str) -> int:
     return len(re.findall(r"\w+|[^\w\s]", text))
 
 
-def suite_schema() -> dict[str, Any]:
+def suite_schema() -> dict[str, object]:
     """The JSON schema of suites, for editors: suites/schema/suite.json."""
     return SuiteSchema.model_json_schema()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from harness.core.errors import UsageError
 
@@ -32,7 +31,7 @@ def git(folder: Path, *words: str) -> str:
     return done.stdout.removesuffix("\n")
 
 
-def git_state(folder: Path) -> dict[str, Any]:
+def git_state(folder: Path) -> dict[str, object]:
     """The commit that a folder stands at; nothing outside a repository."""
     try:
         commit = git(folder, "rev-parse", "HEAD")

@@ -73,7 +73,7 @@ class Settings:
     environment: Mapping[str, Secret] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def load(cls, root: Path, options: Mapping[str, Any] | None = None) -> Settings:
+    def load(cls, root: Path, options: Mapping[str, object] | None = None) -> Settings:
         """Options win over the environment, the environment over .env, .env over the defaults.
 
         Args:
@@ -87,8 +87,8 @@ class Settings:
         environment = read_environment(root)
         named = {name: str(given.get(name) or environment.get(VARIABLES[name]) or DEFAULTS[name]) for name in DEFAULTS}
         lora = parse_mix(str(given["lora"]), root) if given.get("lora") else None
-        samples, retrain = given.get("samples"), int(given.get("retrain") or 0)
-        if samples is not None and not 1 <= int(samples) <= 1_000:
+        samples, retrain = given.get("samples"), int(str(given.get("retrain") or 0))
+        if samples is not None and not 1 <= int(str(samples)) <= 1_000:
             raise UsageError(f"--samples {samples}: between 1 and 1000 seeds a prompt")
         if retrain < 0:
             raise UsageError(f"--retrain {retrain}: a number of rounds, 0 or more")
@@ -102,7 +102,7 @@ class Settings:
             profile=named["profile"],
             store=root / named["store"],
             report_dir=root / named["report_dir"],
-            samples=int(samples) if samples is not None else None,
+            samples=int(str(samples)) if samples is not None else None,
             lora=replace(lora, beside=()) if lora else None,
             beside=lora.beside if lora else (),
             providers=tuple(part.strip() for part in str(given.get("providers") or "").split(",") if part.strip()),

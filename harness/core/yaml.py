@@ -152,8 +152,8 @@ class _Reader:
             problem = getattr(error, "problem", None) or f"{node.value!r:.60} does not fit {node.tag}; remove the tag"
             raise SuiteError(f"{spell(place)}: not plain data: {problem}", self.path, line) from error
 
-    def _mapping(self, node: Any, place: Place, depth: int) -> dict[str, Any]:
-        data: dict[str, Any] = {}
+    def _mapping(self, node: Any, place: Place, depth: int) -> dict[str, object]:
+        data: dict[str, object] = {}
         for key_node, value in node.value:
             key, line = getattr(key_node, "value", None), key_node.start_mark.line + 1
             if not isinstance(key, str):

@@ -35,7 +35,7 @@ class ChatService(Service):
             return "blank_always" if fault == "ok" and words in self._blank else fault
 
 
-def all_words(body: Mapping[str, Any]) -> str:
+def all_words(body: Mapping[str, object]) -> str:
     """Everything that was said, in its order.
 
     Raises:
@@ -70,14 +70,14 @@ def faulty(text: str, fault: str) -> str:
     return '{"title": "Nothing but a title"}' if fault == "wrong_shape" else text
 
 
-def list_models(names: Sequence[str]) -> dict[str, Any]:
+def list_models(names: Sequence[str]) -> dict[str, object]:
     """The models that there are, in OpenAI's shape."""
     return {"object": "list", "data": [{"id": name, "object": "model"} for name in names]}
 
 
 def completion(
     number: str, model: str, text: str | None, fault: str, endings: Mapping[str, str], refusal: str | None = None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """A whole reply in OpenAI's shape."""
     message = {"role": "assistant", "content": text} | ({"refusal": refusal} if refusal else {})
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": endings.get(fault, "stop")}

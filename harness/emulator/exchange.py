@@ -118,7 +118,7 @@ class Rejected(Exception):
         self.problem = problem
 
 
-def openai_error(problem: Problem, kind: str, code: str | None) -> dict[str, Any]:
+def openai_error(problem: Problem, kind: str, code: str | None) -> dict[str, object]:
     """The error object of OpenAI and of those who took it over; a problem's own code wins."""
     message, param = problem.message, problem.field or None
     return {"message": message, "type": kind, "param": param, "code": problem.code or code}

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from email.message import Message
 from email.parser import BytesHeaderParser
-from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from harness.emulator.exchange import Asked, Upload
@@ -34,7 +33,7 @@ def read_request(method: str, target: str, headers: Mapping[str, str], body: byt
     )
 
 
-def read_body(mime: str, boundary: str, body: bytes) -> tuple[Mapping[str, Any] | None, Mapping[str, Upload]]:
+def read_body(mime: str, boundary: str, body: bytes) -> tuple[Mapping[str, object] | None, Mapping[str, Upload]]:
     """Fields and files; None for fields that are not what the type says, {} for a type that has none."""
     if mime == "application/json":
         return read_object(body), {}
@@ -45,7 +44,7 @@ def read_body(mime: str, boundary: str, body: bytes) -> tuple[Mapping[str, Any] 
     return {}, {}
 
 
-def read_object(body: bytes) -> dict[str, Any] | None:
+def read_object(body: bytes) -> dict[str, object] | None:
     """A JSON object; None for anything else."""
     try:
         value = json.loads(body)

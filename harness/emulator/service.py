@@ -198,7 +198,7 @@ class Service:
 
     # --- what a service uses ----------------------------------------------------------------------------------------
 
-    def json_body(self, asked: Asked) -> Mapping[str, Any]:
+    def json_body(self, asked: Asked) -> Mapping[str, object]:
         """The JSON object of a request, turned away unless its Content-Type says JSON."""
         if asked.mime != "application/json":
             raise Rejected(Problem("invalid", f"Content-Type must be application/json, not {asked.mime or 'nothing'}"))
@@ -344,7 +344,7 @@ def encode_base64(data: bytes, mime: str, fault: str) -> str:
 
 
 def read_text(
-    body: Mapping[str, Any], name: str, *, least: int = 1, most: int = 100_000, default: str | None = None
+    body: Mapping[str, object], name: str, *, least: int = 1, most: int = 100_000, default: str | None = None
 ) -> str:
     """A text of `least` to `most` characters. Without a `default` the field is required."""
     value = body.get(name)
@@ -359,7 +359,7 @@ def read_text(
     return value
 
 
-def read_int(body: Mapping[str, Any], name: str, least: int, most: int, default: int | None = None) -> int:
+def read_int(body: Mapping[str, object], name: str, least: int, most: int, default: int | None = None) -> int:
     """A whole number in a range. Without a `default` the field is required."""
     value = find_int(body, name, least, most)
     if value is None:
@@ -369,7 +369,7 @@ def read_int(body: Mapping[str, Any], name: str, least: int, most: int, default:
     return value
 
 
-def find_int(body: Mapping[str, Any], name: str, least: int, most: int) -> int | None:
+def find_int(body: Mapping[str, object], name: str, least: int, most: int) -> int | None:
     """A whole number in a range; None when it is absent or null."""
     value = body.get(name)
     if value is None:
@@ -381,7 +381,7 @@ def find_int(body: Mapping[str, Any], name: str, least: int, most: int) -> int |
     return value
 
 
-def read_number(body: Mapping[str, Any], name: str, least: float, most: float, default: float) -> float:
+def read_number(body: Mapping[str, object], name: str, least: float, most: float, default: float) -> float:
     """A number in a range."""
     value = body.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -391,7 +391,7 @@ def read_number(body: Mapping[str, Any], name: str, least: float, most: float, d
     return float(value)
 
 
-def read_bool(body: Mapping[str, Any], name: str, default: bool) -> bool:
+def read_bool(body: Mapping[str, object], name: str, default: bool) -> bool:
     """True or false."""
     value = body.get(name, default)
     if not isinstance(value, bool):
@@ -399,7 +399,7 @@ def read_bool(body: Mapping[str, Any], name: str, default: bool) -> bool:
     return value
 
 
-def read_choice(body: Mapping[str, Any], name: str, known: Sequence[str], default: str) -> str:
+def read_choice(body: Mapping[str, object], name: str, known: Sequence[str], default: str) -> str:
     """One of the known words; absent or null: `default`."""
     value = body.get(name)
     if value is None:
@@ -409,7 +409,7 @@ def read_choice(body: Mapping[str, Any], name: str, known: Sequence[str], defaul
     return str(value)
 
 
-def read_section(body: Mapping[str, Any], path: str, says: str = "") -> Mapping[str, Any]:
+def read_section(body: Mapping[str, object], path: str, says: str = "") -> Mapping[str, object]:
     """The object at the end of a path like `parameters.outputOptions`, whose first part the body is; {} when absent."""
     value = body.get(path.rpartition(".")[2], {})
     if not isinstance(value, dict):
@@ -417,7 +417,7 @@ def read_section(body: Mapping[str, Any], path: str, says: str = "") -> Mapping[
     return value
 
 
-def only(body: Mapping[str, Any], known: Sequence[str]) -> None:
+def only(body: Mapping[str, object], known: Sequence[str]) -> None:
     """Turn away fields that the service does not have."""
     for name in body:
         if name not in known:

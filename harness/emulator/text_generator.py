@@ -42,7 +42,7 @@ DARK, BRIGHT = 85, 170  # of the mean grey value, 0 to 255
 # --- words ----------------------------------------------------------------------------------------------------------
 
 
-def write_text(words: str, schema: Mapping[str, Any] | None) -> str:
+def write_text(words: str, schema: Mapping[str, object] | None) -> str:
     """The answer to a conversation: JSON of the schema's shape, else a few sentences. A pure function.
 
     Args:
@@ -54,7 +54,7 @@ def write_text(words: str, schema: Mapping[str, Any] | None) -> str:
     return json.dumps(fill(schema, schema, words, chance), ensure_ascii=False)
 
 
-def find_schema(words: str) -> Mapping[str, Any] | None:
+def find_schema(words: str) -> Mapping[str, object] | None:
     """The first JSON schema of an object in a text: services without a schema mode are told it in words."""
     decoder = json.JSONDecoder()
     for start in (match.start() for match in re.finditer(r"\{", words)):
@@ -67,25 +67,30 @@ def find_schema(words: str) -> Mapping[str, Any] | None:
     return None
 
 
-def count_of(words: str, part: Mapping[str, Any]) -> int:
+def count_of(words: str, part: Mapping[str, object]) -> int:
     """How many entries a list is to have: as the schema says, else as the words do."""
-    if isinstance(part.get("minItems"), int) and part["minItems"] > 1:
-        return int(part["minItems"])
+    given = part.get("minItems")
+    least = int(given) if isinstance(given, int | float) else 0
+    if least > 1:
+        return least
     text = re.search(r"\b(?:exactly )?(\d{1,3}) (?:scenes|cases|prompts|pictures)\b", words)
-    return int(text.group(1)) if text else max(1, int(part.get("minItems") or 3))
+    return int(text.group(1)) if text else max(1, least or 3)
 
 
-def fill(part: Mapping[str, Any], whole: Mapping[str, Any], words: str, chance: random.Random, name: str = "") -> Any:
+def fill(
+    part: Mapping[str, object], whole: Mapping[str, object], words: str, chance: random.Random, name: str = ""
+) -> Any:
     """A value of a schema's shape; lists of objects become scenes, and a `story` tells them."""
     part = resolve(part, whole)
     kind = part.get("type")
     if kind == "object":
-        lists = {key: inner for key, inner in part.get("properties", {}).items() if resolve(inner, whole).get("items")}
+        parts = {key: resolve(inner, whole) for key, inner in properties_of(part).items()}
+        lists = {key: inner for key, inner in parts.items() if inner.get("items")}
         made = {key: fill(inner, whole, words, chance, key) for key, inner in lists.items()}
         scenes: list[Any] = next((value for value in made.values() if value and isinstance(value[0], dict)), [])
         return {
-            key: made[key] if key in made else fill_word(key, resolve(inner, whole), words, scenes, chance)
-            for key, inner in part.get("properties", {}).items()
+            key: made[key] if key in made else fill_word(key, inner, words, scenes, chance)
+            for key, inner in parts.items()
         }
     if kind == "array":
         entry, count = resolve(part["items"], whole), count_of(words, part)
@@ -95,19 +100,26 @@ def fill(part: Mapping[str, Any], whole: Mapping[str, Any], words: str, chance: 
     return fill_word(name, part, words, [], chance)
 
 
-def resolve(part: Mapping[str, Any], whole: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A part of a schema, its $ref followed."""
-    reference = part.get("$ref")
-    result = whole.get("$defs", {}).get(str(reference).rpartition("/")[2], {}) if reference else part
-    return result if isinstance(result, Mapping) else {}
+def properties_of(part: Mapping[str, object]) -> Mapping[str, object]:
+    properties = part.get("properties")
+    return properties if isinstance(properties, Mapping) else {}
+
+
+def resolve(part: object, whole: Mapping[str, object]) -> Mapping[str, object]:
+    """A part of a schema, its $ref followed; {} for what is no schema."""
+    if isinstance(part, Mapping) and (reference := part.get("$ref")):
+        known = whole.get("$defs")
+        part = known.get(str(reference).rpartition("/")[2]) if isinstance(known, Mapping) else None
+    return part if isinstance(part, Mapping) else {}
 
 
 def fill_word(
-    name: str, part: Mapping[str, Any], words: str, scenes: Sequence[Mapping[str, Any]], chance: random.Random
+    name: str, part: Mapping[str, object], words: str, scenes: Sequence[Mapping[str, object]], chance: random.Random
 ) -> Any:
     """One plain value."""
-    if part.get("enum"):
-        return chance.choice(part["enum"])
+    choices = part.get("enum")
+    if isinstance(choices, list) and choices:
+        return chance.choice(choices)
     kind = part.get("type")
     if kind in ("integer", "number"):
         return part.get("minimum", 1)
@@ -134,10 +146,10 @@ def scenes_of(count: int, chance: random.Random) -> list[dict[str, str]]:
     return [grid[number % len(grid)] for number in range(count)]
 
 
-def scene_record(entry: Mapping[str, Any], scene: Mapping[str, str], number: int) -> dict[str, Any]:
+def scene_record(entry: Mapping[str, object], scene: Mapping[str, str], number: int) -> dict[str, object]:
     """A scene in the words of a schema's properties."""
-    record: dict[str, Any] = {}
-    for name, part in entry.get("properties", {}).items():
+    record: dict[str, object] = {}
+    for name, part in properties_of(entry).items():
         if name in ("title", "name", "id"):
             record[name] = f"{scene['expression']} {scene['background']} {number + 1}".capitalize()
         elif name in CATEGORY_OF:
@@ -157,7 +169,7 @@ def idea_of(words: str) -> str:
     ]
 
 
-def tell(idea: str, scenes: Sequence[Mapping[str, Any]], chance: random.Random) -> str:
+def tell(idea: str, scenes: Sequence[Mapping[str, object]], chance: random.Random) -> str:
     """A short story that goes through the scenes in their order."""
     sentences = [f"This is a story about {idea}."]
     for scene in scenes:

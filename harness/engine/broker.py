@@ -13,7 +13,7 @@ import socket
 import socketserver
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from harness.core import errors
 from harness.core.errors import EngineError, HarnessError
@@ -40,6 +40,13 @@ ASK: Mapping[str, Callable[[Run, Any], Any]] = {
 """What a worker may ask; nothing else can be called from outside."""
 
 
+class BrokerAddress(TypedDict):
+    """What a worker needs to know, as xdist sends it."""
+
+    address: list[Any]  # host, port
+    token: str
+
+
 class Broker:
     """Serves one run to the processes that know its token, a thread a process."""
 
@@ -54,7 +61,7 @@ class Broker:
         self._thread.start()
 
     @property
-    def address(self) -> dict[str, Any]:
+    def address(self) -> BrokerAddress:
         """What a worker needs to know, plain: `RemoteRun(**address)`."""
         return {"address": list(self._server.server_address[:2]), "token": self._token}
 
@@ -77,7 +84,7 @@ class Broker:
     def admits(self, token: object) -> bool:
         return isinstance(token, str) and hmac.compare_digest(token.encode(), self._token.encode())
 
-    def answer(self, question: Mapping[str, Any]) -> dict[str, Any]:
+    def answer(self, question: Mapping[str, object]) -> dict[str, object]:
         """The answer to one question; every failure is an answer too, so that nobody waits in vain."""
         try:
             ask = ASK.get(str(question.get("ask")))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
 
 from harness.core.values import CaseResult, SetScore
 from harness.scoring.metrics.aesthetics import compare_aesthetics
@@ -77,7 +76,7 @@ def merge_copies(judged: Sequence[SetScore]) -> SetScore:
     for part in details:
         sources.update(part["sources"])
     shown = [pair for pair, nearest in zip(pairs, near, strict=True) if nearest.copied][:SHOWN] or pairs[:1]
-    record: dict[str, Any] = {
+    record: dict[str, object] = {
         "pictures": pictures, "looked": looked, "copies": copies, "share": result.share, "prompts": result.prompts,
         "normal": result.normal, "sources": dict(sources.most_common()), "pairs": shown,
         "nearest": {image: item for part in details for image, item in part.get("nearest", {}).items()},

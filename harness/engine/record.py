@@ -40,14 +40,14 @@ def versions() -> dict[str, str]:
     return results
 
 
-def shared_recipe(requests: Sequence[Request]) -> dict[str, Any]:
+def shared_recipe(requests: Sequence[Request]) -> dict[str, object]:
     """What all requests of a provider have in common."""
     records = [{item.name: to_record(getattr(each, item.name)) for item in fields(Request)} for each in requests]
     first = records[0] if records else {}
     return {name: value for name, value in first.items() if all(record[name] == value for record in records)}
 
 
-def recipes(steps: Sequence[Step]) -> dict[str, dict[str, Any]]:
+def recipes(steps: Sequence[Step]) -> dict[str, dict[str, object]]:
     """By provider."""
     gathered: dict[str, list[Request]] = {}
     for step in steps:
@@ -55,7 +55,7 @@ def recipes(steps: Sequence[Step]) -> dict[str, dict[str, Any]]:
     return {provider: shared_recipe(requests) for provider, requests in gathered.items()}
 
 
-def scorer_record(scorer: ScorerLike) -> dict[str, Any]:
+def scorer_record(scorer: ScorerLike) -> dict[str, object]:
     """What decides a score; by name where the scorer tells its parts."""
     return {"identity": scorer.identity, **getattr(scorer, "parts", {})}
 
@@ -143,7 +143,7 @@ def check_record(store: Store, suite: Suite, size: tuple[int, int]) -> AuditReco
 def populations_record(store: Store, scorer: Scorer) -> tuple[PopulationRecord, ...]:
     """Every gated score of the references and of the impostors: what the calibration was made from."""
     key = digest(["crowds", VERSION, scorer.identity])
-    known: list[dict[str, Any]] | None = store.memo("crowds", key)
+    known: list[dict[str, object]] | None = store.memo("crowds", key)
     if known is None:
         try:
             sides = populations(scorer, scorer.ground)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from harness.core.errors import HarnessError
 from harness.core.values import Case, CaseResult, Decision, Job, Lora, Progress, Verdict, to_record
@@ -24,7 +23,7 @@ class Retraining:
 
     def __init__(self, resources: Resources, table: JobTable, verdicts: RunVerdicts, improve: Improve | None) -> None:
         """`improve` retrains a failing LoRA; None: nothing does."""
-        self.rounds: list[Mapping[str, Any]] = []
+        self.rounds: list[Mapping[str, object]] = []
         self.attempts: dict[Job, tuple[Verdict, ...]] = {}  # verdicts that a promotion has overtaken, the oldest first
         self._resources, self._table, self._verdicts = resources, table, verdicts
         self._improve = improve if resources.settings.retrain else None

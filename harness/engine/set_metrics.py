@@ -188,13 +188,13 @@ def normal_likeness(table: Table, train: TrainSet) -> float | None:
     return normal
 
 
-def pair_record(shot: ReceivedPicture, nearest: Nearest) -> dict[str, Any]:
+def pair_record(shot: ReceivedPicture, nearest: Nearest) -> dict[str, object]:
     """A picture beside the training picture that it is nearest to, both by their hashes."""
     record = {name: item for name, item in to_record(nearest).items() if name != "sha"}
     return {"case": shot.case, "seed": shot.seed, "image": shot.image, "training": nearest.sha, **record}
 
 
-def near_record(nearest: Nearest) -> dict[str, Any]:
+def near_record(nearest: Nearest) -> dict[str, object]:
     """The same of any picture, in short: the training picture's hash and name, and how like it is."""
     return {"to": nearest.sha, "name": nearest.name, "lines": round(nearest.lines, 3), "copied": nearest.copied}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from harness.core.text import bounds_text
 from harness.core.values import (
@@ -60,7 +59,7 @@ def conclude(
     findings: Sequence[JudgedComplaint],
     scores: Mapping[str, Interval],
     cause: Cause | None = None,
-    details: Mapping[str, Any] | None = None,
+    details: Mapping[str, object] | None = None,
 ) -> Verdict:
     """The worst finding decides; a cause comes first, because it explains the others."""
     decision = max((finding.decision for finding in findings), key=ORDER.index, default=Decision.PASS)

@@ -75,7 +75,7 @@ class Feedback:
     warned: tuple[Shortfall, ...] = ()  # metrics between `fail` and `warn`: they fail nothing
     intervals: Mapping[str, Interval | None] = field(default_factory=dict)  # of the three scores above, by their names
 
-    def to_record(self) -> dict[str, Any]:
+    def to_record(self) -> dict[str, object]:
         """Plain JSON, with each shortfall's gap written out."""
         record: dict[str, Any] = to_record(self)
         for kind in ("metrics", "traits", "cases", "warned"):
@@ -183,7 +183,7 @@ NOTHING: Mapping[str, Any] = {
 }
 
 
-def feedback_file(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def feedback_file(records: Sequence[Mapping[str, object]]) -> dict[str, object]:
     """The content of `feedback.json`: the provider most in need, its scores plain numbers; the rest under `others`.
 
     Args:
@@ -374,11 +374,11 @@ def about_causes(causes: Sequence[Cause], facts: ProviderFacts) -> list[Recommen
     ]
 
 
-def about_cause(cause: Cause, evidence: Mapping[str, Any]) -> Recommendation:
+def about_cause(cause: Cause, evidence: Mapping[str, object]) -> Recommendation:
     return Recommendation(cause.area, cause.sentence, cause.priority, evidence)
 
 
-def evidence_of(item: Shortfall) -> dict[str, Any]:
+def evidence_of(item: Shortfall) -> dict[str, object]:
     """How far and how sure, and where to look."""
     names = ("score", "target", "bound", "gap", "certain", "cases", "images")
     return {name: to_record(getattr(item, name)) for name in names}

@@ -22,7 +22,6 @@ is judged at several looks, each at the level of `harness.judging.adaptive.level
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 from harness.core import stats
 from harness.core.stats.calibration import Calibration
@@ -142,7 +141,7 @@ def judge_gate(
     level = level_at(suite, max((len(result.samples) for result in results), default=0))
     values = values_by_metric(results)
     scores = {name: stats.clustered(by_case(match), level) for name, match in values.items()}
-    details: dict[str, Any] = {"faults": count_faults(samples)}
+    details: dict[str, object] = {"faults": count_faults(samples)}
     findings = [missing] if (missing := missing_pictures(results)) else []
     if not findings:
         findings += technical_findings(samples) + gate_thresholds(suite, scores, samples, level)
@@ -200,7 +199,7 @@ def regression(
     suite: Suite,
     results: Sequence[CaseResult],
     baseline: Sequence[CaseResult] | None,
-    details: dict[str, Any],
+    details: dict[str, object],
     level: float = stats.LEVEL,
 ) -> list[JudgedComplaint]:
     """Quality against the baseline; see the module's three answers."""
@@ -232,7 +231,7 @@ def beats(
     provider: str,
     results: Sequence[CaseResult],
     others: Mapping[str, Sequence[CaseResult]],
-    details: dict[str, Any],
+    details: dict[str, object],
     level: float = stats.LEVEL,
 ) -> list[JudgedComplaint]:
     """Whether the gate stands above those it must beat: the paired interval excludes 0, or the answer stays open.
@@ -248,12 +247,14 @@ def beats(
         return stats.paired(quality[provider], quality.get(rival, {}), level)
 
     better, findings = surely_behind(suite.beat, gap_to, level), []
+    gaps: dict[str, object] = {}
     for rival in suite.beat:
         gap = gap_to(rival, level)
         if gap is None:
             findings.append(unsure("beat", f"{rival} has no pictures to compare with, so it is not proven beaten"))
             continue
-        details.setdefault("beat", {})[rival] = to_record(gap)
+        gaps[rival] = to_record(gap)
+        details["beat"] = gaps
         text = f"quality against {rival} {bounds_text(gap, signed=True, places=3)}"
         if rival in better:
             findings.append(fail("beat", f"{text}: it is worse"))

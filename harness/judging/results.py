@@ -240,9 +240,9 @@ def suite_record(item: SuiteRun) -> SuiteRecord:
     )
 
 
-def definition_record(suite: Suite) -> dict[str, Any]:
+def definition_record(suite: Suite) -> dict[str, object]:
     """All that the suite's file says, from which runs of parts of it are judged again. Paths as people type them."""
-    record: dict[str, Any] = to_record(suite)
+    record: dict[str, object] = to_record(suite)
 
     def plain(value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -252,7 +252,7 @@ def definition_record(suite: Suite) -> dict[str, Any]:
             }
         return [plain(item) for item in value] if isinstance(value, list) else value
 
-    result: dict[str, Any] = plain(record)
+    result: dict[str, object] = plain(record)
     return result
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import load_file
@@ -53,7 +54,7 @@ class Head:
         return np.asarray(values[:, 0])
 
 
-def read_head(tensors: Mapping[str, Any], name: str) -> Head:
+def read_head(tensors: Mapping[str, npt.NDArray[Any]], name: str) -> Head:
     """The head among a checkpoint's tensors (`layers.N.weight` and `.bias`); the linear one collapses to one map.
 
     Raises:
@@ -132,9 +133,9 @@ def load_predictor(source: str | RawHead, models: Models) -> Predictor:
         return Predictor(head, load_tower(folder, source, models.device), source)
 
 
-def read_tensors(folder: Path, name: str) -> dict[str, Any]:
+def read_tensors(folder: Path, name: str) -> dict[str, npt.NDArray[Any]]:
     """The head's tensors among all safetensors of a folder; the tower is left on disk."""
-    results: dict[str, Any] = {}
+    results: dict[str, npt.NDArray[Any]] = {}
     for path in sorted(folder.glob("*.safetensors")):
         with translated(name), safe_open(path, framework="np") as file:
             results |= {key: file.get_tensor(key) for key in file.keys() if is_head(key)}  # noqa: SIM118
@@ -158,7 +159,7 @@ def read_raw_head(path: Path, sha256: str) -> Head:
     return read_head(unpickle(path), path.name)
 
 
-def unpickle(path: Path) -> dict[str, Any]:
+def unpickle(path: Path) -> dict[str, npt.NDArray[Any]]:
     """Tensors of a .pth; anything else in it is refused by torch itself."""
     import torch
 

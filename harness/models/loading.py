@@ -274,7 +274,7 @@ class Models:
         self.loads = 0
         self.seconds: dict[str, float] = {}  # model to seconds of loading
         self._lock = threading.RLock()
-        self._loaded: dict[str, Any] = {}
+        self._loaded: dict[str, object] = {}
         self._base_hash: str | None = None
 
     def model_hash(self, name: str) -> str:
@@ -322,7 +322,7 @@ class Models:
 
         precise = getattr(torch, self.profile.models.vae_dtype)
         dtype = {"default": getattr(torch, self.dtype), "vae": precise}
-        parts: dict[str, Any] = {}
+        parts: dict[str, object] = {}
         with translated(self.profile.models.base):
             if self.profile.models.vae:
                 vae = self._folder(self.profile.models.vae)
@@ -359,7 +359,7 @@ def move(pipe: Any, device: str) -> Any:
         raise ModelError(f"the model takes {size:.1f} GiB, and {memory_text(device)}; {remedy}") from error
 
 
-def load_options(folder: Path) -> dict[str, Any]:
+def load_options(folder: Path) -> dict[str, object]:
     """Safetensors only, no network, and the half-size files where a model has them."""
     halves = any(folder.rglob("*.fp16.safetensors"))
     return {"use_safetensors": True, "local_files_only": True, **({"variant": "fp16"} if halves else {})}

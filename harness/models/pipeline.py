@@ -212,7 +212,7 @@ def hold_latents_in_float32(unet: Any) -> tuple[Any, Any]:
         two handles, of which `remove()` undoes it.
     """
 
-    def before(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def before(module: Any, args: tuple[Any, ...], kwargs: dict[str, object]) -> Any:
         return (args[0].to(module.dtype), *args[1:]), kwargs
 
     def after(module: Any, args: tuple[Any, ...], output: Any) -> Any:

@@ -115,14 +115,14 @@ def load_scheduler(file: Path, weights: Mapping[str, torch.Tensor], settings: Pa
     return kind.from_config(config, **told_by(file, weights))
 
 
-def told_by(file: Path, weights: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+def told_by(file: Path, weights: Mapping[str, torch.Tensor]) -> dict[str, object]:
     """What a checkpoint says of its noise schedule, by marker keys or by its metadata; {} as a rule."""
     try:
         metadata = read_header(file).metadata
     except LoraError:  # a check made for LoRAs: the weights have been read already
         metadata = {}
     text = metadata.get("modelspec.prediction_type", metadata.get("modelspec.predict_key", ""))
-    details: dict[str, Any] = {}
+    details: dict[str, object] = {}
     if "v_pred" in weights or text.lower() in ("v", "v_prediction"):
         details["prediction_type"] = "v_prediction"
     if "ztsnr" in weights:

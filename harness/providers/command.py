@@ -272,7 +272,7 @@ class CommandProvider:
         vocabulary = extend_vocabulary(self.context.profile, suite).vocabulary
         return describe_subject(suite, case, traits_of(suite, self.context, vocabulary), vocabulary)
 
-    def _read(self, given: Mapping[str, Any]) -> CommandOptions:
+    def _read(self, given: Mapping[str, object]) -> CommandOptions:
         for key in given:
             if key not in CommandOptions.model_fields:
                 raise self._wrong(f"no option called {key!r}; {nearest(key, CommandOptions.model_fields)}")
@@ -297,7 +297,7 @@ class CommandProvider:
         return SuiteError(f"provider {self.name!r}: {message}", self.context.profile.path)
 
 
-def describe_request(request: Request, out: Path) -> dict[str, Any]:
+def describe_request(request: Request, out: Path) -> dict[str, object]:
     """A request as a program is told of it."""
     return {
         "prompt": request.prompt,
@@ -330,7 +330,7 @@ def read_tail(path: Path) -> str:
         return " ".join(stream.read().decode("utf-8", "replace").split())
 
 
-def read_meta(path: Path) -> dict[str, Any]:
+def read_meta(path: Path) -> dict[str, object]:
     """The plain values of a JSON object that a program printed; {} when it printed anything else."""
     if not path.is_file() or not 0 < path.stat().st_size <= META_CAP:
         return {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urljoin
 
 from PIL import Image
@@ -98,7 +98,7 @@ class DeepAiProvider(RemoteProvider):
         result = explain_words(error_text(reply.body))
         return result if result is not None and result.outcome is not Outcome.AUTH else plain
 
-    def settings(self) -> Mapping[str, Any]:
+    def settings(self) -> Mapping[str, object]:
         options = self.options
         given = {"version": options.version, "preference": options.preference, "resolution": options.resolution}
         return {name: value for name, value in given.items() if value}
@@ -118,7 +118,7 @@ class DeepAiProvider(RemoteProvider):
             return None  # the engine says what is wrong with it
         return no_picture("the picture is a collage of four smaller ones") if collage else None
 
-    def notes(self, request: Request) -> Mapping[str, Any]:
+    def notes(self, request: Request) -> Mapping[str, object]:
         return {"asked_size": list(self._size(request)), "ignored": ["seed"]}
 
     def _size(self, request: Request) -> tuple[int, int]:

@@ -233,7 +233,7 @@ class Description(RemoteOptions):
     probe: ProbeEntry | None = None
 
     @property
-    def template(self) -> Mapping[str, Any]:
+    def template(self) -> Mapping[str, object]:
         """The request's body with `body` over it."""
         return merge(self.request.body, self.body)
 
@@ -285,7 +285,7 @@ def check_placeholders(description: Description) -> None:
         raise ValueError("workflow: is missing; name the file that {workflow} stands for")
 
 
-def service_schema() -> dict[str, Any]:
+def service_schema() -> dict[str, object]:
     """The JSON schema of descriptions, for editors: suites/schema/service.json."""
     return Description.model_json_schema()
 
@@ -311,7 +311,7 @@ def placeholders(template: Any) -> Iterator[str]:
             yield from placeholders(item)
 
 
-def fill(template: Any, values: Mapping[str, Any], *, drop: bool = True) -> Any:
+def fill(template: Any, values: Mapping[str, object], *, drop: bool = True) -> Any:
     """A template with its values; a text that is nothing but one placeholder takes the value as it is.
 
     `drop`: keys and list entries whose value is None or "" are left out, for services that refuse empty ones.
@@ -332,7 +332,7 @@ def is_empty(value: Any) -> bool:
     return value is None or value == ""
 
 
-def fill_text(template: str, values: Mapping[str, Any], spell: Callable[[str, str], str] | None = None) -> str:
+def fill_text(template: str, values: Mapping[str, object], spell: Callable[[str, str], str] | None = None) -> str:
     """A text with its values; `spell` writes the value of a name as the place needs it."""
 
     def value(found: re.Match[str]) -> str:
@@ -344,7 +344,7 @@ def fill_text(template: str, values: Mapping[str, Any], spell: Callable[[str, st
     return PLACEHOLDER.sub(value, template)
 
 
-def fill_path(template: str, values: Mapping[str, Any]) -> str:
+def fill_path(template: str, values: Mapping[str, object]) -> str:
     """An address with its values quoted; only a model's name keeps its slashes, and nothing may climb.
 
     Raises:
@@ -362,7 +362,7 @@ def fill_path(template: str, values: Mapping[str, Any]) -> str:
     return fill_text(route, values, segment) + mark + fill_text(query, values, lambda _, text: quote(text, safe=""))
 
 
-def fill_headers(template: Mapping[str, str], values: Mapping[str, Any]) -> dict[str, str]:
+def fill_headers(template: Mapping[str, str], values: Mapping[str, object]) -> dict[str, str]:
     """Headers with their values.
 
     Raises:
@@ -382,7 +382,7 @@ def plain_text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merge(base: Mapping[str, object], over: Mapping[str, object]) -> dict[str, object]:
     """`over` laid over `base`, key by key and all the way down."""
     merged = dict(base)
     for name, item in over.items():
@@ -391,7 +391,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def fit_size(width: int, height: int, size: SizeEntry) -> dict[str, Any]:
+def fit_size(width: int, height: int, size: SizeEntry) -> dict[str, object]:
     """Pixels and proportions that the service takes, as near to those wanted as can be."""
     shortest, longest = size.bounds
     scale = min(max(1.0, shortest / min(width, height)), longest / max(width, height))
@@ -436,7 +436,7 @@ def read_service(path: Path) -> Document:
     return _read_service(path, path.stat().st_mtime_ns)
 
 
-def read_workflow(name: str, folders: Sequence[Path]) -> dict[str, Any]:
+def read_workflow(name: str, folders: Sequence[Path]) -> dict[str, object]:
     """A graph in ComfyUI's API format.
 
     Raises:

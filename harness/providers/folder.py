@@ -76,7 +76,7 @@ class FolderProvider:
 
     # --- finding ------------------------------------------------------------------------------------------------------
 
-    def _match(self, suite: str, case: str, seeds: Sequence[int]) -> list[dict[str, Any]]:
+    def _match(self, suite: str, case: str, seeds: Sequence[int]) -> list[dict[str, object]]:
         """For each seed its file and hash, or the problem."""
         folder = self.folder.resolve()
         for pattern in self.patterns:
@@ -94,7 +94,7 @@ class FolderProvider:
             return [self._describe(folder, case, seed, hit) for seed, hit in zip(seeds, hits, strict=True)]
         return [self._describe(folder, case, seed, []) for seed in seeds]
 
-    def _describe(self, folder: Path, case: str, seed: int, hits: Sequence[Path]) -> dict[str, Any]:
+    def _describe(self, folder: Path, case: str, seed: int, hits: Sequence[Path]) -> dict[str, object]:
         """What goes into the request: a name below the folder and a hash, or why there is no picture."""
         where = f"no picture for case {case} seed {seed} in {self.folder}"
         inside = [path for path in hits if path.resolve().is_relative_to(folder)]

@@ -118,7 +118,7 @@ class FreepikProvider(RemoteProvider):
 
     def ask(self, request: Request, count: int) -> Call:
         shape = nearest_shape(request.width, request.height, self.shapes)
-        body: dict[str, Any] = {**self.options.body, "prompt": request.prompt}
+        body: dict[str, object] = {**self.options.body, "prompt": request.prompt}
         if self.mode.seeds is not None and self.seeded:
             body["seed"] = wrap_seed(request.seed, *self.mode.seeds)
         if self.mode.negative and len(request.negative) >= 3:  # the service refuses shorter ones, also none at all
@@ -136,7 +136,8 @@ class FreepikProvider(RemoteProvider):
         if self.classic:
             meta = {name: value for name, value in read_dict(answer, "meta").items() if name in ("seed", "image")}
             return ParsedReply(tuple(self._picture(entry) for entry in read_list(answer, "data")), meta)
-        task = answer["data"] if isinstance(answer.get("data"), dict) else answer  # both are documented
+        data = answer.get("data")
+        task = data if isinstance(data, dict) else answer  # both are documented
         state = str(task.get("status") or task.get("task_status") or "")
         if state == FAILED and any(read_list(task, "has_nsfw")):
             raise refusal(UNSAFE, billed=True)
@@ -169,9 +170,9 @@ class FreepikProvider(RemoteProvider):
             return refusal(words)
         return Unanswered(problem.outcome, f"{problem}; {message}" if message else str(problem))
 
-    def settings(self) -> Mapping[str, Any]:
+    def settings(self) -> Mapping[str, object]:
         options = self.options
-        results: dict[str, Any] = {"mode": options.mode, **({"body": options.body} if options.body else {})}
+        results: dict[str, object] = {"mode": options.mode, **({"body": options.body} if options.body else {})}
         if options.mode == "mystic":
             results["resolution"] = options.resolution
         if self.classic:
@@ -182,8 +183,8 @@ class FreepikProvider(RemoteProvider):
         short = self.classic and len(prompt) < 3
         return "the service takes no prompt of fewer than 3 characters; write a longer one" if short else ""
 
-    def notes(self, request: Request) -> Mapping[str, Any]:
-        asked: dict[str, Any] = {"shape": nearest_shape(request.width, request.height, self.shapes)}
+    def notes(self, request: Request) -> Mapping[str, object]:
+        asked: dict[str, object] = {"shape": nearest_shape(request.width, request.height, self.shapes)}
         if self.mode.seeds is not None and self.seeded:
             asked["seed"] = wrap_seed(request.seed, *self.mode.seeds)
         ignored = bool(request.negative) and not self.mode.negative
@@ -201,7 +202,7 @@ class FreepikProvider(RemoteProvider):
         return inline_picture(entry.get("base64"))
 
 
-def read_task(task: Mapping[str, Any]) -> ParsedReply:
+def read_task(task: Mapping[str, object]) -> ParsedReply:
     """A finished task's pictures."""
     urls, marked = read_list(task, "generated"), read_list(task, "has_nsfw")
     if any(marked) and len(urls) < len(marked):

@@ -94,10 +94,10 @@ class GeminiProvider(RemoteProvider):
     def problem(self, reply: Reply) -> Unanswered:
         return explain_google(reply)
 
-    def settings(self) -> Mapping[str, Any]:
+    def settings(self) -> Mapping[str, object]:
         return {"resolution": self.options.resolution}
 
-    def notes(self, request: Request) -> Mapping[str, Any]:
+    def notes(self, request: Request) -> Mapping[str, object]:
         shape = nearest_shape(request.width, request.height, SHAPES)
         return {"shape": shape, "seed": wrap_seed(request.seed, *SEEDS)} | ignored_negative(request)
 
@@ -118,7 +118,7 @@ def explain_absence(candidate: Any, words: str) -> Unanswered:
     return refusal(f"finishReason {reason}", billed=True)
 
 
-def ignored_negative(request: Request) -> dict[str, Any]:
+def ignored_negative(request: Request) -> dict[str, object]:
     """The note that a service without negative prompts was given one."""
     return {"ignored": ["negative"]} if request.negative else {}
 

@@ -88,7 +88,7 @@ class HttpProvider(RemoteProvider):
     def service_name(self) -> str:
         return self.options.service
 
-    def read_options(self, options: Mapping[str, Any]) -> Description:
+    def read_options(self, options: Mapping[str, object]) -> Description:
         """The description with the profile's keys over it.
 
         Raises:
@@ -96,14 +96,15 @@ class HttpProvider(RemoteProvider):
         """
         context = self.context
         folders = [context.settings.root, context.profile.path.parent]
-        merged: dict[str, Any] = {name: item for name, item in options.items() if name != "service"}
+        merged: dict[str, object] = {name: item for name, item in options.items() if name != "service"}
         if options.get("service"):
             path = find_service(str(options["service"]), folders)
             merged, folders = merge(read_service(path).data, merged), [path.parent, *folders]
         elif "request" not in options:
             raise self._wrong("needs `service: NAME`, or a `request` of its own; see docs/providers/http.md")
-        if isinstance(merged.get("workflow"), str) and merged["workflow"]:
-            merged["workflow"] = read_workflow(merged["workflow"], folders)
+        workflow = merged.get("workflow")
+        if isinstance(workflow, str) and workflow:
+            merged["workflow"] = read_workflow(workflow, folders)
         described = self._validate(merged)
         for name in described.fingerprint:
             if not (context.settings.root / name).is_file():
@@ -114,7 +115,7 @@ class HttpProvider(RemoteProvider):
             raise self._wrong("needs `url`: scheme and host of the service")
         return described
 
-    def settings(self) -> Mapping[str, Any]:
+    def settings(self) -> Mapping[str, object]:
         """The values for people to see, and the hash of everything that turns a request into a body."""
         described = self.options
         sent = described.model_dump(mode="json", include={"request", "body", "workflow", "seed", "size"})
@@ -122,10 +123,10 @@ class HttpProvider(RemoteProvider):
         files = [hash_once(root / name) for name in described.fingerprint]
         return {"service": described.service, "values": dict(described.values), "contract": digest([sent, files])}
 
-    def notes(self, request: Request) -> Mapping[str, Any]:
+    def notes(self, request: Request) -> Mapping[str, object]:
         used = self._used()
         values = self._values(request, 1)
-        notes: dict[str, Any] = {"seed": values["seed"]} if "seed" in used else {}
+        notes: dict[str, object] = {"seed": values["seed"]} if "seed" in used else {}
         if "aspect_ratio" in used:
             notes["shape"] = values["aspect_ratio"]
         elif (values["width"], values["height"]) != (request.width, request.height):
@@ -159,10 +160,10 @@ class HttpProvider(RemoteProvider):
         values = {**self.options.values, "model": self.options.model}
         return Call(fill_path(probe.path, values), probe.method, paid=False) if probe else None
 
-    def _values(self, request: Request, count: int) -> dict[str, Any]:
+    def _values(self, request: Request, count: int) -> dict[str, object]:
         """What the placeholders stand for."""
         described = self.options
-        values: dict[str, Any] = {
+        values: dict[str, object] = {
             **described.values,
             **fit_size(request.width, request.height, described.size),
             "prompt": request.prompt,
@@ -290,7 +291,7 @@ class HttpProvider(RemoteProvider):
 
     # --- options ----------------------------------------------------------------------------------------------------
 
-    def _validate(self, merged: Mapping[str, Any]) -> Description:
+    def _validate(self, merged: Mapping[str, object]) -> Description:
         """The description; an error names the profile's line where the key stands in the profile."""
         path = self.context.profile.path
         try:
@@ -326,13 +327,13 @@ def ending(outcome: Outcome, words: str, status: int = 0, *, billed: bool = Fals
     return Unanswered(outcome, text, final=outcome in LAST, billed=billed or status in MAYBE_BILLED)
 
 
-def remember(wanted: Mapping[str, str], answer: Any) -> dict[str, Any]:
+def remember(wanted: Mapping[str, str], answer: Any) -> dict[str, object]:
     """What the description wants kept, where it is plain; addresses may be signed, so none is kept.
 
     Args:
         wanted: JMESPath by name.
     """
-    meta: dict[str, Any] = {}
+    meta: dict[str, object] = {}
     for name, expression in wanted.items():
         value = look_up(expression, answer)
         if isinstance(value, str) and "://" not in value[:12]:

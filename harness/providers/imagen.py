@@ -78,7 +78,7 @@ class ImagenProvider(RemoteProvider):
     def ask(self, request: Request, count: int) -> Call:
         options = self.options
         shape = nearest_shape(request.width, request.height, SHAPES)
-        parameters: dict[str, Any] = {"sampleCount": count, "aspectRatio": shape, "includeRaiReason": True}
+        parameters: dict[str, object] = {"sampleCount": count, "aspectRatio": shape, "includeRaiReason": True}
         parameters |= {"sampleImageSize": options.resolution} if options.resolution else {}
         if self.vertex:  # the other host refuses each of these
             parameters |= {"addWatermark": options.watermark, "enhancePrompt": False}
@@ -113,15 +113,15 @@ class ImagenProvider(RemoteProvider):
             result.outcome, f"HTTP {reply.status}: no model {self.options.model!r}; {RETIRED}", final=True
         )
 
-    def settings(self) -> Mapping[str, Any]:
+    def settings(self) -> Mapping[str, object]:
         options = self.options
-        result: dict[str, Any] = {"resolution": options.resolution} if options.resolution else {}
+        result: dict[str, object] = {"resolution": options.resolution} if options.resolution else {}
         if self.vertex:
             result |= {"watermark": options.watermark, "seeded": self.seeded}
         return result
 
-    def notes(self, request: Request) -> Mapping[str, Any]:
-        results: dict[str, Any] = {"shape": nearest_shape(request.width, request.height, SHAPES)}
+    def notes(self, request: Request) -> Mapping[str, object]:
+        results: dict[str, object] = {"shape": nearest_shape(request.width, request.height, SHAPES)}
         results |= {"seed": wrap_seed(request.seed, *SEEDS)} if self.seeded else {}
         return results | ({} if self.vertex else ignored_negative(request))
 

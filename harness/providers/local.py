@@ -90,7 +90,7 @@ class LocalProvider:
     def close(self) -> None:
         """The models belong to the run; nothing to give back."""
 
-    def _extra(self) -> dict[str, Any]:
+    def _extra(self) -> dict[str, object]:
         """What decides the pixels beside a request's own fields; nothing of it where it is as usual."""
         options, vae = self.options, self.context.profile.models.vae_dtype
         scheduler = config_of(options.scheduling.name, options.scheduling.options)

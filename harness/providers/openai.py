@@ -110,7 +110,7 @@ class OpenAiProvider(RemoteProvider):
             return Unanswered(Outcome.MODEL_RETIRED, message, final=True)
         return plain
 
-    def settings(self) -> Mapping[str, Any]:
+    def settings(self) -> Mapping[str, object]:
         options = self.options
         named = {"quality": options.quality, "background": options.background, "format": options.format}
         return {**named, "moderation": options.moderation, **({"size": options.size} if options.size else {})}
@@ -120,7 +120,7 @@ class OpenAiProvider(RemoteProvider):
             return ""
         return f"the service takes prompts of {LONGEST_PROMPT} characters at most (found {len(prompt)}); shorten it"
 
-    def notes(self, request: Request) -> Mapping[str, Any]:
+    def notes(self, request: Request) -> Mapping[str, object]:
         return {"asked_size": self._size(request), "ignored": ["seed", *(["negative"] if request.negative else [])]}
 
     def probe(self) -> Call | None:

@@ -138,7 +138,7 @@ class RemoteProvider:
         """Why a reply holds fewer pictures than were asked for, when it does not say so itself."""
         return no_picture("the reply holds fewer pictures than were asked for")
 
-    def settings(self) -> Mapping[str, Any]:
+    def settings(self) -> Mapping[str, object]:
         """What beside prompt, seed, size and model decides the pixels, plain JSON; part of the cache key."""
         return {}
 
@@ -150,7 +150,7 @@ class RemoteProvider:
         """What a picture means that this service sends in place of the one asked for; None: it is what it seems."""
         return None
 
-    def notes(self, request: Request) -> Mapping[str, Any]:
+    def notes(self, request: Request) -> Mapping[str, object]:
         """What became of a request on its way, plain JSON: the size asked for, the seed, what the service ignores."""
         return {}
 
@@ -158,7 +158,7 @@ class RemoteProvider:
         """The cheapest real call, for `harness doctor --providers`; None: there is none but drawing."""
         return None
 
-    def read_options(self, options: Mapping[str, Any]) -> Any:
+    def read_options(self, options: Mapping[str, object]) -> Any:
         """The profile's options, checked; the adapter's own type."""
         return parse_options(self.Options, options, f"provider {self.name!r}", self.context)
 
@@ -308,7 +308,9 @@ class RemoteProvider:
             text = f"task {pending.task}: {failure}{lost}"
             raise Unanswered(failure.outcome, text, final=failure.final, billed=True) from None
 
-    def _drawing(self, picture: Picture, request: Request, meta: Mapping[str, Any], deadline: Deadline) -> Generation:
+    def _drawing(
+        self, picture: Picture, request: Request, meta: Mapping[str, object], deadline: Deadline
+    ) -> Generation:
         """Fetch what is only named; its metadata carries no address, since addresses are signed."""
         try:
             if picture.problem is not None:
@@ -347,7 +349,9 @@ def is_emulated(wanted: bool | None, context: ProviderContext) -> bool:
     return context.profile.emulator if wanted is None else wanted
 
 
-def parse_options(model: type[RemoteOptions], options: Mapping[str, Any], where: str, context: ProviderContext) -> Any:
+def parse_options(
+    model: type[RemoteOptions], options: Mapping[str, object], where: str, context: ProviderContext
+) -> Any:
     """Options of a profile, checked against `model`.
 
     Raises:
@@ -426,7 +430,7 @@ def no_picture(why: str) -> Unanswered:
     return Unanswered(Outcome.BAD_IMAGE, f"{why}; run again, failures are not kept", billed=True)
 
 
-def read_json(reply: Reply) -> dict[str, Any]:
+def read_json(reply: Reply) -> dict[str, object]:
     """A reply's JSON object, also behind blank lines or in a list of one.
 
     Raises:
@@ -450,7 +454,7 @@ def read_list(answer: Any, name: str) -> list[Any]:
     return result if isinstance(result, list) else []
 
 
-def read_dict(answer: Any, name: str) -> dict[str, Any]:
+def read_dict(answer: Any, name: str) -> dict[str, object]:
     """The object under a name; empty where there is none."""
     result = answer.get(name) if isinstance(answer, dict) else None
     return result if isinstance(result, dict) else {}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup
+
 from harness.core.html import read_assets, render_page
 from harness.core.values import Interval
 from harness.report import plots
@@ -12,7 +14,6 @@ from harness.scoring.calibration.distributions import Discrimination, Sides, Sug
 from harness.scoring.calibration.populations import CalibrationReport
 
 if TYPE_CHECKING:
-    from markupsafe import Markup
     from matplotlib.axes import Axes
 
 METHOD = "95% intervals: d-prime by bootstrap; counts exact (Clopper-Pearson), and from both counts' bounds the EER"

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from harness.core.html import read_assets, render_page
+from harness.core.pictures import shrink
 from harness.core.values import to_record
 from harness.scoring.references.analyse import Analysis
 from harness.scoring.references.check import Audit, counted
@@ -79,8 +80,6 @@ def audit_page(audit: Audit) -> str:
 
 def thumbs_of(audit: Audit) -> dict[str, str]:
     """Name to data URI of every picture that can be read."""
-    from harness.core.pictures import shrink
-
     results = {}
     named = dict.fromkeys([item.name for item in audit.pictures])
     for name in named:

@@ -16,17 +16,17 @@ ADDED = "metrics."  # a profile's own metrics: no card examines them
 SHOWN = ("name", "value", "goal", "passed", "what")
 
 
-def judge_parts(parts: Mapping[str, Any]) -> dict[str, Any]:
+def judge_parts(parts: Mapping[str, object]) -> dict[str, object]:
     """What of `Scorer.parts` decides how a picture is scored whoever it is to show."""
     return {name: value for name, value in parts.items() if name not in OWN and not name.startswith(ADDED)}
 
 
-def judge_identity(parts: Mapping[str, Any]) -> str:
+def judge_identity(parts: Mapping[str, object]) -> str:
     """A hash of `judge_parts`: two scorers that share it differ in their subject alone."""
     return digest(judge_parts(parts))
 
 
-def find_card(parts: Mapping[str, Any], folders: Sequence[Path] | None = None) -> dict[str, Any] | None:
+def find_card(parts: Mapping[str, object], folders: Sequence[Path] | None = None) -> dict[str, object] | None:
     """The card that was measured with a scorer of these parts, as a report shows it; None where there is none.
 
     Args:

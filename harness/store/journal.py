@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from harness.core.errors import StoreError
 
@@ -20,7 +20,7 @@ class Journal:
         self.path = path
         self._lock = threading.Lock()
 
-    def append(self, event: Mapping[str, Any]) -> None:
+    def append(self, event: Mapping[str, object]) -> None:
         """Add one event; it is given the time, `at`, in seconds since 1970.
 
         Raises:
@@ -37,7 +37,7 @@ class Journal:
             text = f"{self.path}: cannot be written ({error.strerror})"
             raise StoreError(f"{text}; free some space or use --store DIR") from error
 
-    def events(self) -> Iterator[dict[str, Any]]:
+    def events(self) -> Iterator[dict[str, object]]:
         """Every whole event, oldest first; a line that was cut off is left out."""
         if not self.path.exists():
             return

@@ -57,7 +57,7 @@ class Experiment:
     effects: tuple[Effect, ...]
     problem: str = ""  # pictures that are missing
 
-    def to_record(self) -> dict[str, Any]:
+    def to_record(self) -> dict[str, object]:
         """Plain JSON data."""
         cells = [
             {"name": cell.name, "quality": None if math.isnan(trial.mean) else trial.mean, **cell.record}
@@ -118,7 +118,7 @@ def read_level(name: str, text: str) -> Any:
     return value
 
 
-def cell_name(settings: Mapping[str, Any]) -> str:
+def cell_name(settings: Mapping[str, object]) -> str:
     """`rank 4, steps 200`."""
     shown = {name: Path(str(value)).name if name == REFERENCES else value for name, value in settings.items()}
     return ", ".join(
@@ -134,7 +134,7 @@ def experiment(
     matrix: Mapping[str, tuple[Any, ...]],
     models: Models,
     *,
-    base: Mapping[str, Any] | None = None,
+    base: Mapping[str, object] | None = None,
     progress: Callable[[str], None] = print,
 ) -> Experiment:
     """Train what is not trained yet, draw the open cases with every LoRA, and compare the factors.
@@ -168,9 +168,9 @@ def prefixed(head: str, say: Callable[[str], None]) -> Callable[[str], None]:
 
 def train_cell(
     bench: ComparisonSetup,
-    settings: Mapping[str, Any],
+    settings: Mapping[str, object],
     models: Models,
-    given: Mapping[str, Any],
+    given: Mapping[str, object],
     say: Callable[[str], None],
 ) -> Combination:
     """One combination's LoRA: found where it was trained before, else trained now, resuming what was begun."""
@@ -178,20 +178,21 @@ def train_cell(
     from harness.training.suite_training import choose_settings
     from harness.training.trainer import run_record, train
 
-    subject = with_references(bench.suite.subject, given.get(REFERENCES))
+    folder = given.get(REFERENCES)
+    subject = with_references(bench.suite.subject, None if folder is None else str(folder))
     pictures = train_pictures(subject)
     changes = {name: value for name, value in given.items() if name != REFERENCES}
     training = combine(bench.profile.training, changes)
     config = choose_settings(training, subject, pictures, bench.profile, models).config
     sha = set_hash(picture.path for picture in pictures)
     matter = [bench.suite.name, run_record(config, subject, bench.profile, models)]
-    folder = Path(bench.settings.store) / "experiments" / digest(matter)[:16]
-    out, note = folder / "lora.safetensors", folder / RECORD
+    own = Path(bench.settings.store) / "experiments" / digest(matter)[:16]
+    out, note = own / "lora.safetensors", own / RECORD
     if result := finished(note, out):
         say(f"trained before, {result['steps']} steps")
         return Combination(cell_name(settings), settings, out, {**result, "settings": to_record(settings)})
-    folder.mkdir(parents=True, exist_ok=True)
-    made = train(config, subject, bench.profile, models, out, work=folder / "work", progress=say)
+    own.mkdir(parents=True, exist_ok=True)
+    made = train(config, subject, bench.profile, models, out, work=own / "work", progress=say)
     record = {
         "settings": to_record(settings),
         "config": config.to_record(),
@@ -215,7 +216,7 @@ def with_references(subject: Subject, folder: str | None) -> Subject:
     return replace(subject, references=Path(folder), split=split)
 
 
-def finished(note: Path, lora: Path) -> dict[str, Any] | None:
+def finished(note: Path, lora: Path) -> dict[str, object] | None:
     """A combination's record, when its LoRA is still the one that it tells of."""
     try:
         record: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
@@ -224,12 +225,12 @@ def finished(note: Path, lora: Path) -> dict[str, Any] | None:
         return None
 
 
-def to_json(record: Mapping[str, Any]) -> str:
+def to_json(record: Mapping[str, object]) -> str:
     """A record as people compare it: by keys in order, a line each."""
     return json.dumps(record, indent=1, sort_keys=True) + "\n"
 
 
-def read_base(texts: Sequence[str], matrix: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+def read_base(texts: Sequence[str], matrix: Mapping[str, object]) -> dict[str, tuple[Any, ...]]:
     """What `--set` gives. Raises UsageError for what the matrix varies, or is unknown."""
     results: dict[str, tuple[Any, ...]] = {}
     for text in texts:

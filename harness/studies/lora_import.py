@@ -171,7 +171,7 @@ def download(
         downloader.close()
 
 
-def empty_parts(folder: Path) -> dict[str, Any]:
+def empty_parts(folder: Path) -> dict[str, object]:
     """The base's UNet and text encoders without their weights: enough to know every module's shape.
 
     Raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,18 @@ BOARD = ("quality", "clip", "features", "ssim")
 RECIPE = ("steps", "rank", "alpha", "learning_rate", "batch", "caption_dropout", "snr_gamma", "prior_weight", "seed")
 
 
-def write_card(lora: LoraFile, file: str, leaderboard: Sequence[Mapping[str, Any]] = ()) -> str:
+@dataclass(frozen=True)
+class PublishedRow:
+    """What a card shows of one line of a leaderboard."""
+
+    suite: str
+    provider: str
+    rank: int
+    emulated: bool
+    scores: Mapping[str, Interval | None]  # by metric, calibrated
+
+
+def write_card(lora: LoraFile, file: str, leaderboard: Sequence[PublishedRow] = ()) -> str:
     """The card of a LoRA that lies in a file of this name.
 
     Args:
@@ -30,8 +42,8 @@ def write_card(lora: LoraFile, file: str, leaderboard: Sequence[Mapping[str, Any
     text, trigger = lora.metadata, trigger_of(lora.metadata)
     sections = {"What it is": facts(lora), "How it was made": recipe(text)}
     boards = {
-        suite: sorted((row for row in leaderboard if row["suite"] == suite), key=lambda row: row["rank"])
-        for suite in dict.fromkeys(str(row["suite"]) for row in leaderboard)
+        suite: sorted((row for row in leaderboard if row.suite == suite), key=lambda row: row.rank)
+        for suite in dict.fromkeys(row.suite for row in leaderboard)
     }
     return (
         templates("harness.studies")
@@ -50,7 +62,7 @@ def write_card(lora: LoraFile, file: str, leaderboard: Sequence[Mapping[str, Any
             },
             boards=boards,
             metrics=BOARD,
-            score=score,
+            bounds=bounds_text,
         )
     )
 
@@ -59,13 +71,6 @@ def safe(text: str) -> str:
     """A stranger's words as one line of plain text, whatever they hold."""
     line = html.escape(clean(text), quote=False)
     return "".join(f"\\{letter}" if letter in "\\`*_[]|#" else letter for letter in line)
-
-
-def score(found: Mapping[str, Any] | None) -> str:
-    """`0.83 [0.80, 0.86]`."""
-    if not found or found.get("mean") is None:
-        return "-"
-    return bounds_text(Interval(found["mean"], found.get("low"), found.get("high"), n=0))
 
 
 def facts(lora: LoraFile) -> dict[str, str]:
@@ -105,10 +110,15 @@ def recipe(said: Mapping[str, str]) -> dict[str, str]:
     return {**theirs, **ours, **details, "merged from": said.get("modelspec.merged_from", "")}
 
 
-def read_leaderboard(results: Path) -> list[dict[str, Any]]:
+def read_leaderboard(results: Path) -> list[PublishedRow]:
     """The leaderboard's rows in a results.json. Raises UsageError when the file holds none."""
     try:
-        rows: list[dict[str, Any]] = json.loads(results.read_text(encoding="utf-8"))["leaderboard"]
-        return [row for row in rows if {"suite", "provider", "rank"} <= row.keys()]
+        rows = json.loads(results.read_text(encoding="utf-8"))["leaderboard"]
+        return [read_row(row) for row in rows if {"suite", "provider", "rank"} <= row.keys()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"--results {results}: holds no leaderboard ({error})") from error
+
+
+def read_row(row: Mapping[str, Any]) -> PublishedRow:
+    scores = {name: Interval(**row[name]) if row.get(name) else None for name in BOARD}
+    return PublishedRow(str(row["suite"]), str(row["provider"]), int(row["rank"]), bool(row.get("emulated")), scores)

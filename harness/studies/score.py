@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -55,7 +54,7 @@ class FolderScore:
         return float(np.mean(values)) if values else None
 
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, object]:
         """As plain JSON data."""
         means = {name: self.mean(name) for name in NUMBERS}
         return {**to_record(self), "mean": means, "faulty": sum(bool(picture.faults) for picture in self.pictures)}

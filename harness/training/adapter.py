@@ -25,7 +25,7 @@ TEXT_PARTS: Mapping[str, tuple[str, ...]] = {
     "second": ("text_encoder_2",),
     "both": ("text_encoder", "text_encoder_2"),
 }
-Models = Mapping[str, Any]
+Models = Mapping[str, torch.nn.Module]
 """Part (`unet`, `text_encoder`, `text_encoder_2`) to the model whose LoRA learns."""
 
 
@@ -64,12 +64,12 @@ def check_layers(model: Any, layers: tuple[str, ...]) -> None:
             raise UsageError(f"training: target_modules: no layer called {layer!r}; {nearest(layer, known - {''})}")
 
 
-def trained_weights(model: Any) -> dict[str, Any]:
+def trained_weights(model: Any) -> dict[str, torch.nn.Parameter]:
     """The parameters that learn, by name."""
     return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
 
 
-def all_trained(models: Models) -> dict[str, Any]:
+def all_trained(models: Models) -> dict[str, torch.nn.Parameter]:
     """The parameters that learn of all parts, by part and name."""
     return {
         f"{part}.{name}": weight for part, model in models.items() for name, weight in trained_weights(model).items()
@@ -94,7 +94,7 @@ def load_weights(models: Models, path: Path, config: TrainConfig) -> None:
     scale = config.alpha * (config.rank**0.5 if config.rslora else 1.0)
     tensors = diffusers_tensors(with_alphas(lora, dict.fromkeys(lora.modules, scale)))
     results = {name.replace(".text_model.", "."): tensor.float() for name, tensor in tensors.items()}
-    own: dict[str, dict[str, Any]] = {}
+    own: dict[str, dict[str, torch.Tensor | None]] = {}
     for part, model in models.items():
         wanted = get_peft_model_state_dict(model)
         plain = {name.replace("text_model.", ""): name for name in wanted}

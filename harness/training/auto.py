@@ -17,7 +17,7 @@ from PIL import Image
 
 from harness.core.errors import HarnessError, UsageError, nearest
 from harness.core.values import Subject
-from harness.models.lora.train_config import TrainConfig, config_from
+from harness.models.lora.train_config import TrainConfig, config_from, read_setting
 from harness.models.lora.training_pictures import TrainingPicture
 
 SAMPLES_PER_PICTURE = 80
@@ -28,7 +28,7 @@ RESERVE, WEIGHTS = 1.5, 5.5  # GiB: of the driver and fragmentation; of the UNet
 FREE, CHECKPOINTED = 7.7, 0.7  # GiB a megapixel and picture, without and with gradient checkpointing
 ASIDE = ("preset", "sample_every")  # keys of a training block that are no setting of a run: they decide no weight
 
-PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
     {
         "seeds": {"rank": 16, "alpha": 16, "learning_rate": 1e-4, "steps": 1000},
         "quick": {"rank": 8, "alpha": 8, "learning_rate": 2e-4, "steps": 200},
@@ -59,7 +59,7 @@ class ChosenConfig:
 
 
 def choose_settings(
-    training: Mapping[str, Any],
+    training: Mapping[str, object],
     subject: Subject,
     pictures: Sequence[TrainingPicture],
     profile: Any,
@@ -99,7 +99,7 @@ def look_at(pictures: Sequence[TrainingPicture], models: Any, keep: bool = False
             models.close()  # before the trainer's own models come
 
 
-def choose(training: Mapping[str, Any], about: Circumstances) -> ChosenConfig:
+def choose(training: Mapping[str, object], about: Circumstances) -> ChosenConfig:
     """The configuration for these circumstances; whatever `training` gives is kept.
 
     Args:
@@ -111,28 +111,29 @@ def choose(training: Mapping[str, Any], about: Circumstances) -> ChosenConfig:
     if about.pictures <= 0:
         raise UsageError("training: there is no picture to learn from")
     given, reasons = expand(training), []
-    if training.get("preset"):
-        reasons.append(f"preset {training['preset']}: {spell(PRESETS[training['preset']])}")
+    if preset := str(training.get("preset") or ""):
+        reasons.append(f"preset {preset}: {spell(PRESETS[preset])}")
     for part in (batch_for, rank_for, rate_for, steps_for):
         result, reason = part(given, about)
         given |= result
         reasons += [reason] if reason else []
-    given.setdefault("warmup", min(max(1, int(given["steps"]) // 20), max(0, int(given["steps"]) - 1)))
+    steps = whole(given, "steps")
+    given.setdefault("warmup", min(max(1, steps // 20), max(0, steps - 1)))
     if about.kind == "style":
         given.setdefault("class_word", "a picture")
     return ChosenConfig(config_from(given), tuple(reasons))
 
 
-def expand(training: Mapping[str, Any]) -> dict[str, Any]:
+def expand(training: Mapping[str, object]) -> dict[str, object]:
     """A training block with its preset's values; its own keys win. Raises UsageError for no such preset."""
-    name = training.get("preset")
+    name = str(training.get("preset") or "")
     if name and name not in PRESETS:
-        raise UsageError(f"training: no preset called {name!r}; {nearest(str(name), PRESETS)}")
+        raise UsageError(f"training: no preset called {name!r}; {nearest(name, PRESETS)}")
     own = {key: value for key, value in training.items() if key not in ASIDE and value is not None}
     return {**(PRESETS[name] if name else {}), **own}
 
 
-def combine(profile: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def combine(profile: Mapping[str, object], changes: Mapping[str, object]) -> dict[str, object]:
     """A profile's training block with what a person asks for instead.
 
     What the profile said only because of something that is now different goes: the alpha of another rank, the rate of
@@ -147,28 +148,33 @@ def combine(profile: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
     return {**base, **asked}
 
 
-def spell(values: Mapping[str, Any]) -> str:
+def whole(given: Mapping[str, object], name: str, otherwise: int = 1) -> int:
+    """A setting that is a whole number. Raises UsageError for one that is none."""
+    return int(read_setting(name, given.get(name, otherwise)))
+
+
+def spell(values: Mapping[str, object]) -> str:
     return ", ".join(
         f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items()
     )
 
 
-def batch_for(given: Mapping[str, Any], about: Circumstances) -> tuple[dict[str, Any], str]:
+def batch_for(given: Mapping[str, object], about: Circumstances) -> tuple[dict[str, object], str]:
     """As many pictures a pass as the card holds, up to four; passes are added up to four where it holds fewer."""
     if "batch" in given or about.memory is None:
-        return {"batch": int(given.get("batch", USUAL))}, ""
+        return {"batch": whole(given, "batch", USUAL)}, ""
     room = about.memory - RESERVE - WEIGHTS
     free, tight = FREE * about.megapixels, CHECKPOINTED * about.megapixels
     checkpointed = bool(given.get("gradient_checkpointing", room < free))
     batch = min(USUAL, max(1, int(room / (tight if checkpointed else free))))
-    results: dict[str, Any] = {"batch": batch, "gradient_checkpointing": checkpointed}
+    results: dict[str, object] = {"batch": batch, "gradient_checkpointing": checkpointed}
     if "accumulate" not in given and batch < USUAL:
         results["accumulate"] = -(-USUAL // batch)
     how = ", with gradient checkpointing" if checkpointed else ""
     return results, f"batch {batch}: what {about.memory:.0f} GiB hold at {about.megapixels:.2f} megapixels{how}"
 
 
-def rank_for(given: Mapping[str, Any], about: Circumstances) -> tuple[dict[str, Any], str]:
+def rank_for(given: Mapping[str, object], about: Circumstances) -> tuple[dict[str, object], str]:
     """A style is many things at once and gets more; a handful of pictures would be learnt by heart."""
     if "rank" in given:
         return {"rank": given["rank"], "alpha": given.get("alpha", given["rank"])}, ""
@@ -181,20 +187,20 @@ def rank_for(given: Mapping[str, Any], about: Circumstances) -> tuple[dict[str, 
     return {"rank": rank, "alpha": given.get("alpha", rank)}, f"rank {rank}: {why}"
 
 
-def rate_for(given: Mapping[str, Any], about: Circumstances) -> tuple[dict[str, Any], str]:
+def rate_for(given: Mapping[str, object], about: Circumstances) -> tuple[dict[str, object], str]:
     """1e-4 at four pictures a step, with the square root of their number for Adam (arXiv 2205.10287)."""
     prodigy = given.get("optimizer") == "prodigy"
     text = {} if "text_learning_rate" in given else {"text_learning_rate": 0.5}
     if "learning_rate" in given:
-        return {name: value * given["learning_rate"] for name, value in text.items()}, ""
-    samples = int(given["batch"]) * int(given.get("accumulate", 1))
+        return {name: value * read_setting("learning_rate", given["learning_rate"]) for name, value in text.items()}, ""
+    samples = whole(given, "batch") * whole(given, "accumulate")
     rate = 1.0 if prodigy else float(f"{1e-4 * math.sqrt(samples / USUAL):.2g}")
     why = "prodigy finds its own" if prodigy else f"the usual one for {samples} pictures a step"
-    results = {"learning_rate": rate, **{name: value * rate for name, value in text.items()}}
+    results: dict[str, object] = {"learning_rate": rate, **{name: value * rate for name, value in text.items()}}
     return results, f"learning rate {rate:g}: {why}"
 
 
-def steps_for(given: Mapping[str, Any], about: Circumstances) -> tuple[dict[str, Any], str]:
+def steps_for(given: Mapping[str, object], about: Circumstances) -> tuple[dict[str, object], str]:
     """So many samples of each picture; more where the pictures differ, fewer where they are nearly one."""
     if "steps" in given:
         return {}, ""
@@ -205,7 +211,7 @@ def steps_for(given: Mapping[str, Any], about: Circumstances) -> tuple[dict[str,
         factor, how = 1.25, f", which vary widely (spread {about.spread:.2f})"
     wanted = round(SAMPLES_PER_PICTURE * about.pictures * factor)
     samples = min(max(wanted, SAMPLES[0]), SAMPLES[1])
-    a_step = int(given["batch"]) * int(given.get("accumulate", 1))
+    a_step = whole(given, "batch") * whole(given, "accumulate")
     limit = "" if samples == wanted else f" ({SAMPLES[0]:,} to {SAMPLES[1]:,} in all)"
     steps = -(-samples // a_step)
     return {"steps": steps}, f"{steps} steps: {samples:,} samples of {about.pictures} pictures{how}{limit}"
@@ -229,7 +235,7 @@ def device_memory(device: str) -> float | None:
     return float(torch.cuda.get_device_properties(device).total_memory) / 2**30
 
 
-def config_for(training: Mapping[str, Any], pictures: int, kind: str = "character") -> TrainConfig:
+def config_for(training: Mapping[str, object], pictures: int, kind: str = "character") -> TrainConfig:
     """The configuration of a profile for a set of that many pictures; what the profile leaves out follows from the set.
 
     Args:

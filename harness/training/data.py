@@ -166,7 +166,7 @@ def load_encoders(profile: Any, models: Any, dtype: Any, device: str | None = No
     """
     root, settings = models.root, profile.models.config  # a single file's, where the base is one
     folder = locate_model(profile.models.base, root, profile.name, settings)
-    parts: dict[str, Any] = {"unet": None}
+    parts: dict[str, object] = {"unet": None}
     with quiet_libraries(), translated(profile.models.base):
         from diffusers import AutoencoderKL, StableDiffusionXLPipeline
 

@@ -21,7 +21,7 @@ def make_optimizer(config: TrainConfig, unet: Sequence[Tensor], text: Sequence[T
     Raises:
         UsageError: its package is not installed, or cannot use this device.
     """
-    groups: list[dict[str, Any]] = [{"params": list(unet), "rate": config.learning_rate}]
+    groups: list[dict[str, object]] = [{"params": list(unet), "rate": config.learning_rate}]
     if text:  # prodigy takes one rate for all: it is a factor of what it finds itself
         rate = config.learning_rate if config.optimizer == "prodigy" else config.text_learning_rate
         groups.append({"params": list(text), "rate": rate})
@@ -30,13 +30,13 @@ def make_optimizer(config: TrainConfig, unet: Sequence[Tensor], text: Sequence[T
     return {"adamw": adamw, "adamw8bit": adamw8bit, "prodigy": prodigy}[config.optimizer](config, groups, device)
 
 
-def adamw(config: TrainConfig, groups: list[dict[str, Any]], device: str) -> Any:
+def adamw(config: TrainConfig, groups: list[dict[str, object]], device: str) -> Any:
     """PyTorch's own, in one kernel for all weights."""
     fused = device.partition(":")[0] in ("cuda", "cpu")
     return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=fused)
 
 
-def adamw8bit(config: TrainConfig, groups: list[dict[str, Any]], device: str) -> Any:
+def adamw8bit(config: TrainConfig, groups: list[dict[str, object]], device: str) -> Any:
     """bitsandbytes' AdamW with 8-bit moments: a quarter of their memory."""
     try:
         from bitsandbytes.optim import AdamW8bit  # type: ignore[import-not-found]
@@ -49,7 +49,7 @@ def adamw8bit(config: TrainConfig, groups: list[dict[str, Any]], device: str) ->
     return AdamW8bit(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
 
 
-def prodigy(config: TrainConfig, groups: list[dict[str, Any]], device: str) -> Any:
+def prodigy(config: TrainConfig, groups: list[dict[str, object]], device: str) -> Any:
     """Prodigy (arXiv 2306.06101), which finds its rate; with the options its authors advise for diffusion models."""
     try:
         from prodigyopt import Prodigy  # type: ignore[import-untyped]

@@ -80,7 +80,7 @@ def draw_latents(
     from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
 
     scheduler = EulerDiscreteScheduler.from_config(schedule.config)
-    absent: dict[str, Any] = dict.fromkeys(("vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"))
+    absent: dict[str, object] = dict.fromkeys(("vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"))
     with quiet_libraries():
         pipe = StableDiffusionXLPipeline(unet=unet, scheduler=scheduler, add_watermarker=False, **absent)
     pipe.set_progress_bar_config(disable=True)

@@ -31,7 +31,7 @@ class PromptEncoder(Protocol):
     """Turns captions into what the UNet reads."""
 
     @property
-    def trained(self) -> Mapping[str, Any]:
+    def trained(self) -> Mapping[str, torch.nn.Module]:
         """Part (`text_encoder`, `text_encoder_2`) to the text encoder whose LoRA learns; {} where none does."""
         ...
 
@@ -48,7 +48,7 @@ class KnownTexts:
     nothing: Embedding
 
     @property
-    def trained(self) -> Mapping[str, Any]:
+    def trained(self) -> Mapping[str, torch.nn.Module]:
         return {}
 
     def read(self, texts: Sequence[str | None]) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from PIL.Image import Image
@@ -68,6 +68,15 @@ class Samples:
         return tuple(dict.fromkeys([*(case.prompt for case in self.cases), *filter(None, negatives)]))
 
 
+class SampleNote(TypedDict):
+    """One line of the notes: what was seen at a step."""
+
+    step: int
+    sheet: str  # the file's name
+    mean: Mapping[str, float]  # of the scores, by metric
+    cases: Sequence[Mapping[str, object]]
+
+
 def drawing_options(suite: Suite, profile: Any) -> LocalOptions:
     """How the gate's own local provider draws; where the gate has none, what the profile says."""
     local = [name for name in suite.gate if name in profile.providers and profile.providers[name].adapter == "local"]
@@ -86,7 +95,7 @@ class Sampler:
         texts: PromptEncoder,
         unet: Any,
         vae: Any,
-        noise_schedule: Mapping[str, Any],
+        noise_schedule: Mapping[str, object],
     ) -> None:
         """Args:
         texts: knows what `Samples.said` names.
@@ -99,7 +108,7 @@ class Sampler:
         self.cases, self._judge = samples.cases, samples.judge
         self.requests = [make_request(samples, case, profile) for case in self.cases]
         self._noise_schedule = dict(noise_schedule)
-        absent: dict[str, Any] = dict.fromkeys(("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"))
+        absent: dict[str, object] = dict.fromkeys(("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"))
         parts = {"vae": vae, "unet": unet, "scheduler": self._scheduler(), **absent}
         with quiet_libraries():
             self.pipe = StableDiffusionXLPipeline(**parts, add_watermarker=False)
@@ -191,16 +200,16 @@ class Sampler:
             {"case": case.id, "prompt": case.prompt, "seed": request.seed, "scores": dict(result)}
             for case, request, result in zip(self.cases, self.requests, scores, strict=True)
         ]
-        note = {"step": step, "sheet": path.name, "mean": mean_of(scores), "cases": cases}
+        note: SampleNote = {"step": step, "sheet": path.name, "mean": mean_of(scores), "cases": cases}
         self._write([*(each for each in self._notes() if each["step"] < step), note])
         return path
 
-    def _notes(self) -> list[dict[str, Any]]:
+    def _notes(self) -> list[SampleNote]:
         path = self.samples.folder / NOTES
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         return [json.loads(line) for line in lines]
 
-    def _write(self, notes: Sequence[Mapping[str, Any]]) -> None:
+    def _write(self, notes: Sequence[SampleNote]) -> None:
         """All lines at once: a killed run leaves none that is cut short, nor the same step twice."""
         path = self.samples.folder / NOTES
         if not notes and not path.exists():

@@ -69,10 +69,10 @@ def load_state(folder: Path, identity: str, parts: Parts) -> int:
     return int(facts["step"])
 
 
-def split_state(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def split_state(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, object]]:
     """An optimizer's state as tensors by name and plain numbers, because no pickle is ever written."""
     tensors: dict[str, Tensor] = {}
-    numbers: dict[str, Any] = {}
+    numbers: dict[str, object] = {}
     for place, values in state["state"].items():
         for name, value in values.items():
             where = tensors if isinstance(value, torch.Tensor) else numbers
@@ -89,9 +89,9 @@ def split_state(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, 
     return tensors, {"numbers": numbers, "groups": groups}
 
 
-def join_state(tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> dict[str, Any]:
+def join_state(tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> dict[str, object]:
     """The way back."""
-    state: dict[int, dict[str, Any]] = {}
+    state: dict[int, dict[str, object]] = {}
     groups = [dict(group) for group in record["groups"]]
     for key, value in [*tensors.items(), *record["numbers"].items()]:
         kind, _, rest = key.partition(".")

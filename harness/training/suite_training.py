@@ -29,7 +29,7 @@ def train_suite(
     settings: Any,
     *,
     out: Path | None = None,
-    changes: Mapping[str, Any] | None = None,
+    changes: Mapping[str, object] | None = None,
     command: str = "",
     progress: Callable[[str], None] = print,
 ) -> Path:

@@ -22,7 +22,7 @@ class LiveTexts:
         self.encoders = tuple(each.to(device) for each in (encoders.text_encoder, encoders.text_encoder_2))
         names = ("text_encoder", "text_encoder_2")
         wanted = TEXT_PARTS[config.text_encoders]
-        self.trained: Mapping[str, Any] = {
+        self.trained: Mapping[str, torch.nn.Module] = {
             name: model for name, model in zip(names, self.encoders, strict=True) if name in wanted
         }
         for model in self.encoders:

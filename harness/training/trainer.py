@@ -129,7 +129,7 @@ def make_sampler(samples: Samples, material: Material, profile: Any) -> Sampler:
 
 def run_record(
     config: TrainConfig, subject: Subject, profile: Any, models: Any, start_from: Path | None = None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Everything that decides the weights and the curves, as far as it is known before anything is loaded."""
 
     def hashes(files: Sequence[TrainingPicture]) -> list[list[str]]:
@@ -154,12 +154,12 @@ def run_record(
     }
 
 
-def said_of_noise(profile: Any) -> dict[str, Any]:
+def said_of_noise(profile: Any) -> dict[str, object]:
     """What the profile's `scheduler` sets on the checkpoint's own noise schedule; {} as a rule."""
     return {name: value for name, value in profile.scheduling.options.items() if name in COMMON}
 
 
-def make_schedule(own: Mapping[str, Any], profile: Any) -> Any:
+def make_schedule(own: Mapping[str, object], profile: Any) -> Any:
     """The noise levels to learn at: the checkpoint's own, and what the profile sets on them for drawing.
 
     A base that is drawn as v-prediction has to be trained as such: against noise it would learn nonsense.
@@ -176,7 +176,7 @@ def make_schedule(own: Mapping[str, Any], profile: Any) -> Any:
     return schedule
 
 
-def schedule_record(schedule: Any) -> dict[str, Any]:
+def schedule_record(schedule: Any) -> dict[str, object]:
     """The deciding values of a noise schedule."""
     return {name: schedule.config[name] for name in LEVELS}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,15 @@ NOTES = "latents.json"  # which autoencoder made them, their scale, and how many
 SIDE = SIZE // FACTOR
 SAMPLE = 2_048  # pictures that measure the spread to a tenth of a percent
 BATCH = 32
+
+
+class LatentNotes(TypedDict):
+    """How far the encoding is, and what it was made with."""
+
+    count: int  # pictures in all
+    done: int
+    scaling_factor: float
+    weights: str  # SHA-256 of the autoencoder's
 
 
 def open_latents(folder: Path) -> npt.NDArray[np.float16]:
@@ -77,13 +86,13 @@ def encode_latents(bank_dir: Path, vae_dir: Path, out_dir: Path) -> None:
             _write_notes(out_dir, notes)
 
 
-def _begin(vae: AutoencoderKL, vae_dir: Path, images: Any, out_dir: Path) -> dict[str, Any]:
+def _begin(vae: AutoencoderKL, vae_dir: Path, images: Any, out_dir: Path) -> LatentNotes:
     """An empty file of latents, and the notes that say so."""
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / NOTES).unlink(missing_ok=True)
     shape = (len(images), CHANNELS, SIDE, SIDE)
     np.lib.format.open_memmap(out_dir / LATENTS, mode="w+", dtype=np.float16, shape=shape).flush()
-    notes = {
+    notes: LatentNotes = {
         "count": len(images),
         "done": 0,
         "scaling_factor": measure_scale(vae, images),
@@ -97,10 +106,10 @@ def _digest(vae_dir: Path) -> str:
     return hashlib.sha256((vae_dir / "diffusion_pytorch_model.safetensors").read_bytes()).hexdigest()
 
 
-def _read_notes(folder: Path) -> dict[str, Any] | None:
+def _read_notes(folder: Path) -> LatentNotes | None:
     path = folder / NOTES
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def _write_notes(folder: Path, notes: dict[str, Any]) -> None:
+def _write_notes(folder: Path, notes: LatentNotes) -> None:
     write_file(folder / NOTES, json.dumps(notes))

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -77,11 +77,20 @@ def copy_all(targets: Iterable[Tensor], sources: Iterable[Tensor]) -> None:
         target.copy_(source)
 
 
+class Checkpoint(TypedDict):
+    """What a training of the world goes on from."""
+
+    step: int  # how many are done
+    model: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    average: list[Tensor]
+
+
 def save_checkpoint(
     folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, average: RunningAverage
 ) -> None:
     """Keep everything that the next step depends on; `step` is how many steps are done."""
-    record = {
+    record: Checkpoint = {
         "step": step,
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
@@ -91,7 +100,7 @@ def save_checkpoint(
         torch.save(record, draft)
 
 
-def read_checkpoint(folder: Path) -> dict[str, Any] | None:
+def read_checkpoint(folder: Path) -> Checkpoint | None:
     """The last checkpoint of a folder, on the processor, or None before the first one."""
     path = folder / CHECKPOINT
     return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
@@ -106,7 +115,7 @@ def resume(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, ave
     optimizer.load_state_dict(record["optimizer"])
     copy_all(average.mean, record["average"])
     print(f"resumed {folder} at step {record['step']}", flush=True)
-    return int(record["step"])
+    return record["step"]
 
 
 def load_averaged(folder: Path, model: nn.Module) -> int:
@@ -119,7 +128,7 @@ def load_averaged(folder: Path, model: nn.Module) -> int:
     if record is None:
         raise FileNotFoundError(f"{folder}: no checkpoint yet; its training writes one every two minutes")
     copy_all(model.parameters(), record["average"])
-    return int(record["step"])
+    return record["step"]
 
 
 class Alarm:

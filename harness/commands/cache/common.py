@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from harness.commands.options import flag, option, together
 from harness.core.errors import StoreError
@@ -25,5 +24,5 @@ def find_store(store: str | None) -> Settings:
     return settings
 
 
-def show(record: dict[str, Any]) -> None:
+def show(record: dict[str, object]) -> None:
     print(json.dumps(record, ensure_ascii=False))

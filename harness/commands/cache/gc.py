@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from harness.commands.cache.common import find_store, pin_option, show, store_options
 from harness.commands.options import command, flag, option
@@ -54,7 +54,7 @@ def gc(
     return 0
 
 
-def gc_record(plan: RemovalPlan, store: Path, dry: bool) -> dict[str, Any]:
+def gc_record(plan: RemovalPlan, store: Path, dry: bool) -> dict[str, object]:
     return {
         "store": store.as_posix(),
         "dry_run": dry,

@@ -27,7 +27,7 @@ def history(as_json: bool, suite: Path, profile: str | None) -> int:
     print_lines(table([("hash", "promoted", "why"), *rows]) if rows else [])
     if challengers:
         taken = [
-            (item["sha256"][:16], item["origin"]["taken"][:10], clean(item["origin"]["source"], 80))
+            (item["sha256"][:16], str(item["origin"]["taken"])[:10], clean(str(item["origin"]["source"]), 80))
             for item in challengers
         ]
         print_lines(["challengers from elsewhere", *table([("hash", "taken in", "from"), *taken])])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from harness.emulator.exchange import Answer, Asked, Problem, Rejected, answer_json
 from harness.emulator.service import Service, read_bool, read_choice, read_int, read_number, read_text, route
@@ -56,7 +55,7 @@ class A1111(Service):
             where = {"loc": ["body", problem.field], "msg": problem.message, "type": "value_error"}
             return answer_json({"detail": [where]}, problem.status or 422)
         if problem.kind == "error":
-            broken: dict[str, Any] = {"error": "RuntimeError", "detail": "", "body": "", "errors": problem.message}
+            broken: dict[str, object] = {"error": "RuntimeError", "detail": "", "body": "", "errors": problem.message}
             return answer_json(broken, 500)
         return answer_json({"detail": problem.message}, problem.http)
 

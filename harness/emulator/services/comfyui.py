@@ -86,7 +86,7 @@ class ComfyUI(Service):
             raise
         if state in ("waiting", "running"):
             return answer_json({})
-        status: dict[str, Any] = {"status_str": "success", "completed": True, "messages": []}
+        status: dict[str, object] = {"status_str": "success", "completed": True, "messages": []}
         if state == "unknown":
             status = {"status_str": "postponed", "completed": False, "messages": []}
         if state == "failed":
@@ -125,11 +125,11 @@ class ComfyUI(Service):
         return Answer(problem.http, text.encode(), {"Content-Type": "text/plain; charset=utf-8"})
 
 
-def fault(kind: str, details: str = "") -> dict[str, Any]:
+def fault(kind: str, details: str = "") -> dict[str, object]:
     return {"type": kind, "message": kind.replace("_", " ").capitalize(), "details": details, "extra_info": {}}
 
 
-def refuse_graph(graph: Mapping[str, Any], errors: Mapping[str, list[dict[str, Any]]]) -> Answer:
+def refuse_graph(graph: Mapping[str, Any], errors: Mapping[str, list[dict[str, object]]]) -> Answer:
     """400, with what is wrong at each node."""
     nodes = {
         number: {"errors": result, "dependent_outputs": [], "class_type": graph[number].get("class_type")}
@@ -138,7 +138,7 @@ def refuse_graph(graph: Mapping[str, Any], errors: Mapping[str, list[dict[str, A
     return answer_json({"error": fault("prompt_outputs_failed_validation"), "node_errors": nodes}, 400)
 
 
-def check_node(graph: Mapping[str, Any], node: Any) -> list[dict[str, Any]]:
+def check_node(graph: Mapping[str, object], node: Any) -> list[dict[str, object]]:
     """What is wrong with one node."""
     if not isinstance(node, dict) or node.get("class_type") not in NODES:
         return [fault("missing_node_type", str(node.get("class_type") if isinstance(node, dict) else node))]

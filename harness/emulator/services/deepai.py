@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from typing import Any
 
 from PIL import Image
 
@@ -58,7 +57,7 @@ class DeepAi(Service):
         return answer_json({"id": number, "output_url": url, "backend_request_id": number, "nsfw_score": 0.01})
 
 
-def read_side(form: Mapping[str, Any], name: str) -> int:
+def read_side(form: Mapping[str, object], name: str) -> int:
     """One side in pixels, said as a string: 128 to 1536, a multiple of 32."""
     text = str(form.get(name, USUAL))
     if not text.isdigit() or not LEAST <= int(text) <= MOST or int(text) % STEP:
@@ -66,7 +65,7 @@ def read_side(form: Mapping[str, Any], name: str) -> int:
     return int(text)
 
 
-def check_version(form: Mapping[str, Any]) -> None:
+def check_version(form: Mapping[str, object]) -> None:
     version = read_choice(form, "image_generator_version", VERSIONS, "standard")
     if read_choice(form, "genius_preference", PREFERENCES, "") and version != "genius":
         raise invalid("genius_preference", "genius_preference needs image_generator_version genius")

@@ -58,7 +58,7 @@ class Fal(Service):
     def status(self, asked: Asked, task_id: str) -> Answer:
         state, task = self.look(task_id)
         words = {"waiting": "IN_QUEUE", "running": "IN_PROGRESS", "unknown": "MIGRATING"}
-        fields: dict[str, Any] = {**self._addresses(task), "status": words.get(state, "COMPLETED"), "logs": None}
+        fields: dict[str, object] = {**self._addresses(task), "status": words.get(state, "COMPLETED"), "logs": None}
         if state == "failed":
             fields |= {"error": "The runner went away", "error_type": "runner_disconnected"}
         return answer_json(fields, 202 if state in words else 200)
@@ -88,7 +88,7 @@ class Fal(Service):
         black = encode(Image.new("RGB", (picture.width, picture.height)), "image/png")
         return Pic(black, "image/png", "", picture.width, picture.height, picture.seed)
 
-    def _addresses(self, task: EmulatedTask) -> dict[str, Any]:
+    def _addresses(self, task: EmulatedTask) -> dict[str, object]:
         url = f"{self.stage.url}/{self.name}/{task.extra['app']}/requests/{task.id}"
         return {
             "request_id": task.id,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from harness.emulator.exchange import Answer, Asked, Problem, answer_json, invalid
 from harness.emulator.service import (
@@ -166,7 +165,7 @@ class Freepik(Service):
     @route("GET", r"/v1/ai/mystic/(?P<task_id>[\w-]+)")
     def poll(self, asked: Asked, task_id: str, model: str = "") -> Answer:
         state, task = self.look(task_id)
-        data: dict[str, Any] = {"task_id": task.id, "status": WORDS[state], "generated": []}
+        data: dict[str, object] = {"task_id": task.id, "status": WORDS[state], "generated": []}
         if state in ("done", "refused"):
             withheld = state == "refused" or task.asked.fault == "refused"
             pictures = [] if withheld else task.pictures or []
@@ -175,14 +174,14 @@ class Freepik(Service):
         return answer_json(data if task.asked.fault == "unwrapped" else {"data": data})
 
 
-def fields_of(asked: Asked) -> Mapping[str, Any]:
+def fields_of(asked: Asked) -> Mapping[str, object]:
     """The JSON object; nothing at all when the Content-Type says otherwise."""
     if asked.malformed:
         raise invalid("", "Invalid JSON body")
     return asked.payload if asked.mime == "application/json" else {}
 
 
-def check_styling(styling: Mapping[str, Any]) -> None:
+def check_styling(styling: Mapping[str, object]) -> None:
     read_choice(styling, "style", STYLES, "")
     colors = styling.get("colors", [])
     if not isinstance(colors, list) or len(colors) > 5:
@@ -191,7 +190,7 @@ def check_styling(styling: Mapping[str, Any]) -> None:
         read_number(color, "weight", 0.05, 1, 1)
 
 
-def check_extras(model: str, body: Mapping[str, Any]) -> str:
+def check_extras(model: str, body: Mapping[str, object]) -> str:
     """What a task model takes besides; the MIME type of its picture."""
     check_styling(read_section(body, "styling"))
     if model == "flux-dev":
@@ -212,7 +211,7 @@ def check_extras(model: str, body: Mapping[str, Any]) -> str:
     return "image/jpeg"
 
 
-def check_imagen(body: Mapping[str, Any]) -> str:
+def check_imagen(body: Mapping[str, object]) -> str:
     """Imagen's own fields; a seed and a rewritten prompt exclude each other."""
     if read_bool(body, "enhance_prompt", False) and body.get("seed") is not None:
         raise invalid("seed", "seed cannot be used together with enhance_prompt")
@@ -223,7 +222,7 @@ def check_imagen(body: Mapping[str, Any]) -> str:
     return read_choice(options, "mime_type", ("image/png", "image/jpeg"), "image/jpeg")
 
 
-def classic_entry(asked: Asked, picture: Pic) -> dict[str, Any]:
+def classic_entry(asked: Asked, picture: Pic) -> dict[str, object]:
     """One picture of the classic reply; an unsafe one is marked, and withheld or not."""
     marked = asked.fault in ("refused", "refused_nsfw")
     return {"base64": "" if asked.fault == "refused" else picture.base64, "has_nsfw": marked}

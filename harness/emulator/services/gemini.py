@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from harness.emulator.exchange import Answer, Asked, answer_json, invalid
 from harness.emulator.service import Pic, find_int, only, read_choice, read_number, read_section, route
@@ -55,13 +54,13 @@ class Gemini(Google):
         candidate = {"content": {"role": "model", "parts": parts}, "finishReason": "STOP", "index": 0}
         return answer_json(self.usage(model, prompt, {"candidates": [candidate]}))
 
-    def usage(self, model: str, prompt: str, reply: Mapping[str, Any]) -> dict[str, Any]:
+    def usage(self, model: str, prompt: str, reply: Mapping[str, object]) -> dict[str, object]:
         words, made = len(prompt.split()), 1290 if "candidates" in reply else 0
         counts = {"promptTokenCount": words, "candidatesTokenCount": made, "totalTokenCount": words + made}
         return {**reply, "usageMetadata": counts, "modelVersion": model, "responseId": self.new_id()}
 
 
-def read_contents(body: Mapping[str, Any]) -> str:
+def read_contents(body: Mapping[str, object]) -> str:
     """The text of all parts."""
     contents = body.get("contents")
     if not isinstance(contents, list) or not contents:
@@ -78,7 +77,7 @@ def read_contents(body: Mapping[str, Any]) -> str:
     return " ".join(words)
 
 
-def read_config(config: Mapping[str, Any]) -> tuple[int, int, int | None]:
+def read_config(config: Mapping[str, object]) -> tuple[int, int, int | None]:
     """Width, height and seed of a generationConfig."""
     only(config, CONFIG_FIELDS)
     wanted = config.get("responseModalities", ["TEXT", "IMAGE"])
@@ -99,7 +98,7 @@ def read_config(config: Mapping[str, Any]) -> tuple[int, int, int | None]:
     return round(width * factor), round(height * factor), find_int(config, "seed", -(2**31), 2**31 - 1)
 
 
-def refusal(fault: str) -> dict[str, Any] | None:
+def refusal(fault: str) -> dict[str, object] | None:
     """What a reply holds instead of a picture; None when it holds one."""
     rating = [{"category": "HARM_CATEGORY_DANGEROUS_CONTENT", "probability": "HIGH", "blocked": True}]
     if fault in ("refused", "refused_prompt"):
@@ -116,9 +115,9 @@ def refusal(fault: str) -> dict[str, Any] | None:
     return {"candidates": [{"content": content, "finishReason": "STOP", "index": 0}]}
 
 
-def parts_of(asked: Asked, pictures: list[Pic], service: Gemini) -> list[dict[str, Any]]:
+def parts_of(asked: Asked, pictures: list[Pic], service: Gemini) -> list[dict[str, object]]:
     """The parts of a reply: words come before the picture, and with `drafts` thoughts do too."""
-    parts: list[dict[str, Any]] = []
+    parts: list[dict[str, object]] = []
     if asked.fault == "drafts":
         draft = service.paint(asked, "a draft", 512, 512, 0, 1, "image/png")[0]
         parts.append({"text": "Let me think about the composition.", "thought": True})

@@ -170,7 +170,7 @@ class GigaChat(ChatService):
         return answer_json({"status": problem.http, "message": message}, problem.http)
 
 
-def file_record(file: File) -> dict[str, Any]:
+def file_record(file: File) -> dict[str, object]:
     """A file as the service lists it."""
     return {
         "id": file.id,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from harness.emulator.exchange import Answer, Problem, answer_json
 from harness.emulator.service import Service
 
@@ -56,7 +54,7 @@ class Google(Service):
     def problem(self, problem: Problem) -> Answer:
         status, word = WORDS[problem.kind]
         code = problem.status or status
-        error: dict[str, Any] = {"code": code, "message": message_of(problem), "status": word}
+        error: dict[str, object] = {"code": code, "message": message_of(problem), "status": word}
         details = details_of(problem)
         return answer_json({"error": {**error, **({"details": details} if details else {})}}, code)
 
@@ -72,7 +70,7 @@ def message_of(problem: Problem) -> str:
     return f"Invalid value at '{problem.field}': {problem.message}" if problem.field else problem.message
 
 
-def details_of(problem: Problem) -> list[dict[str, Any]]:
+def details_of(problem: Problem) -> list[dict[str, object]]:
     if problem.kind == "auth":
         return [{"@type": f"{TYPES}ErrorInfo", "reason": "API_KEY_INVALID", "domain": "googleapis.com"}]
     if problem.kind == "rate" and problem.wait is not None:

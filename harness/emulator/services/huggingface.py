@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from PIL import Image
 
 from harness.emulator.exchange import Answer, Asked, Problem, answer_json
@@ -36,7 +34,7 @@ class HuggingFace(Service):
         return Answer(200, data, {"Content-Type": picture.mime, "x-compute-type": "emulated"})
 
     def problem(self, problem: Problem) -> Answer:
-        fields: dict[str, Any] = {"error": problem.message}
+        fields: dict[str, object] = {"error": problem.message}
         if problem.kind == "unavailable":
             fields = {"error": "Model is currently loading", "estimated_time": 0.05}
         if problem.kind == "retired":

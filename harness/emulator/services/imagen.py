@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from harness.emulator.exchange import Answer, Asked, Problem, Rejected, answer_json, invalid
 from harness.emulator.service import (
@@ -92,7 +91,7 @@ class Imagen(Google):
         return answer_json({"predictions": entries} if entries else {})
 
 
-def read_instance(body: Mapping[str, Any]) -> str:
+def read_instance(body: Mapping[str, object]) -> str:
     """The prompt of the one instance."""
     instances = body.get("instances")
     if not isinstance(instances, list) or len(instances) != 1 or not isinstance(instances[0], dict):
@@ -100,7 +99,7 @@ def read_instance(body: Mapping[str, Any]) -> str:
     return read_text(instances[0], "prompt")
 
 
-def read_seed(parameters: Mapping[str, Any]) -> int | None:
+def read_seed(parameters: Mapping[str, object]) -> int | None:
     """The seed, which goes neither with a watermark nor with an enhanced prompt."""
     seed = find_int(parameters, "seed", 1, 2**31 - 1)
     watermark = read_bool(parameters, "addWatermark", True)
@@ -110,18 +109,20 @@ def read_seed(parameters: Mapping[str, Any]) -> int | None:
     return seed
 
 
-def read_mime(parameters: Mapping[str, Any]) -> str:
+def read_mime(parameters: Mapping[str, object]) -> str:
     options = read_section(parameters, "parameters.outputOptions", "must be an object")
     return read_choice(options, "mimeType", ("image/png", "image/jpeg"), "image/png")
 
 
-def entries_of(asked: Asked, parameters: Mapping[str, Any], pictures: list[Pic], prompt: str) -> list[dict[str, Any]]:
+def entries_of(
+    asked: Asked, parameters: Mapping[str, object], pictures: list[Pic], prompt: str
+) -> list[dict[str, object]]:
     """The predictions: pictures, reasons where they are asked for, and one entry that is no picture."""
     enhanced = {"prompt": f"{prompt}, highly detailed"} if parameters.get("enhancePrompt") else {}
-    entries: list[dict[str, Any]] = [
+    entries: list[dict[str, object]] = [
         {"mimeType": picture.mime, "bytesBase64Encoded": picture.base64, **enhanced} for picture in pictures
     ]
-    reason = {"raiFilteredReason": REASON}
+    reason: dict[str, object] = {"raiFilteredReason": REASON}
     if asked.fault == "refused":  # as `includeRaiReason` has it, or without a word
         entries = [reason for _ in entries] if parameters.get("includeRaiReason") else []
     elif asked.fault == "refused_output":  # some models give the reason unasked

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from harness.emulator.exchange import Answer, Asked, Problem, Rejected, answer_json, invalid, openai_error
 from harness.emulator.service import Service, find_int, only, read_choice, read_int, read_text, route
@@ -98,7 +97,7 @@ class OpenAi(Service):
             "Your request was rejected by the safety system. If you believe this is an error, contact us at "
             f"help.openai.com and include the request ID {self.new_id()}. safety_violations=[violence]."
         )
-        error: dict[str, Any] = {"message": text, "type": "image_generation_user_error", "param": None}
+        error: dict[str, object] = {"message": text, "type": "image_generation_user_error", "param": None}
         error["code"] = "moderation_blocked"
         if asked.fault == "refused_output":
             error["moderation_details"] = {"moderation_stage": "output", "categories": ["violence"]}
@@ -106,7 +105,7 @@ class OpenAi(Service):
         return answer_json({"error": error}, 400, self.headers(), accepted=billed)
 
 
-def read_size(body: Mapping[str, Any], model: str) -> tuple[str, int, int]:
+def read_size(body: Mapping[str, object], model: str) -> tuple[str, int, int]:
     """The size as said and in pixels; "auto" is a square."""
     size = read_text(body, "size", default="auto")
     if size in SIZES:
@@ -129,7 +128,7 @@ def version_of(model: str) -> tuple[int, int]:
     return (int(result[1]), int(result[2] or 0)) if result else (0, 0)
 
 
-def read_looks(body: Mapping[str, Any], model: str) -> tuple[str, str]:
+def read_looks(body: Mapping[str, object], model: str) -> tuple[str, str]:
     """Quality and file format, as they are said."""
     more = FINER if version_of(model) >= (2, 5) else ()
     quality = read_choice(body, "quality", (*QUALITIES, *more), "auto")

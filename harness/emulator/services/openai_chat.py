@@ -92,7 +92,7 @@ def read_pictures(body: Mapping[str, Any]) -> Iterator[bytes]:
             yield data
 
 
-def read_format(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def read_format(body: Mapping[str, object]) -> Mapping[str, object] | None:
     """The schema that the answer has to have; None for plain text.
 
     Raises:

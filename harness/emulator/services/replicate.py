@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import Any
 
 from harness.emulator.exchange import Answer, Asked, Problem, answer_json, invalid
 from harness.emulator.service import EmulatedTask, Service, find_int, read_choice, read_int, read_text, route
@@ -60,7 +59,7 @@ class Replicate(Service):
         ready = waits and task.polls_left == 1 and not self.stage.delay  # a quick model answers at once
         return answer_json(self._prediction(*(self.look(task.id) if ready else ("waiting", task))), 201)
 
-    def _prediction(self, state: str, task: EmulatedTask) -> dict[str, Any]:
+    def _prediction(self, state: str, task: EmulatedTask) -> dict[str, object]:
         if state == "done" and task.asked.fault == "refused":
             state = "refused"
         error = {"failed": "CUDA out of memory", "refused": NSFW}.get(state)
@@ -87,7 +86,7 @@ class Replicate(Service):
             detail = f"- {problem.field}: {problem.message}\n"
             about = {"status": 422, "title": TITLES[kind], "detail": detail, "invalid_fields": fields}
             return answer_json(about, 422)
-        values: dict[str, Any] = {"detail": problem.message, "status": status}
+        values: dict[str, object] = {"detail": problem.message, "status": status}
         if kind == "rate":
             wait = f"{problem.wait:g}" if problem.wait is not None else "1"
             values["detail"] = f"Request was throttled. Your rate limit resets in ~{wait}s."

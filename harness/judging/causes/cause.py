@@ -51,7 +51,7 @@ class Cause:
         """How urgent its remedy is: high, medium or low."""
         return "high" if self.confidence >= LIKELY else "low" if self.confidence <= FAINT else "medium"
 
-    def to_record(self) -> dict[str, Any]:
+    def to_record(self) -> dict[str, object]:
         """Plain JSON of what the table does not know."""
         return {"name": self.name, "confidence": self.confidence, "evidence": list(self.evidence)}
 

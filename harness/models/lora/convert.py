@@ -91,7 +91,7 @@ def write_hashed(out: Path, tensors: Mapping[str, torch.Tensor], metadata: Mappi
 
 def diffusers_tensors(lora: LoraFile) -> dict[str, torch.Tensor]:
     """PEFT's keys. The first text encoder's keep `text_model.`: tools that know only that would drop the others."""
-    tensors: dict[str, Any] = {}
+    tensors: dict[str, torch.Tensor] = {}
     for name, item in lora.modules.items():
         tensors[f"{name}.lora_A.weight"] = item.down
         tensors[f"{name}.lora_B.weight"] = item.up
@@ -105,7 +105,7 @@ def kohya_tensors(lora: LoraFile, blocks: str = "sgm") -> dict[str, torch.Tensor
     """sd-scripts' keys, an alpha for each module. Raises LoraError when two modules would get one name."""
     import torch
 
-    tensors: dict[str, Any] = {}
+    tensors: dict[str, torch.Tensor] = {}
     if blocks == "diffusers" and any(name.startswith("unet.add_embedding.") for name in lora.modules):
         raise LoraError("add_embedding: diffusers drops it under its own kohya name; write Stability's names (sgm)")
     for name, item in lora.modules.items():
@@ -178,13 +178,13 @@ def modelspec(lora: LoraFile, style: Style, said: Mapping[str, str]) -> dict[str
     return {f"modelspec.{name}": value for name, value in fields.items() if value}
 
 
-def adapter_records(lora: LoraFile) -> dict[str, Any]:
+def adapter_records(lora: LoraFile) -> dict[str, object]:
     """What diffusers makes PEFT's LoraConfig of, for each model: without it an alpha beside the rank is lost.
 
     Text encoders' modules are named without `text_model.`: some versions of transformers have that level and some do
     not, and PEFT compares the ends of names.
     """
-    records: dict[str, Any] = {}
+    records: dict[str, object] = {}
     for part in lora.parts:
         own = {
             name.partition(".")[2].removeprefix("text_model."): item

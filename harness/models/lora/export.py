@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from safetensors import safe_open
 
@@ -19,6 +19,9 @@ from harness.models.lora.convert import adapter_records, diffusers_tensors
 from harness.models.lora.file import assemble, cast
 from harness.models.lora.header import read_header
 from harness.models.lora.train_config import TrainConfig, config_from
+
+if TYPE_CHECKING:
+    import torch
 
 PREDICTIONS = {"v_prediction": "v"}
 """diffusers' word for what a model predicts to ModelSpec's, where they differ."""
@@ -67,7 +70,7 @@ def own_version() -> str:
         return "0"
 
 
-def export_lora(models: Mapping[str, Any], path: Path, metadata: Mapping[str, str]) -> None:
+def export_lora(models: Mapping[str, torch.nn.Module], path: Path, metadata: Mapping[str, str]) -> None:
     """Write the adapters of the UNet and of trained text encoders under PEFT's keys.
 
     float16, as such files usually are. Alphas are written as plain numbers, rsLoRA's too, because many readers know
@@ -76,8 +79,8 @@ def export_lora(models: Mapping[str, Any], path: Path, metadata: Mapping[str, st
     import torch
     from peft import get_peft_model_state_dict
 
-    weights: dict[str, Any] = {}
-    fields: dict[str, Any] = {}
+    weights: dict[str, torch.Tensor] = {}
+    fields: dict[str, object] = {}
     for part, model in models.items():
         own = get_peft_model_state_dict(model)
         weights |= {f"{part}.{name}": weight.detach().to("cpu", torch.float32) for name, weight in own.items()}
@@ -95,7 +98,7 @@ def export_lora(models: Mapping[str, Any], path: Path, metadata: Mapping[str, st
     write_tensors(path, diffusers_tensors(lora), {**written, **metadata})
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> None:
     """A safetensors file, whole or not at all."""
     from safetensors.torch import save_file
 
@@ -103,7 +106,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str,
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, draft, dict(metadata))
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """All tensors of a safetensors file, on the processor, and its metadata."""
     with safe_open(path, framework="pt") as file:
         names = file.keys()

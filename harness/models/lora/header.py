@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from safetensors import SafetensorError
 
@@ -78,9 +78,9 @@ class DoubleKey(Exception):
     """A name that a JSON object holds twice."""
 
 
-def refuse_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def refuse_doubles(pairs: list[tuple[str, Any]]) -> dict[str, object]:
     """A JSON object whose names are all different."""
-    results: dict[str, Any] = {}
+    results: dict[str, object] = {}
     for name, value in pairs:
         if name in results:
             raise DoubleKey(repr(name))
@@ -88,7 +88,15 @@ def refuse_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return results
 
 
-def describe_layout(header: Mapping[str, Any]) -> str:
+class TensorPlace(TypedDict):
+    """What a header says of one tensor; any of it may be wrong."""
+
+    dtype: str
+    shape: Sequence[int]
+    data_offsets: Sequence[int]  # bytes behind the header: start, end
+
+
+def describe_layout(header: Mapping[str, TensorPlace]) -> str:
     """What is wrong with where a header says that the tensors lie; "" when they follow each other without a gap."""
     place = 0
     for name, entry in sorted(header.items(), key=lambda item: tuple(item[1]["data_offsets"])):
@@ -136,7 +144,9 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     return weights
 
 
-def check_fit(path: Path, weights: Mapping[str, torch.Tensor], parts: Mapping[str, Any]) -> dict[str, set[str]]:
+def check_fit(
+    path: Path, weights: Mapping[str, torch.Tensor], parts: Mapping[str, torch.nn.Module]
+) -> dict[str, set[str]]:
     """Hold weights in PEFT's naming ("unet.<module>.lora_A.weight") against the modules of a pipeline's parts.
 
     Returns:
@@ -158,7 +168,7 @@ def check_fit(path: Path, weights: Mapping[str, torch.Tensor], parts: Mapping[st
             extra.append(key)
     missing, misshapen = [], []
     for part, modules in results.items():
-        known: dict[str, Any] = dict(parts[part].named_modules()) if modules else {}
+        known: dict[str, torch.nn.Module] = dict(parts[part].named_modules()) if modules else {}
         missing += [f"{part}.{module}" for module in promised_modules(path, part, parts[part]) - modules.keys()]
         for module, halves in modules.items():
             name = f"{part}.{module}"

@@ -48,7 +48,7 @@ class Inspection:
     problems: tuple[str, ...] = ()  # why it must not be used
     remarks: tuple[str, ...] = ()
 
-    def to_record(self) -> dict[str, Any]:
+    def to_record(self) -> dict[str, object]:
         """Plain JSON; names no folder of this machine."""
         blocks = {name: {"modules": block.modules, "norm": block.norm} for name, block in self.blocks.items()}
         return {**self.__dict__, "path": self.path.name, "blocks": blocks}

@@ -15,12 +15,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from filelock import FileLock, Timeout
 
@@ -45,9 +45,42 @@ class Champion:
     sha256: str
     promoted: str  # UTC; "" for a file without a record
     lineage: tuple[str, ...]  # hashes of earlier champions, oldest first
-    made: Mapping[str, Any] = field(default_factory=dict)  # command, config, steps, seconds, references, base
-    scores: Mapping[str, Any] = field(default_factory=dict)  # what it was promoted on, plain JSON
+    made: Mapping[str, object] = field(default_factory=dict)  # command, config, steps, seconds, references, base
+    scores: Mapping[str, object] = field(default_factory=dict)  # what it was promoted on, plain JSON
     reason: str = ""
+
+
+class ChampionRecord(TypedDict, total=False):
+    """What lies beside a champion's weights; of one that was lost there is only the hash."""
+
+    schema: int
+    path: str  # the file's name
+    sha256: str
+    promoted: str
+    lineage: Sequence[str]
+    made: Mapping[str, object]
+    scores: Mapping[str, object]
+    reason: str
+
+
+class KeptChallenger(TypedDict):
+    """What lies beside a challenger's weights."""
+
+    schema: int
+    sha256: str
+    origin: Mapping[str, object]  # where it is from and what was done to it, plain JSON
+    made: Mapping[str, object]
+    path: str
+
+
+class HeldOutRefusal(TypedDict, total=False):
+    """Why a held-out test refused a challenger."""
+
+    suite: str
+    attempt: int
+    cause: str
+    look: int
+    reasons: Sequence[str]
 
 
 def record_path(weights: Path) -> Path:
@@ -71,7 +104,7 @@ def read_champion(weights: Path) -> Champion | None:
     return Champion(weights, sha256, record["promoted"], lineage, made, scores, record["reason"])
 
 
-def look(weights: Path) -> tuple[str, dict[str, Any]]:
+def look(weights: Path) -> tuple[str, ChampionRecord]:
     """The weights' hash and the record that bears it, or {}.
 
     In the order in which they are written, so that a promotion that ends meanwhile takes no record from under our eyes.
@@ -81,14 +114,14 @@ def look(weights: Path) -> tuple[str, dict[str, Any]]:
     if waiting.get("sha256") == sha256:
         return sha256, waiting
     try:
-        record: dict[str, Any] = json.loads(record_path(weights).read_text(encoding="utf-8"))
+        record: ChampionRecord = json.loads(record_path(weights).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return sha256, {}
     return sha256, record if record.get("sha256") == sha256 else {}
 
 
 def promote(
-    candidate: Path, weights: Path, scores: Mapping[str, Any], reason: str, over: str | None = None
+    candidate: Path, weights: Path, scores: Mapping[str, object], reason: str, over: str | None = None
 ) -> Champion:
     """Put `candidate` in the champion's place; the one before goes to the history.
 
@@ -111,7 +144,7 @@ def promote(
         return crown(candidate, weights, scores, reason)
 
 
-def crown(candidate: Path, weights: Path, scores: Mapping[str, Any], reason: str) -> Champion:
+def crown(candidate: Path, weights: Path, scores: Mapping[str, object], reason: str) -> Champion:
     """`promote` for who may write."""
     settle(weights)
     before = read_champion(weights)
@@ -163,20 +196,20 @@ def bring_back(weights: Path, to: str, reason: str) -> Champion:
     return crown(kept, weights, scores, words)
 
 
-def read_history(weights: Path) -> list[dict[str, Any]]:
+def read_history(weights: Path) -> list[ChampionRecord]:
     """The records of all champions, the oldest first, the present one last; of a lost one only its hash."""
     now = read_champion(weights)
     if now is None:
         return []
-    records = []
+    records = list[ChampionRecord]()
     for sha256 in now.lineage:
         kept = weights.parent / HISTORY / f"{sha256[:SHORT]}.json"
-        record = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+        record: ChampionRecord = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
         records.append({"promoted": "", "reason": "", "scores": {}, "made": {}, **record, "sha256": sha256})
     return [*records, as_record(now)]
 
 
-def register_challenger(candidate: Path, weights: Path, origin: Mapping[str, Any]) -> Path:
+def register_challenger(candidate: Path, weights: Path, origin: Mapping[str, object]) -> Path:
     """Keep a LoRA from elsewhere beside a champion, whose place it does not get. The same file is kept once.
 
     Args:
@@ -195,7 +228,7 @@ def register_challenger(candidate: Path, weights: Path, origin: Mapping[str, Any
     return kept
 
 
-def keep_refused(candidate: Path, weights: Path | None, why: Mapping[str, Any]) -> Path:
+def keep_refused(candidate: Path, weights: Path | None, why: HeldOutRefusal) -> Path:
     """Keep a challenger that a held-out test refused, with the reason: beside the champion, else where it lies.
 
     Args:
@@ -217,24 +250,24 @@ def keep_refused(candidate: Path, weights: Path | None, why: Mapping[str, Any]) 
     return candidate
 
 
-def read_challengers(weights: Path) -> list[dict[str, Any]]:
+def read_challengers(weights: Path) -> list[KeptChallenger]:
     """The records of what was taken in, the newest last."""
     result = sorted((weights.parent / CHALLENGERS).glob(f"*{weights.suffix}"), key=lambda path: path.stat().st_mtime)
     return [json.loads(record_path(path).read_text(encoding="utf-8")) for path in result if record_path(path).exists()]
 
 
-def as_record(champion: Champion) -> dict[str, Any]:
+def as_record(champion: Champion) -> ChampionRecord:
     """The record that lies beside the weights; holds no absolute path."""
-    record: dict[str, Any] = to_record(champion)
+    record: ChampionRecord = to_record(champion)
     return {"schema": SCHEMA, **record, "path": champion.path.name}
 
 
-def how_made(weights: Path) -> dict[str, Any]:
+def how_made(weights: Path) -> dict[str, object]:
     """What a LoRA file's own metadata say about its making."""
     facts = read_facts(weights)
     names = ("subject", "trigger", "command", "created", "steps", "seconds", "references", "base", "parent", "scale")
     text = facts.metadata
-    made: dict[str, Any] = {name: text[f"harness.{name}"] for name in names if f"harness.{name}" in text}
+    made: dict[str, object] = {name: text[f"harness.{name}"] for name in names if f"harness.{name}" in text}
     return {**made, "config": facts.config.to_record() if facts.config else None}
 
 
@@ -253,10 +286,10 @@ def pending(weights: Path) -> Path:
     return record_path(weights).with_name(record_path(weights).name + ".next")
 
 
-def read_pending(weights: Path) -> dict[str, Any]:
+def read_pending(weights: Path) -> ChampionRecord:
     """The record of a promotion under way, or of one that was cut off; {} for none, and for what is no record."""
     try:
-        record = json.loads(pending(weights).read_text(encoding="utf-8"))
+        record: ChampionRecord = json.loads(pending(weights).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}

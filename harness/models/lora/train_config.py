@@ -85,7 +85,7 @@ class TrainConfig:
         record = {**self.to_record(), "class_folder": self.class_folder or None}
         if not self.target_modules:
             raise UsageError("training: target_modules is empty; name the layers that learn, to_q say")
-        if record["warmup"] >= record["steps"] > 0:
+        if self.warmup >= self.steps > 0:
             record["warmup"] = 0  # a run that was cut short: it ends before the full rate
         validate(record)
 
@@ -94,7 +94,7 @@ class TrainConfig:
         """Pictures in one step of one device."""
         return self.batch * self.accumulate
 
-    def to_record(self) -> dict[str, Any]:
+    def to_record(self) -> dict[str, object]:
         """Plain JSON data; `config_from` reads it back."""
         record = {item.name: getattr(self, item.name) for item in fields(self)}
         return {**record, "target_modules": list(self.target_modules), "sampling": dict(self.sampling)}
@@ -112,7 +112,7 @@ def targets(given: str | list[str] | tuple[str, ...]) -> tuple[str, ...]:
     return TARGETS[given]
 
 
-def validate(record: Mapping[str, Any]) -> TrainingEntry:
+def validate(record: Mapping[str, object]) -> TrainingEntry:
     """The record as a profile's block is read. Raises UsageError for the first value that cannot be."""
     try:
         return TrainingEntry.model_validate(dict(record))
@@ -134,7 +134,7 @@ def read_setting(name: str, value: Any) -> Any:
     return value if type(value) is int and isinstance(read, float) else read
 
 
-def config_from(record: Mapping[str, Any]) -> TrainConfig:
+def config_from(record: Mapping[str, object]) -> TrainConfig:
     """A configuration from plain data. Raises UsageError for a key that no configuration has, or a wrong value."""
     known = {item.name for item in fields(TrainConfig)}
     for name in record:
@@ -143,7 +143,7 @@ def config_from(record: Mapping[str, Any]) -> TrainConfig:
     return TrainConfig(**{name: read_setting(name, value) for name, value in record.items() if value is not None})
 
 
-def changes(before: TrainConfig, after: TrainConfig) -> dict[str, Any]:
+def changes(before: TrainConfig, after: TrainConfig) -> dict[str, object]:
     """What differs, as {name: [before, after]}, plain JSON."""
     old, new = before.to_record(), after.to_record()
     return {name: [old[name], new[name]] for name in new if old[name] != new[name]}

@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 import requests
@@ -303,7 +302,7 @@ def merge(headers: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]
     return {**{name: value for name, value in headers.items() if name.lower() not in given}, **more}
 
 
-def body(call: Call) -> dict[str, Any]:
+def body(call: Call) -> dict[str, object]:
     """The call's body in the words of requests."""
     if call.form is not None or call.files:
         fields = {name: (None, value) for name, value in (call.form or {}).items()}

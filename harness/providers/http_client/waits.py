@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
 
 LARGEST_BODY = 64 * 1024  # bytes; an error that says how long to wait is short
 UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -52,7 +51,8 @@ def forbids_retry(headers: Mapping[str, str], body: bytes = b"") -> bool:
     quotas = [str(part["quotaId"]) for part in parts if "quotaId" in part]  # Google's: of a minute, or of a day
     if quotas:
         return any("PerDay" in quota for quota in quotas)
-    texts = [part[name] for part in parts for name in ("message", "status", "err") if isinstance(part.get(name), str)]
+    words = [part.get(name) for part in parts for name in ("message", "status", "err")]
+    texts = [word for word in words if isinstance(word, str)]
     return any(map(USED_UP.search, texts)) and asked_wait(headers, body, datetime.now(UTC)) is None
 
 
@@ -137,7 +137,7 @@ def body_wait(body: bytes) -> float | None:
     return spoken
 
 
-def json_objects(body: bytes) -> Iterator[dict[str, Any]]:
+def json_objects(body: bytes) -> Iterator[dict[str, object]]:
     """Every object of a short JSON body, outermost first; none when it is long or something else."""
     if len(body) > LARGEST_BODY:
         return

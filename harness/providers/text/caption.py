@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from harness.config.prompts.trigger import with_trigger
 from harness.core.errors import UsageError
@@ -112,7 +111,7 @@ def has_caption(path: Path, emulated: bool) -> bool:
     return not placeholder
 
 
-def read_record(folder: Path) -> dict[str, dict[str, Any]]:
+def read_record(folder: Path) -> dict[str, dict[str, object]]:
     """Who captioned which picture of a folder; {} when nobody did, or when the file is no use any more."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))

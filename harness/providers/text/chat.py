@@ -25,8 +25,8 @@ from harness.providers.refusals import is_refusal
 from harness.providers.remote import EMULATED_KEY, explain_status, is_emulated, parse_options, read_json
 
 SAMPLE = "X-Sample"  # by it the emulator tells a new question from an old one
-Schema = Mapping[str, Any]
-Message = dict[str, Any]
+Schema = Mapping[str, object]
+Message = Mapping[str, object]
 
 
 class WriterOptions(RemoteOptions):
@@ -114,7 +114,7 @@ class ChatWriter:
 
     # --- what an adapter says -------------------------------------------------------------------------------------
 
-    def body(self, messages: Sequence[Message], schema: Schema | None) -> dict[str, Any]:
+    def body(self, messages: Sequence[Message], schema: Schema | None) -> dict[str, object]:
         """The request's JSON."""
         raise NotImplementedError
 
@@ -130,7 +130,7 @@ class ChatWriter:
         """The cheapest real call: what models there are, which also says whether the key is right."""
         return Call("/models", "GET", paid=False)
 
-    def read_options(self, options: Mapping[str, Any]) -> Any:
+    def read_options(self, options: Mapping[str, object]) -> Any:
         """The profile's options, checked; the adapter's own type."""
         return parse_options(self.Options, options, f"writer {self.name!r}", self.context)
 
@@ -175,7 +175,7 @@ class ChatWriter:
 
     # --- one call with everything behind it -----------------------------------------------------------------------
 
-    def answer(self, body: Mapping[str, Any], deadline: Deadline) -> str:
+    def answer(self, body: Mapping[str, object], deadline: Deadline) -> str:
         """The text of one answer. A blank one is asked for again, a few times: services know no better way."""
         for _ in range(1 + self.options.repeats):
             headers = {SAMPLE: uuid4().hex} if self.emulated else {}  # asked anew, not sent again
@@ -247,7 +247,7 @@ class ChatWriter:
 # --- for adapters ---------------------------------------------------------------------------------------------------
 
 
-def read_object(reply: Reply) -> dict[str, Any]:
+def read_object(reply: Reply) -> dict[str, object]:
     """A reply's JSON object, also behind blank lines.
 
     Raises:
@@ -265,7 +265,7 @@ def no_picture(failure: Unanswered) -> Unanswered:
     return Unanswered(outcome, str(failure), final=failure.final, billed=failure.billed)
 
 
-def first_choice(answer: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+def first_choice(answer: Mapping[str, object]) -> tuple[Mapping[str, object], Mapping[str, object]]:
     """The first choice of an answer in OpenAI's shape, and its message."""
     choices = answer.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
@@ -293,10 +293,13 @@ def with_schema(system: str, schema: Schema | None) -> str:
     )
 
 
-def example_of(part: Schema, whole: Schema) -> Any:
+def example_of(part: object, whole: Schema) -> Any:
     """A small value of a JSON schema's shape; `examples` in the schema win."""
+    if not isinstance(part, Mapping):
+        return ""
     if "$ref" in part:
-        return example_of(whole["$defs"][str(part["$ref"]).rpartition("/")[2]], whole)
+        known = whole.get("$defs")
+        return example_of(known[str(part["$ref"]).rpartition("/")[2]] if isinstance(known, Mapping) else None, whole)
     if part.get("examples"):
         return part["examples"][0]
     if part.get("type") == "object":

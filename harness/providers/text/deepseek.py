@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from harness.core.values import Outcome
 from harness.providers.http_client.exchange import Reply, Unanswered
@@ -32,13 +32,13 @@ class DeepSeekWriter(ChatWriter):
     service: ClassVar[str] = "deepseek"
     Options: ClassVar[type[WriterOptions]] = DeepSeekOptions
 
-    def body(self, messages: Sequence[Message], schema: Schema | None) -> dict[str, Any]:
+    def body(self, messages: Sequence[Message], schema: Schema | None) -> dict[str, object]:
         """Its JSON mode wants the word json and an example in the prompt, and validates nothing."""
         options = self.options
         system, *others = messages
-        body: dict[str, Any] = {
+        body: dict[str, object] = {
             "model": options.model,
-            "messages": [{**system, "content": with_schema(system["content"], schema)}, *others],
+            "messages": [{**system, "content": with_schema(str(system["content"]), schema)}, *others],
             "max_tokens": options.max_tokens,
             "thinking": {"type": "enabled" if options.thinking else "disabled"},
             "stream": False,

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import Field
@@ -111,12 +111,12 @@ class GigaChatWriter(ChatWriter):
                 self._door = None
         super().close()
 
-    def body(self, messages: Sequence[Message], schema: Schema | None) -> dict[str, Any]:
+    def body(self, messages: Sequence[Message], schema: Schema | None) -> dict[str, object]:
         """It takes no schema, so the instructions ask for JSON."""
         options = self.options
         if schema is not None:
-            messages = [{**messages[0], "content": with_schema(messages[0]["content"], schema)}, *messages[1:]]
-        body: dict[str, Any] = {"model": options.model, "messages": list(messages), "max_tokens": options.max_tokens}
+            messages = [{**messages[0], "content": with_schema(str(messages[0]["content"]), schema)}, *messages[1:]]
+        body: dict[str, object] = {"model": options.model, "messages": list(messages), "max_tokens": options.max_tokens}
         return body | ({"temperature": options.temperature} if options.temperature is not None else {})
 
     def look(self, picture: bytes, question: str, deadline: Deadline) -> str:
@@ -214,7 +214,7 @@ class GigaChatWriter(ChatWriter):
         return str(settings.root / chosen) if chosen else ""
 
 
-def read_token(answer: Mapping[str, Any], now: float) -> tuple[Secret, float]:
+def read_token(answer: Mapping[str, object], now: float) -> tuple[Secret, float]:
     """A token and the seconds that it lives, from either form of the answer: milliseconds, or seconds.
 
     Args:

@@ -48,9 +48,9 @@ class OpenAiWriter(ChatWriter):
     def probe(self) -> Call:
         return Call(f"/v1/models/{quote(self.options.model, safe='')}", "GET", paid=False)
 
-    def body(self, messages: Sequence[Message], schema: Schema | None) -> dict[str, Any]:
+    def body(self, messages: Sequence[Message], schema: Schema | None) -> dict[str, object]:
         options = self.options
-        body: dict[str, Any] = {
+        body: dict[str, object] = {
             "model": options.model,
             "messages": list(messages),
             "max_completion_tokens": options.max_tokens,

@@ -145,7 +145,7 @@ def instructions(wish: Wish, vocabulary: Mapping[str, Vocabulary]) -> str:
     )
 
 
-def story_schema(cases: int) -> dict[str, Any]:
+def story_schema(cases: int) -> dict[str, object]:
     """The JSON schema of an answer with that many scenes."""
     schema = Story.model_json_schema()
     schema["properties"]["scenes"] |= {"minItems": cases, "maxItems": cases}
@@ -190,14 +190,14 @@ def place(location: Sequence[int | str]) -> str:
 # --- scenes to cases ------------------------------------------------------------------------------------------------
 
 
-def compose_cases(story: Story, wish: Wish, vocabulary: Mapping[str, Vocabulary]) -> list[dict[str, Any]]:
+def compose_cases(story: Story, wish: Wish, vocabulary: Mapping[str, Vocabulary]) -> list[dict[str, object]]:
     """One record a scene, as a suite lists them; the locked ones lie evenly among the open ones."""
     locked = {int((number + 0.5) * wish.cases / wish.locked) for number in range(wish.locked)}
-    records: list[dict[str, Any]] = []
+    records: list[dict[str, object]] = []
     taken: set[str] = set()
     for number, scene in enumerate(story.scenes):
         name = free_name(slug(scene.title) or f"scene-{number + 1:02d}", taken)
-        record = {"id": name, "prompt": ", ".join(["{trigger}", *scene.phrases])}
+        record: dict[str, object] = {"id": name, "prompt": ", ".join(["{trigger}", *scene.phrases])}
         expect = expectations(scene.phrases, vocabulary)
         records.append(
             record | ({"expect": expect} if expect else {}) | ({"split": "locked"} if number in locked else {})
@@ -241,14 +241,14 @@ def says(text: str, phrase: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(phrase.lower())}(?!\w)", text) is not None
 
 
-def long_prompts(cases: Sequence[Mapping[str, Any]], trigger: str, profile: Profile, root: Path) -> list[str]:
+def long_prompts(cases: Sequence[Mapping[str, object]], trigger: str, profile: Profile, root: Path) -> list[str]:
     """A note for each prompt whose end the text encoder will not read."""
     count = token_counter(profile, root)
     room = profile.max_tokens - 2  # start and end
     return [
         f"{case['id']}: {tokens} tokens; the text encoder reads {room}, the rest is lost: shorten the prompt"
         for case in cases
-        if (tokens := count(case["prompt"].replace("{trigger}", trigger))) > room
+        if (tokens := count(str(case["prompt"]).replace("{trigger}", trigger))) > room
     ]
 
 
@@ -269,7 +269,9 @@ def token_counter(profile: Profile, root: Path) -> Callable[[str], int]:
 # --- the suite ------------------------------------------------------------------------------------------------------
 
 
-def find_subject(settings_root: Path, name: str | None, trigger: str | None, references: Path | None) -> dict[str, Any]:
+def find_subject(
+    settings_root: Path, name: str | None, trigger: str | None, references: Path | None
+) -> dict[str, object]:
     """The `subject` of the new suite, with absolute paths: that of a suite here, or of a folder of references.
 
     Raises:
@@ -310,9 +312,9 @@ def known_subjects(root: Path) -> dict[str, Subject]:
     return known
 
 
-def subject_record(subject: Subject) -> dict[str, Any]:
+def subject_record(subject: Subject) -> dict[str, object]:
     """A subject as a suite writes it, with absolute paths."""
-    record: dict[str, Any] = {"name": subject.name, "kind": subject.kind, "trigger": subject.trigger}
+    record: dict[str, object] = {"name": subject.name, "kind": subject.kind, "trigger": subject.trigger}
     if subject.lora is not None:
         strong = subject.lora.strength != 1.0
         record["lora"] = {"file": subject.lora.path, "strength": subject.lora.strength} if strong else subject.lora.path
@@ -335,8 +337,8 @@ def relative(value: Any, folder: Path) -> Any:
 
 def suite_text(
     story: Story,
-    cases: Sequence[Mapping[str, Any]],
-    subject: Mapping[str, Any],
+    cases: Sequence[Mapping[str, object]],
+    subject: Mapping[str, object],
     out: Path,
     profile: Profile,
     origin: str,

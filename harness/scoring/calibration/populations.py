@@ -55,7 +55,7 @@ class CalibrationReport:
         return {metric: (bounds.fail, bounds.warn) for metric, bounds in results.items()}
 
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, object]:
         """As plain JSON data."""
         bounds = {metric: {"fail": fail, "warn": warn} for metric, (fail, warn) in self.suggested.items()}
         own = {"can_gate": not self.refusal, "reason": self.refusal, "thresholds": bounds}

@@ -49,7 +49,7 @@ class Gain:
     difference: Interval  # paired by case and seed, clustered by case
 
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, object]:
         """As plain JSON data."""
         return {**to_record(self), "sentence": self.sentence}
 

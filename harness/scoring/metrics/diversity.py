@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -62,7 +61,7 @@ class Diversity:
         return self.share is not None and self.share < COLLAPSED
 
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, object]:
         """As plain JSON data."""
         results = {"ratio": self.ratio, "share": self.share, "alarm": self.alarm, "sentence": self.sentence}
         return {**to_record(self), **results}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -50,7 +49,7 @@ class Drift:
         return self.leaks or (self.ratio is not None and self.ratio > FAR)
 
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, object]:
         """As plain JSON data."""
         results = {"ratio": self.ratio, "leaks": self.leaks, "alarm": self.alarm, "sentence": self.sentence}
         return {**to_record(self), **results}

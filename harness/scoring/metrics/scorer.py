@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from harness.config.profile import Profile, merge_vocabulary
 from harness.core.arrays import Floats
@@ -68,7 +67,7 @@ class Scorer:
         return digest([self._ground_identity, dict(self.suite.weights), *([added] if added else [])])
 
     @cached_property
-    def parts(self) -> dict[str, Any]:
+    def parts(self) -> dict[str, object]:
         """What `identity` is made of, by name, so that a baseline is refused by the name of what differs."""
         traits = self.suite.subject.traits
         return {

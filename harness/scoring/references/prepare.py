@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -287,10 +287,11 @@ def prepare_references(gathered: Gathered, into: Path, options: PrepareOptions) 
         raise UsageError(f"{into / strange[0]} is there and was not made by this command; choose another --into")
     for path, target in plan.items():
         made_from = digest([VERSION, hash_file(path), caption_of(path), to_record(options)])
-        entry = known.get(target, {})
-        whole = (into / target).is_file() and hash_file(into / target) == entry.get("sha256")
-        if entry.get("made_from") == made_from and whole:
-            yield PreparedReference(gathered.label(path), target, "unchanged", (), tuple(entry["size"]))
+        entry = known.get(target)
+        whole = entry and (into / target).is_file() and hash_file(into / target) == entry.get("sha256")
+        if entry and whole and entry.get("made_from") == made_from:
+            width, height = entry["size"]
+            yield PreparedReference(gathered.label(path), target, "unchanged", (), (width, height))
             continue
         done, sha = make_one(gathered, path, into / target, target, options)
         if done.state == "made":
@@ -349,7 +350,16 @@ def refuse_originals(gathered: Gathered, into: Path) -> None:
         raise UsageError(f"--into {into}: lies in or around {source}; originals are never overwritten")
 
 
-def read_manifest(into: Path) -> dict[str, dict[str, Any]]:
+class MadePicture(TypedDict):
+    """What the manifest says of a picture that was made here."""
+
+    made_from: str  # a hash of the original, its caption and the options
+    sha256: str
+    source: str
+    size: list[int]  # pixels: width, height
+
+
+def read_manifest(into: Path) -> dict[str, MadePicture]:
     """What an earlier call made; {} without one.
 
     Raises:
@@ -360,12 +370,15 @@ def read_manifest(into: Path) -> dict[str, dict[str, Any]]:
         return {}
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        return {str(name): dict(entry) for name, entry in record["pictures"].items()}
+        pictures: dict[str, MadePicture] = dict(record["pictures"])
+        if not all(isinstance(entry, dict) for entry in pictures.values()):
+            raise TypeError("an entry is no object")
+        return pictures
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path} cannot be read ({error}); remove it and the pictures beside it") from error
 
 
-def write_manifest(into: Path, known: dict[str, dict[str, Any]]) -> None:
+def write_manifest(into: Path, known: dict[str, MadePicture]) -> None:
     """Replaced in one step, so that a kill leaves the old one or the new one."""
     record = json.dumps({"version": VERSION, "pictures": known}, indent=1, sort_keys=True)
     write_file(into / MANIFEST, record + "\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def card_record(card: Card) -> dict[str, Any]:
+def card_record(card: Card) -> dict[str, object]:
     """A card as plain JSON data: every axis with its figures, their bounds, and whether they are kept."""
     axes = [
         {
@@ -33,13 +33,13 @@ def card_record(card: Card) -> dict[str, Any]:
     return {"version": 1, **to_record(card), "metrics_version": card.version, "passed": card.passed, "axes": axes}
 
 
-def figure_record(figure: Figure) -> dict[str, Any]:
+def figure_record(figure: Figure) -> dict[str, object]:
     """A figure as JSON has it, which knows no NaN."""
     value = None if math.isnan(figure.value) else figure.value
     return {**to_record(figure), "value": value, "passed": figure.passed}
 
 
-def brief_record(card: Card) -> dict[str, Any]:
+def brief_record(card: Card) -> dict[str, object]:
     """What is worth keeping of a card: its axes and the scorer that they hold for; no curves, no time.
 
     `harness.scoring.known_cards` finds it again for every run that is scored alike.
@@ -58,7 +58,7 @@ def brief_record(card: Card) -> dict[str, Any]:
     }
 
 
-def axis_record(axis: Axis) -> dict[str, Any]:
+def axis_record(axis: Axis) -> dict[str, object]:
     """One axis as a line: the figure that misses its bound, else the first, and the others in a sentence."""
     bound = [figure for figure in axis.figures if figure.rule]
     message = next((figure for figure in bound if not figure.passed), bound[0])

@@ -31,7 +31,7 @@ class Maker:
     say: Callable[[str], None]  # takes a line; what it raises stops the training, which can be resumed
     judge: Callable[[Lora], float]  # how good a checkpoint is on the validation cases
 
-    def make(self, plan: TrainPlan, subject: Subject) -> tuple[Trained, TrainConfig, list[dict[str, Any]]]:
+    def make(self, plan: TrainPlan, subject: Subject) -> tuple[Trained, TrainConfig, list[dict[str, object]]]:
         """The candidate that was trained to its end, its configuration, and what was seen at each rung.
 
         Raises:

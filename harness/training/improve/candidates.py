@@ -83,7 +83,7 @@ def rung_steps(config: TrainConfig) -> list[int]:
 
 def halve(
     candidates: Sequence[Candidate], train: Train, judge: Judge, tell: Callable[[str], None]
-) -> tuple[Candidate, list[dict[str, Any]]]:
+) -> tuple[Candidate, list[dict[str, object]]]:
     """The candidate that is worth being trained to its end, and what was seen at each rung."""
     left, seen = list(candidates), list[dict[str, Any]]()
     for step in rung_steps(candidates[0].config):

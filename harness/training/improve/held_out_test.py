@@ -1,9 +1,9 @@
 """Where a challenger is validated and where it is tested: the wall between open and locked cases.
 
-Choosing draws open cases with validation seeds; the decision draws locked cases with seeds that nobody has drawn.
-Each held-out test is taken once, by one file that was named before its first picture was drawn. A challenger must not
-have memorised its training pictures, draw one picture for every seed, or change pictures of others: such a LoRA can
-score better than an honest one. Nor may it have learnt from other pictures than the train pictures, by its own record, or
+Choosing draws open cases with validation seeds; the decision draws locked cases with seeds that nobody has drawn. Each
+held-out test is taken once, by one file that was named before its first picture was drawn. A challenger must not have
+memorised its training pictures, draw one picture for every seed, or change pictures of others: such a LoRA can score
+better than an honest one. Nor may it have learnt from other pictures than the train pictures, by its own record, or
 gain on the locked cases what it does not gain on open ones: it would have learnt the held-out test.
 """
 

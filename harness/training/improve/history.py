@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from harness.core.values import Suite, canonical_json, digest, to_record
 from harness.engine.context import ImproveContext
@@ -20,18 +19,18 @@ def key_of(suite: Suite) -> str:
     return digest([suite.name, suite.subject.name])
 
 
-def remember(context: ImproveContext, record: Mapping[str, Any]) -> None:
+def remember(context: ImproveContext, record: Mapping[str, object]) -> None:
     """Keep a round, or what is new of it; the curve of its loss is left to the report of its run."""
     details = {name: value for name, value in to_record(dict(record)).items() if name not in ("loss", "sets")}
-    plain: dict[str, Any] = json.loads(canonical_json(details))  # as the store gives it back
+    plain: dict[str, object] = json.loads(canonical_json(details))  # as the store gives it back
     store, key = context.store, key_of(context.suite)
-    known: list[dict[str, Any]] = store.memo(KIND, key) or []
+    known: list[dict[str, object]] = store.memo(KIND, key) or []
     at = datetime.now(UTC).replace(microsecond=0).isoformat()
     earlier = known[:-1] if known and says_more(plain, known[-1]) else known
     store.put_memo(KIND, key, [*earlier, {"at": at, **plain}][-MOST:])
 
 
-def says_more(record: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+def says_more(record: Mapping[str, object], known: Mapping[str, object]) -> bool:
     """Whether this is the known round, now that more is known of it.
 
     Its numbers do not tell: a round that failed is no attempt, so the next session's first round bears the same ones.
@@ -40,9 +39,9 @@ def says_more(record: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
     return len(record) > len(before) and all(name in record and record[name] == before[name] for name in before)
 
 
-def read_rounds(store: Store, suite: Suite) -> list[dict[str, Any]]:
+def read_rounds(store: Store, suite: Suite) -> list[dict[str, object]]:
     """The rounds of a suite that this store has seen, the oldest first."""
-    result: list[dict[str, Any]] = store.memo(KIND, key_of(suite)) or []
+    result: list[dict[str, object]] = store.memo(KIND, key_of(suite)) or []
     return result
 
 

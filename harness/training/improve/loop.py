@@ -19,7 +19,7 @@ from harness.engine.context import ImproveContext, ImproveResult
 from harness.judging.causes import diagnose_lora
 from harness.judging.causes.cause import Cause
 from harness.models.lora.export import read_facts
-from harness.models.lora.registry import keep_refused, promote
+from harness.models.lora.registry import HeldOutRefusal, keep_refused, promote
 from harness.models.lora.train_config import TrainConfig, changes
 from harness.models.lora.training_pictures import TrainingPicture
 from harness.scoring.references import set_hash
@@ -128,7 +128,7 @@ class Round:
             "promoted": False,
         }
 
-    def run(self) -> tuple[dict[str, Any], Lora | None]:
+    def run(self) -> tuple[dict[str, object], Lora | None]:
         """The round's record, and the new champion if there is one."""
         if not self.ground.has_held_out_test:
             raise EngineError("the suite has no locked cases, so nothing can be promoted; mark some `split: locked`")
@@ -285,7 +285,7 @@ class Round:
 
     # --- the end ----------------------------------------------------------------------------------------------------
 
-    def conclude(self, challenger: Lora, ruling: Ruling) -> tuple[dict[str, Any], Lora | None]:
+    def conclude(self, challenger: Lora, ruling: Ruling) -> tuple[dict[str, object], Lora | None]:
         """Put a winner in its place, keep a loser aside, and write the round down."""
         own, scores, reason = own_champion(self.context), scores_of(ruling), "; ".join(ruling.reasons)
         self.record |= {
@@ -298,8 +298,14 @@ class Round:
         }
         about = {"attempt": self.attempt, "cause": self.record["cause"]}
         if not ruling.promoted:
-            origin = {**about, "suite": self.context.suite.name, "look": ruling.look, "reasons": list(ruling.reasons)}
-            self.record["kept"] = keep_refused(challenger.path, own.path if own else None, origin).name
+            why = HeldOutRefusal(
+                suite=self.context.suite.name,
+                attempt=self.attempt,
+                cause=self.record["cause"],
+                look=ruling.look,
+                reasons=ruling.reasons,
+            )
+            self.record["kept"] = keep_refused(challenger.path, own.path if own else None, why).name
             return self.record, None
         if own is None:
             return self.record, challenger
@@ -308,7 +314,7 @@ class Round:
         promote(challenger.path, own.path, {**scores, **about, "plan": self.record["plan"]}, reason, over=examined)
         return self.record, own
 
-    def failed(self, error: HarnessError) -> dict[str, Any]:
+    def failed(self, error: HarnessError) -> dict[str, object]:
         """The record of a round that broke down."""
         self.record |= {"verdict": "error", "reason": str(error), **self._costs()}
         return self.record
@@ -325,7 +331,7 @@ class Round:
         gaps = [item.gap for item in self.feedback.metrics if item.name == "quality"]
         return gaps[0] if gaps else None
 
-    def _costs(self) -> dict[str, Any]:
+    def _costs(self) -> dict[str, object]:
         return {"seconds": round(time.monotonic() - self.started, 1), "pictures": self.ground.pictures}
 
     def _suite_key(self) -> str:

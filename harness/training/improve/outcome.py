@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from harness.core.values import Lora, digest, hash_file, to_record
 from harness.engine.context import ImproveContext
 from harness.models.lora.registry import rescale
@@ -30,12 +28,12 @@ def settle(context: ImproveContext, lora: Lora) -> Lora:
     return Lora(rescale(lora.path, settled, lora.strength / strength), strength)
 
 
-def scores_of(ruling: Ruling) -> dict[str, Any]:
+def scores_of(ruling: Ruling) -> dict[str, object]:
     """Means of champion and challenger and their differences, plain JSON."""
     return {name: to_record(getattr(ruling, name)) for name in ("before", "after", "differences")}
 
 
-def told_of_ruling(ruling: Ruling) -> dict[str, Any]:
+def told_of_ruling(ruling: Ruling) -> dict[str, object]:
     """The rest of what a held-out test found, plain JSON."""
     return {
         "sets": to_record(ruling.sets),
@@ -48,14 +46,14 @@ def told_of_ruling(ruling: Ruling) -> dict[str, Any]:
     }
 
 
-def describe(lora: Lora | None) -> dict[str, Any] | None:
+def describe(lora: Lora | None) -> dict[str, object] | None:
     """A file under test, for the record."""
     if lora is None:
         return None
     return {"file": lora.path.name, "strength": lora.strength, "sha256": hash_file(lora.path)}
 
 
-def told_of(choice: RatedFile) -> dict[str, Any]:
+def told_of(choice: RatedFile) -> dict[str, object]:
     """What was seen of a file at a strength, for the record."""
     return {
         "file": choice.lora.path.name,
