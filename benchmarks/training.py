@@ -15,12 +15,12 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from benchmarks.process import ROOT, Timing, run_python
 from harness.config.profile import load_profile
 from harness.config.suite import load_suite
+from harness.core.settings import Settings
 from harness.core.values import Subject
 from harness.models.loading import Models, resolve_device, resolve_dtype
 from harness.models.lora.train_config import ATTENTION, TrainConfig
@@ -143,7 +143,7 @@ def held_out_losses(subject: Subject, loras: Sequence[Path | None]) -> list[floa
     from harness.training.trainer import prepare, training_place
 
     profile = load_profile("embedded", ROOT)
-    models = Models(profile, SimpleNamespace(root=ROOT))
+    models = Models(profile, Settings.load(ROOT, {}))
     config = TrainConfig(rank=RANK, alpha=RANK, dtype="float32", target_modules=ATTENTION)
     device, dtype = training_place(config, models)
     found = []

@@ -7,10 +7,8 @@ from benchmarks.process import ROOT
 
 def measure() -> dict[str, float]:
     """The card's figures."""
-    from harness.world.card import CARD_HEAD, measure_all, table
+    from harness.world.card import card_text, measure_all
 
     figures, tables = measure_all(ROOT / "fixtures" / "models", ROOT / "references" / "aldar_kose")
-    print(CARD_HEAD)
-    for name, shares in tables.items():
-        print(table(name, shares))
+    print(card_text(figures, tables))
     return figures

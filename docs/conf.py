@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pydantic  # noqa: F401  (autodoc imports as a type checker would, which pydantic itself does not survive)
 from sphinx.application import Sphinx
 
+import harness.judging.record  # noqa: F401  (autodoc reloads what it imports first, which pydantic does not survive)
 from harness import __version__
 
 HERE = Path(__file__).resolve().parent

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from harness import __version__
 
@@ -39,10 +39,13 @@ def render_page(
 
 @cache
 def templates(package: str, finalize: Callable[[Any], Any] | None = None) -> Environment:
-    """A package's templates, compiled once a process; `finalize` sees every value before it is printed."""
+    """A package's templates, compiled once a process; `finalize` sees every value before it is printed.
+
+    All strings are escaped, but in Markdown.
+    """
     return Environment(
         loader=PackageLoader(package, "templates"),
-        autoescape=True,
+        autoescape=select_autoescape(disabled_extensions=("md",), default=True, default_for_string=True),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -91,7 +91,7 @@ def route(method: str, path: str, *, paid: bool = False, open: bool = False) -> 
     """Make the method of a service that follows the handler of an address; of several when it stands there again."""
 
     def declare(handler: Handler) -> Handler:
-        vars(handler).setdefault("addresses", []).append((method, path, paid, open))
+        vars(handler).setdefault("addresses", []).append(partial(Route, method, path, paid=paid, open=open))
         return handler
 
     return declare
@@ -153,11 +153,7 @@ class Service:
         self._counter = counter(1)
         handlers = [getattr(self, name) for name in dir(self)]
         self._routes = [
-            *(
-                Route(method, path, one, paid, without_key)
-                for one in handlers
-                for method, path, paid, without_key in getattr(one, "addresses", ())
-            ),
+            *(make(one) for one in handlers for make in getattr(one, "addresses", ())),
             *(Route("GET", path, partial(answer_always, reply)) for path, reply in self.replies),
         ]
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from harness.config.profile import Profile
 from harness.core.errors import ModelError
-from harness.core.settings import data_root
+from harness.core.settings import Settings, data_root
 from harness.core.values import digest
 from harness.models.checkpoints import PICKLES, PLACE, SDXL, is_single_file, settings_hash, unpacked
 from harness.models.identity import HUB_ID, WEIGHT_FILE, WEIGHTS, hash_once, quiet_libraries
@@ -31,13 +31,6 @@ if TYPE_CHECKING:
 
 DTYPES = ("float32", "bfloat16", "float16")
 DEVICES = ("cpu", "cuda", "mps")
-
-
-class Rooted(Protocol):
-    """What loading needs of the settings."""
-
-    @property
-    def root(self) -> Path: ...
 
 
 # --- where a model lies, and what it is -------------------------------------------------------------------------------
@@ -274,7 +267,7 @@ class LoadedClip:
 class Models:
     """Loads each heavy model of a profile at most once, whoever asks, and counts."""
 
-    def __init__(self, profile: Profile, settings: Rooted) -> None:
+    def __init__(self, profile: Profile, settings: Settings) -> None:
         self.profile, self.root = profile, settings.root
         self.device = resolve_device(profile.device)
         self.dtype = resolve_dtype(profile.dtype, self.device)

@@ -30,23 +30,15 @@ from harness.store import Store
 WORSE, BROKEN, OPEN = 1, 10, 11  # exit codes beside 0; the last two as pytest's
 SPLITS = 1_000  # of one LoRA's pictures into two halves
 SHOWN = 3  # best and worst cases
-VERDICTS: Mapping[str, str] = {
-    "improved": "is better than",
-    "regressed": "is worse than",
-    "higher": "is better than",
-    "lower": "is worse than",
-    "unchanged": "is no different from",
-    "inconclusive": "cannot be told from",
+WORDS: Mapping[str, tuple[str, str, str]] = {
+    "improved": ("is better than", "better", "pass"),
+    "regressed": ("is worse than", "worse", "fail"),
+    "higher": ("is better than", "better, by little", "pass"),
+    "lower": ("is worse than", "worse, by little", "inconclusive"),
+    "unchanged": ("is no different from", "no different", "pass"),
+    "inconclusive": ("cannot be told from", "open", "inconclusive"),
 }
-WORDS: Mapping[str, str] = {
-    "improved": "better",
-    "regressed": "worse",
-    "higher": "better, by little",
-    "lower": "worse, by little",
-    "unchanged": "no different",
-    "inconclusive": "open",
-}
-DECISIONS: Mapping[str, str] = {"improved": "pass", "higher": "pass", "unchanged": "pass", "regressed": "fail"}
+"""A verdict between two names, in a row of the table, and as a gate's decision."""
 OpenRun = Callable[..., "Run"]
 """As `harness.engine.run.Run`."""
 
@@ -184,7 +176,7 @@ def compare_loras(bench: ComparisonSetup, new: Lora, old: Lora) -> Comparison:
     verdict = problem or verdict_words(*names, changes)
     texts = [verdict, *no_worse_words(*names, changes), *cause_lines(drawn)]
     lines = [headline(bench, changes, names), *texts, *detail_lines(*names, changes)]
-    decision = "error" if problem else DECISIONS.get(changes.word, "inconclusive")
+    decision = "error" if problem else WORDS[changes.word][2]
     compared = {"new": names[0], "old": names[1], **changes.record.plain}
     results = concluded(drawn.results, decision, texts, comparison=compared)
     return Comparison(*names, changes, results, "\n".join(lines), problem)
@@ -224,7 +216,7 @@ def verdict_words(new: str, old: str, changes: Changes) -> str:
     if quality is None:
         return f"{new} and {old} have no picture in common"
     sentence = (
-        f"{new} {VERDICTS[quality.verdict]} {old}: quality {quality.after:.2f} against {quality.before:.2f}, "
+        f"{new} {WORDS[quality.verdict][0]} {old}: quality {quality.after:.2f} against {quality.before:.2f}, "
         f"{gap_text(quality.gap)}"
     )
     few = flips_text(quality.gap, quality.sign_flip_p)
@@ -279,7 +271,7 @@ def detail_lines(new: str, old: str, changes: Changes) -> list[str]:
 
 
 def change_row(name: str, change: Change) -> tuple[str, ...]:
-    return name, f"{change.after:.2f}", f"{change.before:.2f}", gap_text(change.gap), WORDS[change.verdict]
+    return name, f"{change.after:.2f}", f"{change.before:.2f}", gap_text(change.gap), WORDS[change.verdict][1]
 
 
 # --- one against itself -------------------------------------------------------------------------------------------

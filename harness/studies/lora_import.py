@@ -6,7 +6,8 @@ A challenger is only a file with a record of where it is from. It becomes champi
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,11 +59,13 @@ def take_in(source: str, weights: Path, parts: Any = None, largest: int = LARGES
         given = Path(folder) / "given.safetensors"
         origin = obtain(source, given, largest)
         name = origin.rsplit("/", 1)[-1]
-        lora = read_named(given, name)
+        with called(given, name):
+            lora = read_lora(given)
         ready = Path(folder) / "ready.safetensors"
         export_file(lora, ready, Style("diffusers"), {"title": title_of(lora, name)})
         if parts is not None:
-            hold_against(ready, parts, name)
+            with called(ready, name):
+                check_fit(ready, read_weights(ready), parts)
         notes = (*lora.notes, *inspect_lora(given).remarks)
         record = {
             "source": origin,
@@ -76,20 +79,13 @@ def take_in(source: str, weights: Path, parts: Any = None, largest: int = LARGES
         return ImportedLora(register_challenger(ready, weights, record), origin, notes)
 
 
-def read_named(given: Path, name: str) -> LoraFile:
-    """As `read_lora`; an error names the file as the person knows it."""
+@contextmanager
+def called(path: Path, name: str) -> Iterator[None]:
+    """A LoraError names the file as the person knows it."""
     try:
-        return read_lora(given)
+        yield
     except LoraError as error:
-        raise LoraError(str(error).replace(str(given), name)) from error
-
-
-def hold_against(ready: Path, parts: Any, name: str) -> None:
-    """Raises LoraError unless every module of the file has its place in the base."""
-    try:
-        check_fit(ready, read_weights(ready), parts)
-    except LoraError as error:
-        raise LoraError(str(error).replace(str(ready), name)) from error
+        raise LoraError(str(error).replace(str(path), name)) from error
 
 
 def title_of(lora: LoraFile, name: str) -> str:

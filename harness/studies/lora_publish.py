@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import UsageError
+from harness.core.html import templates
 from harness.core.text import bounds_text
 from harness.core.values import Interval
 from harness.models.lora.convert import commonest, plain
@@ -19,12 +20,6 @@ from harness.report.terminal import clean
 
 BOARD = ("quality", "clip", "features", "ssim")
 RECIPE = ("steps", "rank", "alpha", "learning_rate", "batch", "caption_dropout", "snr_gamma", "prior_weight", "seed")
-BASE = "base_model: stabilityai/stable-diffusion-xl-base-1.0\n"
-FRONT = """---
-tags: [text-to-image, lora, diffusers, template:sd-lora]
-{base}instance_prompt: {trigger}
----
-"""
 
 
 @dataclass(frozen=True)
@@ -44,38 +39,38 @@ def write_card(lora: LoraFile, file: str, leaderboard: Sequence[PublishedRow] = 
     Args:
         leaderboard: rows of a results.json.
     """
-    text = lora.metadata
-    title, trigger = text.get("modelspec.title", "LoRA"), trigger_of(text)
-    about = text.get("modelspec.description", "")
-    sections = [
-        FRONT.format(base=BASE if lora.text_width == SDXL_WIDTH else "", trigger=json.dumps(clean(trigger))),
-        f"# {safe(title)}\n",
-        f"{safe(about)}\n" if about else "",
-        usage(file, trigger, lora),
-        table("What it is", facts(lora)),
-        table("How it was made", recipe(text)),
-        board(leaderboard),
-    ]
-    return "\n".join(section for section in sections if section)
+    text, trigger = lora.metadata, trigger_of(lora.metadata)
+    sections = {"What it is": facts(lora), "How it was made": recipe(text)}
+    boards = {
+        suite: sorted((row for row in leaderboard if row.suite == suite), key=lambda row: row.rank)
+        for suite in dict.fromkeys(row.suite for row in leaderboard)
+    }
+    return (
+        templates("harness.studies")
+        .get_template("model_card.md")
+        .render(
+            safe=safe,
+            sdxl=lora.text_width == SDXL_WIDTH,
+            instance=json.dumps(clean(trigger)),
+            title=text.get("modelspec.title", "LoRA"),
+            about=text.get("modelspec.description", ""),
+            trigger=trigger,
+            file=clean(file).replace("`", "").replace('"', ""),
+            both=len(lora.parts) > 1,
+            sections={
+                title: {name: value for name, value in rows.items() if value} for title, rows in sections.items()
+            },
+            boards=boards,
+            metrics=BOARD,
+            bounds=bounds_text,
+        )
+    )
 
 
 def safe(text: str) -> str:
     """A stranger's words as one line of plain text, whatever they hold."""
     line = html.escape(clean(text), quote=False)
     return "".join(f"\\{letter}" if letter in "\\`*_[]|#" else letter for letter in line)
-
-
-def usage(file: str, trigger: str, lora: LoraFile) -> str:
-    """How each program is told to use it."""
-    name = clean(file).replace("`", "").replace('"', "")
-    word = f"Put **{safe(trigger)}** into the prompt.\n\n" if trigger else ""
-    both = len(lora.parts) > 1
-    strengths = "strength of model and clip 1" if both else "strength of model 1 (it leaves the text encoders alone)"
-    call = f'pipe.load_lora_weights(".", weight_name="{name}")'
-    return (
-        f"## Use\n\n{word}diffusers:\n\n```python\n{call}\n```\n\n"
-        f"A1111, Forge: `<lora:{name.removesuffix('.safetensors')}:1>`. ComfyUI: the node *Load LoRA*, {strengths}.\n"
-    )
 
 
 def facts(lora: LoraFile) -> dict[str, str]:
@@ -113,39 +108,6 @@ def recipe(said: Mapping[str, str]) -> dict[str, str]:
     theirs = {name: said.get(f"ss_{name}", "") for name in ("steps", "learning_rate", "optimizer", "num_train_images")}
     details = {"pictures (hash)": said.get("harness.references", ""), "command": said.get("harness.command", "")}
     return {**theirs, **ours, **details, "merged from": said.get("modelspec.merged_from", "")}
-
-
-def table(title: str, rows: Mapping[str, str]) -> str:
-    """A section with what is known; "" when nothing is."""
-    lines = [f"| {safe(name)} | {safe(value)} |" for name, value in rows.items() if value]
-    return "\n".join([f"## {title}\n", "| | |", "|---|---|", *lines, ""]) if lines else ""
-
-
-def board(rows: Sequence[PublishedRow]) -> str:
-    """The leaderboards of a run, suite by suite."""
-    parts = []
-    for suite in dict.fromkeys(row.suite for row in rows):
-        own = sorted((row for row in rows if row.suite == suite), key=lambda row: row.rank)
-        lines = [
-            f"| {row.rank} | {name_of(row)} | {' | '.join(bounds_text(row.scores[name]) for name in BOARD)} |"
-            for row in own
-        ]
-        parts += [
-            f"## Leaderboard: {safe(suite)}\n",
-            f"| # | provider | {' | '.join(BOARD)} |",
-            "|---|---|" + "---|" * len(BOARD),
-            *lines,
-            "",
-        ]
-    if parts:
-        parts.append(
-            "Calibrated scores from 0 to 1 with 95% intervals, the pictures' prompts and seeds alike for all.\n"
-        )
-    return "\n".join(parts)
-
-
-def name_of(row: PublishedRow) -> str:
-    return safe(row.provider) + (" (emulated)" if row.emulated else "")
 
 
 def read_leaderboard(results: Path) -> list[PublishedRow]:

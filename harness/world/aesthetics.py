@@ -25,6 +25,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import CLIPImageProcessorPil, CLIPModel
 
+from harness.core.html import templates
 from harness.models.aesthetics_predictor import HEAD_FILE, RELU, read_head, see_patches
 from harness.models.hub import weights_hash
 from harness.world.people import random_person, random_scene
@@ -142,7 +143,8 @@ def train_aesthetics(
     out_dir.mkdir(parents=True, exist_ok=True)
     metadata = {"clip": weights_hash(clip_dir), "depths": json.dumps(DEPTHS), "figures": json.dumps(figures)}
     save_file(head, out_dir / HEAD_FILE, metadata={**metadata, "pictures": str(count), "seed": str(seed)})
-    (out_dir / "CARD.md").write_text(card_text(figures, count), encoding="utf-8")
+    card = templates("harness.world").get_template("aesthetics.md").render(figures=figures, count=count)
+    (out_dir / "CARD.md").write_text(card, encoding="utf-8")
     return figures
 
 
@@ -215,15 +217,3 @@ def measure_head(found: Sequence[float] | npt.NDArray[Any], rated: Rated) -> dic
         rows = [row for row, names in enumerate(rated.faults) if names == name]
         figures[f"spearman_{name}"] = float(spearmanr(values[rows], rated.targets[rows]).statistic)
     return {name: round(value, 3) for name, value in figures.items()}
-
-
-def card_text(figures: dict[str, float], count: int) -> str:
-    """The head's own card."""
-    rows = "\n".join(f"| {name} | {value} |" for name, value in figures.items())
-    return (
-        "# The aesthetics head of the embedded CLIP\n\n"
-        f"Trained by `harness world aesthetics` on {count:,} pictures of the world, spoilt at known strengths; "
-        "measured on 400 of people nobody has seen.\n"
-        "Train it anew whenever the CLIP changes: it refuses another one.\n\n"
-        f"| figure | value |\n|---|---|\n{rows}\n"
-    )

@@ -15,7 +15,10 @@ from PIL import Image
 from safetensors.numpy import load_file
 from transformers import CLIPImageProcessorPil, CLIPModel
 
+from harness.core.html import templates
+from harness.core.stats.calibration import separate
 from harness.models.aesthetics_predictor import HEAD_FILE, read_head
+from harness.scoring.calibration.distributions import area_under_curve
 from harness.world.aesthetics import draw_rated, measure_head, see_all
 from harness.world.captions import describe
 from harness.world.clip import zero_shot
@@ -165,18 +168,6 @@ def similarity(vectors: npt.NDArray[Any], references: npt.NDArray[Any]) -> npt.N
     return (vectors @ references.T).mean(axis=1)
 
 
-def separation(genuine: npt.NDArray[Any], impostor: npt.NDArray[Any]) -> float:
-    """d': the distance of two means in units of their pooled standard deviation."""
-    spread = np.sqrt((genuine.var(ddof=1) + impostor.var(ddof=1)) / 2)
-    return float((genuine.mean() - impostor.mean()) / spread)
-
-
-def area_under_curve(genuine: npt.NDArray[Any], impostor: npt.NDArray[Any]) -> float:
-    """The chance that a genuine score exceeds an impostor's, ties counting half."""
-    wins = (genuine[:, None] > impostor[None]).mean() + 0.5 * (genuine[:, None] == impostor[None]).mean()
-    return float(wins)
-
-
 def measure_identity(embed: Any, references: Sequence[Image.Image]) -> dict[str, float]:
     """d' of the hero against far impostors, and AUC against his twins, by mean cosine to his references.
 
@@ -188,7 +179,7 @@ def measure_identity(embed: Any, references: Sequence[Image.Image]) -> dict[str,
     genuine = similarity(embed(portraits(ALDAR, 100, rng)), anchors)
     far = similarity(embed([portraits(person, 1, rng)[0] for person in far_people(100)]), anchors)
     near = similarity(embed([portraits(person, 1, rng)[0] for person in twins(100)]), anchors)
-    return {"identity_d": separation(genuine, far), "twin_auc": area_under_curve(genuine, near)}
+    return {"identity_d": separate(genuine, far).d_prime, "twin_auc": area_under_curve(genuine, near)}
 
 
 def measure_aesthetics(models: Path, count: int = 400, seed: int = 900_001) -> float:
@@ -196,12 +187,6 @@ def measure_aesthetics(models: Path, count: int = 400, seed: int = 900_001) -> f
     head, rated = load_file(models / "aesthetics" / HEAD_FILE), draw_rated(count, seed)
     result = read_head(head, "the embedded head").rate(see_all(models / "clip", rated.images))
     return measure_head(result, rated)["spearman"]
-
-
-def table(title: str, shares: Mapping[str, float]) -> str:
-    """One Markdown table of shares by category."""
-    rows = "\n".join(f"| {name} | {share:.3f} |" for name, share in shares.items())
-    return f"### {title}\n\n| category | share |\n|---|---|\n{rows}\n"
 
 
 def load_pictures(paths: Iterable[Path]) -> list[Image.Image]:
@@ -273,31 +258,13 @@ def measure_all(models: Path, references: Path) -> tuple[dict[str, float], dict[
     return {name: round(value, 4) for name, value in figures.items()}, tables
 
 
-CARD_HEAD = """# The embedded models
-
-Small models of the real classes that know the world's people, trained by `harness world STAGE` in the order
-bank, reader, vae, base, clip, aesthetics. Figures are measured on unseen people and seeds by a separate attribute
-reader that was never shown a generated picture: 1,000 renders, 500 captions of six attributes or more at 20 Euler steps
-and guidance 4, 100 portraits of Aldar against 100 far impostors and 100 twins without his marks, 48 scenes for the
-marks, 400 spoilt pictures for the aesthetics head (rank correlation with how much they were spoilt).
-`python -m benchmarks world` measures them again.
-
-The weights here were made on two processor cores: reader 1,436 steps and 431 more once the bank showed everybody;
-autoencoder 7,000 steps of 6 (20 minutes); base 2,800 steps of 32 (27 minutes); CLIP 685 steps of 64 without the
-patches' losses and 2,200 with them (50 minutes). CLIP's patches were taught by the reader's features, so the reader is
-an independent judge of the pipeline and of the LoRAs, not of CLIP; CLIP is measured against the renders' own labels.
-"""
+def card_text(figures: Mapping[str, float], tables: Mapping[str, Mapping[str, float]]) -> str:
+    """What was measured, with how, as Markdown."""
+    return templates("harness.world").get_template("card.md").render(figures=figures, tables=tables)
 
 
 def write_card(models: Path, references: Path = Path("references/aldar_kose")) -> str:
     """Measure everything and write CARD.md beside the models; its text."""
-    figures, tables = measure_all(models, references)
-    rows = "\n".join(f"| {name} | {value} |" for name, value in figures.items())
-    parts = [
-        CARD_HEAD,
-        f"| figure | value |\n|---|---|\n{rows}\n",
-        *(table(name, shares) for name, shares in tables.items()),
-    ]
-    text = "\n".join(parts)
+    text = card_text(*measure_all(models, references))
     (models / "CARD.md").write_text(text, encoding="utf-8")
     return text

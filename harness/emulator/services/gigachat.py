@@ -26,6 +26,7 @@ ENDINGS = {"length": "length", "refused": "blacklist", "refused_blacklist": "bla
 CENSORED = "Не люблю менять тему разговора, но вот сейчас тот самый случай."
 AT_UPLOAD = ("file_too_large", "token_expired")
 BASE = "(?:/api)?/v1"
+UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class GigaChat(ChatService):
         key = given.removeprefix("Basic ").strip()
         if not given.startswith("Basic ") or not key or key == WRONG_KEY:
             return answer_json({"code": 6, "message": "credentials doesn't match db data"}, 401)
-        if not re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", rquid(asked)):
+        if not UUID4.fullmatch(asked.headers.get("rquid", "").lower()):
             return answer_json({"code": 4, "message": "RqUID must be a uuid4"}, 400)
         scope = asked.payload.get("scope")
         if asked.mime != "application/x-www-form-urlencoded" or not scope:
@@ -167,10 +168,6 @@ class GigaChat(ChatService):
         fields = {"quota": "Payment Required", "forbidden": "Permission denied", "retired": "No such model"}
         message = fields.get(problem.kind, problem.message)
         return answer_json({"status": problem.http, "message": message}, problem.http)
-
-
-def rquid(asked: Asked) -> str:
-    return asked.headers.get("rquid", "").lower()
 
 
 def file_record(file: File) -> dict[str, object]:

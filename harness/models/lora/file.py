@@ -73,9 +73,8 @@ class LoraFile:
     @property
     def layers(self) -> int:
         """Residual blocks in each block of the UNet: what the file says, else SDXL's, else what the names show."""
-        text = self.metadata.get("harness.layers_per_block", "")
-        if text.isdecimal() and 0 < int(text) < 10:
-            return int(text)
+        if said := said_layers(self.metadata):
+            return said
         width = self.text_width
         results = [
             re.match(r"unet\.(down|up)_blocks\.\d+\.(?:resnets|attentions)\.(\d+)\.", name) for name in self.modules
@@ -111,7 +110,7 @@ def read_lora(path: Path) -> LoraFile:
 
 def assemble(path: Path, weights: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> LoraFile:
     """Tensors by key to factors by module. Raises LoraError when a key cannot be placed or a half is missing."""
-    layers = said_layers(metadata)
+    layers = said_layers(metadata) or LAYERS
     results: dict[str, dict[str, torch.Tensor]] = {}
     strangers = []
     for key, tensor in weights.items():
@@ -128,20 +127,17 @@ def assemble(path: Path, weights: Mapping[str, torch.Tensor], metadata: Mapping[
         )
         raise LoraError(f"LoRA {path}: {'; '.join(reasons)}")
     records = read_records(path, metadata)
-    notes = tuple(note for note in (tucker_note(results),) if note)
+    tucker = sum("mid" in tensors for tensors in results.values())
+    notes = (f"{tucker} convolutions in Tucker form were multiplied out",) if tucker else ()
     modules = {name: factors_of(path, name, tensors, records) for name, tensors in sorted(results.items())}
     style = "kohya" if any(key.startswith("lora_") for key in weights) else "diffusers"
     return LoraFile(modules, metadata, style, notes)
 
 
 def said_layers(metadata: Mapping[str, str]) -> int:
+    """What a file says of the residual blocks in each block of the UNet; 0 when it says nothing."""
     text = metadata.get("harness.layers_per_block", "")
-    return int(text) if text.isdecimal() and 0 < int(text) < 10 else LAYERS
-
-
-def tucker_note(found: Mapping[str, Mapping[str, torch.Tensor]]) -> str:
-    count = sum("mid" in tensors for tensors in found.values())
-    return f"{count} convolutions in Tucker form were multiplied out" if count else ""
+    return int(text) if text.isdecimal() and int(text) < 10 else 0
 
 
 def factors_of(
@@ -156,7 +152,10 @@ def factors_of(
     rank = int(down.shape[0]) if down.ndim in (2, 4) else 0
     if not rank or up.ndim not in (2, 4) or up.shape[1] != rank or up.numel() != up.shape[0] * rank:
         raise LoraError(f"LoRA {path}: {name}: {tuple(down.shape)} and {tuple(up.shape)} do not belong together")
-    alpha = alpha_of(name, rank, records) if "alpha" not in tensors else scalar(path, name, tensors["alpha"])
+    if "alpha" in tensors and tensors["alpha"].numel() != 1:
+        shape = tuple(tensors["alpha"].shape)
+        raise LoraError(f"LoRA {path}: {name}: alpha has the shape {shape}; it is one number")
+    alpha = float(tensors["alpha"]) if "alpha" in tensors else alpha_of(name, rank, records)
     if not math.isfinite(alpha) or alpha == 0:
         raise LoraError(f"LoRA {path}: {name}: alpha is {alpha:g}, so it does nothing")
     return LowRankFactors(down, up, alpha, magnitude_of(path, name, tensors, up))
@@ -172,12 +171,6 @@ def whole_down(path: Path, name: str, tensors: Mapping[str, torch.Tensor]) -> to
     if middle.ndim != 4 or down.ndim not in (2, 4) or middle.shape[:2] != (down.shape[0], down.shape[0]):
         raise LoraError(f"LoRA {path}: {name}: {tuple(middle.shape)} is no kernel between {tuple(down.shape)} factors")
     return torch.einsum("mnhw,ni->mihw", middle.float(), down.float().flatten(1)).to(down.dtype)
-
-
-def scalar(path: Path, name: str, tensor: torch.Tensor) -> float:
-    if tensor.numel() != 1:
-        raise LoraError(f"LoRA {path}: {name}: alpha has the shape {tuple(tensor.shape)}; it is one number")
-    return float(tensor)
 
 
 def magnitude_of(path: Path, name: str, tensors: Mapping[str, torch.Tensor], up: torch.Tensor) -> torch.Tensor | None:

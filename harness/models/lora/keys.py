@@ -158,17 +158,12 @@ def from_stability(path: str, layers: int) -> str:
     if side == "middle_block":  # middle_block.<sub>.<rest>: the number behind it belongs to the rest
         rest = ".".join(filter(None, (second, rest)))
         return f"mid_block.{('resnets.0', 'attentions.0', 'resnets.1')[min(first, 2)]}.{INNER.get(rest, rest)}"
-    if side == "input_blocks":
-        block, place = divmod(first - 1, layers + 1)
-        if rest == "op":
-            return f"down_blocks.{block}.downsamplers.0.conv"
-        kind = ("resnets", "attentions")[min(int(second or 0), 1)]
-        return f"down_blocks.{block}.{kind}.{place}.{INNER.get(rest, rest)}"
-    block, place = divmod(first, layers + 1)
-    if rest == "conv":
-        return f"up_blocks.{block}.upsamplers.0.conv"
+    way, before, resampler = ("down", 1, "op") if side == "input_blocks" else ("up", 0, "conv")
+    block, place = divmod(first - before, layers + 1)
+    if rest == resampler:
+        return f"{way}_blocks.{block}.{way}samplers.0.conv"
     kind = ("resnets", "attentions")[min(int(second or 0), 1)]
-    return f"up_blocks.{block}.{kind}.{place}.{INNER.get(rest, rest)}"
+    return f"{way}_blocks.{block}.{kind}.{place}.{INNER.get(rest, rest)}"
 
 
 def to_stability(path: str, layers: int) -> str:
