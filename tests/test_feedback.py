@@ -27,6 +27,7 @@ from harness.engine.merge import judge_gate_again
 from harness.judging.causes import PROBES, find_problems
 from harness.judging.causes.pictures import ProviderFacts
 from harness.judging.feedback import Feedback, Recommendation, feedback, feedback_file
+from harness.judging.record import VerdictRecord
 from harness.judging.results import SuiteRun
 from harness.scoring.references import TraitReading
 from harness.store import Store
@@ -134,12 +135,13 @@ def test_after_a_cause_that_training_cannot_mend_no_training_is_advised(weak: Su
 
 
 def test_a_cause_that_took_the_lora_file_to_see_keeps_its_area_in_a_merge(weak: SuiteRun) -> None:
-    seen = {"details": {}, "cause": "LoRA of another person: give the right file", "cause_name": "wrong_lora"}
+    words = "LoRA of another person: give the right file"
+    seen = VerdictRecord(verdict="fail", cause=words, cause_name="wrong_lora")
 
-    gate = judge_gate_again(weak, "lora", [{"details": {}}, seen], None, None)
+    gate = judge_gate_again(weak, "lora", [VerdictRecord(verdict="fail"), seen], None, None)
     found = feedback(weak.suite, weak.verdicts, weak.results, TRAITS, gate=gate)
 
-    assert (gate.cause, gate.cause_name) == (seen["cause"], "wrong_lora")
+    assert (gate.cause, gate.cause_name) == (seen.cause, "wrong_lora")
     assert gate == verdict_from(to_record(gate)) and found.recommendations[0].area == "lora"
 
 

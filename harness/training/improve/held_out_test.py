@@ -77,7 +77,7 @@ class HeldOutTest:
         self._origins = None if origins is None else frozenset(origins)
         candidate = hash_file(challenger.path)
         if self._candidate and self._candidate != candidate:
-            raise EngineError("a held-out test is taken once: a second try on the same locked pictures is a leak")
+            raise EngineError("a held-out test is for one challenger: a second try on its pictures is a leak")
         self._candidate = candidate
 
     def examine(self, challenger: Lora, champion: Lora | None, look: int = 1, goal: str = "quality") -> Ruling:
