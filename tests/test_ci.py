@@ -31,6 +31,7 @@ from harness.report.ci.outputs import append_summary, exit_code
 from harness.report.ci.sheet import LARGEST, contact_sheet
 from harness.store import Store
 from tests.example_run import example_record, make_record, read
+from tests.known import copy_known
 from tests.support import ROOT, write_suite
 
 SUITE = """\
@@ -99,6 +100,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "pyproject.toml").write_text("[tool.pytest.ini_options]\n", encoding="utf-8")
     (folder / "conftest.py").write_text('pytest_plugins = ["harness.plugin"]\n', encoding="utf-8")
     write_suite(folder / "suites", SUITE, "plain.yaml")
+    copy_known(folder / "store")
     return folder
 
 

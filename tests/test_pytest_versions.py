@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.browsers import REQUIRED
+from tests.known import copy_known
 from tests.support import ROOT, write_suite
 from tests.test_plugin import FLAT
 
@@ -49,7 +50,9 @@ class Site:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What all versions share, so that only the first one draws and scores."""
-    return tmp_path_factory.mktemp("versions")
+    folder = tmp_path_factory.mktemp("versions")
+    copy_known(folder / "store")
+    return folder
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
