@@ -19,7 +19,7 @@ CASES = "smiling-steppe or angry-starry-night or sad-forest-staff or surprised-f
 
 
 def judge(folder: Path, *arguments: str, suite: Path | str = "suites/aldar_kose.yaml") -> Finished:
-    """Four prompts and the gate of the shipped suite, drawn by the LoRA alone; what one fault drew, the next may use."""
+    """Four prompts and the gate of the shipped suite, drawn by the LoRA alone; what one drew, the next may use."""
     words = ("--providers", "lora", "-k", CASES, "--samples", "2", *arguments)
     return run_suites(folder, str(suite), *words, store=folder.parent / "store-of-faults")
 
