@@ -13,6 +13,41 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores; set before t
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 SHARED = "HARNESS_TESTS_SHARED"  # see tests.known
 HERE = Path(__file__).parent
+SLOW = frozenset(
+    f"test_{name}.py"
+    for name in (
+        *(
+            "calibration_command",
+            "docs",
+            "docs_commands",
+            "experiments",
+            "gpu_benchmark",
+            "hotswap",
+            "house",
+            "improve",
+        ),
+        *("lora_tools", "making", "moved", "mutants", "own_best", "pytest_versions", "references_check"),
+        *(
+            "references_prepare",
+            "remote_contract",
+            "services_in_pytest",
+            "setlevel",
+            "sweep",
+            "text_writers",
+            "training",
+        ),
+        *(
+            "training_data",
+            "training_runs",
+            "training_samples",
+            "training_variants",
+            "wheel",
+            "world",
+            "write_your_own",
+        ),
+    )
+)
+"""Files whose tests train, compile, install or wait for services; `python -m tests --fast` leaves them out."""
 FILTERS = (
     "error",
     "ignore::DeprecationWarning:(torch|diffusers|transformers|peft|accelerate|skimage|huggingface_hub)",
@@ -55,3 +90,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.filterwarnings(*FILTERS))
+            if item.path.name in SLOW:
+                item.add_marker("slow")
