@@ -22,9 +22,9 @@ from harness.commands.cli import main
 from harness.core.errors import LoraError
 from harness.judging.baseline import parse_baseline
 from harness.judging.changes import compare_scores
-from harness.models.lora import registry
 from harness.models.lora.registry import read_champion, read_history, record_path
 from harness.report import to_lines
+from harness.report.review import decisions
 from harness.report.review.evidence import ChallengerEvidence
 from harness.report.review.server import LARGEST_FORM, ReviewServer
 from tests.reviewing import SUITE, Browser, Project, copy_project, make_project, serving
@@ -597,7 +597,7 @@ def test_a_deed_that_fails_is_written_down(project: Project, monkeypatch: pytest
     def fail(*_: object, **__: object) -> None:
         raise LoraError("the disk is full")
 
-    monkeypatch.setattr(registry, "promote", fail)
+    monkeypatch.setattr(decisions, "promote", fail)
     with serving(project) as server:
         browser = Browser(server)
         reply = decide(browser, project, "/approve", run="")
