@@ -16,9 +16,8 @@ from safetensors.numpy import load_file
 from transformers import CLIPImageProcessorPil, CLIPModel
 
 from harness.core.html import templates
-from harness.core.stats.calibration import separate
+from harness.core.stats.calibration import area_under_curve, separate
 from harness.models.aesthetics_predictor import HEAD_FILE, read_head
-from harness.scoring.calibration.distributions import area_under_curve
 from harness.world.aesthetics import draw_rated, measure_head, see_all
 from harness.world.captions import describe
 from harness.world.clip import zero_shot

@@ -52,6 +52,12 @@ def separate(genuine: Sequence[float] | Floats, impostor: Sequence[float] | Floa
     return Separation(float(g.mean()), float(i.mean()), g_sd, i_sd, d_prime, equal_error_rate(g, i), len(g), len(i))
 
 
+def area_under_curve(genuine: Floats, impostor: Floats) -> float:
+    """The chance that a genuine score exceeds an impostor's, ties counting half."""
+    g, i = np.asarray(genuine)[:, None], np.asarray(impostor)[None]
+    return float((g > i).mean() + 0.5 * (g == i).mean())
+
+
 def equal_error_rate(genuine: Floats, impostor: Floats) -> float:
     """Half the sum of both error rates at the threshold where they are closest; 0 is perfect, 0.5 is guessing."""
     level = equal_error_level(genuine, impostor)

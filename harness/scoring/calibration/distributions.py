@@ -12,7 +12,14 @@ from scipy.special import stdtr
 
 from harness.core.arrays import Floats
 from harness.core.stats import quantile
-from harness.core.stats.calibration import LEAST_D, LEAST_HALF, Separation, equal_error_level, separate
+from harness.core.stats.calibration import (
+    LEAST_D,
+    LEAST_HALF,
+    Separation,
+    area_under_curve,
+    equal_error_level,
+    separate,
+)
 from harness.core.values import Interval
 
 FALSE_ALARM = 0.05  # share of genuine pictures that a threshold may refuse
@@ -72,12 +79,6 @@ def examine(sides: Sides, false_alarm: float = FALSE_ALARM) -> Discrimination:
     suggested = None if reason else suggest(genuine, impostor, false_alarm)
     area = area_under_curve(genuine, impostor)
     return Discrimination(sides.metric, result, d_prime, eer, area, roc_of(genuine, impostor), suggested, reason)
-
-
-def area_under_curve(genuine: Floats, impostor: Floats) -> float:
-    """The chance that a genuine score exceeds an impostor's, ties counting half."""
-    g, i = np.asarray(genuine)[:, None], np.asarray(impostor)[None]
-    return float((g > i).mean() + 0.5 * (g == i).mean())
 
 
 def roc_of(genuine: Floats, impostor: Floats) -> tuple[tuple[float, float, float], ...]:

@@ -10,9 +10,8 @@ from scipy.stats import kendalltau
 
 from harness.core import stats
 from harness.core.arrays import Floats
-from harness.core.stats.calibration import equal_error_rate
+from harness.core.stats.calibration import area_under_curve, equal_error_rate
 from harness.core.values import METRICS, Interval
-from harness.scoring.calibration.distributions import area_under_curve
 from harness.studies.metric_card.distortions import COPIES, HUES, WALKS
 from harness.studies.metric_card.sheets import KEPT, NUISANCES, SEEDS, STRENGTHS, IdentityScores, PictureScores
 from harness.world.people import IDENTITY
