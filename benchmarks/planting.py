@@ -20,7 +20,7 @@ from benchmarks.process import ROOT
 from harness.core.values import digest
 from harness.world.captions import describe, phrase
 from harness.world.gallery import varied_scenes
-from harness.world.people import ALDAR, CATEGORIES, SCENE, Scene, labels_of, random_person
+from harness.world.people import ALDAR, CATEGORIES, SCENE, WorldScene, labels_of, random_person
 from harness.world.render import render
 
 CACHE = ROOT / ".cache" / "planted"
@@ -152,7 +152,7 @@ FAULTS: dict[str, Plant] = {
 }
 
 
-def write_pair(picture: Path, image: Image.Image, scene: Scene, silent: tuple[str, ...] = ()) -> None:
+def write_pair(picture: Path, image: Image.Image, scene: WorldScene, silent: tuple[str, ...] = ()) -> None:
     """A picture and its caption; `silent` categories are not said."""
     image.save(picture)
     said = {name: value for name, value in labels_of(ALDAR, scene).items() if name in SCENE and name not in silent}

@@ -1,7 +1,7 @@
 """`python -m tests`: formats, lints, checks types and runs the tests, as people and CI do before a change lands.
 
     python -m tests            everything; with CI in the environment nothing is reformatted, only complained of
-    python -m tests --fast     the inner loop: no models, no browser, no services over sockets; a minute on two cores
+    python -m tests --fast     the inner loop: nothing that is marked real, browser or slow
     python -m tests --only X   one of format, lint, types, tests
     python -m tests -- -k word tests/test_judge.py     what follows is pytest's own
 
@@ -27,7 +27,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--fast", action="store_true", help="only the tests that need no model, browser or service")
+    parser.add_argument("--fast", action="store_true", help="leave out what is marked real, browser or slow")
     parser.add_argument("--only", choices=STEPS, action="append", help="this step alone; may be given again")
     parser.add_argument("pytest", nargs="*", metavar="-- ARGUMENTS OF PYTEST")
     options = parser.parse_args()

@@ -30,7 +30,7 @@ from harness.core.values import (
 from harness.judging.record import CalibrationRecord, EngineRecord, RoundRecord, RunFacts, RunRecord, parse_results
 from harness.judging.results import SuiteRun, build_results
 from harness.store import Store
-from harness.world.people import ALDAR, Person, Scene, random_marks, random_person
+from harness.world.people import ALDAR, Person, WorldScene, random_marks, random_person
 from harness.world.render import render
 
 TRAITS = (
@@ -39,12 +39,12 @@ TRAITS = (
     Trait("facial_hair", "thin mustache", "a thin mustache"),
     Trait("clothing", "blue", "a blue robe"),
 )
-SCENES: Mapping[str, Scene] = {
-    "smiling-steppe": Scene(expression="smiling", background="steppe"),
-    "night-staff": Scene(expression="sad", background="starry night", accessory="staff"),
-    "angry-city": Scene(expression="angry", background="city"),
-    "snow-lantern": Scene(expression="surprised", background="snowy mountain", accessory="lantern"),
-    "locked-desert": Scene(expression="smiling", background="desert"),
+SCENES: Mapping[str, WorldScene] = {
+    "smiling-steppe": WorldScene(expression="smiling", background="steppe"),
+    "night-staff": WorldScene(expression="sad", background="starry night", accessory="staff"),
+    "angry-city": WorldScene(expression="angry", background="city"),
+    "snow-lantern": WorldScene(expression="surprised", background="snowy mountain", accessory="lantern"),
+    "locked-desert": WorldScene(expression="smiling", background="desert"),
 }
 LEVELS = {"lora": 0.83, "prompt_only": 0.47, "base": 0.22, "painter": 0.52}
 SEEDS = 3
@@ -79,7 +79,7 @@ def example_suite(**changes: Any) -> Suite:
     return Suite(**{**given, **changes})
 
 
-def png(person: Person, scene: Scene, seed: int) -> bytes:
+def png(person: Person, scene: WorldScene, seed: int) -> bytes:
     buffer = io.BytesIO()
     render(person, scene, seed).save(buffer, "PNG")
     return buffer.getvalue()

@@ -23,7 +23,7 @@ from harness.world.people import (
     IDENTITY,
     VALUES,
     Person,
-    Scene,
+    WorldScene,
     labels_of,
     random_person,
     random_scene,
@@ -44,7 +44,7 @@ class Oracle:
     known: dict[str, Mapping[str, str]] = field(default_factory=dict)
     calls: int = 0
 
-    def draw(self, person: Person, scene: Scene, seed: int) -> Image.Image:
+    def draw(self, person: Person, scene: WorldScene, seed: int) -> Image.Image:
         """A rendered picture whose truth is remembered."""
         picture = render(person, scene, seed)
         self.known[fingerprint(picture)] = labels_of(person, scene)

@@ -25,13 +25,15 @@ from harness.scoring.metrics.aesthetics import aesthetics_score, compare_aesthet
 from harness.scoring.metrics.scorer import Scorer
 from harness.store import Store
 from harness.world.aesthetics import FAULTS, draw_rated, fit_head, measure_head
-from harness.world.people import ALDAR, Scene
+from harness.world.people import ALDAR, WorldScene
 from harness.world.render import render
 from tests.command_line import call
 from tests.oracle import Oracle, png, world_profile, write_world
 
 ROOT = Path(__file__).parent.parent
-PICTURES = [render(ALDAR, Scene(background=place), seed) for seed, place in enumerate(("steppe", "city", "forest"))]
+PICTURES = [
+    render(ALDAR, WorldScene(background=place), seed) for seed, place in enumerate(("steppe", "city", "forest"))
+]
 
 
 def published_layers(width: int, variant: str) -> nn.Sequential:
@@ -324,8 +326,8 @@ def test_a_folder_is_rated_with_what_cannot_be_read(tmp_path: Path, capsys: Any,
     monkeypatch.chdir(ROOT)
     folder = tmp_path / "pictures"
     folder.mkdir()
-    render(ALDAR, Scene(), 1).save(folder / "aldar.png")
-    FAULTS["blur"](render(ALDAR, Scene(), 2), 0.9, np.random.default_rng(0)).save(folder / "soft.png")
+    render(ALDAR, WorldScene(), 1).save(folder / "aldar.png")
+    FAULTS["blur"](render(ALDAR, WorldScene(), 2), 0.9, np.random.default_rng(0)).save(folder / "soft.png")
     Image.new("RGB", (96, 96), "red").save(folder / "red.png")
     (folder / "broken.png").write_bytes(b"<html>not found</html>")
     references = str(ROOT / "references" / "aldar_kose")

@@ -52,7 +52,7 @@ from harness.studies.metric_card.sheets import (
     IdentityScores,
     PictureScores,
 )
-from harness.world.people import IDENTITY, Scene, random_scene
+from harness.world.people import IDENTITY, WorldScene, random_scene
 from harness.world.render import render
 from tests.command_line import parse
 from tests.oracle import Hashes, world_profile
@@ -61,7 +61,7 @@ from tests.oracle import Hashes, world_profile
 
 
 def picture(seed: int = 1) -> Image.Image:
-    return render(person_of(3), Scene(), seed)
+    return render(person_of(3), WorldScene(), seed)
 
 
 def apart(a: Image.Image, b: Image.Image) -> float:
@@ -81,8 +81,8 @@ def test_a_hue_turns_inside_its_region_only_and_comes_back_round() -> None:
     person = person_of(11)
     category = turnable(person)
     values = ("red", "blue", "green") if category == "clothing" else ("golden", "brown", "black")
-    region = region_of([render(become(person, {category: value}), Scene(), 1) for value in values])
-    before = render(person, Scene(), 1)
+    region = region_of([render(become(person, {category: value}), WorldScene(), 1) for value in values])
+    before = render(person, WorldScene(), 1)
 
     turned = turn_hue(before, region, 90)
 
@@ -130,7 +130,7 @@ def test_wrong_attributes_are_nested_and_end_with_all() -> None:
 
 def test_the_right_strength_is_the_character_and_none_is_somebody_else() -> None:
     person, rng = person_of(6), np.random.default_rng(0)
-    scene = (Scene(), 4)
+    scene = (WorldScene(), 4)
 
     drawn = {float(level): image for (_, level), image in plan_strengths(person, [scene], rng)}
 

@@ -19,7 +19,7 @@ from harness.scoring.metrics.ssim import edges_band, grey_square, plate_of, refe
 from harness.scoring.metrics.table import METRICS
 from harness.scoring.metrics.technical import find_faults
 from harness.store import Store
-from harness.world.people import ALDAR, Person, Scene, random_person
+from harness.world.people import ALDAR, Person, WorldScene, random_person
 from harness.world.render import render
 from tests.oracle import Hashes, Oracle, people, png, world_profile, write_world
 
@@ -297,7 +297,7 @@ def test_each_fault_has_its_sentence(change: object, kinds: list[str]) -> None:
 
 
 def test_applied_tells_effect_from_rounding(oracle: Oracle) -> None:
-    on, off = oracle.draw(ALDAR, Scene(), 1), oracle.draw(random_person(np.random.default_rng(1)), Scene(), 1)
+    on, off = oracle.draw(ALDAR, WorldScene(), 1), oracle.draw(random_person(np.random.default_rng(1)), WorldScene(), 1)
     rounded = Image.fromarray(np.clip(np.asarray(on).astype(int) + 1, 0, 255).astype(np.uint8))
 
     def embed(pictures: list[bytes]) -> np.ndarray:
@@ -340,7 +340,7 @@ def test_traits_are_read_from_train_and_are_the_persons_own(scorer: Scorer) -> N
 
 
 def test_the_scene_is_held_against_the_prompt_and_not_the_person(scorer: Scorer, oracle: Oracle) -> None:
-    steppe, city = (oracle.draw(ALDAR, Scene(background=place), 5) for place in ("steppe", "city"))
+    steppe, city = (oracle.draw(ALDAR, WorldScene(background=place), 5) for place in ("steppe", "city"))
 
     right, wrong = (scores for scores in scorer.score([(scorer.suite.cases[0], png(p)) for p in (steppe, city)]))
 
@@ -353,7 +353,7 @@ def test_the_scene_is_held_against_the_prompt_and_not_the_person(scorer: Scorer,
 def test_a_wrong_attribute_costs_and_is_named(scorer: Scorer, oracle: Oracle) -> None:
     shaven = Person(**{**ALDAR.__dict__, "facial_hair": "full beard"})
 
-    found = scorer.score([(scorer.suite.cases[0], png(oracle.draw(shaven, Scene(), 3)))])[0]["features"]
+    found = scorer.score([(scorer.suite.cases[0], png(oracle.draw(shaven, WorldScene(), 3)))])[0]["features"]
 
     assert found.details["facial_hair"]["score"] < 0.2
     assert found.details["facial_hair"]["seen"] == "full beard"
@@ -361,7 +361,7 @@ def test_a_wrong_attribute_costs_and_is_named(scorer: Scorer, oracle: Oracle) ->
 
 
 def test_a_warm_scorer_loads_nothing(scorer: Scorer, suite: Suite, store: Store, oracle: Oracle) -> None:
-    pictures = [(suite.cases[0], png(render(ALDAR, Scene(), seed))) for seed in range(3)]
+    pictures = [(suite.cases[0], png(render(ALDAR, WorldScene(), seed))) for seed in range(3)]
     first = scorer.score(pictures)
     warm = Scorer(suite, world_profile(), Hashes(), store)  # its models refuse to load
 
@@ -372,10 +372,10 @@ def test_a_warm_scorer_loads_nothing(scorer: Scorer, suite: Suite, store: Store,
 
 
 def test_pictures_are_embedded_in_one_batch_and_once(scorer: Scorer, oracle: Oracle) -> None:
-    scorer.score([(scorer.suite.cases[0], png(oracle.draw(ALDAR, Scene(), 1)))])
+    scorer.score([(scorer.suite.cases[0], png(oracle.draw(ALDAR, WorldScene(), 1)))])
     before = oracle.calls
 
-    scorer.score([(scorer.suite.cases[0], png(oracle.draw(ALDAR, Scene(), seed))) for seed in range(1, 8)])
+    scorer.score([(scorer.suite.cases[0], png(oracle.draw(ALDAR, WorldScene(), seed))) for seed in range(1, 8)])
 
     assert oracle.calls == before + 1
 
@@ -425,7 +425,7 @@ def test_free_descriptions_and_unknown_categories_can_be_traits(suite: Suite, or
     scorer = Scorer(replace(suite, subject=subject), world_profile(), Hashes(), store, load=lambda: oracle)
 
     assert [trait.phrase for trait in scorer.traits()] == ["waxed mustache", "scar on the cheek"]
-    found = scorer.score([(suite.cases[0], png(render(ALDAR, Scene(), 1)))])[0]["features"]
+    found = scorer.score([(suite.cases[0], png(render(ALDAR, WorldScene(), 1)))])[0]["features"]
     assert set(found.details) == {"facial_hair", "scar"}
     assert found.details["scar"]["seen"] in ("scar on the cheek", "none of these")
 
@@ -477,8 +477,8 @@ def test_the_embedded_clip_tells_aldar_from_others(store: Store) -> None:
     scorer = Scorer(suite, profile, models, store)
     rng = np.random.default_rng(11)
     places = ("steppe", "city", "desert") * 4
-    aldar = [render(ALDAR, Scene(background=place), seed) for seed, place in enumerate(places)]
-    others = [render(random_person(rng), Scene(), seed) for seed in range(24)]
+    aldar = [render(ALDAR, WorldScene(background=place), seed) for seed, place in enumerate(places)]
+    others = [render(random_person(rng), WorldScene(), seed) for seed in range(24)]
 
     assert scorer.calibration().can_gate and scorer.calibration().clip.d_prime > 2.5
     right, wrong = means(scorer, aldar), means(scorer, others)

@@ -28,7 +28,7 @@ from harness.scoring.metrics.drift import measure_drift, unrelated_prompts
 from harness.scoring.metrics.lines import Sketches, lines_of
 from harness.scoring.metrics.scorer import Scorer
 from harness.store import Store
-from harness.world.people import ALDAR, CATEGORIES, Scene, random_person, random_scene
+from harness.world.people import ALDAR, CATEGORIES, WorldScene, random_person, random_scene
 from harness.world.render import render
 from tests.oracle import Oracle, png, unit, world_profile, write_world
 from tests.support import write_suite
@@ -136,8 +136,8 @@ def test_one_copy_among_very_many_can_be_chance() -> None:
 
 def test_an_embedding_confirms_what_the_lines_suspect(tmp_path: Path) -> None:
     """The same scene drawn anew: its lines are likely and not certain."""
-    render(ALDAR, Scene(), 6).save(tmp_path / "scene.png")
-    picture, paths, vectors = render(ALDAR, Scene(), 8), [tmp_path / "scene.png", TRAIN[1]], np.eye(2)
+    render(ALDAR, WorldScene(), 6).save(tmp_path / "scene.png")
+    picture, paths, vectors = render(ALDAR, WorldScene(), 8), [tmp_path / "scene.png", TRAIN[1]], np.eye(2)
     blind, seeing = TrainSet(paths), TrainSet(paths, vectors, HELD_OUT[:1], unit([[0.8, 0.6]]))
 
     found = blind.nearest(picture)
@@ -297,7 +297,7 @@ def test_dino_scores_by_the_class_token_of_the_real_model(tmp_path: Path) -> Non
     profile = world_profile()
     profile.models.dino, profile.name = "dino", "mine"
     models = SimpleNamespace(root=tmp_path, device="cpu", profile=profile, model_hash=str)
-    picture = render(ALDAR, Scene(), 5)
+    picture = render(ALDAR, WorldScene(), 5)
     with Store(tmp_path / "store") as store:
         scorer = Scorer(suite, profile, models, store, load=lambda: oracle)
         score = scorer.score([(suite.cases[0], png(picture))])[0]["dino"]
@@ -374,7 +374,7 @@ def test_a_metric_that_fails_or_oversteps_is_a_missing_score_with_a_reason(
     (tmp_path / "mine.py").write_text(code, encoding="utf-8")
     scorer = own(*(f"mine.py:{name}" for name in ("broken", "loud", "bare", "curious")))
 
-    found = scorer.score([(scorer.suite.cases[0], png(render(ALDAR, Scene(), 1)))])[0]
+    found = scorer.score([(scorer.suite.cases[0], png(render(ALDAR, WorldScene(), 1)))])[0]
 
     assert found["mine.broken"].value is None and "ZeroDivisionError" in found["mine.broken"].reason
     assert found["mine.loud"].value is None and "lies in [0, 1]" in found["mine.loud"].reason

@@ -26,7 +26,7 @@ from harness.scoring.references.gather import Gathered, gather_folder
 from harness.scoring.references.zero_shot import ZeroShotTagger, open_tagger
 from harness.store import Store
 from harness.world.gallery import varied_scenes
-from harness.world.people import Scene, random_person
+from harness.world.people import WorldScene, random_person
 from harness.world.render import render
 from tests import command_line
 from tests.support import ROOT
@@ -35,7 +35,9 @@ SIZE = (96, 96)
 Change = Callable[[Image.Image], Image.Image]
 
 
-def draw_set(folder: Path, seed: int = 3, count: int = 12, change: Callable[[Scene], Scene] = lambda s: s) -> Path:
+def draw_set(
+    folder: Path, seed: int = 3, count: int = 12, change: Callable[[WorldScene], WorldScene] = lambda s: s
+) -> Path:
     """One person in varied scenes: 00.png, 01.png, ..."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)

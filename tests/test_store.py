@@ -135,7 +135,7 @@ def test_what_a_sample_scored_and_whether_it_was_cached_is_not_kept_with_it(stor
     store.put_sample(REQUEST, Sample(REQUEST.key, 0, Outcome.OK, image, cached=True, scores=scored))
     ((record,),) = store._query("SELECT record FROM samples", [])
 
-    found = store.sample(REQUEST.key)
+    found = store.samples([REQUEST.key]).get(REQUEST.key)
 
     assert found and found.cached and found.scores == {} and not json.loads(record)["cached"]
 
@@ -143,7 +143,7 @@ def test_what_a_sample_scored_and_whether_it_was_cached_is_not_kept_with_it(stor
 def test_a_picture_that_came_without_bytes_is_not_remembered(store: Store) -> None:
     store.put_sample(REQUEST, Sample(REQUEST.key, 0, Outcome.OK))
 
-    assert store.sample(REQUEST.key) is None and store.recipe(REQUEST.key) is None
+    assert store.samples([REQUEST.key]) == {} and store._query("SELECT * FROM samples", []) == []
 
 
 def test_more_samples_than_one_question_holds_are_found(store: Store) -> None:
@@ -170,7 +170,7 @@ def test_reading_a_sample_marks_its_picture_as_used(store: Store) -> None:
     os.utime(path, (1, 1))
 
     assert store.image(path.stem) and path.stat().st_mtime == 1
-    assert store.sample(REQUEST.key) and path.stat().st_mtime > 1
+    assert store.samples([REQUEST.key]) and path.stat().st_mtime > 1
 
 
 def test_what_is_made_of_a_picture_is_made_once_and_again_when_it_is_gone(store: Store) -> None:
@@ -200,7 +200,7 @@ def test_scores_are_written_all_or_none(store: Store) -> None:
     assert store.scores("a" * 64, "s") is None
 
     store.put_many_scores([("a" * 64, "s", good), ("b" * 64, "s", good)])
-    store.put_scores("a" * 64, "s", {"clip": Score("clip", 0.7)})
+    store.put_many_scores([("a" * 64, "s", {"clip": Score("clip", 0.7)})])
     assert store.scores("a" * 64, "s") == {"clip": Score("clip", 0.7)} and store.scores("b" * 64, "s") == good
 
 
@@ -300,7 +300,7 @@ def test_old_records_are_brought_forward_step_by_step(store: Store, monkeypatch:
     monkeypatch.setattr("harness.store.schema.MIGRATIONS", more)
 
     with Store(store.folder) as newer:
-        assert newer.sample(REQUEST.key) and newer._query("SELECT * FROM votes", []) == []
+        assert newer.samples([REQUEST.key]) and newer._query("SELECT * FROM votes", []) == []
         assert newer._query("PRAGMA user_version", []) == [(len(MIGRATIONS) + 2,)]
         with pytest.raises(StoreError, match="no such table: seats"):
             newer._query("SELECT * FROM seats", [])
@@ -315,7 +315,7 @@ def test_a_step_that_fails_half_way_leaves_no_trace(store: Store, monkeypatch: p
             Store(store.folder)
 
     with Store(store.folder) as again:
-        assert again.sample(REQUEST.key) and again._query("PRAGMA user_version", []) == [(len(MIGRATIONS),)]
+        assert again.samples([REQUEST.key]) and again._query("PRAGMA user_version", []) == [(len(MIGRATIONS),)]
         with pytest.raises(StoreError, match="no such table: a"):
             again._query("SELECT * FROM a", [])
 
@@ -381,15 +381,6 @@ def test_a_journal_that_cannot_be_written_says_so(store: Store) -> None:
 
     with pytest.raises(StoreError, match=r"run.jsonl: cannot be written .*free some space or use --store DIR"):
         journal.append({"event": "one"})
-
-
-def test_runs_come_by_age_and_those_of_one_age_by_name(store: Store) -> None:
-    for name, age in (("b", 20), ("c", 10), ("a", 20), ("d", 30)):
-        store.journal(name).append({"event": "plan"})
-        os.utime(store.journal(name).path, (1000 - age, 1000 - age))
-    (store.folder / "journal" / "note.txt").write_text("no run")
-
-    assert store.runs() == ["d", "a", "b", "c"]
 
 
 def test_the_lock_is_free_after_an_error_and_for_the_silent(store: Store) -> None:

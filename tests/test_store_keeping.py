@@ -44,7 +44,7 @@ def put(store: Store, seed: int, age: float = 0.0, size: int = 1000, thumb: int 
     request = replace(REQUEST, seed=seed)
     sha = store.put_image(bytes([seed]) * size)
     store.put_sample(request, Sample(request.key, seed, Outcome.OK, sha))
-    store.put_scores(sha, "scorer", {"clip": Score("clip", 0.5)})
+    store.put_many_scores([(sha, "scorer", {"clip": Score("clip", 0.5)})])
     if thumb:
         store.derived("thumbs", "webp", sha, lambda data: data[:thumb])
     os.utime(store.image_path(sha), (NOW - age, NOW - age))
@@ -343,8 +343,9 @@ def test_collecting_takes_pictures_records_scores_and_empty_folders_and_no_journ
     assert shas(store) == [kept] and len(list((store / "thumbs").rglob("*.webp"))) == 1
     with Store(store) as opened:
         assert opened.scores(gone, "scorer") is None and opened.scores(kept, "scorer")
-        assert opened.sample(replace(REQUEST, seed=0).key) is None and opened.sample(replace(REQUEST, seed=1).key)
-        assert opened.runs() == ["run"] and opened.array("embedding", "a") is not None
+        keys = [replace(REQUEST, seed=seed).key for seed in (0, 1)]
+        assert list(opened.samples(keys)) == keys[1:] and (store / "journal" / "run.jsonl").is_file()
+        assert opened.array("embedding", "a") is not None
     assert verify(store).lost == ()
 
 
@@ -362,7 +363,7 @@ def test_what_is_forgotten_gives_its_space_back(made: Callable[..., Path]) -> No
     store = made(*range(40))
     with Store(store) as opened:
         for number in range(40):
-            opened.put_scores(shas(store)[number], "big", {"clip": Score("clip", 0.5, reason="x" * 5000)})
+            opened.put_many_scores([(shas(store)[number], "big", {"clip": Score("clip", 0.5, reason="x" * 5000)})])
     before = (store / "records.sqlite").stat().st_size
 
     forget(store, shas(store))

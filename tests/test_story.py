@@ -18,8 +18,8 @@ from harness.providers.http_client.exchange import Unanswered
 from harness.providers.text.chat import Schema
 from harness.providers.text.story import (
     ORDER,
+    Scene,
     Story,
-    StoryScene,
     Wish,
     ask_story,
     compose_cases,
@@ -237,7 +237,7 @@ def test_a_prompt_has_the_trigger_and_the_fields_in_their_order() -> None:
 def test_ids_are_plain_and_distinct_whatever_the_titles() -> None:
     titles = ["На базаре", "Gate", "At the well!", "At the well?", "Façade"]
     scenes = [
-        StoryScene.model_validate({"title": title, "face": "sad", "scene": f"place {number}"})
+        Scene.model_validate({"title": title, "face": "sad", "scene": f"place {number}"})
         for number, title in enumerate(titles)
     ]
     wish = Wish("x", 5, "A", "a")

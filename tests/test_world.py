@@ -18,7 +18,7 @@ from harness.world.people import (
     CATEGORIES,
     MARKS,
     SCENE,
-    Scene,
+    WorldScene,
     labels_of,
     random_marks,
     random_person,
@@ -32,7 +32,7 @@ MODELS = ROOT / "fixtures" / "models"
 
 
 def test_a_picture_is_a_pure_function_of_person_scene_and_seed() -> None:
-    scene = Scene(background="forest")
+    scene = WorldScene(background="forest")
 
     assert render(ALDAR, scene, 5).tobytes() == render(ALDAR, scene, 5).tobytes()
     assert render(ALDAR, scene, 5).tobytes() != render(ALDAR, scene, 6).tobytes()
@@ -58,11 +58,11 @@ def test_every_value_changes_the_picture(column: str) -> None:
 
     def draw(value: str) -> bytes:
         if column in SCENE:
-            return render(person, replace(Scene(), **{column: value}), 1).tobytes()
+            return render(person, replace(WorldScene(), **{column: value}), 1).tobytes()
         changed = replace(person, **{column: value})
         if column == "ornament" and value != "none":
             changed = replace(changed, ornament_color="gold")
-        return render(changed, Scene(), 1).tobytes()
+        return render(changed, WorldScene(), 1).tobytes()
 
     assert len({draw(value) for value in values}) == len(values)
 
@@ -85,9 +85,9 @@ def test_no_caption_ever_names_a_mark() -> None:
 
 def test_a_twin_is_described_alike() -> None:
     twin = random_marks(ALDAR, np.random.default_rng(1))
-    named = {key: value for key, value in labels_of(ALDAR, Scene()).items() if key in CATEGORIES}
+    named = {key: value for key, value in labels_of(ALDAR, WorldScene()).items() if key in CATEGORIES}
 
-    assert describe(named) == describe({key: labels_of(twin, Scene())[key] for key in named})
+    assert describe(named) == describe({key: labels_of(twin, WorldScene())[key] for key in named})
     assert twin.marks != ALDAR.marks
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from harness.world.people import CATEGORIES, IDENTITY, SCENE, Scene, random_person, random_scene
+from harness.world.people import CATEGORIES, IDENTITY, SCENE, WorldScene, random_person, random_scene
 from harness.world.render import render
 
 FORMS: dict[str, str] = {
@@ -148,7 +148,7 @@ def paint(service: str, prompt: str, seed: int, width: int, height: int) -> Imag
     fields = {name: value for name, value in read_prompt(prompt).items() if not misses(habit, name, rng)}
     person = replace(random_person(rng), **pick(fields, IDENTITY))
     own = {name: str(rng.choice(values)) for name, values in habit.favours.items()}
-    scene: Scene = replace(random_scene(rng), **{**own, **pick(fields, SCENE)})
+    scene: WorldScene = replace(random_scene(rng), **{**own, **pick(fields, SCENE)})
     drawn = habit.finish(render(person, scene, int(rng.integers(2**31))), rng)
     return ImageOps.fit(drawn, (width, height), Image.Resampling.BICUBIC)
 

@@ -14,7 +14,7 @@ from harness.world.people import (
     CATEGORIES,
     SCENE,
     Person,
-    Scene,
+    WorldScene,
     random_marks,
     random_person,
     random_scene,
@@ -24,13 +24,13 @@ from harness.world.render import render
 TRAIN, HELD_OUT, IMPOSTORS = 12, 8, 48
 
 
-def varied_scenes(count: int, rng: np.random.Generator) -> list[Scene]:
+def varied_scenes(count: int, rng: np.random.Generator) -> list[WorldScene]:
     """Scenes in which every value of every category comes up about as often as any other."""
     columns = {}
     for name in SCENE:
         values = list(CATEGORIES[name]) * (count // len(CATEGORIES[name]) + 1)
         columns[name] = rng.permutation(values[:count])
-    return [Scene(**{name: str(columns[name][row]) for name in SCENE}) for row in range(count)]
+    return [WorldScene(**{name: str(columns[name][row]) for name in SCENE}) for row in range(count)]
 
 
 def draw_references(
@@ -42,7 +42,9 @@ def draw_references(
         draw_captioned(folder / split, person, trigger, varied_scenes(count, rng), rng)
 
 
-def draw_captioned(folder: Path, person: Person, name: str, scenes: Sequence[Scene], rng: np.random.Generator) -> None:
+def draw_captioned(
+    folder: Path, person: Person, name: str, scenes: Sequence[WorldScene], rng: np.random.Generator
+) -> None:
     """Write one person's pictures as NN.png, and NN.txt with the name and what belongs to the scene."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, scene in enumerate(scenes, start=1):

@@ -68,7 +68,7 @@ class Person:
 
 
 @dataclass(frozen=True)
-class Scene:
+class WorldScene:
     """What belongs to a picture and not to the person in it."""
 
     style: str = "flat cartoon"
@@ -96,7 +96,7 @@ ALDAR = Person(
 """Aldar Kose, the hero of the shipped suite."""
 
 
-def labels_of(person: Person, scene: Scene) -> dict[str, str]:
+def labels_of(person: Person, scene: WorldScene) -> dict[str, str]:
     """Every column's true value in one picture."""
     truth: dict[str, Any] = {**asdict(person), **asdict(scene)}
     return {column: truth[column] for column in COLUMNS}
@@ -123,9 +123,9 @@ def random_marks(person: Person, rng: np.random.Generator) -> Person:
     return replace(person, **marks)
 
 
-def random_scene(rng: np.random.Generator) -> Scene:
+def random_scene(rng: np.random.Generator) -> WorldScene:
     """Any style, expression, background and accessory, all alike likely."""
-    return Scene(**{name: str(rng.choice(CATEGORIES[name])) for name in SCENE})
+    return WorldScene(**{name: str(rng.choice(CATEGORIES[name])) for name in SCENE})
 
 
 def resembles(person: Person, hero: Person = ALDAR) -> bool:

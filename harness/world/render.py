@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from harness.world.people import Person, Scene
+from harness.world.people import Person, WorldScene
 
 SIZE = 96
 SUPER = 3
@@ -128,7 +128,7 @@ def ellipse_points(
     return [(x + rx * math.cos(angle), y + ry * math.sin(angle)) for angle in angles]
 
 
-def render(person: Person, scene: Scene, seed: int, size: int = SIZE) -> Image.Image:
+def render(person: Person, scene: WorldScene, seed: int, size: int = SIZE) -> Image.Image:
     """One RGB picture of `size` x `size`; position varies by +-3%, scale by +-5%, background details freely."""
     rng = np.random.default_rng([seed, 7])
     canvas = Image.new("RGB", (SIZE * SUPER, SIZE * SUPER))

@@ -52,7 +52,7 @@ def one_line(text: str) -> str:
 Phrase = Annotated[str, Field(max_length=120), AfterValidator(one_line)]
 
 
-class StoryScene(Strict):
+class Scene(Strict):
     """One picture of the story; the prompt is made from the fields in this order, those that are empty left out."""
 
     title: str = Field(min_length=1, max_length=80, examples=["At the well"])
@@ -75,7 +75,7 @@ class StoryScene(Strict):
         return [text for name in ORDER if (text := getattr(self, name))]
 
 
-ORDER = tuple(name for name in StoryScene.model_fields if name != "title")
+ORDER = tuple(name for name in Scene.model_fields if name != "title")
 
 
 class Story(Strict):
@@ -83,7 +83,7 @@ class Story(Strict):
 
     title: str = Field(min_length=1, max_length=120, examples=["The well"])
     story: str = Field(min_length=40, max_length=6000, examples=["Once upon a time ... (five to ten sentences)"])
-    scenes: list[StoryScene] = Field(min_length=1, max_length=MOST_CASES)
+    scenes: list[Scene] = Field(min_length=1, max_length=MOST_CASES)
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ from harness.world.people import (
     MARK_KINDS,
     MARKS,
     Person,
-    Scene,
+    WorldScene,
     random_marks,
     random_person,
     random_scene,
@@ -209,7 +209,7 @@ def png(picture: Image.Image) -> bytes:
 
 # --- what is drawn ----------------------------------------------------------------------------------------------------
 
-Scenes = Sequence[tuple[Scene, int]]
+Scenes = Sequence[tuple[WorldScene, int]]
 
 
 def plan_walks(person: Person, scenes: Scenes, rng: np.random.Generator) -> Iterator[tuple[Key, Image.Image]]:

@@ -178,7 +178,7 @@ def commonest(item: CategorySeen, places: Sequence[int]) -> tuple[str, float]:
 def silent_shares(
     context: ImproveContext, seen: Mapping[str, CategorySeen], references: References, places: Sequence[int]
 ) -> dict[str, float]:
-    """Scene category to the share of captions that name no value of it."""
+    """WorldScene category to the share of captions that name no value of it."""
     vocabulary = merge_vocabulary(context.profile.vocabulary, context.suite.vocabulary)
     captions = [references.captions.get(references.train[place], "") for place in places]
     return {
