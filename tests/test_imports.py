@@ -1,4 +1,4 @@
-"""Every import points up the list of rooms, whenever it runs; few wait, and those that do spare something heavy by it."""
+"""Every import points up the list of rooms, whenever it runs; few wait, and those spare something heavy by it."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ def test_what_cannot_be_used_is_answered_while_collecting(project: Path, adapter
 
 CARELESS = '''
 from harness.providers.http_client.exchange import Call
-from harness.providers.remote import Found, Picture, RemoteProvider, read_base64, read_json
+from harness.providers.remote import ParsedReply, Picture, RemoteProvider, read_base64, read_json
 
 
 class Careless(RemoteProvider):
@@ -149,7 +149,7 @@ class Careless(RemoteProvider):
 
     def read(self, reply):
         images = read_json(reply)["pictures" if self.context.budget.calls == 1 else "images"]
-        return Found((Picture(read_base64(images[0])),))
+        return ParsedReply((Picture(read_base64(images[0])),))
 '''
 
 
