@@ -13,7 +13,7 @@ import pytest
 from harness.core.errors import UsageError
 from harness.core.values import Decision, Interval, Outcome, Sample, Score, Verdict
 from harness.judging.comparable import compare_recipes
-from harness.judging.record import SCHEMA, finite, load_results
+from harness.judging.record import SCHEMA, LoraRecord, finite, load_results
 from harness.judging.results import gate_record
 from harness.store import Store
 from tests.example_run import ROUND, example_record, example_run, make_record, plain, read
@@ -240,3 +240,21 @@ def test_a_scorer_known_by_its_hash_alone_is_compared_by_it(record: dict[str, An
 
 def test_a_baseline_of_another_suite_is_refused(record: dict[str, Any]) -> None:
     assert "has none called 'other'" in against(record, name="other").refused[0]
+
+
+@pytest.mark.parametrize("depth", [150, 400])
+def test_a_record_that_is_nested_ever_deeper_is_read_or_refused_in_words(depth: int, tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    with Store(tmp_path / "store") as store:
+        text = example_record(store).to_text()
+    path.write_text(text.rstrip().removesuffix("}") + f', "more": {"[" * depth}{"]" * depth}}}', encoding="utf-8")
+
+    if depth == 150:
+        assert load_results(path).run.id
+    else:
+        with pytest.raises(UsageError, match=r"results\.json: "):
+            load_results(path)
+
+
+def test_half_a_letter_in_a_name_costs_no_record() -> None:
+    assert LoraRecord.of({"file": "a\udcff.safetensors"}).file == "a\N{REPLACEMENT CHARACTER}.safetensors"

@@ -53,7 +53,7 @@ class Part(Recorded, BaseModel):
     @classmethod
     def of(cls, value: object) -> Self:
         """From anything that JSON can say: plain data, values of this package, parts. Raises ValidationError."""
-        return cls.model_validate_json(to_json(value))
+        return cls.model_validate_json(HALF_PAIR.sub("\N{REPLACEMENT CHARACTER}", to_json(value)))
 
     @property
     def plain(self) -> dict[str, Any]:
@@ -754,6 +754,7 @@ def parse_results(text: str, where: str) -> RunRecord:
         first = error.errors(include_url=False, include_context=False)[0]
     try:
         record = json.loads(text)
+        written = to_json(record)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{where}: not JSON ({error}); name the results.json of an earlier run") from error
     schema = record.get("schema") if isinstance(record, dict) else None
@@ -761,7 +762,7 @@ def parse_results(text: str, where: str) -> RunRecord:
         newer = isinstance(schema, int) and schema > SCHEMA
         remedy = "update this package to read it" if newer else "make it again with this version"
         raise UsageError(f"{where}: schema {schema!r}, this version reads schema {SCHEMA}; {remedy}")
-    if first["type"] == "json_invalid":  # half a surrogate pair is text to Python alone
-        return parse_results(HALF_PAIR.sub("\N{REPLACEMENT CHARACTER}", to_json(record)), where)
+    if first["type"] == "json_invalid" and HALF_PAIR.search(written):  # half a surrogate pair is text to Python alone
+        return parse_results(HALF_PAIR.sub("\N{REPLACEMENT CHARACTER}", written), where)
     key = ".".join(str(part) for part in first["loc"])
     raise UsageError(f"{where}: {key}: {first['msg']}; the file was changed or cut off, make it again")

@@ -144,6 +144,7 @@ def _verdict_record(verdict: Verdict, **item: str) -> VerdictRecord:
         complaints=verdict.complaints,
         cause=verdict.cause,
         details=verdict.details,
+        **({"cause_name": verdict.cause_name} if verdict.cause_name else {}),
     )
 
 
