@@ -374,7 +374,7 @@ def test_a_gate_that_the_options_leave_out_has_no_item(project: Project) -> None
         ("provider(name='base')", ["one::base", "two::base"]),
         ("case and not gate", ["one::base", "two::base"]),
         ("suite and not case", ["gate::lora"]),
-        ("slow", []),
+        ("gate and competitor", []),
     ],
 )
 def test_items_bear_marks(project: Project, expression: str, items: list[str]) -> None:

@@ -67,6 +67,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "world": ("world:world", "draw the world, train the embedded models, measure them"),
 }
 """Every subcommand: module (of this package) and function, none for a group of others; then its line of help."""
+SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 
 class Deferred(click.Command):
@@ -81,6 +82,7 @@ class Deferred(click.Command):
         module, _, function = self.home.partition(":")
         loaded: click.Command = getattr(import_module(f"harness.commands.{module}"), function)
         loaded.help = self.help
+        loaded.context_settings = SETTINGS  # a command keeps the help option of whoever called it first
         return loaded
 
     def make_context(
@@ -98,8 +100,7 @@ class Commands(click.Group):
 
 def build_cli() -> Commands:
     """The command line, nothing of it loaded yet."""
-    settings = {"help_option_names": ["-h", "--help"]}
-    cli = Commands("harness", help="pytest for LoRA quality.", context_settings=settings)
+    cli = Commands("harness", help="pytest for LoRA quality.", context_settings=SETTINGS)
     for words, (home, summary) in COMMANDS.items():
         *above, name = words.split()
         group = cli.commands[above[0]] if above else cli
