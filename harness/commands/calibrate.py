@@ -17,7 +17,7 @@ from harness.report.calibration_page import cost_of, report_page, report_text, s
 from harness.scoring.calibration.distributions import FALSE_ALARM
 from harness.scoring.calibration.populations import CalibrationReport, calibrate_suite
 from harness.scoring.calibration.writing import write_thresholds
-from harness.scoring.metrics.scorer import Scorer
+from harness.scoring.metrics.scorer import scorer_of
 from harness.store import Store
 
 
@@ -46,7 +46,7 @@ def calibrate(
     """The exit status: 1 when the suite cannot tell its subject from others and must not gate."""
     read, profile, settings = open_suite(suite, **options)
     with Store(settings.store) as store:
-        report = calibrate_suite(Scorer(read, profile, Models(profile, settings), store), false_alarm)
+        report = calibrate_suite(scorer_of(read, profile, Models(profile, settings), store), false_alarm)
     print(json.dumps(report.record, indent=2, ensure_ascii=False) if as_json else report_text(report))
     if html:
         html.parent.mkdir(parents=True, exist_ok=True)

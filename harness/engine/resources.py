@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 
-from harness.config.profile import Profile, extend_vocabulary
+from harness.config.profile import Profile
 from harness.core.errors import EngineError, HarnessError
 from harness.core.settings import Settings
 from harness.core.values import (
@@ -38,7 +38,7 @@ from harness.judging.baseline import Baselines
 from harness.models.loading import Models
 from harness.providers import ProviderContext, open_provider
 from harness.providers.budget import Budget
-from harness.scoring.metrics.scorer import Scorer
+from harness.scoring.metrics.scorer import scorer_of
 from harness.store import Journal, Store
 
 SURE_DRAWN, SURE_S = 3, 5.0  # pictures and seconds before which a time that is left would be a wild guess
@@ -151,7 +151,7 @@ class Resources:
         return open_provider(name, ProviderContext(self.profile, settings, self.models, traits, self.budget))
 
     def _scorer(self, suite: Suite) -> ScorerLike:
-        return Scorer(suite, extend_vocabulary(self.profile, suite), self.models, self.store)
+        return scorer_of(suite, self.profile, self.models, self.store)
 
     # --- making -----------------------------------------------------------------------------------------------------
 

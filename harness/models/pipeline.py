@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -34,7 +35,7 @@ class LocalPipeline:
         self.sparing = False  # memory was short: attention in slices, autoencoder in tiles
         self._prompts: OrderedDict[tuple[str, str, bool, int], Any] = OrderedDict()
         pipe.set_progress_bar_config(disable=True)
-        self._noise_schedule = dict(pipe.scheduler.config)  # the checkpoint's, before any other scheduler's options
+        self.noise_schedule = dict(pipe.scheduler.config)  # the checkpoint's, before any other scheduler's options
         hold_latents_in_float32(pipe.unet)
         self.loras = ResidentLoras(pipe, AdapterSlot(pipe.unet) if compiled else None)
         if compiled:
@@ -92,7 +93,7 @@ class LocalPipeline:
 
     def _draw_alike(self, requests: Sequence[Request], texts: Sequence[Pair]) -> list[Image.Image | None]:
         first = requests[0]
-        self.pipe.scheduler = make_scheduler(first.scheduler, self._noise_schedule, first.extra.get("scheduler"))
+        self.pipe.scheduler = make_scheduler(first.scheduler, self.noise_schedule, first.extra.get("scheduler"))
         return [to_picture(decode(self.pipe, latent[None])) for latent in denoise(self.pipe, requests, texts)]
 
     def encode_pair(self, request: Request) -> Pair:
@@ -156,22 +157,27 @@ class LocalPipeline:
         return ""
 
 
-def denoise(pipe: Any, requests: Sequence[Request], texts: Sequence[Pair]) -> torch.Tensor:
+def denoise(
+    pipe: Any, requests: Sequence[Request], texts: Sequence[Pair], start: torch.Tensor | None = None
+) -> torch.Tensor:
     """Latents [n, c, h, w] of requests that are alike in all but prompt, negative and seed.
 
     Args:
         pipe: a StableDiffusionXLPipeline with the requests' own scheduler; text encoders are not asked.
         texts: of each request, embeddings and pooled of the prompt and of the negative, all of one length.
+        start: latents [n, c, h, w] to begin with, in units of the scheduler's first noise; None: noise of the seeds.
     """
     first = requests[0]
     chances = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
     prompts, pooled, negatives, negatives_pooled = (torch.cat(parts) for parts in zip(*texts, strict=True))
+    if start is None:
+        start = torch.cat([noise(pipe, *pair) for pair in zip(requests, chances, strict=True)])
     latents: torch.Tensor = pipe(
         prompt_embeds=prompts,
         pooled_prompt_embeds=pooled,
         negative_prompt_embeds=negatives,
         negative_pooled_prompt_embeds=negatives_pooled,
-        latents=torch.cat([noise(pipe, *pair) for pair in zip(requests, chances, strict=True)]),
+        latents=start,
         generator=chances,  # of each picture: a scheduler's later noise does not depend on batch mates either
         num_inference_steps=first.steps,
         guidance_scale=first.guidance,
@@ -201,6 +207,24 @@ def decode(pipe: Any, latents: torch.Tensor) -> torch.Tensor:
         latents = latents / vae.config.scaling_factor
     drawn = vae.decode(latents.to(vae.dtype), return_dict=False)[0]
     return pipe.image_processor.postprocess(drawn, output_type="pt")[0]
+
+
+def encode_picture(image: Image.Image, vae: Any) -> torch.Tensor:
+    """A picture's latents [1, c, h / 8, w / 8] in the UNet's scale, on the CPU: the posterior's mean.
+
+    Raises:
+        ModelError: the autoencoder answers with NaN.
+    """
+    pixels = torch.from_numpy(np.asarray(image, dtype=np.float32).copy()).permute(2, 0, 1)[None] / 127.5 - 1
+    with torch.no_grad():
+        mean = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist.mean.float().cpu()
+    centre, spread = vae.config.get("latents_mean"), vae.config.get("latents_std")
+    if centre is not None and spread is not None:
+        mean = (mean - torch.tensor(centre).view(1, -1, 1, 1)) / torch.tensor(spread).view(1, -1, 1, 1)
+    latents: torch.Tensor = mean * vae.config.scaling_factor
+    if not bool(torch.isfinite(latents).all()):
+        raise ModelError("the autoencoder answers with NaN; SDXL's own one needs float32 or the fp16-fix version")
+    return latents
 
 
 def hold_latents_in_float32(unet: Any) -> tuple[Any, Any]:

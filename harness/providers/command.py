@@ -25,6 +25,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from harness.config.profile import ProviderConfig, extend_vocabulary
+from harness.config.prompts.subject import describe_subject
 from harness.core.errors import MissingKey, SuiteError, nearest
 from harness.core.values import Case, Generation, Outcome, Request, Suite
 from harness.core.yaml import Strict
@@ -33,7 +34,7 @@ from harness.providers import ProviderContext
 from harness.providers.http_client.exchange import Unanswered
 from harness.providers.http_client.options import Price
 from harness.providers.http_client.redact import Redactor
-from harness.providers.prompts import describe_subject, traits_of
+from harness.providers.prompts import traits_of
 from harness.providers.remote import group_requests, in_order
 
 ADAPTER = "command/1"

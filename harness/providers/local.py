@@ -11,18 +11,16 @@ from typing import Any
 
 from PIL import Image, ImageFilter
 
-from harness.config.local_options import CLIP_SKIP
 from harness.config.profile import ProviderConfig, extend_vocabulary, local_options
-from harness.config.schedulers import config_of
+from harness.config.prompts.subject import describe_subject
 from harness.core.errors import LoraError
 from harness.core.values import Case, Generation, Lora, Outcome, Request, Suite
 from harness.models.identity import hash_once, library_class
 from harness.models.lora.header import read_header
+from harness.models.requests import base_request
 from harness.models.weighted_prompts import require_weights
 from harness.providers import ProviderContext
-from harness.providers.prompts import describe_subject, traits_of
-
-ADAPTER = "local/1"
+from harness.providers.prompts import traits_of
 
 
 class LocalProvider:
@@ -48,24 +46,13 @@ class LocalProvider:
         profile, models, options = self.context.profile, self.context.models, self.options
         sha, strength = self._lora(suite) if self.use == "lora" else ("", 0.0)
         beside = self._beside(suite, sha)
-        width, height = profile.size
         optional = [*(["peft"] if sha or beside else []), *(["compel"] if self.weighted else [])]
-        template = Request(
-            adapter=ADAPTER,
-            model=models.base_hash(),
-            prompt=self._prompt(suite, case),
-            negative=case.negative or suite.negative or profile.negative or "",
-            seed=0,
-            width=width,
-            height=height,
+        request = base_request(profile, models, options, self._prompt(suite, case), case.negative or suite.negative)
+        template = replace(
+            request,
             lora=sha,
             strength=strength,
-            steps=options.steps,
-            guidance=options.guidance,
-            scheduler=options.scheduling.name,
-            dtype=models.dtype,
-            batch=profile.batch,
-            extra={**self._extra(), **({"loras": beside} if beside else {})},
+            extra={**request.extra, **({"loras": beside} if beside else {})},
             libraries=library_class("torch", "diffusers", "transformers", *optional),
         )
         return tuple(Request(**{**template.__dict__, "seed": seed}) for seed in seeds)
@@ -89,21 +76,6 @@ class LocalProvider:
 
     def close(self) -> None:
         """The models belong to the run; nothing to give back."""
-
-    def _extra(self) -> dict[str, object]:
-        """What decides the pixels beside a request's own fields; nothing of it where it is as usual."""
-        options, vae = self.options, self.context.profile.models.vae_dtype
-        scheduler = config_of(options.scheduling.name, options.scheduling.options)
-        given = {
-            "blur": (options.blur, 0),
-            "clip_skip": (options.clip_skip, CLIP_SKIP),
-            "compiled": (self.context.profile.compile, False),
-            "guidance_rescale": (options.guidance_rescale, 0.0),
-            "prompts": (self.context.profile.prompts, "plain"),
-            "scheduler": (scheduler, {}),
-            "vae": (vae, "float32"),
-        }
-        return {name: value for name, (value, usual) in given.items() if value != usual}
 
     def _prompt(self, suite: Suite, case: Case) -> str:
         if self.use != "prompt_only":

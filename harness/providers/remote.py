@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import ValidationError
 
 from harness.config.profile import ProviderConfig, extend_vocabulary
+from harness.config.prompts.subject import describe_subject
 from harness.config.prompts.syntax import plain_text
 from harness.core.errors import HarnessError, MissingKey, SuiteError, nearest
 from harness.core.moved import keep_former_names
@@ -29,7 +30,7 @@ from harness.providers import ProviderContext
 from harness.providers.http_client.exchange import Call, Deadline, Reply, Unanswered
 from harness.providers.http_client.options import RemoteOptions
 from harness.providers.http_client.waits import forbids_retry
-from harness.providers.prompts import describe_subject, traits_of
+from harness.providers.prompts import traits_of
 
 if TYPE_CHECKING:
     from harness.providers.http_client.session import Session

@@ -14,17 +14,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from PIL import Image as Pillow
 from torch import Tensor
 
 from harness.config.prompts.trigger import with_trigger
-from harness.core.errors import ModelError, ReferencesError
+from harness.core.errors import ReferencesError
 from harness.core.values import Subject
 from harness.models.identity import quiet_libraries
 from harness.models.loading import load_options, locate_model, translated
 from harness.models.lora.train_config import TrainConfig
 from harness.models.lora.training_pictures import TrainingPicture
+from harness.models.pipeline import encode_picture
 from harness.scoring.references import load_references
 from harness.scoring.references.loading import picture_files, read_captions
 from harness.training.buckets import Cut, Size, make_cuts
@@ -136,27 +136,13 @@ def make_items(
 
 def make_view(each: Cut, background: float, vae: Any, device: str) -> View:
     """A cut as latents, its six numbers, and its mask at the latents' size."""
-    latents = encode_picture(each.image, vae, device)[0]
+    latents = encode_picture(each.image, vae)[0]
     mask = None
     if each.mask is not None:
         small = each.mask.resize((latents.shape[2], latents.shape[1]), Pillow.Resampling.BOX)
         shares = torch.from_numpy(np.asarray(small, dtype=np.float32) / 255)[None]
         mask = background + (1 - background) * shares
     return View(latents, torch.tensor(each.ids, dtype=torch.float32), mask)
-
-
-def encode_picture(image: Image.Image, vae: Any, device: str) -> Tensor:
-    """The posterior's mean in the UNet's scale, (1, channels, height / 8, width / 8)."""
-    pixels = torch.from_numpy(np.asarray(image, dtype=np.float32).copy()).permute(2, 0, 1)[None] / 127.5 - 1
-    with torch.no_grad():
-        mean = vae.encode(pixels.to(device, vae.dtype)).latent_dist.mean.float().cpu()
-    centre, spread = vae.config.get("latents_mean"), vae.config.get("latents_std")
-    if centre is not None and spread is not None:
-        mean = (mean - torch.tensor(centre).view(1, -1, 1, 1)) / torch.tensor(spread).view(1, -1, 1, 1)
-    latents: Tensor = mean * vae.config.scaling_factor
-    if not bool(torch.isfinite(latents).all()):
-        raise ModelError("the autoencoder answers with NaN; SDXL's own one needs float32 or the fp16-fix version")
-    return latents
 
 
 def load_encoders(profile: Any, models: Any, dtype: Any, device: str | None = None) -> Any:

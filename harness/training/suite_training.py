@@ -7,12 +7,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from harness.config.profile import extend_vocabulary
 from harness.core.errors import HarnessError, UsageError
 from harness.core.values import Suite, digest
 from harness.models.loading import Models
 from harness.models.lora.registry import promote, read_champion
-from harness.scoring.metrics.scorer import Scorer
+from harness.scoring.metrics.scorer import scorer_of
 from harness.store import Store
 from harness.training.auto import choose_settings, combine
 from harness.training.data import train_pictures
@@ -77,7 +76,7 @@ def open_judge(
 ) -> Judge | None:
     """What scores the samples as a run would; None, and why, where no scorer is at hand: training needs none."""
     try:
-        scorer = Scorer(suite, extend_vocabulary(profile, suite), models, stack.enter_context(Store(settings.store)))
+        scorer = scorer_of(suite, profile, models, stack.enter_context(Store(settings.store)))
         scorer.calibration()
     except HarnessError as error:
         say(f"samples are drawn and not scored: {error}")

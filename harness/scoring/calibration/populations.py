@@ -18,7 +18,7 @@ from harness.models.loading import Models
 from harness.scoring.calibration.distributions import FALSE_ALARM, Discrimination, Sides, examine
 from harness.scoring.metrics.features import features_score, measure_trait
 from harness.scoring.metrics.quality import quality_score
-from harness.scoring.metrics.scorer import Scorer
+from harness.scoring.metrics.scorer import Scorer, scorer_of
 from harness.scoring.metrics.ssim import edges, grey_square, plate_of, similarity, typicality
 from harness.scoring.metrics.table import ReferenceSet
 from harness.store import Store
@@ -137,7 +137,7 @@ def gate_notes(suite: Suite, profile: Profile, models: Models, store: Store) -> 
         raise ModelError("nothing is loaded here")
 
     try:
-        calibration = Scorer(suite, profile, models, store, load=absent).calibration()
+        calibration = scorer_of(suite, profile, models, store, load=absent).calibration()
     except ModelError:
         return []
     if calibration.can_gate or not suite.gate:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -16,6 +16,12 @@ def clip_separation(gallery: Floats, impostors: Floats) -> Separation:
     return separate(leave_one_out(gallery @ gallery.T), (impostors @ gallery.T).mean(1))
 
 
+def separation_from(genuine: Floats, groups: Mapping[str, Floats]) -> tuple[Separation, str]:
+    """The subject against the group that is nearest to it, and that group's name; similarities to the gallery."""
+    nearest = max((name for name, group in groups.items() if len(group)), key=lambda name: float(np.mean(groups[name])))
+    return separate(genuine, groups[nearest]), nearest
+
+
 def population_similarity(impostors: Floats) -> float:
     """How alike strangers look: the mean cosine among different impostors."""
     return float(np.mean(leave_one_out(impostors @ impostors.T)))
@@ -25,13 +31,14 @@ def clip_score(vector: Floats, gallery: Floats, train: Floats, impostors: Floats
     """Mean cosine to the gallery, raw and between impostors (0) and genuine (1)."""
     raw = float((gallery @ vector).mean())
     value = calibration.clip.calibrate(raw)
-    likest = impostors @ vector
-    details = {
+    details: dict[str, object] = {
         "train": calibration.clip.scale(float((train @ vector).mean())) if len(train) and value is not None else None,
-        "likest_impostor": calibration.names[int(likest.argmax())],
-        "likest_impostor_cosine": float(likest.max()),
         "nearest_reference_cosine": float((gallery @ vector).max()),
     }
+    if len(impostors):
+        likest = impostors @ vector
+        details["likest_impostor"] = calibration.names[int(likest.argmax())]
+        details["likest_impostor_cosine"] = float(likest.max())
     reason = "" if value is not None else "the impostors are as near to the references as these to each other"
     return Score("clip", value, raw, reason, details)
 

@@ -6,7 +6,7 @@ softmax over its alternatives, relative to what the references themselves reach.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,21 +67,33 @@ class Questions:
         return phrases if len(phrases) > 1 else {**phrases, NONE: "a person"}
 
 
-def measure_trait(question: Question, value: str, gallery: Floats, scale: float) -> Measure:
-    """How surely the references show one trait."""
+def measure_trait(
+    question: Question, value: str, gallery: Floats, scale: float, strangers: Floats | None = None
+) -> Measure:
+    """How surely the references show one trait, and more than strangers do where their unit vectors are known."""
     return measure(
         question.category,
         value,
         question.phrases[value],
         question.probabilities(gallery, scale),
         question.column(value),
+        None if strangers is None else question.probabilities(strangers, scale),
     )
 
 
 def features_score(
-    vector: Floats, measures: Sequence[Measure], questions: Mapping[str, Question], scale: float
+    vector: Floats,
+    measures: Sequence[Measure],
+    questions: Mapping[str, Question],
+    scale: float,
+    replaced: Collection[str] = (),
 ) -> Score:
-    """Reliability-weighted mean over the measurable traits of probability relative to the references', at most 1."""
+    """Reliability-weighted mean over the measurable traits of probability relative to the references', at most 1.
+
+    Args:
+        replaced: categories that the case itself asks for: who wears another robe there is no less the subject.
+    """
+    measures = [trait for trait in measures if trait.category not in replaced]
     results: dict[str, dict[str, Any]] = {}
     raws = []
     for trait in measures:

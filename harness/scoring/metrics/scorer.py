@@ -7,7 +7,9 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from harness.config.profile import Profile, merge_vocabulary
+import numpy as np
+
+from harness.config.profile import Profile, extend_vocabulary, merge_vocabulary
 from harness.core.arrays import Floats
 from harness.core.errors import LoraError, ReferencesError
 from harness.core.stats.calibration import Calibration, calibration_from
@@ -16,15 +18,17 @@ from harness.models.embeddings import Embedder, Embeddings, open_file, open_pict
 from harness.models.identity import library_class
 from harness.models.loading import Models
 from harness.models.lora.header import read_header
+from harness.scoring.metrics.anchors import Anchors, Views, anchors_of_cohort, anchors_of_folder
 from harness.scoring.metrics.applied import Applied, check_applied
-from harness.scoring.metrics.clip import clip_separation, population_similarity, self_similarity
+from harness.scoring.metrics.clip import population_similarity, self_similarity
+from harness.scoring.metrics.cohort import CohortSource, cohort_of
 from harness.scoring.metrics.copying import TrainSet
 from harness.scoring.metrics.drift import Drift, measure_drift
 from harness.scoring.metrics.evidence import Evidence, gather_evidence
 from harness.scoring.metrics.extras import make_extras
 from harness.scoring.metrics.features import Questions, measure_trait
 from harness.scoring.metrics.protocol import Extra, MetricContext
-from harness.scoring.metrics.ssim import edges_band, grey_square, plate_of, reference_band, sharpness
+from harness.scoring.metrics.ssim import Plate, edges_band, grey_square, plate_of, reference_band, sharpness
 from harness.scoring.metrics.table import METRICS, ReferenceSet, SampleViews
 from harness.scoring.metrics.technical import contrast
 from harness.scoring.references import (
@@ -38,7 +42,7 @@ from harness.scoring.references import (
 )
 from harness.store import Store
 
-VERSION = 2  # of every formula in this package and in calibrate.py: raise it, and stored scores are computed anew
+VERSION = 3  # of every formula in this package and in calibrate.py: raise it, and stored scores are computed anew
 EMBEDDING = 1  # of how pictures and words are laid before CLIP: no formula's new version embeds anything again
 LIBRARIES = ("transformers", "pillow", "scipy")  # the preprocessing is part of the measurement
 DTYPE = "float32"  # in which `harness.models.loading` loads CLIP, whatever the profile draws in
@@ -48,13 +52,24 @@ class Scorer:
     """The metrics of one suite. Construction, `identity` and everything found before need no torch."""
 
     def __init__(
-        self, suite: Suite, profile: Profile, models: Models, store: Store, load: Callable[[], Embedder] | None = None
+        self,
+        suite: Suite,
+        profile: Profile,
+        models: Models,
+        store: Store,
+        load: Callable[[], Embedder] | None = None,
+        cohort: CohortSource | None = None,
     ) -> None:
-        """`load` brings another embedder than the profile's CLIP."""
+        """What one suite is scored with.
+
+        Args:
+            load: brings another embedder than the profile's CLIP.
+            cohort: draws what scores are held against; None: the folder of impostors alone.
+        """
         self.suite, self.profile, self.models, self.store = suite, profile, models, store
         self.vocabulary = merge_vocabulary(profile.vocabulary, suite.vocabulary)
         clip = models.model_hash(profile.models.clip)
-        self._clip = clip
+        self._clip, self._cohort = clip, cohort
         self._embeddings = Embeddings(load or models.clip, store, digest([EMBEDDING, clip, self._libraries]))
         self._questions = Questions(self.vocabulary, self._embeddings, profile.templates)
 
@@ -78,6 +93,7 @@ class Scorer:
             "references_train": set_hash(self.references.train),
             "references_held_out": set_hash(self.references.held_out),
             "impostors": set_hash(self.impostors),
+            "cohort": self._cohort.identity if self._cohort else "none",
             "vocabulary": digest(to_record(self.vocabulary)),
             "traits": "auto" if traits is None else digest(dict(traits)),
             "size": list(self.profile.size),
@@ -99,6 +115,7 @@ class Scorer:
                 "traits": dict(self.suite.subject.traits) if self.suite.subject.traits is not None else None,
                 "size": list(self.profile.size),
                 **({"kind": self.suite.subject.kind} if self.suite.subject.kind != "character" else {}),
+                **({"cohort": self._cohort.identity} if self._cohort else {}),
             }
         )
 
@@ -112,7 +129,10 @@ class Scorer:
 
     @cached_property
     def impostors(self) -> tuple[Path, ...]:
+        """Pictures of others that somebody chose: all there is without a cohort, and one more group beside it."""
         folder = self.suite.subject.impostors or self.profile.impostors
+        if folder is None and self._cohort:
+            return ()
         if folder is None:
             raise ReferencesError(f"{self.suite.path}: no impostors; name a folder with pictures of other subjects")
         return load_impostors(folder)
@@ -162,27 +182,40 @@ class Scorer:
         gallery, impostors = self._vectors(references.gallery), self._vectors(self.impostors)
         if len(gallery) < 2:
             raise ReferencesError(f"{self.suite.subject.references}: one picture has no other to be compared with")
-        clip, scale = clip_separation(gallery, impostors), self._embeddings.logit_scale
         greys = [grey_square(open_file(path)) for path in references.gallery]
         plates = [plate_of(grey) for grey in greys]
-        apart = not references.leave_one_out and len(references.train)
-        agreement = clip.scale(float((self._vectors(references.train) @ gallery.T).mean())) if apart else 1.0
+        found, scale = self._anchor(gallery, impostors, plates), self._embeddings.logit_scale
         return Calibration(
-            clip=clip,
+            clip=found.clip,
             ssim=reference_band(plates),
             edges=edges_band(plates),
             measures=tuple(
-                measure_trait(self._questions.of(trait.category, trait.value), trait.value, gallery, scale)
+                measure_trait(
+                    self._questions.of(trait.category, trait.value), trait.value, gallery, scale, found.strangers
+                )
                 for trait in self.traits()
             ),
             sharpness=min(map(sharpness, greys)),
             contrast=min(map(contrast, greys)),
-            agreement=agreement if agreement == agreement else 0.0,  # NaN: no scale to stand on
-            crowd=population_similarity(impostors),
+            agreement=found.agreement,
+            crowd=population_similarity(impostors if found.strangers is None else found.strangers),
             references=len(references.all),
             leave_one_out=references.leave_one_out,
             names=tuple(path.name for path in self.impostors),
+            zero=found.zero,
+            sight=found.sight,
+            weights=found.weights,
         )
+
+    def _anchor(self, gallery: Floats, impostors: Floats, plates: Sequence[Plate]) -> Anchors:
+        references = self.references
+        apart = not references.leave_one_out and len(references.train)
+        train = self._vectors(references.train) if apart else gallery[:0]
+        if self._cohort is None:
+            return anchors_of_folder(gallery, train, impostors)
+        views = Views(lambda shas: self.embed([self.store.image(sha) for sha in shas]), self.store.image)
+        cohort = self._cohort.draw(self.traits(), references.train or references.gallery)
+        return anchors_of_cohort(cohort, views, gallery, train, impostors, plates)
 
     @cached_property
     def ground(self) -> ReferenceSet:
@@ -279,7 +312,7 @@ class Scorer:
         return results
 
     def _vectors(self, paths: Sequence[Path]) -> Floats:
-        return self._embeddings.files(paths)
+        return self._embeddings.files(paths) if paths else np.zeros((0, 1), np.float32)
 
     def _read(self, category: str) -> TraitReading:
         vocabulary = self.vocabulary[category]
@@ -287,3 +320,11 @@ class Scorer:
         pictures = self._vectors(self.references.train or self.references.gallery)
         probabilities = question.probabilities(pictures, self._embeddings.logit_scale)
         return read_category(category, question.phrases, probabilities, vocabulary.identity)
+
+
+def scorer_of(
+    suite: Suite, profile: Profile, models: Models, store: Store, load: Callable[[], Embedder] | None = None
+) -> Scorer:
+    """The scorer of a suite, against the cohort that this machine's base draws where one is under test."""
+    extended = extend_vocabulary(profile, suite)
+    return Scorer(suite, extended, models, store, load, cohort_of(suite, extended, models, store))

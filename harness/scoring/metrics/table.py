@@ -48,7 +48,8 @@ def clip(look: SampleViews, ground: ReferenceSet, _: Mapping[str, Score]) -> Sco
 
 
 def features(look: SampleViews, ground: ReferenceSet, _: Mapping[str, Score]) -> Score:
-    return features_score(look.vector, ground.calibration.measures, ground.questions, ground.scale)
+    replaced = look.case.expect.keys()
+    return features_score(look.vector, ground.calibration.measures, ground.questions, ground.scale, replaced)
 
 
 def ssim(look: SampleViews, ground: ReferenceSet, _: Mapping[str, Score]) -> Score:
@@ -56,7 +57,7 @@ def ssim(look: SampleViews, ground: ReferenceSet, _: Mapping[str, Score]) -> Sco
 
 
 def quality(_: SampleViews, ground: ReferenceSet, found: Mapping[str, Score]) -> Score:
-    return quality_score(found, ground.weights)
+    return quality_score(found, ground.weights, ground.calibration.weights)
 
 
 def prompt(look: SampleViews, ground: ReferenceSet, _: Mapping[str, Score]) -> Score | None:

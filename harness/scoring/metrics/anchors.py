@@ -1,0 +1,101 @@
+"""Where the scale of likeness begins and ends for one subject, and what its scores can tell.
+
+0 is the alternative to the LoRA (`harness.scoring.metrics.cohort`), the group of it that is nearest to the subject,
+and 1 is what a train picture reaches against the held-out ones: pictures of the subject of which neither is by a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from harness.core.arrays import Floats
+from harness.core.stats.calibration import (
+    LEAST_AREA,
+    Separation,
+    Sight,
+    area_at_least,
+    band_of,
+    leave_one_out,
+    sight_of,
+)
+from harness.models.embeddings import open_picture
+from harness.scoring.metrics.clip import clip_separation, separation_from
+from harness.scoring.metrics.cohort import Cohort
+from harness.scoring.metrics.ssim import Plate, edges, grey_square, mean_similarity, plate_of, similarity, typicality
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """What is known of one subject's scale."""
+
+    clip: Separation
+    agreement: float  # of train/ with held_out/: 0 another person, 1 the same
+    zero: str = "impostors"
+    strangers: Floats | None = None  # unit vectors of those whom traits are held against; None: nobody
+    sight: Sight | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Views:
+    """How pictures of the cohort are looked at."""
+
+    embed: Callable[[Sequence[str]], Floats]  # SHA-256 to unit vectors
+    read: Callable[[str], bytes]
+
+
+def anchors_of_folder(gallery: Floats, train: Floats, impostors: Floats) -> Anchors:
+    """Without a cohort: each reference against the others, and everybody in the folder; unit vectors (n, d)."""
+    clip = clip_separation(gallery, impostors)
+    agreement = clip.scale(float((train @ gallery.T).mean())) if len(train) else 1.0
+    return Anchors(clip, agreement if agreement == agreement else 0.0)  # NaN: no scale to stand on
+
+
+def anchors_of_cohort(
+    cohort: Cohort, views: Views, gallery: Floats, train: Floats, impostors: Floats, plates: Sequence[Plate]
+) -> Anchors:
+    """From the alternative; unit vectors (n, d), and the held-out references for SSIM.
+
+    Args:
+        train: () where there are too few references to split, which then are held against each other.
+        impostors: pictures of others that the user added.
+    """
+
+    def stand(vectors: Floats) -> Floats:
+        return np.asarray((vectors @ gallery.T).mean(1))
+
+    strangers = views.embed(cohort.strangers)
+    among = leave_one_out(gallery @ gallery.T)
+    genuine = stand(train) if len(train) else among
+    groups = {
+        "strangers": stand(strangers),
+        "lookalikes": stand(views.embed(cohort.lookalikes)) if cohort.lookalikes else np.empty(0),
+        "redrawn references": stand(views.embed(cohort.last)) if cohort.last else np.empty(0),
+        "impostors": stand(impostors) if len(impostors) else np.empty(0),
+    }
+    walk = {strength: stand(views.embed(pictures)) for strength, pictures in cohort.redrawn.items() if pictures}
+    sight = sight_of(walk, genuine, groups["strangers"], groups["lookalikes"]) if walk else None
+    if sight and sight.enough:  # lookalikes are the subject: they begin no scale
+        groups.pop("lookalikes")
+    clip, zero = separation_from(genuine, groups)
+    far, near = float(np.mean(groups["strangers"])), float(np.mean(among))
+    agreement = (float(np.mean(genuine)) - far) / (near - far) if near > far else 0.0
+    weights = {"ssim": ssim_weight(plates, [views.read(sha) for sha in cohort.strangers])}
+    return Anchors(clip, agreement, zero, strangers, sight, weights)
+
+
+def ssim_weight(plates: Sequence[Plate], others: Sequence[bytes]) -> float:
+    """1 where `ssim` tells the references from pictures of others, 0 where it does not."""
+    table = np.array([[similarity(a, b) for b in plates] for a in plates])
+    likeness, edged = band_of(leave_one_out(table)), band_of([edges(plate) for plate in plates])
+
+    def rate(plate: Plate, raw: float) -> float:
+        return typicality(raw, edges(plate), likeness, edged).value or 0.0
+
+    own = [rate(plate, raw) for plate, raw in zip(plates, leave_one_out(table), strict=True)]
+    strange = [plate_of(grey_square(open_picture(data))) for data in others]
+    theirs = [rate(plate, mean_similarity(plate, plates)) for plate in strange]
+    return 1.0 if area_at_least(np.array(own), np.array(theirs)) >= LEAST_AREA else 0.0
