@@ -15,7 +15,7 @@ from harness.core.files import write_file
 from harness.models.loading import Models
 from harness.report.calibration_page import cost_of, report_page, report_text, spread
 from harness.scoring.calibration.distributions import FALSE_ALARM
-from harness.scoring.calibration.populations import CalibrationReport, calibrate_suite
+from harness.scoring.calibration.populations import CalibrationReport, calibrate_suite, rounded
 from harness.scoring.calibration.writing import write_thresholds
 from harness.scoring.metrics.scorer import scorer_of
 from harness.store import Store
@@ -36,18 +36,29 @@ def parse_rate(text: str | float) -> float:
 @suite_argument
 @option("--false-alarm", type=parse_rate, default=FALSE_ALARM, metavar="RATE", help="default: 0.05")
 @flag("--write", help="put the suggested thresholds into the suite's file")
+@flag("--freeze", help="keep what 0 and 1 mean in anchors/SUITE.json beside the suite, for a reviewed commit")
 @option("--html", type=Path, metavar="FILE", help="write a page with the distributions")
 @flag("--json", "as_json", help="print plain data instead of tables")
 @profile_option
 @option("--store", help="where embeddings are kept")
 def calibrate(
-    suite: Path, false_alarm: float, write: bool, html: Path | None, as_json: bool, **options: str | None
+    suite: Path,
+    false_alarm: float,
+    write: bool,
+    freeze: bool,
+    html: Path | None,
+    as_json: bool,
+    **options: str | None,
 ) -> int:
     """The exit status: 1 when the suite cannot tell its subject from others and must not gate."""
     read, profile, settings = open_suite(suite, **options)
     with Store(settings.store) as store:
-        report = calibrate_suite(scorer_of(read, profile, Models(profile, settings), store), false_alarm)
+        scorer = scorer_of(read, profile, Models(profile, settings), store)
+        report = calibrate_suite(scorer, false_alarm)
+        kept = scorer.freeze(rounded(report.sides)) if freeze else None
     print(json.dumps(report.record, indent=2, ensure_ascii=False) if as_json else report_text(report))
+    if kept and not as_json:
+        print(f"kept {kept.as_posix()}")
     if html:
         html.parent.mkdir(parents=True, exist_ok=True)
         write_file(html, report_page(report))

@@ -173,7 +173,7 @@ def load_suite(path: Path, profile: Profile | None = None) -> Suite:
     check_names(document, file, profile, vocabulary)
     subject = read_subject(document, file.subject, path.parent)
     if profile is not None:
-        check_fit(document, subject, profile)
+        check_fit(document, subject, profile, file.gate)
     total = sum(file.weights.values())
     return Suite(
         name=file.suite,
@@ -280,12 +280,13 @@ def check_alarm(document: Document, entry: Entry, *place: str | int) -> None:
         raise document.error("is an alarm and no score; say fail, warn or off", *place)
 
 
-def check_fit(document: Document, subject: Subject, profile: Profile) -> None:
+def check_fit(document: Document, subject: Subject, profile: Profile, gate: Sequence[str]) -> None:
     """What the suite leaves to the profile is there, and the trigger fits into the text encoder's window."""
     if least_tokens(subject.trigger) > profile.max_tokens - 2:
         message = f"longer than the text encoder's window of {profile.max_tokens} tokens; shorten it"
         raise document.error(message, "subject", "trigger")
-    if subject.impostors is None and profile.impostors is None:
+    local = any(profile.providers[name].adapter == "local" for name in gate if name in profile.providers)
+    if subject.impostors is None and profile.impostors is None and not local:
         remedy = f"name a folder with pictures of others: profile {profile.name} has none"
         raise document.error(f"impostors is missing; {remedy}", "subject")
 

@@ -16,7 +16,7 @@ from harness.engine.context import ScorerLike
 from harness.engine.plan import Step
 from harness.judging.record import AuditRecord, LoraRecord, PopulationRecord, SuiteFindings, Tried
 from harness.models.identity import hash_once
-from harness.scoring.calibration.populations import populations
+from harness.scoring.calibration.populations import populations, rounded
 from harness.scoring.metrics.scorer import Scorer
 from harness.scoring.references.check import check_references
 from harness.scoring.references.gather import gather_subject
@@ -141,21 +141,16 @@ def check_record(store: Store, suite: Suite, size: tuple[int, int]) -> AuditReco
 
 
 def populations_record(store: Store, scorer: Scorer) -> tuple[PopulationRecord, ...]:
-    """Every gated score of the references and of the impostors: what the calibration was made from."""
+    """Every gated score of the references and of those who are called 0: what the calibration was made from."""
+    frozen = scorer.frozen
+    if frozen and frozen.weights == scorer.suite.weights:
+        return tuple(map(PopulationRecord.of, frozen.populations))
     key = digest(["crowds", VERSION, scorer.identity])
     known: list[dict[str, object]] | None = store.memo("crowds", key)
     if known is None:
         try:
-            sides = populations(scorer, scorer.ground)
+            known = rounded(populations(scorer, scorer.ground))
         except (HarnessError, OSError):
             return ()
-        known = [
-            {
-                "metric": side.metric,
-                **{name: [round(float(value), 4) for value in getattr(side, name)] for name in ("genuine", "impostor")},
-            }
-            for side in sides
-            if not side.reason
-        ]
         store.put_memo("crowds", key, known)
     return tuple(map(PopulationRecord.of, known))

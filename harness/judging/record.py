@@ -19,7 +19,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
 from harness.core.errors import UsageError
-from harness.core.stats.calibration import Band, Calibration, Measure, Separation
+from harness.core.stats.calibration import Band, Calibration, Measure, Separation, Sight
 from harness.core.values import (
     METRICS,
     CaseResult,
@@ -279,6 +279,9 @@ class CalibrationRecord(Part):
     references: int = 0
     leave_one_out: bool = False
     names: tuple[str, ...] = ()
+    zero: str = "impostors"
+    sight: Sight | None = None
+    weights: Mapping[str, float] = {}
     reason: str = ""
 
     def restored(self) -> Calibration | None:
@@ -287,7 +290,7 @@ class CalibrationRecord(Part):
             return None
         return Calibration(
             self.clip, self.ssim, self.edges, self.measures, self.sharpness, self.contrast, self.agreement,
-            self.crowd, self.references, self.leave_one_out, self.names,
+            self.crowd, self.references, self.leave_one_out, self.names, self.zero, self.sight, self.weights,
         )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from harness.core.arrays import Floats
 from harness.core.errors import ModelError
 from harness.core.stats.calibration import LEAST_D, Calibration, band_of
 from harness.core.values import METRICS, Score, Suite, to_record
-from harness.models.embeddings import open_file
+from harness.models.embeddings import open_picture
 from harness.models.loading import Models
 from harness.scoring.calibration.distributions import FALSE_ALARM, Discrimination, Sides, examine
 from harness.scoring.metrics.features import features_score, measure_trait
@@ -73,24 +73,35 @@ def calibrate_suite(scorer: Scorer, false_alarm: float = FALSE_ALARM) -> Calibra
 
 
 def populations(scorer: Scorer, ground: ReferenceSet) -> tuple[Sides, ...]:
-    """Every gated metric's genuine and impostor scores; a reference is held against the others only."""
-    impostors = [plate_of(grey_square(open_file(path))) for path in scorer.impostors]
+    """Every gated metric's scores of references, and of those who are called 0; a reference is held against others."""
+    others = scorer.alternative()
+    plates = [plate_of(grey_square(open_picture(data))) for data in others]
     table = np.array([[similarity(a, b) for b in ground.plates] for a in ground.plates])
-    crossed = np.array([[similarity(a, b) for b in ground.plates] for a in impostors])
+    crossed = np.array([[similarity(a, b) for b in ground.plates] for a in plates])
     strong = np.array([edges(plate) for plate in ground.plates])
-    n = len(ground.plates)
+    everybody = list(range(len(ground.plates)))
     genuine = []
-    for row in range(n):
-        others = [place for place in range(n) if place != row]
-        genuine.append(
-            _rate(ground, others, ground.gallery[row], table[row, others], float(strong[row]), table, strong)
-        )
-    everybody = list(range(n))
+    for row in everybody:
+        kept = [place for place in everybody if place != row]
+        genuine.append(_rate(ground, kept, ground.gallery[row], table[row, kept], float(strong[row]), table, strong))
     strangers = [
-        _rate(ground, everybody, vector, crossed[row], edges(impostors[row]), table, strong)
-        for row, vector in enumerate(ground.impostors)
+        _rate(ground, everybody, vector, crossed[row], edges(plates[row]), table, strong)
+        for row, vector in enumerate(scorer.embed(others))
     ]
     return tuple(_side(metric, genuine, strangers) for metric in METRICS)
+
+
+def rounded(sides: Sequence[Sides]) -> list[dict[str, object]]:
+    """As plain data, of what could be measured; four digits, because pages draw them."""
+    return [
+        {"metric": side.metric, "genuine": _short(side.genuine), "impostor": _short(side.impostor)}
+        for side in sides
+        if not side.reason
+    ]
+
+
+def _short(values: Sequence[float]) -> list[float]:
+    return [round(float(value), 4) for value in values]
 
 
 def _rate(
@@ -106,15 +117,21 @@ def _rate(
     gallery, known = ground.gallery[list(kept)], table[np.ix_(kept, kept)]
     value = ground.calibration.clip.scale(float((gallery @ vector).mean()))
     clip = Score("clip", None if np.isnan(value) else value)
-    measures = [
-        measure_trait(ground.questions[trait.category], trait.value, gallery, ground.scale)
+    measures = [  # what a trait is worth was found on all of them
+        replace(
+            measure_trait(ground.questions[trait.category], trait.value, gallery, ground.scale),
+            weight=trait.weight,
+            reason=trait.reason,
+        )
         for trait in ground.calibration.measures
     ]
     features = features_score(vector, measures, ground.questions, ground.scale)
     band = band_of((known.sum(1) - 1) / (len(kept) - 1)) if len(kept) > 2 else ground.calibration.ssim
     ssim = typicality(float(np.mean(likeness)), fine, band, band_of(strong[list(kept)]))
     capped = Score("clip", None if clip.value is None else min(1.0, max(0.0, clip.value)), 0.0)
-    quality = quality_score({"clip": capped, "features": features, "ssim": ssim}, ground.weights)
+    quality = quality_score(
+        {"clip": capped, "features": features, "ssim": ssim}, ground.weights, ground.calibration.weights
+    )
     return {"clip": clip, "features": features, "ssim": ssim, "quality": quality}
 
 

@@ -70,16 +70,13 @@ def anchors_of_cohort(
     strangers = views.embed(cohort.strangers)
     among = leave_one_out(gallery @ gallery.T)
     genuine = stand(train) if len(train) else among
-    groups = {
-        "strangers": stand(strangers),
-        "lookalikes": stand(views.embed(cohort.lookalikes)) if cohort.lookalikes else np.empty(0),
-        "redrawn references": stand(views.embed(cohort.last)) if cohort.last else np.empty(0),
-        "impostors": stand(impostors) if len(impostors) else np.empty(0),
-    }
+    groups = {name: stand(views.embed(pictures)) for name, pictures in cohort.groups.items() if pictures}
+    if len(impostors):
+        groups["impostors"] = stand(impostors)
     walk = {strength: stand(views.embed(pictures)) for strength, pictures in cohort.redrawn.items() if pictures}
-    sight = sight_of(walk, genuine, groups["strangers"], groups["lookalikes"]) if walk else None
+    sight = sight_of(walk, genuine, groups["strangers"], groups.get("lookalikes")) if walk else None
     if sight and sight.enough:  # lookalikes are the subject: they begin no scale
-        groups.pop("lookalikes")
+        del groups["lookalikes"]
     clip, zero = separation_from(genuine, groups)
     far, near = float(np.mean(groups["strangers"])), float(np.mean(among))
     agreement = (float(np.mean(genuine)) - far) / (near - far) if near > far else 0.0

@@ -48,9 +48,10 @@ class Cohort:
     redrawn_from: tuple[Path, ...] = ()  # train pictures
 
     @property
-    def last(self) -> tuple[str, ...]:
-        """The references redrawn until somebody else stands there."""
-        return self.redrawn[max(self.redrawn)] if self.redrawn else ()
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """Each kind of others by name; references redrawn until somebody else stands there."""
+        last = self.redrawn[max(self.redrawn)] if self.redrawn else ()
+        return {"strangers": self.strangers, "lookalikes": self.lookalikes, "redrawn references": last}
 
 
 class CohortSource(Protocol):

@@ -21,12 +21,13 @@ from harness.models.lora.header import read_header
 from harness.scoring.metrics.anchors import Anchors, Views, anchors_of_cohort, anchors_of_folder
 from harness.scoring.metrics.applied import Applied, check_applied
 from harness.scoring.metrics.clip import population_similarity, self_similarity
-from harness.scoring.metrics.cohort import CohortSource, cohort_of
+from harness.scoring.metrics.cohort import Cohort, CohortSource, cohort_of
 from harness.scoring.metrics.copying import TrainSet
 from harness.scoring.metrics.drift import Drift, measure_drift
 from harness.scoring.metrics.evidence import Evidence, gather_evidence
 from harness.scoring.metrics.extras import make_extras
 from harness.scoring.metrics.features import Questions, measure_trait
+from harness.scoring.metrics.frozen import FrozenAnchors, read_frozen, write_frozen
 from harness.scoring.metrics.protocol import Extra, MetricContext
 from harness.scoring.metrics.ssim import Plate, edges_band, grey_square, plate_of, reference_band, sharpness
 from harness.scoring.metrics.table import METRICS, ReferenceSet, SampleViews
@@ -171,11 +172,36 @@ class Scorer:
 
     @cached_property
     def _calibration(self) -> Calibration:
+        if self.frozen:
+            return self.frozen.calibration
         known = self.store.memo("calibration", self._ground_identity)
         if known is None:
             known = to_record(self._calibrate())
             self.store.put_memo("calibration", self._ground_identity, known)
         return calibration_from(known)
+
+    @cached_property
+    def frozen(self) -> FrozenAnchors | None:
+        """The anchors beside the suite, where they are of these models and references."""
+        kept = read_frozen(self.suite) if self._cohort else None
+        return kept if kept and kept.identity == self._ground_identity else None
+
+    def freeze(self, populations: Sequence[Mapping[str, object]]) -> Path:
+        """Keep the anchors beside the suite; where they are."""
+        anchors = FrozenAnchors(self._ground_identity, self.calibration(), self.suite.weights, populations)
+        return write_frozen(self.suite, anchors)
+
+    def alternative(self) -> list[bytes]:
+        """The pictures that the scale of `clip` calls 0, encoded."""
+        zero = self.calibration().zero
+        if zero == "impostors" or self._cohort is None:
+            return [path.read_bytes() for path in self.impostors]
+        groups = self._draw_cohort().groups
+        return [self.store.image(sha) for sha in groups[zero]]
+
+    def _draw_cohort(self) -> Cohort:
+        assert self._cohort is not None
+        return self._cohort.draw(self.traits(), self.references.train or self.references.gallery)
 
     def _calibrate(self) -> Calibration:
         references = self.references
@@ -214,8 +240,7 @@ class Scorer:
         if self._cohort is None:
             return anchors_of_folder(gallery, train, impostors)
         views = Views(lambda shas: self.embed([self.store.image(sha) for sha in shas]), self.store.image)
-        cohort = self._cohort.draw(self.traits(), references.train or references.gallery)
-        return anchors_of_cohort(cohort, views, gallery, train, impostors, plates)
+        return anchors_of_cohort(self._draw_cohort(), views, gallery, train, impostors, plates)
 
     @cached_property
     def ground(self) -> ReferenceSet:
