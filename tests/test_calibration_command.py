@@ -145,10 +145,10 @@ def test_a_suite_that_cannot_tell_its_subject_refuses_and_writes_nothing(tmp_pat
 def test_lint_repeats_what_an_earlier_calibration_found(tmp_path: Path, store: Store) -> None:
     scorer = blind(tmp_path, store)
 
-    assert gate_notes(scorer.suite, scorer.profile, scorer.models, store) == []  # nothing is known yet
+    assert gate_notes(scorer) == []  # nothing is known yet
     scorer.calibration()
 
-    (note,) = gate_notes(scorer.suite, scorer.profile, scorer.models, store)
+    (note,) = gate_notes(blind(tmp_path, store))
     assert note.startswith("refuses to gate: the references cannot be told from the impostors")
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from harness.config.profile import ProviderConfig, Vocabulary
+from harness.config.prompts.subject import describe_subject, join_nouns, written_traits
 from harness.core.values import Trait
 from harness.providers import open_provider
-from harness.config.prompts.subject import describe_subject, join_nouns, written_traits
 from harness.world.captions import phrase
 from harness.world.people import CATEGORIES
 from tests.tiny import make_context, make_suite

@@ -274,14 +274,12 @@ def test_a_file_that_is_not_there_or_not_text_is_named(folder: Path) -> None:
         load_suite(path)
 
 
-def test_a_subject_needs_impostors_from_somewhere(folder: Path, tmp_path: Path) -> None:
-    source = (ROOT / "suites/profiles/sdxl.yaml").read_text(encoding="utf-8").replace("impostors:", "# impostors:")
-    bare = tmp_path / "bare.yaml"
-    traits = (ROOT / "suites/profiles/traits/people.yaml").as_posix()
-    bare.write_text(source.replace("traits/people.yaml", traits), encoding="utf-8")
+def test_where_no_base_of_ours_draws_a_subject_needs_pictures_of_others(folder: Path) -> None:
+    sdxl, remote = load_profile("sdxl", ROOT), HEAD.replace("gate: [lora]", "gate: [gemini]")
 
     with pytest.raises(SuiteError, match="name a folder with pictures of others"):
-        load_suite(write(folder, HEAD + CASES), load_profile("bare.yaml", tmp_path))
+        load_suite(write(folder, remote.replace("providers: [lora", "providers: [lora, gemini") + CASES), sdxl)
+    assert load_suite(write(folder, HEAD + CASES), sdxl).subject.impostors is None  # the base draws them
 
 
 # --- notes ------------------------------------------------------------------------------------------------------------

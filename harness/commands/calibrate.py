@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def calibrate(
     """The exit status: 1 when the suite cannot tell its subject from others and must not gate."""
     read, profile, settings = open_suite(suite, **options)
     with Store(settings.store) as store:
-        scorer = scorer_of(read, profile, Models(profile, settings), store)
+        scorer = scorer_of(read, profile, Models(profile, settings), store, tell=warn)
         report = calibrate_suite(scorer, false_alarm)
         kept = scorer.freeze(rounded(report.sides)) if freeze else None
     print(json.dumps(report.record, indent=2, ensure_ascii=False) if as_json else report_text(report))
@@ -67,6 +68,11 @@ def calibrate(
         if not as_json:
             print(note)
     return 1 if report.refusal else 0
+
+
+def warn(text: str) -> None:
+    """Beside what is printed, which may be JSON."""
+    print(text, file=sys.stderr)
 
 
 def write_into(path: Path, report: CalibrationReport) -> str:

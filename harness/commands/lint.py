@@ -18,6 +18,7 @@ from harness.judging.adaptive import plan_notes
 from harness.models.encoders import find_encoders
 from harness.models.loading import Models
 from harness.scoring.calibration import gate_notes
+from harness.scoring.metrics.scorer import scorer_of
 from harness.store import Store
 
 
@@ -57,4 +58,7 @@ def calibrated_notes(suite: Suite, profile: Profile, settings: Settings) -> list
     if not settings.store.is_dir():
         return []
     with Store(settings.store) as store:
-        return gate_notes(suite, profile, Models(profile, settings), store)
+        try:
+            return gate_notes(scorer_of(suite, profile, Models(profile, settings), store))
+        except ModelError:  # nothing was measured with models that are not here
+            return []

@@ -142,11 +142,11 @@ def check_record(store: Store, suite: Suite, size: tuple[int, int]) -> AuditReco
 
 def populations_record(store: Store, scorer: Scorer) -> tuple[PopulationRecord, ...]:
     """Every gated score of the references and of those who are called 0: what the calibration was made from."""
-    frozen = scorer.frozen
-    if frozen and frozen.weights == scorer.suite.weights:
-        return tuple(map(PopulationRecord.of, frozen.populations))
-    key = digest(["crowds", VERSION, scorer.identity])
+    frozen, key = scorer.frozen, digest(["crowds", VERSION, scorer.identity])
     known: list[dict[str, object]] | None = store.memo("crowds", key)
+    if known is None and frozen and frozen.weights == scorer.suite.weights:
+        known = [dict(side) for side in frozen.populations]
+        store.put_memo("crowds", key, known)
     if known is None:
         try:
             known = rounded(populations(scorer, scorer.ground))

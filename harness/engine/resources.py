@@ -151,7 +151,10 @@ class Resources:
         return open_provider(name, ProviderContext(self.profile, settings, self.models, traits, self.budget))
 
     def _scorer(self, suite: Suite) -> ScorerLike:
-        return scorer_of(suite, self.profile, self.models, self.store)
+        def tell(text: str) -> None:
+            self.meter.tell("cohort", message=text)
+
+        return scorer_of(suite, self.profile, self.models, self.store, tell=tell)
 
     # --- making -----------------------------------------------------------------------------------------------------
 

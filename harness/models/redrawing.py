@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image, ImageOps
 
 from harness.config.schedulers import make_scheduler
+from harness.core.values import Request
 from harness.models.identity import quiet_libraries
 
 if TYPE_CHECKING:
-    from harness.core.values import Request
     from harness.models.pipeline import LocalPipeline
 
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from harness.config.local_options import CLIP_SKIP, LocalOptions
 from harness.config.profile import Profile
 from harness.config.schedulers import config_of
 from harness.core.values import Request
 from harness.models.identity import library_class
-
-if TYPE_CHECKING:
-    from harness.models.loading import Models
+from harness.models.loading import Models
 
 ADAPTER = "local/1"
 

@@ -303,6 +303,7 @@ def what_to_do(suite: Suite, case: Case | None, verdict: Verdict, result: CaseRe
 # --- the live line ------------------------------------------------------------------------------------------------
 
 STAGES: Mapping[str, str] = {
+    "cohort": "cohort",
     "estimate": "estimate",
     "load": "loading the model",
     "draw": "drawing",
@@ -338,6 +339,9 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+SAID = ("cohort", "estimate")  # stages that are a message, once
+
+
 class ProgressLine:
     """Listens to a run and keeps one line current; where lines cannot be overwritten, it says each new stage once."""
 
@@ -345,7 +349,7 @@ class ProgressLine:
         self._write, self._live, self._stage, self._open = write, live, ("", ""), False
 
     def __call__(self, progress: Progress) -> None:
-        if progress.stage == "estimate":
+        if progress.stage in SAID:
             self.clear()
             self._write(f"{'' if self._live else chr(10)}{clean(progress.message)}\n")
             return

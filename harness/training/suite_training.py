@@ -76,7 +76,7 @@ def open_judge(
 ) -> Judge | None:
     """What scores the samples as a run would; None, and why, where no scorer is at hand: training needs none."""
     try:
-        scorer = scorer_of(suite, profile, models, stack.enter_context(Store(settings.store)))
+        scorer = scorer_of(suite, profile, models, stack.enter_context(Store(settings.store)), tell=say)
         scorer.calibration()
     except HarnessError as error:
         say(f"samples are drawn and not scored: {error}")

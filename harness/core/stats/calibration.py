@@ -67,12 +67,10 @@ def area_at_least(genuine: Floats, other: Floats, tail: float = 0.025) -> float:
     (2006): a score interval with Hanley and McNeil's variance. Twelve against twelve that do not overlap give 0.86,
     six against six 0.75.
     """
-    from scipy.special import ndtri
-
     area, m, n = area_under_curve(genuine, other), len(genuine), len(other)
     if not m or not n:
         return 0.0
-    spare, z = (m + n) / 2 - 1, -float(ndtri(tail))
+    spare, z = (m + n) / 2 - 1, quantile(tail, math.inf)
 
     def too_low(bound: float) -> bool:
         variance = bound * (1 - bound) / (m * n) * (1 + spare * ((1 - bound) / (2 - bound) + bound / (1 + bound)))

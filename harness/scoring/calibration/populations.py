@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
-from harness.config.profile import Profile
 from harness.core.arrays import Floats
-from harness.core.errors import ModelError
 from harness.core.stats.calibration import LEAST_D, Calibration, band_of
-from harness.core.values import METRICS, Score, Suite, to_record
+from harness.core.values import METRICS, Score, to_record
 from harness.models.embeddings import open_picture
-from harness.models.loading import Models
 from harness.scoring.calibration.distributions import FALSE_ALARM, Discrimination, Sides, examine
 from harness.scoring.metrics.features import features_score, measure_trait
 from harness.scoring.metrics.quality import quality_score
-from harness.scoring.metrics.scorer import Scorer, scorer_of
+from harness.scoring.metrics.scorer import Scorer
 from harness.scoring.metrics.ssim import edges, grey_square, plate_of, similarity, typicality
 from harness.scoring.metrics.table import ReferenceSet
-from harness.store import Store
 
 PRIMARY = METRICS[0]
 
@@ -147,17 +142,10 @@ def _side(metric: str, genuine: Sequence[Mapping[str, Score]], strangers: Sequen
 # --- for lint ---------------------------------------------------------------------------------------------------------
 
 
-def gate_notes(suite: Suite, profile: Profile, models: Models, store: Store) -> list[str]:
+def gate_notes(scorer: Scorer) -> list[str]:
     """What an earlier calibration says of a suite's right to gate; no model is loaded, so [] where there was none."""
-
-    def absent() -> Any:
-        raise ModelError("nothing is loaded here")
-
-    try:
-        calibration = scorer_of(suite, profile, models, store, load=absent).calibration()
-    except ModelError:
-        return []
-    if calibration.can_gate or not suite.gate:
+    calibration, suite = scorer.known_calibration(), scorer.suite
+    if calibration is None or calibration.can_gate or not suite.gate:
         return []
     remedy = f"`harness calibrate {suite.path.name}` shows both distributions"
     return [f"refuses to gate: {calibration.reason} ({remedy}; d' of {LEAST_D:g} and more can gate)"]

@@ -6,7 +6,7 @@ and 1 is what a train picture reaches against the held-out ones: pictures of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,14 +39,6 @@ class Anchors:
     weights: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Views:
-    """How pictures of the cohort are looked at."""
-
-    embed: Callable[[Sequence[str]], Floats]  # SHA-256 to unit vectors
-    read: Callable[[str], bytes]
-
-
 def anchors_of_folder(gallery: Floats, train: Floats, impostors: Floats) -> Anchors:
     """Without a cohort: each reference against the others, and everybody in the folder; unit vectors (n, d)."""
     clip = clip_separation(gallery, impostors)
@@ -55,11 +47,12 @@ def anchors_of_folder(gallery: Floats, train: Floats, impostors: Floats) -> Anch
 
 
 def anchors_of_cohort(
-    cohort: Cohort, views: Views, gallery: Floats, train: Floats, impostors: Floats, plates: Sequence[Plate]
+    cohort: Cohort, embed: Callable[[Sequence[str]], Floats], gallery: Floats, train: Floats, impostors: Floats
 ) -> Anchors:
-    """From the alternative; unit vectors (n, d), and the held-out references for SSIM.
+    """One encoder's, from the alternative; unit vectors (n, d).
 
     Args:
+        embed: pictures by their SHA-256 to unit vectors.
         train: () where there are too few references to split, which then are held against each other.
         impostors: pictures of others that the user added.
     """
@@ -67,24 +60,23 @@ def anchors_of_cohort(
     def stand(vectors: Floats) -> Floats:
         return np.asarray((vectors @ gallery.T).mean(1))
 
-    strangers = views.embed(cohort.strangers)
+    strangers = embed(cohort.strangers)
     among = leave_one_out(gallery @ gallery.T)
     genuine = stand(train) if len(train) else among
-    groups = {name: stand(views.embed(pictures)) for name, pictures in cohort.groups.items() if pictures}
+    groups = {name: stand(embed(pictures)) for name, pictures in cohort.groups.items() if pictures}
     if len(impostors):
         groups["impostors"] = stand(impostors)
-    walk = {strength: stand(views.embed(pictures)) for strength, pictures in cohort.redrawn.items() if pictures}
+    walk = {strength: stand(embed(pictures)) for strength, pictures in cohort.redrawn.items() if pictures}
     sight = sight_of(walk, genuine, groups["strangers"], groups.get("lookalikes")) if walk else None
     if sight and sight.enough:  # lookalikes are the subject: they begin no scale
         del groups["lookalikes"]
     clip, zero = separation_from(genuine, groups)
     far, near = float(np.mean(groups["strangers"])), float(np.mean(among))
     agreement = (float(np.mean(genuine)) - far) / (near - far) if near > far else 0.0
-    weights = {"ssim": ssim_weight(plates, [views.read(sha) for sha in cohort.strangers])}
-    return Anchors(clip, agreement, zero, strangers, sight, weights)
+    return Anchors(clip, agreement, zero, strangers, sight)
 
 
-def ssim_weight(plates: Sequence[Plate], others: Sequence[bytes]) -> float:
+def ssim_weight(plates: Sequence[Plate], others: Iterable[bytes]) -> float:
     """1 where `ssim` tells the references from pictures of others, 0 where it does not."""
     table = np.array([[similarity(a, b) for b in plates] for a in plates])
     likeness, edged = band_of(leave_one_out(table)), band_of([edges(plate) for plate in plates])

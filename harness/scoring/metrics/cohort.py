@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from io import BytesIO
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Protocol
 
@@ -30,10 +31,9 @@ from harness.models.requests import base_request
 from harness.store import Store
 
 VERSION = 1  # of what is drawn: raise it, and cohorts are drawn anew
-STRENGTHS = (0.1, 0.3, 0.5, 0.7, 0.9)  # of the redrawn references: from through the models unchanged to somebody else
-COUNT = 24  # strangers, and lookalikes
+STRENGTHS = (0.1, 0.5, 0.9)  # of the redrawn references: from through the models and unchanged to somebody else
+COUNT = 24  # strangers, lookalikes, and redrawn references of each strength
 SEED = 7_700_000  # of the first of them; suites count from their own, which are small
-MOST_REDRAWN = 24  # train pictures
 
 Draw = Callable[[Sequence[Request]], Sequence[Image.Image | None]]
 
@@ -45,7 +45,7 @@ class Cohort:
     strangers: tuple[str, ...]
     lookalikes: tuple[str, ...]  # () without a description
     redrawn: Mapping[float, tuple[str, ...]]  # strength to pictures, in the order of `redrawn_from`
-    redrawn_from: tuple[Path, ...] = ()  # train pictures
+    redrawn_from: tuple[Path, ...] = ()  # train pictures, some more than once where there are few
 
     @property
     def groups(self) -> dict[str, tuple[str, ...]]:
@@ -72,12 +72,13 @@ class LocalCohort:
     options: LocalOptions
     models: Models
     store: Store
+    tell: Callable[[str], None] = lambda text: None
 
     @cached_property
     def identity(self) -> str:
         """A hash of everything that decides the cohort but the subject's description and pictures."""
         words = {name: to_record(known) for name, known in self.profile.vocabulary.items() if not known.identity}
-        return digest([VERSION, self.ask("", 0).key, words, STRENGTHS, COUNT, SEED, MOST_REDRAWN])
+        return digest([VERSION, self.ask("", 0).key, words, STRENGTHS, COUNT, SEED])
 
     def draw(self, traits: Sequence[Trait], train: Sequence[Path]) -> Cohort:
         """The cohort, from the store as far as it is there.
@@ -89,12 +90,22 @@ class LocalCohort:
         Raises:
             ModelError: the base is not here, or draws NaN.
         """
-        suite, vocabulary, train = self.suite, self.profile.vocabulary, tuple(train[:MOST_REDRAWN])
-        scenes = list(enumerate(scene_cases(suite, vocabulary), SEED))
-        unknown = [self.ask(describe_subject(suite, case, (), vocabulary), seed) for seed, case in scenes]
-        described = [self.ask(describe_subject(suite, case, traits, vocabulary), seed) for seed, case in scenes]
+        vocabulary, train = self.profile.vocabulary, tuple(islice(cycle(train), COUNT))
+        scenes = list(enumerate(scene_cases(self.suite, vocabulary), SEED))
+        unknown = [self.ask(describe_subject(self.suite, case, (), vocabulary), seed) for seed, case in scenes]
+        described = [self.ask(describe_subject(self.suite, case, traits, vocabulary), seed) for seed, case in scenes]
+        self.announce([*unknown, *(described if traits else [])], train)
         redrawn = {strength: self.redraw(train, strength) for strength in STRENGTHS}
         return Cohort(self.plain(unknown), self.plain(described) if traits else (), redrawn, train)
+
+    def announce(self, requests: Sequence[Request], train: Sequence[Path]) -> None:
+        """Say what is drawn once, where the most of it is not there."""
+        if len(self.store.samples([request.key for request in requests])) < len(requests):
+            total = len(requests) + len(STRENGTHS) * len(train)
+            self.tell(
+                f"{self.suite.name}: the base draws {total} pictures without the LoRA, whom scores are held against; "
+                "once for this base, description and train pictures (`harness calibrate --freeze` keeps what follows)"
+            )
 
     def ask(self, prompt: str, seed: int) -> Request:
         return base_request(self.profile, self.models, self.options, prompt, self.suite.negative, seed)
@@ -115,10 +126,16 @@ class LocalCohort:
         return draw_missing(asked, self.store, repaint)
 
 
-def cohort_of(suite: Suite, profile: Profile, models: Models, store: Store) -> LocalCohort | None:
-    """The cohort of a suite whose LoRA under test is drawn on this machine; None where no base of ours draws."""
+def cohort_of(
+    suite: Suite, profile: Profile, models: Models, store: Store, tell: Callable[[str], None] = lambda text: None
+) -> LocalCohort | None:
+    """The cohort of a suite whose LoRA under test is drawn on this machine; None where no base of ours draws.
+
+    Args:
+        tell: hears once that much will be drawn.
+    """
     local = [name for name in suite.gate if name in profile.providers and profile.providers[name].adapter == "local"]
-    return LocalCohort(suite, profile, local_options(profile, local[0]), models, store) if local else None
+    return LocalCohort(suite, profile, local_options(profile, local[0]), models, store, tell) if local else None
 
 
 def scene_cases(suite: Suite, vocabulary: Mapping[str, Vocabulary]) -> list[Case]:

@@ -15,10 +15,10 @@ import numpy as np
 from PIL import Image
 
 from harness.core.arrays import Floats
-from harness.core.stats.calibration import Separation
 from harness.core.values import Score
 from harness.models.embeddings import normalize
 from harness.models.loading import load_options, translated
+from harness.scoring.metrics.anchors import Anchors
 
 BATCH = 16  # pictures a forward pass
 
@@ -65,10 +65,12 @@ def load_dino(folder: Path, name: str, device: str = "cpu") -> Dino:
     return Dino(model.eval().to(device), processor, device)
 
 
-def dino_score(vector: Floats, gallery: Floats, separation: Separation) -> Score:
-    """Mean cosine to the held-out references (n, d), raw and between impostors (0) and genuine (1)."""
-    raw = float((gallery @ vector).mean())
+def dino_score(vector: Floats, gallery: Floats, anchors: Anchors) -> Score:
+    """Mean cosine to the held-out references (n, d), raw and between others (0) and genuine (1)."""
+    raw, separation = float((gallery @ vector).mean()), anchors.clip
     value = separation.calibrate(raw)
     reason = "" if value is not None else "the impostors are as near to the references as these to each other"
+    if anchors.sight and not anchors.sight.sees:
+        value, reason = None, anchors.sight.reason.replace("CLIP", "DINO")
     details = {"d_prime": separation.d_prime, "eer": separation.eer}
     return Score("dino", value, raw, reason, details)

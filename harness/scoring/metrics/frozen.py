@@ -1,4 +1,4 @@
-"""Anchors that were reviewed and are kept beside a suite in `anchors/SUITE.json`; `harness calibrate --freeze` writes them.
+"""Anchors that were reviewed and are kept beside a suite, in `anchors/SUITE.json`: `harness calibrate --freeze`.
 
 Whoever has the file measures on the same scale on any machine, and draws no cohort. It counts only for what it was made
 of: another base, CLIP, description or reference picture has another identity, and the scale is found anew.

@@ -18,14 +18,14 @@ from harness.models.embeddings import Embedder, Embeddings, open_file, open_pict
 from harness.models.identity import library_class
 from harness.models.loading import Models
 from harness.models.lora.header import read_header
-from harness.scoring.metrics.anchors import Anchors, Views, anchors_of_cohort, anchors_of_folder
+from harness.scoring.metrics.anchors import Anchors, anchors_of_cohort, anchors_of_folder, ssim_weight
 from harness.scoring.metrics.applied import Applied, check_applied
 from harness.scoring.metrics.clip import population_similarity, self_similarity
 from harness.scoring.metrics.cohort import Cohort, CohortSource, cohort_of
 from harness.scoring.metrics.copying import TrainSet
 from harness.scoring.metrics.drift import Drift, measure_drift
 from harness.scoring.metrics.evidence import Evidence, gather_evidence
-from harness.scoring.metrics.extras import make_extras
+from harness.scoring.metrics.extras import Others, make_extras
 from harness.scoring.metrics.features import Questions, measure_trait
 from harness.scoring.metrics.frozen import FrozenAnchors, read_frozen, write_frozen
 from harness.scoring.metrics.protocol import Extra, MetricContext
@@ -144,7 +144,9 @@ class Scorer:
         bench = MetricContext(
             self.suite, self.profile, self.models, self.store, self._embeddings, lambda: self.references
         )
-        return make_extras(bench, lambda: self.impostors)
+        source = self._cohort
+        others = Others(source.identity if source else "", lambda: self.impostors, self.draw_cohort if source else None)
+        return make_extras(bench, others)
 
     # --- what the references say --------------------------------------------------------------------------------------
 
@@ -172,13 +174,16 @@ class Scorer:
 
     @cached_property
     def _calibration(self) -> Calibration:
+        known = self.known_calibration() or self._calibrate()
+        self.store.put_memo("calibration", self._ground_identity, to_record(known))
+        return known
+
+    def known_calibration(self) -> Calibration | None:
+        """The frozen one, or what an earlier run found; None: nothing was measured yet, and nothing is now."""
         if self.frozen:
             return self.frozen.calibration
         known = self.store.memo("calibration", self._ground_identity)
-        if known is None:
-            known = to_record(self._calibrate())
-            self.store.put_memo("calibration", self._ground_identity, known)
-        return calibration_from(known)
+        return None if known is None else calibration_from(known)
 
     @cached_property
     def frozen(self) -> FrozenAnchors | None:
@@ -196,10 +201,11 @@ class Scorer:
         zero = self.calibration().zero
         if zero == "impostors" or self._cohort is None:
             return [path.read_bytes() for path in self.impostors]
-        groups = self._draw_cohort().groups
+        groups = self.draw_cohort().groups
         return [self.store.image(sha) for sha in groups[zero]]
 
-    def _draw_cohort(self) -> Cohort:
+    def draw_cohort(self) -> Cohort:
+        """What scores are held against, drawn where it is not in the store."""
         assert self._cohort is not None
         return self._cohort.draw(self.traits(), self.references.train or self.references.gallery)
 
@@ -239,8 +245,12 @@ class Scorer:
         train = self._vectors(references.train) if apart else gallery[:0]
         if self._cohort is None:
             return anchors_of_folder(gallery, train, impostors)
-        views = Views(lambda shas: self.embed([self.store.image(sha) for sha in shas]), self.store.image)
-        return anchors_of_cohort(self._draw_cohort(), views, gallery, train, impostors, plates)
+        cohort = self.draw_cohort()
+        found = anchors_of_cohort(cohort, self._pictures, gallery, train, impostors)
+        return replace(found, weights={"ssim": ssim_weight(plates, map(self.store.image, cohort.strangers))})
+
+    def _pictures(self, shas: Sequence[str]) -> Floats:
+        return self.embed([self.store.image(sha) for sha in shas])
 
     @cached_property
     def ground(self) -> ReferenceSet:
@@ -348,8 +358,19 @@ class Scorer:
 
 
 def scorer_of(
-    suite: Suite, profile: Profile, models: Models, store: Store, load: Callable[[], Embedder] | None = None
+    suite: Suite,
+    profile: Profile,
+    models: Models,
+    store: Store,
+    *,
+    load: Callable[[], Embedder] | None = None,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> Scorer:
-    """The scorer of a suite, against the cohort that this machine's base draws where one is under test."""
+    """The scorer of a suite, against the cohort that this machine's base draws where one is under test.
+
+    Args:
+        load: brings another embedder than the profile's CLIP.
+        tell: hears once that a cohort will be drawn.
+    """
     extended = extend_vocabulary(profile, suite)
-    return Scorer(suite, extended, models, store, load, cohort_of(suite, extended, models, store))
+    return Scorer(suite, extended, models, store, load, cohort_of(suite, extended, models, store, tell))
