@@ -50,16 +50,27 @@ def redraw(
 
 
 def start_later(scheduler: Any, skipped: int) -> Any:
-    """The same scheduler, the first `skipped` of whose steps are left out whenever it plans them."""
-    plan, begin, first = scheduler.set_timesteps, getattr(scheduler, "set_begin_index", None), skipped * scheduler.order
+    """The same scheduler, the first `skipped` of whose steps are left out whenever it plans them.
+
+    The pipeline goes through the steps that are left; the scheduler itself counts all of them, as it does in diffusers'
+    own image-to-image: by their number it knows which is the last.
+    """
+    plan, scale = scheduler.set_timesteps, scheduler.scale_model_input
+    begin, first = getattr(scheduler, "set_begin_index", None), skipped * scheduler.order
+    whole: list[Any] = []
 
     def set_timesteps(*args: Any, **kwargs: Any) -> None:
         plan(*args, **kwargs)
+        whole[:] = [scheduler.timesteps]
         scheduler.timesteps = scheduler.timesteps[first:]
         if begin:
             begin(first)
 
-    scheduler.set_timesteps = set_timesteps
+    def scale_model_input(*args: Any, **kwargs: Any) -> Any:
+        scheduler.timesteps = whole[0]  # the first thing that a step does
+        return scale(*args, **kwargs)
+
+    scheduler.set_timesteps, scheduler.scale_model_input = set_timesteps, scale_model_input
     if begin:
         scheduler.set_begin_index = lambda index=0: begin(first + index)  # a pipeline begins at 0
     return scheduler

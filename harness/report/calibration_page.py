@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from harness.core.html import read_assets, render_page
+from harness.core.stats.calibration import Calibration, Sight
 from harness.core.values import Interval
 from harness.report import plots
 from harness.scoring.calibration.distributions import Discrimination, Sides, Suggested
@@ -27,8 +28,9 @@ def report_text(report: CalibrationReport) -> str:
 
 def report_lines(report: CalibrationReport) -> Iterator[str]:
     known = report.calibration
-    genuine, impostors = known.clip.n_genuine, known.clip.n_impostor
-    yield f"{report.suite}: {report.subject}, {genuine} held-out references against {impostors} impostors"
+    yield f"{report.suite}: {report.subject}, {known.clip.n_genuine} references against {zero_text(known)}"
+    if known.sight:
+        yield sight_text(known.sight)
     yield ""
     yield f"{'score':10}{'genuine':>15}{'impostors':>15}  {'d-prime':18}{'EER':18}{'AUC':>6}{'fail':>7}{'warn':>7}"
     for finding in report.findings:
@@ -46,6 +48,29 @@ def report_lines(report: CalibrationReport) -> Iterator[str]:
         )
     yield ""
     yield verdict(report)
+
+
+def zero_text(known: Calibration) -> str:
+    """Who is called 0, and how many pictures of them there are."""
+    whose = {
+        "lookalikes": "that the base draws from the description",
+        "redrawn references": "by the base",
+        "strangers": "that the base draws",
+        "impostors": "of the folder",
+    }
+    return f"{known.clip.n_impostor} {known.zero} {whose.get(known.zero, '')}".strip()
+
+
+def sight_text(sight: Sight) -> str:
+    """Whether the encoder sees who is shown, in words."""
+    if not sight.sees:
+        return sight.reason
+    steps = ", ".join(f"{mean:.2f} at {at:g}" for at, mean in zip(sight.strengths, sight.means, strict=True))
+    seen = f"CLIP sees who is shown: likeness falls as the references are redrawn ({steps}; told apart at least"
+    seen = f"{seen} {sight.told:.2f} of the time)"
+    if sight.enough:
+        return f"{seen}; it finds lookalikes among the references, so a prompt is enough and a LoRA must not lose to it"
+    return seen
 
 
 def finding_line(finding: Any) -> str:

@@ -64,8 +64,8 @@ def area_at_least(genuine: Floats, other: Floats, tail: float = 0.025) -> float:
     """The lower bound of `area_under_curve`, with 1 - `tail` confidence; never sure at perfect separation.
 
     Method 5 of Newcombe, "Confidence intervals for an effect size measure based on the Mann-Whitney statistic, part 2"
-    (2006): a score interval with Hanley and McNeil's variance. Twelve against twelve that do not overlap give 0.86,
-    six against six 0.75.
+    (2006): a score interval with Hanley and McNeil's variance. Twelve against twelve that do not overlap give 0.83,
+    twenty-four against as many 0.92.
     """
     area, m, n = area_under_curve(genuine, other), len(genuine), len(other)
     if not m or not n:
