@@ -101,3 +101,10 @@ def test_written_traits_come_before_extracted_ones(tmp_path_factory: pytest.Temp
 
     assert provider.requests(extracted, extracted.cases[0], (0,))[0].prompt == f"a person, {WHOLE}"
     assert provider.requests(written, written.cases[0], (0,))[0].prompt == "a person, brown eyes"
+
+
+def test_the_class_word_stands_where_nobody_knows_the_subject() -> None:
+    suite = make_suite("toma, sitting", "a photo of toma asleep")
+    cat = replace(suite, subject=replace(suite.subject, trigger="toma", class_word="a cat"))
+
+    assert [describe_subject(cat, case, (), {}) for case in cat.cases] == ["a cat, sitting", "a photo of a cat asleep"]

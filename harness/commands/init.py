@@ -17,15 +17,24 @@ MANY_FILES = 5  # written into one folder: its name is enough
 @argument("pictures", required=False, type=Path, help="a folder of pictures of one subject; none: the demo suite")
 @option("--name", help="the subject's name (default: the folder's)")
 @option("--trigger", help="the word that stands for the subject in prompts (default: the name)")
+@option("--class-word", help="what the subject is one of, `a cat` say (default: a person)")
 @option("--kind", type=click.Choice(["character", "style"]), default="character")
 @option("--profile", default="embedded")
 @option("--into", type=Path, default=Path(), help="where to write (default: here)")
-def init(pictures: Path | None, name: str | None, trigger: str | None, kind: str, profile: str, into: Path) -> int:
+def init(
+    pictures: Path | None,
+    name: str | None,
+    trigger: str | None,
+    class_word: str | None,
+    kind: str,
+    profile: str,
+    into: Path,
+) -> int:
     if pictures is None:
         written = write_demo(into)
     else:
         name = name or pictures.name.replace("_", " ").replace("-", " ")
-        written = write_subject(into, pictures, name, trigger or name.lower(), kind)
+        written = write_subject(into, pictures, name, trigger or name.lower(), kind, class_word or "")
     for line in written_lines(written):
         print(line)
     return 0

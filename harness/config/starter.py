@@ -35,7 +35,9 @@ def write_demo(into: Path) -> list[Path]:
     return written
 
 
-def write_subject(into: Path, pictures: Path, name: str, trigger: str, kind: str = "character") -> list[Path]:
+def write_subject(
+    into: Path, pictures: Path, name: str, trigger: str, kind: str = "character", class_word: str = ""
+) -> list[Path]:
     """References split into train and held_out, captions beside them, and a suite over common prompts.
 
     Raises:
@@ -51,7 +53,7 @@ def write_subject(into: Path, pictures: Path, name: str, trigger: str, kind: str
     folder = into / "references" / slug
     written = [*copy_split(result, folder), suite]
     suite.parent.mkdir(parents=True, exist_ok=True)
-    suite.write_text(suite_text(slug, name, trigger, kind), encoding="utf-8")
+    suite.write_text(suite_text(slug, name, trigger, kind, class_word), encoding="utf-8")
     for name in ("suites/schema/suite.json", "conftest.py"):  # the schema is what the suite's first line names
         target = into / name
         if not target.exists():
@@ -74,7 +76,7 @@ def copy_split(found: list[Path], folder: Path) -> Iterable[Path]:
         yield target
 
 
-def suite_text(slug: str, name: str, trigger: str, kind: str) -> str:
+def suite_text(slug: str, name: str, trigger: str, kind: str, class_word: str = "") -> str:
     """Twelve open prompts and eight locked ones, over expressions and places that every model knows."""
     grid = [(expression, place) for expression in EXPRESSIONS for place in PLACES]
     chosen = [grid[(7 * number) % len(grid)] for number in range(20)]  # 7 and 24 share no divisor: no pair comes twice
@@ -93,6 +95,7 @@ def suite_text(slug: str, name: str, trigger: str, kind: str) -> str:
             "name": name,
             "kind": kind,
             "trigger": trigger,
+            **({"class_word": class_word} if class_word else {}),
             "lora": f"../references/{slug}/champion.safetensors",
             "references": f"../references/{slug}",
             "traits": "auto",

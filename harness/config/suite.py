@@ -53,6 +53,9 @@ class SubjectEntry(Strict):
     name: str = Field(min_length=1, description="as people read it")
     kind: Literal["character", "style"] = Field(default="character", description="what the LoRA teaches")
     trigger: str = Field(min_length=1, description="stands for the subject in prompts and captions")
+    class_word: str | None = Field(
+        default=None, min_length=1, description="what the subject is one of: a cat, say; a person unless given"
+    )
     lora: PathText | LoraEntry | None = Field(
         default=None, description="the LoRA under test, from this file's folder on; `--lora` tests another"
     )
@@ -320,6 +323,7 @@ def read_subject(document: Document, entry: SubjectEntry, folder: Path) -> Subje
         impostors=impostors,
         traits=entry.traits if isinstance(entry.traits, dict) else None,
         split=entry.split,
+        class_word=entry.class_word or "",
     )
 
 

@@ -138,6 +138,12 @@ class Subject:
     impostors: Path | None = None  # frozen pictures of others; None: the profile's
     traits: Mapping[str, str] | None = None  # category to description; None: extracted from the references
     split: str = "folders"  # or "auto"
+    class_word: str = ""  # what the subject is one of, "a cat" say; "" where the suite does not name it
+
+    @property
+    def noun(self) -> str:
+        """Stands for the subject in a prompt that does not know it."""
+        return self.class_word or "a person"
 
 
 @dataclass(frozen=True)

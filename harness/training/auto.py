@@ -47,6 +47,7 @@ class Circumstances:
     kind: str = "character"  # or style
     spread: float | None = None  # mean 1 - cosine between the pictures' CLIP embeddings; None: nobody looked
     memory: float | None = None  # GiB of the card; None: no card, or unknown
+    class_word: str = ""  # the suite's; "" where it names none
     megapixels: float = 1.0  # of a training picture
 
 
@@ -76,6 +77,7 @@ def choose_settings(
     about = Circumstances(
         pictures=len(pictures),
         kind=subject.kind,
+        class_word=subject.class_word,
         spread=None if "steps" in expand(training) else look_at(pictures, models, keep),
         memory=device_memory(str(models.device)),
         megapixels=width * height / 1e6,
@@ -119,8 +121,8 @@ def choose(training: Mapping[str, object], about: Circumstances) -> ChosenConfig
         reasons += [reason] if reason else []
     steps = whole(given, "steps")
     given.setdefault("warmup", min(max(1, steps // 20), max(0, steps - 1)))
-    if about.kind == "style":
-        given.setdefault("class_word", "a picture")
+    if word := about.class_word or ("a picture" if about.kind == "style" else ""):
+        given.setdefault("class_word", word)
     return ChosenConfig(config_from(given), tuple(reasons))
 
 

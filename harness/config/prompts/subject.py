@@ -9,8 +9,6 @@ from harness.config.profile import Vocabulary
 from harness.config.prompts.syntax import plain_text
 from harness.core.values import Case, Suite, Trait
 
-OPENING = "a person"
-
 
 def written_traits(suite: Suite, vocabulary: Mapping[str, Vocabulary]) -> tuple[Trait, ...]:
     """The traits that the suite's author wrote, phrased by the profile's vocabulary where it has the category."""
@@ -30,7 +28,7 @@ def describe_subject(suite: Suite, case: Case, traits: Sequence[Trait], vocabula
     """The case's prompt with the trigger replaced by the subject's traits.
 
     In a prompt of comma-separated phrases everything stands in the vocabulary's order, as captions do; in a sentence
-    the trigger becomes "a person" and the traits follow. What the prompt itself says of a category wins over the trait.
+    the trigger becomes the class word and the traits follow. What the prompt says of a category wins over the trait.
     """
     trigger = re.compile(rf"(?<!\w){re.escape(suite.subject.trigger)}(?!\w)", re.IGNORECASE)
     texts = [part.strip() for part in case.prompt.split(",") if part.strip()]
@@ -40,14 +38,14 @@ def describe_subject(suite: Suite, case: Case, traits: Sequence[Trait], vocabula
     order = {category: place for place, category in enumerate(vocabulary)}
     wanted = [(order.get(trait.category, len(order)), trait.phrase) for trait in traits if trait.category not in named]
     if len(phrases) == len(texts):  # a sentence, not a list: its own order stands
-        sentence = trigger.sub(OPENING, case.prompt)
+        sentence = trigger.sub(suite.subject.noun, case.prompt)
         return ", ".join([sentence, *join_nouns([phrase for _, phrase in sorted(wanted, key=rank)])])
     ranked: list[tuple[float, str]] = [*wanted]
     following: float = len(order)
     for phrase in reversed(phrases):  # what the vocabulary does not know stays before what it stood before
         following = order.get(placed[phrase], following - 0.5)
         ranked.append((following, phrase))
-    return ", ".join([OPENING, *join_nouns([phrase for _, phrase in sorted(ranked, key=rank)])])
+    return ", ".join([suite.subject.noun, *join_nouns([phrase for _, phrase in sorted(ranked, key=rank)])])
 
 
 def rank(item: tuple[float, str]) -> float:
