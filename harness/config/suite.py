@@ -140,6 +140,9 @@ class SuiteSchema(Strict):
     on_inconclusive: Literal["warn", "fail"] = Field(
         default="warn", description="fail: an open verdict ends with exit code 11"
     )
+    on_blind: Literal["fail", "report"] = Field(
+        default="fail", description="report: a gate that cannot be judged ends with exit code 0, not 11"
+    )
     negative: str = Field(
         default="", description="what no picture should show, beside the profile's; ready/NAME is a ready one"
     )
@@ -190,6 +193,7 @@ def load_suite(path: Path, profile: Profile | None = None) -> Suite:
         margin=file.regression.margin,
         beat=tuple(file.beat),
         on_inconclusive=file.on_inconclusive,
+        on_blind=file.on_blind,
         negative=read_negative(document, file.negative, "negative"),
         vocabulary=added,
         alarms=read_alarms(file),

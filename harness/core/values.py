@@ -45,6 +45,7 @@ class Decision(StrEnum):
     PASS = "pass"  # noqa: S105  (a word, not a password)
     FAIL = "fail"
     INCONCLUSIVE = "inconclusive"
+    NOT_JUDGED = "not_judged"  # nothing could tell: no pass, no fail, and more pictures would not help
     ERROR = "error"
 
 
@@ -178,6 +179,7 @@ class Suite:
     margin: float = 0.02  # regression against the baseline that still passes
     beat: tuple[str, ...] = ()
     on_inconclusive: str = "warn"  # or "fail": exit code 11
+    on_blind: str = "fail"  # exit code 11 where the gate cannot be judged; or "report"
     negative: str = ""
     vocabulary: Mapping[str, Vocabulary] = field(default_factory=dict)  # what the suite adds to the profile's
     alarms: Mapping[str, str] = field(default_factory=dict)  # of ALARMS, to fail, warn or off

@@ -70,6 +70,11 @@ def level_at(suite: Suite, drawn: int) -> float:
     return looks.levels[looks.number(drawn)]
 
 
+def is_last_look(suite: Suite, drawn: int) -> bool:
+    """Whether no more samples will come for a gate whose fullest case has so many seeds."""
+    return looks_of(suite).after(drawn) is None
+
+
 # --- what to draw next --------------------------------------------------------------------------------------------
 
 

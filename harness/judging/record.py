@@ -531,6 +531,11 @@ class SuiteRecord(Part):
         """Whether an open verdict must not leave the run green."""
         return self.definition.get("on_inconclusive") == "fail"
 
+    @property
+    def demands_judgement(self) -> bool:
+        """Whether a gate that could not be judged must not leave the run green."""
+        return self.definition.get("on_blind") != "report"
+
 
 # --- feedback and retraining ----------------------------------------------------------------------------------------
 
