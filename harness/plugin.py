@@ -424,10 +424,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     harness = session.config.stash[SESSION]
     try:
-        results = harness.finish()
+        harness.finish()
     except HarnessError as error:
         harness.trouble = str(error)
-        results = None
     if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and harness.empty_shard:
         session.exitstatus = pytest.ExitCode.OK
     if harness.update_baselines() and exitstatus == pytest.ExitCode.OK:

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from harness.core.errors import HarnessError
 from harness.engine.merge import merge_engines, merge_results
-from harness.judging.results import WORST
 from harness.judging.record import GateRecord, Part, RunFacts, RunRecord
+from harness.judging.results import WORST
 
 SomePart = TypeVar("SomePart", bound=Part)
 
