@@ -17,7 +17,7 @@ METRICS: tuple[str, ...] = ("quality", "clip", "features", "ssim")
 BESIDE: tuple[str, ...] = ("prompt", "technical")
 """Found in every picture beside them; a threshold on one is judged like any other."""
 
-ALARMS: Mapping[str, str] = {"copy": "warn", "diversity": "warn", "drift": "off"}
+ALARMS: Mapping[str, str] = {"copy": "warn", "diversity": "warn", "response": "fail", "drift": "off"}
 """What is asked of a provider's pictures together, and how much an alarm means where a suite says nothing."""
 
 
@@ -296,7 +296,7 @@ def as_number(value: object) -> float | None:
 class SetScore(Recorded):
     """What one provider's pictures of a suite say together, where no single picture could."""
 
-    metric: str  # copy, diversity, drift, aesthetics
+    metric: str  # copy, diversity, response, drift, aesthetics
     sentence: str  # for people: what was found and what to do, or why it was not judged
     alarm: bool = False
     judged: bool = True

@@ -161,7 +161,8 @@ def judge_gate(
     if applied:
         details["applied"] = to_record(applied)
         findings += [] if applied.ok else [fail("applied", applied.reason)]
-    findings += [fail("references", cause.sentence) for cause in look_for("references_disagree", facts)]
+    for name, say in (("references_disagree", fail), ("references_swapped", fail), ("trained_elsewhere", warn)):
+        findings += [say("references", cause.sentence) for cause in look_for(name, facts)]
     red = any(finding.decision in (Decision.FAIL, Decision.ERROR) for finding in findings)
     return conclude(findings, scores, diagnose_gate(facts) if red else None, details)
 
@@ -192,8 +193,9 @@ def alarms(suite: Suite, sets: Mapping[str, SetScore]) -> list[JudgedComplaint]:
         if result is None or severity == "off":
             continue
         if result.alarm:
-            findings.append((fail if severity == "fail" else warn)(name, result.sentence))
-        elif not result.judged and severity == "fail":
+            red = severity == "fail" or result.details.get("widespread") is True
+            findings.append((fail if red else warn)(name, result.sentence))
+        elif not result.judged and suite.alarms.get(name) == "fail":  # the suite's own word, no default
             findings.append(unsure(name, f"{name} was {result.sentence}"))
     return findings
 

@@ -387,6 +387,13 @@ class CopyDetails(Part):
 
     pairs: tuple[CopyPair, ...] = ()
     nearest: Mapping[str, NearPicture] = {}  # by drawn picture
+    held_out: CopyDetails | None = None  # the same of the held-out pictures
+
+    @property
+    def shown(self) -> tuple[CopyPair, ...]:
+        """The pairs that people should see: those of the training pictures, and copies of held-out ones."""
+        leaked = self.held_out.pairs if self.held_out else ()
+        return (*self.pairs, *(pair for pair in leaked if pair.copied))
 
 
 class FormerPicture(Part):

@@ -33,6 +33,7 @@ class Evidence:
     lora: str = ""  # the file's name
     metadata: Mapping[str, str] = field(default_factory=dict)  # of the LoRA file
     references: str = ""  # hash of train/ as it is now
+    held_out: str = ""  # hash of held_out/ as it is now; "" where nothing is held out
 
 
 def gather_evidence(

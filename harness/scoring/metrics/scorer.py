@@ -250,6 +250,7 @@ class Scorer:
             lora=lora.path.name if lora else "",
             metadata=metadata,
             references=set_hash(self.references.train),
+            held_out=set_hash(self.references.held_out) if self.references.held_out else "",
         )
 
     def train_set(self) -> TrainSet | None:
@@ -262,6 +263,17 @@ class Scorer:
         if not train:
             return None
         return TrainSet(train, self._vectors(train), held_out, self._vectors(held_out) if held_out else None)
+
+    def held_set(self) -> TrainSet | None:
+        """The pictures that nobody who draws may have seen; None where none is held out."""
+        return self._held_set
+
+    @cached_property
+    def _held_set(self) -> TrainSet | None:
+        train, held_out = self.references.train, self.references.held_out
+        if not train or not held_out:
+            return None
+        return TrainSet(held_out, self._vectors(held_out), train, self._vectors(train), split="held_out")
 
     def drift(self, pairs: Mapping[str, tuple[Sequence[bytes], Sequence[bytes]]]) -> Drift | None:
         """What the LoRA does to others: prompt to its pictures with it and without it, encoded, seed by seed."""

@@ -151,7 +151,7 @@ class HeldOutTest:
             "diversity": lambda: find_diversity(table, results),
             "drift": lambda: self._drift(table, lora),
         }
-        return {name: ways[name]() for name in names if suite.alarms.get(name) != "off"}
+        return {name: way() for name, way in ways.items() if name in names and suite.alarms.get(name) != "off"}
 
     def _drift(self, table: Table, lora: Lora) -> SetScore:
         """Prompts about others with the LoRA and without it, at seeds nobody has drawn."""
