@@ -57,6 +57,7 @@ from harness.judging.complaints import (
     warn,
     weakest,
 )
+from harness.judging.following import PROMPT, judge_following
 from harness.judging.leaderboard import gap_to_best
 from harness.judging.scores import by_case, values_by_metric, values_of
 from harness.scoring.metrics.applied import Applied
@@ -87,6 +88,8 @@ def judge_case(
     findings = technical_findings(result.scored, not reason)
     for metric in suite.metrics(case):
         threshold = suite.threshold(case, metric)
+        if metric == PROMPT and metric not in case.thresholds:
+            continue  # which questions can be read takes all cases and those who draw without the LoRA: the gate's
         if metric in scores:
             findings += hold(metric, scores[metric], threshold, weakest(metric, result.scored))
         elif bounded(threshold):
@@ -147,8 +150,11 @@ def judge_gate(
     reason = calibration.reason if calibration else ""
     findings = [missing] if (missing := missing_pictures(results)) else []
     if not findings:
+        following = judge_following(suite, results, others or {}, baseline, details, level)
+        scores |= {PROMPT: following.score} if following.score else {}
         findings += technical_findings(samples, not reason) + gate_thresholds(suite, scores, samples, level)
         findings += [
+            *following.findings,
             *regression(suite, results, baseline, details, level),
             *beats(suite, provider, results, others or {}, details, level),
             *alarms(suite, sets or {}),
@@ -170,8 +176,11 @@ def judge_gate(
 def gate_thresholds(
     suite: Suite, scores: Mapping[str, Interval], samples: Sequence[Sample], level: float = stats.LEVEL
 ) -> list[JudgedComplaint]:
-    """All metrics against the suite's thresholds: the primary one at its own level, the others at Holm's."""
-    bounds = {metric: suite.threshold(None, metric) for metric in suite.metrics()}
+    """All metrics against the suite's thresholds: the primary one at its own level, the others at Holm's.
+
+    `prompt` is the second primary one, and judged in `harness.judging.following`.
+    """
+    bounds = {metric: suite.threshold(None, metric) for metric in suite.metrics() if metric != PROMPT}
     family = [m for m in bounds if m != PRIMARY and m in scores and bounds[m].fail is not None]
     ps = stats.holm([stats.p_below(scores[m], bounds[m].fail or 0.0, level) for m in family])
     adjusted = {metric: p < (1 - level) / 2 for metric, p in zip(family, ps, strict=True)}

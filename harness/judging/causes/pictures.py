@@ -1,7 +1,7 @@
 """Problems that LoRA practice knows, each told only where this run's figures show it, with those figures.
 
     identical pictures         copies of training pictures, collapsed seeds        train less, mend the set
-    the prompt is ignored      what changes from prompt to prompt is not the base's  train less, vary the set
+    the prompt is ignored      pictures do not change as the base's do             train less, vary the set
     one value of the scene     what prompts ask for is missed towards one value    balance or caption the set
     the face is lost           clip and the face's traits are surely too low       portraits, or more steps
     the trigger is ignored     applied, and still no nearer than the base          captions, more steps
