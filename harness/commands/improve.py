@@ -54,11 +54,8 @@ def retrain(context: ImproveContext) -> ImproveResult:
 
 
 def judge(run: Run, suite: Suite) -> RunRecord:
-    """Every open case by the gate's providers and those that they must beat; the run's record."""
-    rivals = (
-        suite.providers if "best_competitor" in suite.beat else [name for name in suite.providers if name in suite.beat]
-    )
-    names = dict.fromkeys([*suite.gate, *rivals])
+    """Every open case by the gate's providers and those that they are held against; the run's record."""
+    names = dict.fromkeys([*suite.gate, *suite.rivals(suite.providers)])
     path = suite.path.as_posix()
     run.submit([Job(path, case.id, name) for name in names for case in suite.cases if case.split == "open"])
     run.wait()

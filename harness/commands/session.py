@@ -86,12 +86,9 @@ class HarnessSession:
         return Job(suite.path.as_posix(), case.id, provider)
 
     def gate_jobs(self, suite: Suite, provider: str) -> list[Job]:
-        """What a gate needs: all cases of its provider and of those that it must beat."""
-        providers = self.providers(suite)
-        rivals = [name for name in providers if name in suite.beat]
-        if "best_competitor" in suite.beat:
-            rivals = [name for name in providers if name != provider]
-        return [self.job(suite, case, name) for name in (provider, *rivals) for case in self.cases(suite)]
+        """What a gate needs: all cases of its provider and of those that it is held against."""
+        names = dict.fromkeys([provider, *suite.rivals(self.providers(suite))])
+        return [self.job(suite, case, name) for name in names for case in self.cases(suite)]
 
     # --- the run ------------------------------------------------------------------------------------------------
 

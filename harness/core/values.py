@@ -90,6 +90,11 @@ class Threshold:
     fail: float | None = None
     warn: float | None = None
 
+    @property
+    def idle(self) -> bool:
+        """Whether no score can fall below `fail`."""
+        return self.fail is not None and self.fail <= 0
+
 
 @dataclass(frozen=True)
 class Lora:
@@ -201,6 +206,16 @@ class Suite:
     def metrics(self, case: Case | None = None) -> tuple[str, ...]:
         """Those of every suite, then whatever else has a threshold here."""
         return tuple(dict.fromkeys([*METRICS, *self.thresholds, *(case.thresholds if case else ())]))
+
+    def rivals(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Whose pictures a gate's verdict needs beside its own, of `names`.
+
+        Those to be beaten, and where cases expect something `prompt_only`: nobody may follow prompts worse.
+        """
+        if "best_competitor" in self.beat:
+            return tuple(names)
+        asks = ("prompt_only",) if any(case.expect for case in self.cases) else ()
+        return tuple(name for name in names if name in (*self.beat, *asks))
 
     def alarm(self, name: str) -> str:
         """What an alarm over the pictures together means: fail, warn or off."""

@@ -158,6 +158,7 @@ def judge_gate(
             *regression(suite, results, baseline, details, level),
             *beats(suite, provider, results, others or {}, details, level),
             *alarms(suite, sets or {}),
+            *idle(suite),
         ]
     if calibration:
         details["calibration"] = {**to_record(calibration.clip), "agreement": calibration.agreement}
@@ -192,6 +193,13 @@ def gate_thresholds(
         elif bounded(threshold):
             findings.append(unmeasured(metric, samples))
     return findings
+
+
+def idle(suite: Suite) -> list[JudgedComplaint]:
+    """Bounds that nothing can fall below, so that a green gate proves nothing of them."""
+    bounds = {metric: suite.threshold(None, metric) for metric in suite.metrics()}
+    text = "can never fail, because no score lies below 0; raise it or leave it out"
+    return [warn(metric, f"fail {bound.fail:g} of {metric} {text}") for metric, bound in bounds.items() if bound.idle]
 
 
 def alarms(suite: Suite, sets: Mapping[str, SetScore]) -> list[JudgedComplaint]:
