@@ -478,7 +478,7 @@ def lint_case(case: Case, vocabulary: Mapping[str, Vocabulary]) -> Iterator[str]
 
 
 def propose_expect(suite: Suite, vocabulary: Mapping[str, Vocabulary]) -> Iterator[tuple[Case, str]]:
-    """What prompts name in the vocabulary's words and no case expects: unasked, it costs identity and proves nothing."""
+    """What prompts name in the vocabulary's words and no case expects: unasked, it costs identity, proves nothing."""
     trigger = trigger_pattern(suite.subject.trigger)
     for case in suite.cases:
         text = trigger.sub("", case.prompt)
@@ -501,7 +501,7 @@ def idle_bounds(suite: Suite) -> list[str]:
     owners: list[tuple[str, Mapping[str, Threshold]]] = [("thresholds", suite.thresholds)]
     owners += [(f"line {case.line}: {case.id}: thresholds", case.thresholds) for case in suite.cases]
     return [
-        f"{owner}: {metric}: fail {bound.fail:g} can never fail, because no score lies below 0; raise it or leave it out"
+        f"{owner}: {metric}: fail {bound.fail:g} can never fail, as no score lies below 0; raise it or leave it out"
         for owner, bounds in owners
         for metric, bound in bounds.items()
         if bound.idle

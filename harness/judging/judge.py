@@ -198,7 +198,7 @@ def gate_thresholds(
 def idle(suite: Suite) -> list[JudgedComplaint]:
     """Bounds that nothing can fall below, so that a green gate proves nothing of them."""
     bounds = {metric: suite.threshold(None, metric) for metric in suite.metrics()}
-    text = "can never fail, because no score lies below 0; raise it or leave it out"
+    text = "can never fail, as no score lies below 0; raise it or leave it out"
     return [warn(metric, f"fail {bound.fail:g} of {metric} {text}") for metric, bound in bounds.items() if bound.idle]
 
 
