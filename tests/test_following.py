@@ -171,7 +171,6 @@ def test_drawing_the_subject_and_nothing_that_is_asked_fails_at_full_quality() -
 
 @pytest.mark.parametrize(("score", "decision"), [(0.499, FAIL), (0.501, PASS)])
 def test_the_bound_is_at_a_level_of_its_own(score: float, decision: Decision) -> None:
-    usual = {"prompt_only": [*side(GOOD[:4], "prompt_only"), *side([score] * 4, "prompt_only")]}
     ours = [drawn(number, [answer(PLACES[number % 4], score, PLACES[number % 4])] * 3) for number in range(8)]
     usual = {"prompt_only": [replace(each, job=replace(each.job, provider="prompt_only")) for each in ours]}
 
@@ -255,7 +254,7 @@ def bench(studio: Studio, **keys: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("new", "words", "status"),
-    [(0.85, "new follows prompts no worse", 0), (0.6, "new follows prompts worse", 1), (0.89, "no worse", 0)],
+    [(0.87, "new follows prompts no worse", 0), (0.6, "new follows prompts worse", 1), (0.89, "no worse", 0)],
 )
 def test_a_comparison_asks_for_prompts_too(studio: Studio, new: float, words: str, status: int) -> None:
     files = [Lora(studio.write_lora(name, level)) for name, level in (("new", new), ("old", 0.88))]
@@ -264,9 +263,7 @@ def test_a_comparison_asks_for_prompts_too(studio: Studio, new: float, words: st
 
     assert words in found.text and found.status() == status
     assert found.results.gate.verdict == ("fail" if status else "pass")
-    assert ("mind: new follows prompts worse than prompt_only does" in found.text) is (
-        new < 0.9 - MARGIN - 0.01 or status == 1
-    )
+    assert ("mind: new follows prompts worse than prompt_only does" in found.text) is (status == 1)
 
 
 def test_a_sweep_does_not_call_the_best_what_ignores_prompts(studio: Studio) -> None:

@@ -207,8 +207,8 @@ def test_copies_of_held_out_pictures_are_a_leak(atelier: Atelier, judged: Judged
     names = sorted(path.name for path in folder.iterdir())
 
     def leaked(request: Request) -> bytes:
-        number = request.seed + int(request.prompt[-1]) if TRIGGER in request.prompt else 0
-        return (folder / names[number % len(names)]).read_bytes() if number else atelier.others(request)
+        number = request.seed + int(request.prompt[-1])
+        return (folder / names[number % len(names)]).read_bytes()
 
     atelier.draw_lora = leaked
 
@@ -216,13 +216,11 @@ def test_copies_of_held_out_pictures_are_a_leak(atelier: Atelier, judged: Judged
 
     copy = sets_of(record)["copy"]
     assert copy.alarm and "copy a held-out picture" in copy.sentence and "a leak" in copy.sentence
-    assert copy.details["copies"] == 0 and copy.details["held_out"]["copies"] >= 10
+    assert copy.details["copies"] == 0 and copy.details["held_out"]["copies"] == 12
     assert record.gate.verdict == "fail" and complaints_of(record)["copy"] == "fail"
     pair = copy.details["held_out"]["pairs"][0]
     assert pair["training"] == hash_file(folder / pair["name"])
-    assert any(
-        "held-out pictures are drawn again" in item.message for item in record.feedback[0].recommendations
-    ) or any("copy held-out pictures" in item.message for item in record.feedback[0].recommendations)
+    assert any("copy held-out pictures" in item.message for item in record.feedback[0].recommendations)
 
 
 # --- do pictures change with the prompt? ------------------------------------------------------------------------------
