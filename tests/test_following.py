@@ -27,7 +27,6 @@ from harness.core.values import (
 )
 from harness.judging.adaptive import next_draws
 from harness.judging.following import (
-    MARGIN,
     READ,
     Loss,
     ReadBack,
