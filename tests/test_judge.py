@@ -191,7 +191,7 @@ def test_few_references_only_report() -> None:
 
     assert verdict.decision is NOT_JUDGED
     assert "cannot judge: only 6 reference pictures" in says(verdict)
-    assert "not binding: only 6 reference pictures" in says(verdict)
+    assert "(not binding)" in says(verdict)
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ def test_what_the_references_give_its_meaning_cannot_fail_where_they_may_not_gat
     gate = judge_gate(made, "lora", drawn, calibration=calibration(**weak))
 
     assert case.decision is gate.decision is NOT_JUDGED
-    assert "not binding: " in says(case) and "not binding: " in says(gate)
+    assert "(not binding)" in says(case) and "(not binding)" in says(gate)
     assert says(case).startswith("cannot judge: ") and says(gate).startswith("cannot judge: ") and gate.details["blind"]
     assert judge_case(made, made.cases[0], drawn[0], {}, calibration=calibration(1.0)).decision is FAIL
     assert judge_gate(made, "lora", drawn, calibration=calibration(1.0)).decision is FAIL

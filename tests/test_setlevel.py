@@ -453,14 +453,14 @@ GOOD = {"quality": 0.9, "clip": 0.9, "features": 0.9, "ssim": 0.9}
 
 
 def test_a_threshold_on_an_added_metric_decides_like_any_other() -> None:
-    suite = example_suite(thresholds={"quality": Threshold(0.6), "prompt": Threshold(0.5)})
-    results = shown({**GOOD, "prompt": 0.2})
+    suite = example_suite(thresholds={"quality": Threshold(0.6), "aesthetics": Threshold(0.5)})
+    results = shown({**GOOD, "aesthetics": 0.2})
 
     gate = judge_gate(suite, "lora", results)
-    case = judge_case(suite, suite.cases[0], results[0], {"prompt": (0.01, 20)})
+    case = judge_case(suite, suite.cases[0], results[0], {"aesthetics": (0.01, 20)})
 
     assert gate.decision is Decision.FAIL and case.decision is Decision.FAIL
-    assert [item.metric for item in gate.complaints] == ["prompt"]
+    assert [item.metric for item in gate.complaints] == ["aesthetics"]
 
 
 def test_a_threshold_on_what_was_not_measured_stays_open() -> None:

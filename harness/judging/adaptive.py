@@ -72,7 +72,8 @@ def level_at(suite: Suite, drawn: int) -> float:
 
 def is_last_look(suite: Suite, drawn: int) -> bool:
     """Whether no more samples will come for a gate whose fullest case has so many seeds."""
-    return looks_of(suite).after(drawn) is None
+    looks = looks_of(suite)
+    return len(looks.seeds) == 1 or looks.after(drawn) is None
 
 
 # --- what to draw next --------------------------------------------------------------------------------------------

@@ -160,7 +160,7 @@ def judge_blindly(findings: Sequence[JudgedComplaint], reason: str, samples: Seq
     def soften(finding: JudgedComplaint) -> JudgedComplaint:
         if finding.decision is not Decision.FAIL or finding.complaint.metric not in weak:
             return replace(finding, open=False)
-        return unsure(finding.complaint.metric, f"{finding.complaint.message} (not binding: {reason})")
+        return unsure(finding.complaint.metric, f"{finding.complaint.message} (not binding)")
 
     return [blind("calibration", f"cannot judge: {reason}"), *map(soften, findings)]
 
