@@ -282,8 +282,8 @@ def find_response(table: Table, suite: Suite, provider: str, results: Results) -
     control = next((name for name in CONTROLS if any(result.scored for result in results.get(name, ()))), "")
     if not control or provider in CONTROLS:
         return SetScore("response", f"not judged: it takes {' or '.join(CONTROLS)} in the run", judged=False)
-    sides = [by_prompt(table, suite, results[name]) for name in (provider, control)]
-    found = measure_response(*sides, against=control)
+    own, usual = (by_prompt(table, suite, results[name]) for name in (provider, control))
+    found = measure_response(own, usual, control)
     return SetScore("response", found.sentence, found.alarm, not found.doubt, details=found.record)
 
 

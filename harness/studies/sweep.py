@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.core.errors import UsageError
-from harness.core.stats import clustered
+from harness.core.stats import Pair, clustered
 from harness.core.values import Interval, Lora
 from harness.engine.record import SWEEPS
 from harness.judging.following import RIVAL, Loss, choose_questions, followed, gap_between
@@ -122,8 +122,9 @@ def cells_of(rows: Sequence[SweepRow], metric: str = "quality") -> list[SweepCel
             if value is not None:
                 by_case.setdefault(row.case, []).append(value)
         missing, quality = sum(row.outcome != "ok" for row in own), clustered(by_case) if by_case else None
-        sides = ({(row.case, row.seed): row.followed for row in own}, {(row.case, row.seed): row.usual for row in own})
-        gap = gap_between(*({pair: value for pair, value in side.items() if value is not None} for side in sides))
+        ours: dict[Pair, float] = {(row.case, row.seed): row.followed for row in own if row.followed is not None}
+        usual: dict[Pair, float] = {(row.case, row.seed): row.usual for row in own if row.usual is not None}
+        gap = gap_between(ours, usual)
         deaf = gap is not None and gap.loss is Loss.PROVEN
         cells.append(SweepCell(checkpoint, strength, quality, missing, gap.interval if gap else None, deaf))
     return cells

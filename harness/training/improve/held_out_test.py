@@ -9,7 +9,7 @@ gain on the locked cases what it does not gain on open ones: it would have learn
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from harness.core.errors import EngineError, HarnessError
 from harness.core.stats import paired
@@ -146,7 +146,7 @@ class HeldOutTest:
         if not isinstance(scorer, SetScorer):
             return {}
         table = Table(self._context.store, scorer)
-        ways = {
+        ways: dict[str, Callable[[], SetScore]] = {
             "copy": lambda: find_set_copies(table, results),
             "diversity": lambda: find_diversity(table, results),
             "drift": lambda: self._drift(table, lora),
