@@ -11,7 +11,7 @@ from harness.core.values import CaseResult, SetScore
 from harness.scoring.metrics.aesthetics import compare_aesthetics
 from harness.scoring.metrics.copying import Copies, Nearest, tell_copies
 from harness.scoring.metrics.diversity import Diversity, PromptPictures
-from harness.scoring.metrics.response import Response
+from harness.scoring.metrics.response import Change, Response
 
 Results = Mapping[str, Sequence[CaseResult]]
 Sets = Mapping[str, SetScore]
@@ -57,13 +57,13 @@ def merge_spreads(judged: Sequence[SetScore]) -> SetScore:
 
 
 def merge_responses(known: Sequence[SetScore]) -> SetScore:
-    """Each prompt was held against those of its shard; with more than one shard that has as many halves as prompts."""
+    """Each prompt's change was measured from the mean of its shard; the slope is that of all of them."""
     parts = [score.details for score in known if score.details.get("cases")]
     if not parts:
         return known[0]
-    cases = {case: heard for part in parts for case, heard in part["cases"].items()}
-    usual = [part["usual"] for part in parts if part["usual"] is not None]
-    found = Response(cases, sum(usual) / len(usual) if usual else None, parts[0]["against"])
+    cases = {case: Change(**change) for part in parts for case, change in part["cases"].items()}
+    agreed = [part["agreement"] for part in parts if part["agreement"] is not None]
+    found = Response(cases, sum(agreed) / len(agreed) if agreed else None, parts[0]["against"])
     return SetScore("response", found.sentence, found.alarm, not found.doubt, details=found.record)
 
 

@@ -78,8 +78,8 @@ def prompts_ignored(facts: ProviderFacts) -> Iterator[Sign]:
     """The same poses, outfits and places, whatever was asked."""
     response = facts.sets.get("response")
     if response and response.alarm:
-        figures = {name: response.details.get(name) for name in ("heard", "usual", "against")}
-        title = f"pictures do not change with the prompt ({response.details.get('heard', 0.0):.2f}, 0.5 is chance)"
+        figures = {name: response.details.get(name) for name in ("slope", "agreement", "against")}
+        title = f"pictures change with the prompt by {figures['slope']:.0%} of what those of {figures['against']} do"
         yield Sign(LIKELY, title=title, figures=figures)
 
 
