@@ -29,7 +29,7 @@ ROOT = DOCS.parent
 INTO = DOCS / "reference"
 HEAD = "<!-- Written by `python docs/generate.py`: change the code, not this page. -->\n\n"
 EXIT_CODES: Mapping[int, str] = {
-    0: "every gate passed, or is open where the suite allows that",
+    0: "every gate that was asked passed, or is open where the suite allows that",
     1: "a gate provider's case, a gate or a Python test failed",
     2: "interrupted, or a suite could not be read",
     3: "pytest itself broke",
@@ -37,7 +37,8 @@ EXIT_CODES: Mapping[int, str] = {
     5: "nothing was collected",
     6: "more warnings than `--max-warnings` allows (pytest 9.1 and later)",
     plugin.EXIT_BROKEN: "a gate provider or the engine broke: there is no verdict",
-    plugin.EXIT_OPEN: "the verdict is open, and the suite says `on_inconclusive: fail`",
+    plugin.EXIT_OPEN: "a gate could not be judged, unless its suite says `on_blind: report`; or the verdict is open, "
+    "and its suite says `on_inconclusive: fail`",
 }
 OWN: Mapping[str, str] = {
     "HARNESS_PROFILE": "models, providers and scorers, as `--profile`",

@@ -249,6 +249,11 @@ class HarnessItem(pytest.Item):
             if complaint.severity == "warn" and self.provider in self.suite.gate:
                 warnings.warn(QualityWarning(f"{self.name}: {complaint.message}"), stacklevel=2)
 
+    def skip_unjudged(self) -> None:
+        """What could not be judged neither passes nor fails."""
+        if self.verdict.decision is Decision.NOT_JUDGED:
+            pytest.skip(f"NOT JUDGED: {'; '.join(item.message for item in self.verdict.complaints)}")
+
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         messages = (QualityFailure, HarnessError, pytest.xfail.Exception)  # their text says it all; tracebacks are slow
         if isinstance(excinfo.value, messages):
@@ -276,6 +281,7 @@ class CaseItem(HarnessItem):
         self.note(verdict)
         if verdict.decision is not Decision.PASS:
             self.attach(result)
+        self.skip_unjudged()
         if verdict.decision is Decision.ERROR and self.provider in self.suite.gate:
             raise GateBroken(self.text(result))
 
@@ -307,6 +313,7 @@ class GateItem(HarnessItem):
         self.note(run.gate(self.suite.path.as_posix(), self.provider))
         if shard := self.harness.settings.shard:  # what it found goes into the record, for the merge
             pytest.skip(f"shard {shard} sees a part of the suite; `harness merge` judges it")
+        self.skip_unjudged()
         if self.verdict.decision is Decision.ERROR:
             raise GateBroken(self.text())
 
@@ -417,20 +424,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     harness = session.config.stash[SESSION]
     try:
-        results = harness.finish()
+        harness.finish()
     except HarnessError as error:
         harness.trouble = str(error)
-        results = None
     if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and harness.empty_shard:
         session.exitstatus = pytest.ExitCode.OK
     if harness.update_baselines() and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.USAGE_ERROR  # a baseline was asked for, and there is none
     if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        result = results.gate.verdict if results else ""
-        if harness.trouble or result == "error":
-            session.exitstatus = EXIT_BROKEN
-        elif result == "inconclusive" and harness.demands_proof and not harness.settings.shard:
-            session.exitstatus = EXIT_OPEN
+        status = EXIT_BROKEN if harness.trouble else harness.status
+        if status in (EXIT_BROKEN, EXIT_OPEN):
+            session.exitstatus = status
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from harness.core.values import Interval, SetScore, Subject, Vocabulary
-from harness.judging.causes import GATE, HEALTHY, LORA, PICTURES, PROBES, cause_of, diagnose_lora, title_of
+from harness.judging.causes import GATE, HEALTHY, LORA, PICTURES, PROBES, TOLD, cause_of, diagnose_lora, title_of
 from harness.judging.causes.cause import Cause
 from harness.judging.causes.lora import DiagnosticInputs, Making, Study
 from harness.judging.record import CauseRecord
@@ -93,7 +93,7 @@ AREAS = {"strength", "lora", "references", "provider", "rendering", "data", "tra
 
 
 def test_the_table_has_each_cause_once_with_its_area_and_words() -> None:
-    assert len(PROBES) == len(GATE) + len(LORA) + len(PICTURES)
+    assert len(PROBES) == len(GATE) + len(TOLD) + len(LORA) + len(PICTURES)
     assert all(probe.area in AREAS and probe.title for probe in PROBES.values())
     assert all(probe.remedy and probe.area in ("data", "strength", "training") for probe in LORA.values())
 

@@ -28,6 +28,7 @@ from harness.core.values import (
     to_record,
     verdict_from,
 )
+from harness.judging.adaptive import needs_more_samples
 from harness.judging.causes import area_of, diagnose_gate
 from harness.judging.complaints import hold
 from harness.judging.judge import judge_case, judge_gate, pooled_sds, wants_training
@@ -35,6 +36,7 @@ from harness.scoring.metrics.applied import Applied
 from harness.scoring.metrics.evidence import Evidence
 
 PASS, FAIL, INCONCLUSIVE, ERROR = Decision.PASS, Decision.FAIL, Decision.INCONCLUSIVE, Decision.ERROR
+NOT_JUDGED = Decision.NOT_JUDGED
 
 
 def suite(thresholds: Mapping[str, Threshold] | None = None, **options: Any) -> Suite:
@@ -162,7 +164,8 @@ def test_what_could_not_be_measured_is_open_and_not_passed() -> None:
         ([["blank"], [], []], FAIL),
         ([["blur"], [], []], PASS),
         ([["blur"], ["blur"], []], FAIL),
-        ([["size"], [], []], FAIL),
+        ([["size"], [], []], PASS),
+        ([["size"], ["size"], []], FAIL),
         ([["contrast"], ["contrast"], ["contrast"]], FAIL),
     ],
 )
@@ -186,8 +189,9 @@ def test_a_failing_case_names_the_missing_traits() -> None:
 def test_few_references_only_report() -> None:
     verdict = judge_case(suite(), suite().cases[0], results([0.1])[0], {}, calibration=calibration(few=True))
 
-    assert verdict.decision is INCONCLUSIVE
-    assert "not binding: only 6 reference pictures" in says(verdict)
+    assert verdict.decision is NOT_JUDGED
+    assert "cannot judge: only 6 reference pictures" in says(verdict)
+    assert "(not binding)" in says(verdict)
 
 
 @pytest.mark.parametrize(
@@ -276,13 +280,14 @@ def test_what_the_references_give_its_meaning_cannot_fail_where_they_may_not_gat
     case = judge_case(made, made.cases[0], drawn[0], {}, calibration=calibration(**weak))
     gate = judge_gate(made, "lora", drawn, calibration=calibration(**weak))
 
-    assert case.decision is gate.decision is INCONCLUSIVE
-    assert "not binding: " in says(case) and "not binding: " in says(gate) and "no verdict: " in says(gate)
+    assert case.decision is gate.decision is NOT_JUDGED
+    assert "(not binding)" in says(case) and "(not binding)" in says(gate)
+    assert says(case).startswith("cannot judge: ") and says(gate).startswith("cannot judge: ") and gate.details["blind"]
     assert judge_case(made, made.cases[0], drawn[0], {}, calibration=calibration(1.0)).decision is FAIL
     assert judge_gate(made, "lora", drawn, calibration=calibration(1.0)).decision is FAIL
 
 
-@pytest.mark.parametrize("metric", ["prompt", "technical", "mine"])
+@pytest.mark.parametrize("metric", ["technical", "mine"])
 def test_what_needs_no_references_fails_without_them(metric: str) -> None:
     """The exemption is for scores against references and for nothing else."""
     made = suite({metric: Threshold(0.6)})
@@ -298,7 +303,51 @@ def test_what_needs_no_references_fails_without_them(metric: str) -> None:
         assert all("not binding" not in each.message for each in verdict.complaints if each.metric == metric)
 
 
-@pytest.mark.parametrize(("name", "decision"), [("copy", FAIL), ("diversity", FAIL), ("drift", INCONCLUSIVE)])
+@pytest.mark.parametrize(
+    ("faults", "decision"),
+    [
+        (["blank"], FAIL),
+        (["size"], FAIL),
+        (["blur"], NOT_JUDGED),
+        (["contrast"], NOT_JUDGED),
+        (["blur", "contrast"], NOT_JUDGED),
+        (["blur", "size"], FAIL),
+    ],
+)
+@pytest.mark.parametrize("bounds", [{}, {"technical": Threshold(0.6)}])
+def test_faults_in_units_of_the_references_bind_only_where_references_may_gate(
+    faults: list[str], decision: Decision, bounds: Mapping[str, Threshold]
+) -> None:
+    made = suite(bounds)
+    drawn = [result(f"case-{n}", [sample(0, 0.9, faults)]) for n in range(8)]
+
+    for sound, wanted in ((calibration(few=True), decision), (calibration(), FAIL)):
+        gate = judge_gate(made, "lora", drawn, calibration=sound)
+        assert gate.decision is judge_case(made, made.cases[0], drawn[0], {}, calibration=sound).decision is wanted
+        assert all(f"the picture is {kind}" in says(gate) for kind in faults)
+        assert ("blurred" in gate.cause) is ("blur" in faults and sound.can_gate)
+
+
+@pytest.mark.parametrize(("wrong", "drawn", "decision"), [(1, 2, PASS), (2, 4, PASS), (3, 4, FAIL), (0, 4, PASS)])
+def test_a_wrong_size_of_most_pictures_fails_and_of_one_warns(wrong: int, drawn: int, decision: Decision) -> None:
+    pictures = [sample(seed, 0.9, ["size"] if seed < wrong else []) for seed in range(drawn)]
+
+    verdict = judge_case(suite(), suite().cases[0], result("case-0", pictures), {"quality": (0.01, 30)})
+
+    assert verdict.decision is decision and ("the picture is size" in says(verdict)) is (wrong > 0)
+
+
+def test_without_references_nothing_is_passed_either() -> None:
+    """However good it looks: what cannot fail proves nothing."""
+    good = judge_gate(suite(), "lora", results(GOOD), calibration=calibration(few=True))
+
+    assert good.decision is NOT_JUDGED and not needs_more_samples(good) and not wants_training([good])
+    assert verdict_from(to_record(good)) == good
+
+
+@pytest.mark.parametrize(
+    ("name", "decision"), [("copy", FAIL), ("diversity", FAIL), ("response", FAIL), ("drift", NOT_JUDGED)]
+)
 def test_an_alarm_that_sees_without_references_fails_without_them(name: str, decision: Decision) -> None:
     made, sets = suite(alarms={name: "fail"}), {name: SetScore(name, "9 of 9 pictures", True)}
 
@@ -310,7 +359,7 @@ def test_differences_of_scores_that_mean_nothing_fail_nobody() -> None:
     low = results([mean - 0.1 for mean in GOOD])
     must, others = suite({}, beat=("base",)), {"base": results(GOOD, provider="base")}
 
-    for sound, decision in ((calibration(), FAIL), (calibration(d_prime=0.7), INCONCLUSIVE)):
+    for sound, decision in ((calibration(), FAIL), (calibration(d_prime=0.7), NOT_JUDGED)):
         assert judge_gate(suite({}), "lora", low, baseline=results(GOOD), calibration=sound).decision is decision
         assert judge_gate(must, "lora", low, others=others, calibration=sound).decision is decision
 
@@ -503,10 +552,38 @@ def test_an_alarm_means_what_the_suite_says(severity: str, rings: bool, judged: 
 
 def test_one_alarm_is_not_taken_as_another_is() -> None:
     sets = {name: SetScore(name, f"{name} rings", True) for name in ("copy", "diversity", "drift")}
+    assert judge_gate(suite(), "lora", results(GOOD), sets=sets).decision is PASS  # by themselves they warn
 
     verdict = judge_gate(suite(alarms={"copy": "off", "diversity": "fail"}), "lora", results(GOOD), sets=sets)
 
     assert verdict.decision is FAIL and says(verdict) == "diversity rings"  # drift is off where nothing is said
+
+
+@pytest.mark.parametrize(
+    ("severity", "widespread", "decision"),
+    [("warn", True, FAIL), ("warn", False, PASS), ("off", True, PASS), ("fail", False, FAIL)],
+)
+def test_copies_of_most_prompts_are_red_whatever_a_copy_means(
+    severity: str, widespread: bool, decision: Decision
+) -> None:
+    sets = {"copy": SetScore("copy", "many copies", True, details={"widespread": widespread})}
+
+    assert judge_gate(suite(alarms={"copy": severity}), "lora", results(GOOD), sets=sets).decision is decision
+
+
+def test_what_is_not_judged_opens_a_gate_only_where_its_suite_asked_for_it() -> None:
+    sets = {"response": SetScore("response", "not judged: one prompt", judged=False)}
+
+    assert judge_gate(suite(), "lora", results(GOOD), sets=sets).decision is PASS
+    asked = judge_gate(suite(alarms={"response": "fail"}), "lora", results(GOOD), sets=sets)
+    assert asked.decision is INCONCLUSIVE
+
+
+@pytest.mark.parametrize(("bound", "told"), [(0.0, True), (-0.1, True), (0.001, False)])
+def test_a_bound_that_nothing_can_miss_is_told(bound: float, told: bool) -> None:
+    verdict = judge_gate(suite({"quality": Threshold(bound)}), "lora", results(GOOD))
+
+    assert verdict.decision is PASS and ("can never fail" in says(verdict)) is told
 
 
 def test_a_baseline_of_other_cases_proves_nothing() -> None:
@@ -515,9 +592,7 @@ def test_a_baseline_of_other_cases_proves_nothing() -> None:
     assert judge_gate(suite(), "lora", results(GOOD), baseline=old).decision is INCONCLUSIVE
 
 
-@pytest.mark.parametrize(
-    ("rival", "decision"), [(0.60, PASS), (0.95, FAIL), (0.80, INCONCLUSIVE), (None, INCONCLUSIVE)]
-)
+@pytest.mark.parametrize(("rival", "decision"), [(0.60, PASS), (0.95, FAIL), (0.80, FAIL), (None, NOT_JUDGED)])
 def test_who_must_be_beaten(rival: float | None, decision: Decision) -> None:
     wobble = 0.02 * np.array([1, -1, 1, -1, 1, -1, 1, -1])
     others = {} if rival is None else {"base": results([rival + shift for shift in wobble], provider="base")}
@@ -527,15 +602,36 @@ def test_who_must_be_beaten(rival: float | None, decision: Decision) -> None:
     assert verdict.decision is decision
 
 
-def test_an_unproven_lead_is_open_and_a_rival_without_pictures_hides_no_other() -> None:
+def test_an_unproven_lead_is_red_at_the_last_look_and_a_rival_without_pictures_hides_no_other() -> None:
     others = {name: results(GOOD, provider=name) for name in ("base", "gemini")}
 
     verdict = judge_gate(suite({}, beat=("nobody", "base", "gemini")), "lora", results(GOOD), others=others)
 
-    assert verdict.decision is INCONCLUSIVE and verdict.details["open"] == ["beat"]
+    assert verdict.decision is FAIL and "open" not in verdict.details
+    assert verdict.details["unproven"] and not wants_training([verdict])
     assert says(verdict).count("+0.000 [+0.000, +0.000]: not proven better") == 2
     assert "nobody has no pictures to compare with" in says(verdict)
-    assert "open" not in judge_gate(suite({}, beat=("nobody",)), "lora", results(GOOD)).details
+    alone = judge_gate(suite({}, beat=("nobody",)), "lora", results(GOOD))
+    assert alone.decision is NOT_JUDGED and "open" not in alone.details
+
+
+@pytest.mark.parametrize(("seeds", "decision"), [(2, INCONCLUSIVE), (5, INCONCLUSIVE), (12, FAIL)])
+@pytest.mark.parametrize("demand", ["warn", "fail"])
+def test_while_samples_are_to_come_an_unproven_lead_is_open(seeds: int, decision: Decision, demand: str) -> None:
+    made = suite({}, beat=("base",), samples=12, min_samples=2, on_inconclusive=demand)
+    drawn, rival = results(GOOD, seeds=seeds), {"base": results(GOOD, seeds=seeds, provider="base")}
+
+    verdict = judge_gate(made, "lora", drawn, others=rival)
+
+    assert verdict.decision is decision and needs_more_samples(verdict) is (decision is INCONCLUSIVE)
+
+
+def test_what_is_proven_wrong_beside_an_unproven_lead_is_a_reason_to_train() -> None:
+    low = results([mean - 0.4 for mean in GOOD])
+
+    verdict = judge_gate(suite(beat=("base",)), "lora", low, others={"base": low})
+
+    assert verdict.decision is FAIL and "unproven" not in verdict.details and wants_training([verdict])
 
 
 @pytest.mark.parametrize("rival", [0.1, 0.95])
@@ -544,7 +640,7 @@ def test_one_case_in_common_with_a_rival_proves_nothing(rival: float) -> None:
 
     verdict = judge_gate(suite({}, beat=("base",)), "lora", results(GOOD), others=others)
 
-    assert verdict.decision is INCONCLUSIVE and "not proven better" in says(verdict)
+    assert verdict.decision is NOT_JUDGED and "one case in common proves nothing" in says(verdict)
 
 
 def test_a_list_of_equals_that_must_be_beaten_costs_no_more_than_one() -> None:
@@ -553,7 +649,9 @@ def test_a_list_of_equals_that_must_be_beaten_costs_no_more_than_one() -> None:
     for seed in range(runs):
         means = np.random.default_rng(seed).normal(0.7, 0.05, (4, 8))
         others = {name: results(means[place], seeds=1, provider=name) for place, name in enumerate(names, 1)}
-        fails += judge_gate(must, "lora", results(means[0], seeds=1), others=others).decision is FAIL
+        verdict = judge_gate(must, "lora", results(means[0], seeds=1), others=others)
+        assert verdict.decision in (PASS, FAIL)
+        fails += wants_training([verdict])
 
     assert fails / runs < 0.04
 
@@ -573,8 +671,9 @@ def test_one_of_a_list_who_is_surely_better_fails_the_gate_and_another_only_perh
 
     assert listed.decision is FAIL and "quality against a" in says(listed)
     assert alone.decision is FAIL
-    assert three.decision is INCONCLUSIVE and "not surely enough when 3 must be beaten at once" in says(three)
-    assert three.details["open"] == ["beat"] and "quality against c -0." in says(three)
+    assert three.decision is FAIL and "not surely enough when 3 must be beaten at once" in says(three)
+    assert three.details["unproven"] and "quality against c -0." in says(three)
+    assert wants_training([listed, alone]) and not wants_training([three])
 
 
 def test_the_best_competitor_is_no_base_and_corrected_for_being_chosen() -> None:
@@ -594,7 +693,7 @@ def test_bad_calibration_refuses_to_gate_either_way() -> None:
     for means in (GOOD, [0.1] * 8):
         verdict = judge_gate(suite(), "lora", results(means), calibration=calibration(d_prime=0.7))
 
-        assert verdict.decision is INCONCLUSIVE
+        assert verdict.decision is NOT_JUDGED
         assert "cannot be told from the impostors (d' 0.70" in says(verdict)
 
 
@@ -633,7 +732,7 @@ def test_what_pictures_cannot_settle_is_not_called_open() -> None:
     unmeasured = judge_case(suite({"features": Threshold(0.6)}), suite().cases[0], result("case-0", [sample(0)]), {})
     weak = judge_gate(suite(), "lora", results([0.5, 0.7] * 4), calibration=calibration(d_prime=0.7))
 
-    assert unmeasured.decision is weak.decision is INCONCLUSIVE
+    assert unmeasured.decision is INCONCLUSIVE and weak.decision is NOT_JUDGED
     assert "open" not in unmeasured.details and "open" not in weak.details
 
 
@@ -657,6 +756,30 @@ def test_an_unproven_lead_is_no_reason_to_train_and_a_proven_fault_is() -> None:
     assert wants_training([judge_gate(must, "lora", results(GOOD), others=better)])
     assert wants_training([Verdict(PASS), Verdict(FAIL)])
     assert not wants_training([Verdict(PASS), Verdict(INCONCLUSIVE), Verdict(ERROR)])
+
+
+# --- what the LoRA learned from ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("train", "held_out", "decision", "words"),
+    [
+        ("old", "new", PASS, ""),
+        ("new", "old", FAIL, "train/ and held_out/ are swapped"),
+        ("new", "newer", PASS, "train/ is not what the LoRA learned from"),
+    ],
+)
+@pytest.mark.parametrize("few", [False, True])
+def test_a_lora_that_learned_from_other_pictures_is_told_on_a_green_gate_too(
+    train: str, held_out: str, decision: Decision, words: str, few: bool
+) -> None:
+    facts = evidence(metadata=MADE, references=train, held_out=held_out)
+
+    verdict = judge_gate(suite(), "lora", results(GOOD), evidence=facts, calibration=calibration(few=few))
+
+    assert verdict.decision is (NOT_JUDGED if few and decision is PASS else decision)
+    told = [each.message for each in verdict.complaints if each.metric == "references"]
+    assert len(told) == bool(words) and words in "".join(told)
 
 
 # --- causes -----------------------------------------------------------------------------------------------------------
@@ -694,6 +817,9 @@ def diagnose(facts: Evidence) -> str:
         (evidence(metadata=MADE, references="new"), ""),  # more pictures were added since: no fault
         (evidence(metadata=MADE, references="new", clip=0.1), "references of another person"),
         (evidence(metadata=MADE, references="old", clip=0.1, alike=0.2), ""),
+        (evidence(metadata=MADE, references="new", held_out="old"), "train/ and held_out/ are swapped"),
+        (evidence(metadata=MADE, references="new", held_out="old", clip=0.1), "train/ and held_out/ are swapped"),
+        (evidence(metadata=MADE, references="old", held_out="new"), ""),
         (evidence(clip=0.05, likest="07.png"), "nearest impostor: 07.png"),
     ],
 )

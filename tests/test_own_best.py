@@ -55,6 +55,9 @@ class Eye:
     def train_set(self) -> TrainSet:
         return self.known
 
+    def held_set(self) -> None:
+        return None
+
     def embed(self, pictures: Sequence[bytes]) -> Any:
         return np.zeros((len(pictures), 4), np.float32)
 

@@ -193,14 +193,13 @@ def test_python_tests_use_a_suite_through_mark_and_fixture(tmp_path: Path) -> No
 def test_an_open_verdict_has_its_own_exit_code_where_proof_is_demanded(tmp_path: Path) -> None:
     text = (ROOT / SMOKE).read_text(encoding="utf-8").replace("../references", (ROOT / "references").as_posix())
     suite = tmp_path / "open.yaml"
-    suite.write_text(
-        text.replace("gate: [lora]", "gate: [lora]\nbeat: [base]\non_inconclusive: fail"), encoding="utf-8"
-    )
+    text = text.replace("gate: [lora]", "gate: [lora]\non_inconclusive: fail")
+    suite.write_text(text.replace("{quality: 0.5}", "{quality: 0.5, prompt: 0.5}"), encoding="utf-8")
 
-    run = run_suites(tmp_path, str(suite), "--providers", "lora")  # the rival is left out, so nothing is proven
+    run = run_suites(tmp_path, str(suite), "--providers", "lora")  # nobody shows that prompts can be read
 
     assert run.status == 11, run.output
-    assert "not proven beaten" in run.output
+    assert "its threshold says nothing" in run.output
 
 
 def test_a_wrong_option_is_told_plainly(tmp_path: Path) -> None:

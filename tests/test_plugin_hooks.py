@@ -16,6 +16,7 @@ import pytest
 from harness.commands.session import SESSION, HarnessSession
 from harness.core.errors import StoreError
 from harness.core.settings import Settings
+from harness.core.stats.calibration import Band, Calibration, Separation
 from harness.core.values import Generation, Lora, Outcome, Request
 from harness.engine.context import ImproveContext, ImproveResult
 from harness.engine.run import Run
@@ -45,7 +46,12 @@ cases:
 """
 
 
-def open_painted(session: HarnessSession, painters: Mapping[str, Any] = PAINTERS, improve: Any = None) -> Run:
+def open_painted(
+    session: HarnessSession,
+    painters: Mapping[str, Any] = PAINTERS,
+    improve: Any = None,
+    scorer: Callable[[], Brightness] = Brightness,
+) -> Run:
     """What a session does by itself, with painters and brightness in the place of models."""
     if not isinstance(session._run, Run):
         log = session.settings.root / "drawn.txt"
@@ -56,7 +62,7 @@ def open_painted(session: HarnessSession, painters: Mapping[str, Any] = PAINTERS
             Store(session.settings.store),
             listener=session._listener,
             providers=lambda name, settings: Painter(name, settings, log, **painters[name]),
-            scorers=lambda suite: Brightness(),
+            scorers=lambda suite: scorer(),
             improve=improve,
         )
     return session._run
@@ -69,11 +75,12 @@ class Project:
         self.pytester, self.folder = pytester, pytester.path
         self.painters: dict[str, dict[str, Any]] = {name: dict(keys) for name, keys in PAINTERS.items()}
         self.improve: Callable[[ImproveContext], ImproveResult] | None = None
+        self.scorer: Callable[[], Brightness] = Brightness
         (self.folder / "pictures" / "train").mkdir(parents=True)
         (self.folder / "pictures" / "train" / "0.png").write_bytes(shades(0.5, 0))
         self.level(0.9)
         project = self
-        painted = lambda session: open_painted(session, project.painters, project.improve)  # noqa: E731
+        painted = lambda session: open_painted(session, project.painters, project.improve, project.scorer)  # noqa: E731
         monkeypatch.setattr(HarnessSession, "_open", painted)
         for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "HARNESS_STORE", "HARNESS_REPORT_DIR"):
             monkeypatch.delenv(name, raising=False)
@@ -136,6 +143,99 @@ def lose(prompt: str) -> Callable[[Sequence[Request]], Generation | None]:
     return lambda requests: lost(requests) if prompt in requests[0].prompt else None
 
 
+# --- what cannot be judged --------------------------------------------------------------------------------------------
+
+
+class Blind(Brightness):
+    """Scores against references that cannot be told from strangers."""
+
+    def calibration(self) -> Calibration:
+        band = Band(0.4, 0.03, 8)
+        clip = Separation(0.9, 0.8, 0.05, 0.1, 0.7, 0.4, 8, 48)
+        return Calibration(clip, band, band, (), 50.0, 40.0, 1.0, 0.3, 20)
+
+
+@pytest.mark.parametrize(("words", "status"), [("", 11), ("on_blind: fail\n", 11), ("on_blind: report\n", 0)])
+@pytest.mark.parametrize("level", [0.9, 0.4])
+def test_what_cannot_be_judged_is_skipped_with_its_reason_and_never_passed(
+    project: Project, words: str, status: int, level: float
+) -> None:
+    tried: list[str] = []
+    project.suite(("cases:", f"{words}cases:"))
+    project.level(level)
+    project.scorer = Blind
+    project.improve = lambda context: tried.append(context.provider) or ImproveResult()
+
+    run = project.run("-rs", "--retrain", "2")
+
+    run.assert_outcomes(skipped=5)
+    assert run.ret == status and not tried
+    run.stdout.fnmatch_lines(["SKIPPED*NOT JUDGED: cannot judge: the references cannot be told from the impostors*"])
+    run.stdout.fnmatch_lines(["verdict: NOT JUDGED  painted, lora: cannot judge: the references cannot be told*"])
+    run.stdout.no_fnmatch_line("*PASS*")
+    assert project.results["gate"]["verdict"] == "not_judged"
+    assert (
+        (project.folder / "reports" / "summary.md").read_text(encoding="utf-8").startswith("❔ **NOT JUDGED** painted")
+    )
+    page = (project.folder / "reports" / "index.html").read_text(encoding="utf-8")
+    assert "<title>NOT JUDGED" in page and '<span class="word">NOT JUDGED</span>' in page
+    gate = next(item for name, item in junit(project).items() if "gate" in name)
+    assert properties(gate)["verdict"] == "not_judged"
+    assert str(gate.find("skipped").get("message")).startswith("NOT JUDGED: cannot judge")  # type: ignore[union-attr]
+    refused = project.run("--update-baseline")
+    assert refused.ret in (4, 11) and not (project.folder / "suites" / "baselines").exists()
+    refused.stdout.fnmatch_lines(["*baseline*not written: the gate of lora says not judged*"])
+
+
+def test_what_needs_no_references_is_red_without_them(project: Project) -> None:
+    """A LoRA that changes nothing was not applied, whoever looks."""
+    project.suite()
+    project.scorer = Blind
+    project.level(0.2)  # as the base draws
+
+    run = project.run("-rA")
+
+    assert run.ret == 1 and project.results["gate"]["verdict"] == "fail"
+    run.stdout.fnmatch_lines(["FAILED suites/painted.yaml::gate::lora*"])
+    run.stdout.fnmatch_lines(["*LoRA not loaded or without effect*"])
+
+
+def test_a_rival_without_pictures_leaves_the_gate_unjudged(project: Project) -> None:
+    project.suite(("cases:", "beat: [base]\ncases:"))
+
+    run = project.run("--providers", "lora", "-rs")
+
+    run.assert_outcomes(passed=2, skipped=1)
+    assert run.ret == 11
+    run.stdout.fnmatch_lines(["verdict: NOT JUDGED  painted, lora: cannot judge: base has no pictures*"])
+
+
+def test_a_selection_of_cases_says_that_the_gate_was_not_judged(project: Project) -> None:
+    project.suite()
+
+    one, red, whole = project.run("-k", "one"), None, project.run()
+    project.level(0.4)
+    red = project.run("-k", "one")
+
+    assert one.ret == 0 and red.ret == 1 and whole.ret == 0
+    one.stdout.fnmatch_lines(["verdict: NOT JUDGED  painted, lora: gate not judged, 1 of 2 cases seen"])
+    red.stdout.fnmatch_lines(["verdict: FAIL  one by lora: *"])
+    whole.stdout.fnmatch_lines(["verdict: PASS  painted, lora: quality 0.90*"])
+
+
+def test_one_suite_that_cannot_be_judged_counts_beside_one_that_passes(project: Project) -> None:
+    project.suite(name="first.yaml")
+    project.suite(
+        ("suite: painted", "suite: other"), ("cases:", "on_blind: report\nbeat: [base]\ncases:"), name="b.yaml"
+    )
+
+    accepted = project.run("--providers", "lora")
+    project.suite(("suite: painted", "suite: other"), ("cases:", "beat: [base]\ncases:"), name="b.yaml")
+
+    assert accepted.ret == 0 and project.results["gate"]["verdict"] == "not_judged"
+    assert project.run("--providers", "lora").ret == 11
+
+
 # --- what an item says ------------------------------------------------------------------------------------------------
 
 
@@ -170,15 +270,33 @@ def test_a_level_that_warns_is_a_warning_of_the_gate_alone(project: Project) -> 
 def test_an_open_verdict_warns_and_where_proof_is_demanded_fails_with_a_status_of_its_own(
     project: Project, demand: str, failed: int, status: int
 ) -> None:
-    """The other is as good: nobody can say that it is beaten."""
-    project.suite(("cases:", f"beat: [base]\n{demand}cases:"))
-    project.painters["base"] = {"adapter": "service/1", "level": 0.9}
+    """A bound on what nobody measured says nothing."""
+    project.suite(("{quality: 0.6}", "{quality: 0.6, prompt: 0.5}"), ("cases:", f"{demand}cases:"))
 
     run = project.run("-rA")
 
-    run.assert_outcomes(passed=5 - failed, failed=failed)
+    run.assert_outcomes(passed=3 - failed, failed=failed, xfailed=2)
     assert run.ret == status and project.results["gate"]["verdict"] == "inconclusive"
-    run.stdout.fnmatch_lines(["*QualityWarning: lora: quality against base *: not proven better*"])
+    run.stdout.fnmatch_lines(["*QualityWarning: lora: prompt could not be measured (no case has `expect`)*"])
+
+
+@pytest.mark.parametrize("demand", ["", "on_inconclusive: warn\n", "on_blind: report\n"])
+def test_a_beat_that_is_not_proven_is_red_and_starts_no_retraining(project: Project, demand: str) -> None:
+    """The other is as good: nobody can say that it is beaten."""
+    tried: list[str] = []
+    project.suite(("cases:", f"beat: [base]\n{demand}cases:"))
+    project.painters["base"] = {"adapter": "service/1", "level": 0.9}
+    project.improve = lambda context: tried.append(context.provider) or ImproveResult()
+
+    run = project.run("-rA", "--retrain", "2")
+
+    run.assert_outcomes(passed=4, failed=1)
+    assert run.ret == 1 and project.results["gate"]["verdict"] == "fail" and not tried
+    run.stdout.fnmatch_lines(["FAILED suites/painted.yaml::gate::lora*"])
+    run.stdout.fnmatch_lines(["verdict: FAIL  painted, lora: quality against base *", "*proven better*"])
+    project.level(0.4)  # what is proven wrong beside it is a reason
+    project.run("--retrain", "2")
+    assert tried == ["lora"]
 
 
 def test_a_gate_that_got_no_pictures_is_an_error_and_a_competitor_without_is_not(project: Project) -> None:
@@ -637,7 +755,9 @@ def test_a_shard_is_not_held_to_a_proof_that_only_the_whole_can_give(project: Pr
     project.suite(("cases:", "on_inconclusive: fail\nbeat: [base]\ncases:"))
 
     assert project.run("--providers", "lora").ret == 11
-    assert project.run("--providers", "lora", "--shard", "1/1").ret == 0
+    run = project.run("--providers", "lora", "--shard", "1/1")
+    assert run.ret == 0
+    run.stdout.fnmatch_lines(["verdict: NOT JUDGED  shard 1/1: `harness merge` judges"])
 
 
 @pytest.mark.parametrize(("level", "options", "status"), [(0.9, [], 0), (0.4, [], 1), (0.9, ["-k", "one"], 4)])

@@ -167,8 +167,8 @@ def test_without_a_gate_nothing_is_claimed(store: Store) -> None:
     run = example_run(store)
     only_base = replace(run, results={"base": run.results["base"]}, verdicts={}, gates={})
 
-    assert gate_record([only_base]).verdict == "inconclusive"
-    assert gate_record([]).verdict == "inconclusive"
+    assert gate_record([only_base]).verdict == "not_judged"
+    assert gate_record([]).verdict == "not_judged"
 
 
 def test_an_empty_run_has_a_record_too(tmp_path: Path) -> None:

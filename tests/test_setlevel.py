@@ -41,6 +41,7 @@ from harness.judging.leaderboard import leaderboard
 from harness.judging.record import RunRecord
 from harness.report import write_report
 from harness.report.terminal import summary_text
+from harness.scoring.metrics.response import LEAST, measure_response
 from harness.scoring.metrics.scorer import Scorer
 from harness.store import Store
 from harness.training.improve.held_out_test import HELD_OUT_SAMPLES, HeldOutTest
@@ -182,17 +183,81 @@ def test_copies_are_named_with_the_pictures_that_they_copy(atelier: Atelier, jud
     assert pair["image"] in {sample.image for case in record.cases for sample in case.samples}
 
 
-@pytest.mark.parametrize(("severity", "red"), [("fail", True), ("warn", False), ("off", None)])
-def test_a_suite_says_how_much_an_alarm_means(
-    atelier: Atelier, judged: Judged, severity: str, red: bool | None
+@pytest.mark.parametrize(
+    ("severity", "copied", "said"),
+    [("fail", 3, "fail"), ("warn", 3, "warn"), ("off", 3, None), ("warn", 5, "fail"), ("off", 5, None)],
+)
+def test_a_suite_says_how_much_an_alarm_means_up_to_half_of_the_prompts(
+    atelier: Atelier, judged: Judged, severity: str, copied: int, said: str | None
 ) -> None:
-    atelier.draw_lora = atelier.copying
+    atelier.cases, atelier.samples = 8, 2
+    prompts = [case.prompt for case in atelier.suite.cases][:copied]
+    draw = {True: atelier.copying, False: atelier.honest}
+    atelier.draw_lora = lambda request: draw[request.prompt in prompts](request)
 
     record = judged(alarms={"copy": severity})
 
-    assert complaints_of(record).get("copy") == (None if red is None else severity)
-    assert (record.gate.verdict == "fail") is bool(red)
-    assert ("copy" in sets_of(record)) is (red is not None)
+    assert complaints_of(record).get("copy") == said
+    assert (record.gate.verdict == "fail") is (said == "fail")
+    assert ("copy" in sets_of(record)) is (said is not None)
+
+
+def test_copies_of_held_out_pictures_are_a_leak(atelier: Atelier, judged: Judged) -> None:
+    folder = atelier.folder / "references" / "held_out"
+    names = sorted(path.name for path in folder.iterdir())
+
+    def leaked(request: Request) -> bytes:
+        number = request.seed + int(request.prompt[-1])
+        return (folder / names[number % len(names)]).read_bytes()
+
+    atelier.draw_lora = leaked
+
+    record = judged()
+
+    copy = sets_of(record)["copy"]
+    assert copy.alarm and "copy a held-out picture" in copy.sentence and "a leak" in copy.sentence
+    assert copy.details["copies"] == 0 and copy.details["held_out"]["copies"] == 12
+    assert record.gate.verdict == "fail" and complaints_of(record)["copy"] == "fail"
+    pair = copy.details["held_out"]["pairs"][0]
+    assert pair["training"] == hash_file(folder / pair["name"])
+    assert any("copy held-out pictures" in item.message for item in record.feedback[0].recommendations)
+
+
+# --- do pictures change with the prompt? ------------------------------------------------------------------------------
+
+
+def changing(prompts: int, seeds: int, follow: float, seed: int) -> dict[str, Any]:
+    """Embeddings by prompt: one style, a change of the prompt's own as far as it is followed, and chance."""
+    rng, turns = np.random.default_rng(seed), np.random.default_rng(0).normal(0, 1, (prompts, 32))
+    style = rng.normal(0, 3, 32)
+    return {
+        f"case-{number}": style + follow * turns[number] + rng.normal(0, 0.5, (seeds, 32)) for number in range(prompts)
+    }
+
+
+@pytest.mark.parametrize(("follow", "alarm"), [(1.0, False), (0.6, False), (0.4, True), (0.0, True)])
+@pytest.mark.parametrize("style", [1, 2])
+def test_pictures_that_do_not_change_with_the_prompt_ring(follow: float, alarm: bool, style: int) -> None:
+    found = measure_response(changing(12, 3, follow, style), changing(12, 3, 1.0, 9))
+
+    assert not found.doubt and found.alarm is alarm
+    assert ("over-trained" in found.sentence) is alarm
+
+
+def test_where_prompts_cannot_be_told_apart_without_the_lora_nothing_is_said() -> None:
+    deaf = changing(12, 3, 0.0, 1)
+
+    few = measure_response(changing(LEAST - 1, 3, 0.0, 1), changing(LEAST - 1, 3, 1.0, 9))
+    enough = measure_response(changing(LEAST, 3, 0.0, 1), changing(LEAST, 3, 1.0, 9))
+    alike, single = measure_response(deaf, changing(12, 3, 0.0, 9)), measure_response(deaf, changing(12, 1, 1.0, 9))
+
+    assert "5 different prompts" in few.doubt and not enough.doubt
+    assert "without the LoRA pictures do not change" in alike.doubt and "two seeds" in single.doubt
+    assert not any(each.alarm for each in (few, alike, single))
+
+
+def test_cases_that_ask_for_the_same_are_one_prompt(atelier: Atelier, judged: Judged) -> None:
+    assert "5 different prompts" in sets_of(judged())["response"].sentence, "three cases here"
 
 
 def test_one_picture_for_every_seed_is_an_alarm(atelier: Atelier, judged: Judged) -> None:
@@ -388,14 +453,14 @@ GOOD = {"quality": 0.9, "clip": 0.9, "features": 0.9, "ssim": 0.9}
 
 
 def test_a_threshold_on_an_added_metric_decides_like_any_other() -> None:
-    suite = example_suite(thresholds={"quality": Threshold(0.6), "prompt": Threshold(0.5)})
-    results = shown({**GOOD, "prompt": 0.2})
+    suite = example_suite(thresholds={"quality": Threshold(0.6), "aesthetics": Threshold(0.5)})
+    results = shown({**GOOD, "aesthetics": 0.2})
 
     gate = judge_gate(suite, "lora", results)
-    case = judge_case(suite, suite.cases[0], results[0], {"prompt": (0.01, 20)})
+    case = judge_case(suite, suite.cases[0], results[0], {"aesthetics": (0.01, 20)})
 
     assert gate.decision is Decision.FAIL and case.decision is Decision.FAIL
-    assert [item.metric for item in gate.complaints] == ["prompt"]
+    assert [item.metric for item in gate.complaints] == ["aesthetics"]
 
 
 def test_a_threshold_on_what_was_not_measured_stays_open() -> None:

@@ -245,7 +245,7 @@ def test_hostile_names_fit_too(record: RunRecord) -> None:
 
 
 def test_nothing_to_say_is_no_crash() -> None:
-    assert "verdict: INCONCLUSIVE" in summary_text(make_record([]))
+    assert "verdict: NOT JUDGED" in summary_text(make_record([]))
 
 
 def test_progress_says_how_far_and_how_long() -> None:

@@ -22,8 +22,8 @@ Run suites (all of suites/ when none is named) as a pipeline wants it: pytest's 
 and one last line of JSON with the verdict. Every option is pytest's own: --baseline, --shard, --budget, -n and so on.
 
 exit codes: 0 passed, 1 a verdict or a test failed, 2 interrupted or a suite could not be read, 3 pytest itself broke,
-4 a wrong option, 5 nothing was collected, 10 a gate provider or the engine broke, 11 a proof was demanded and the
-verdict is open"""
+4 a wrong option, 5 nothing was collected, 10 a gate provider or the engine broke, 11 a gate could not be
+judged (unless its suite says `on_blind: report`), or a proof was demanded and the verdict is open"""
 
 
 USAGE_ERROR = 4  # pytest's exit code

@@ -13,11 +13,9 @@ from harness.engine.context import ImproveContext, ImproveResult
 from harness.engine.run import Run
 from harness.judging.record import RunRecord
 from harness.report import write_report
+from harness.report.ci.outputs import exit_code
 from harness.report.terminal import ProgressLine, summary_text
 from harness.store import Store
-
-STATUS = {"pass": 0, "inconclusive": 0, "fail": 1, "error": 10}
-"""Exit status by the run's verdict, as pytest's."""
 
 
 @command
@@ -45,7 +43,7 @@ def improve(suite: Path, rounds: int, **options: str | None) -> int:
     finally:
         run.close()
     print(summary_text(results, report=page))
-    return STATUS[results.gate.verdict]
+    return exit_code(results)
 
 
 def retrain(context: ImproveContext) -> ImproveResult:
@@ -56,11 +54,8 @@ def retrain(context: ImproveContext) -> ImproveResult:
 
 
 def judge(run: Run, suite: Suite) -> RunRecord:
-    """Every open case by the gate's providers and those that they must beat; the run's record."""
-    rivals = (
-        suite.providers if "best_competitor" in suite.beat else [name for name in suite.providers if name in suite.beat]
-    )
-    names = dict.fromkeys([*suite.gate, *rivals])
+    """Every open case by the gate's providers and those that they are held against; the run's record."""
+    names = dict.fromkeys([*suite.gate, *suite.rivals(suite.providers)])
     path = suite.path.as_posix()
     run.submit([Job(path, case.id, name) for name in names for case in suite.cases if case.split == "open"])
     run.wait()

@@ -10,7 +10,7 @@ from harness.commands.options import argument, command, flag, profile_option
 from harness.commands.project import open_profile
 from harness.config.profile import Profile
 from harness.config.prompts.tokens import Encoder
-from harness.config.suite import lint_suite, load_suite
+from harness.config.suite import idle_bounds, lint_suite, load_suite
 from harness.core.errors import ModelError
 from harness.core.settings import Settings
 from harness.core.values import Suite
@@ -44,7 +44,7 @@ def lint(suites: tuple[Path, ...], profile: str | None, tokens: bool, ids: bool)
         suite = load_suite(path.resolve(), chosen)
         split = sum(case.split == "locked" for case in suite.cases)
         print(f"{path}: {len(suite.cases) - split} open and {split} locked cases, {len(suite.providers)} providers")
-        unfit = calibrated_notes(suite, chosen, settings)
+        unfit = [*calibrated_notes(suite, chosen, settings), *idle_bounds(suite)]
         refused = refused or bool(unfit)
         for note in [*unfit, *lint_suite(suite, chosen, encoders), *plan_notes(suite)]:
             print(f"{path}: {note}")

@@ -56,11 +56,6 @@ class HarnessSession:
         return load_profile(self.settings.profile, self._root)
 
     @property
-    def demands_proof(self) -> bool:
-        """Whether a suite that was loaded does not accept an open verdict."""
-        return any(suite.on_inconclusive == "fail" for suite in self._suites.values())
-
-    @property
     def is_worker(self) -> bool:
         return self._address is not None
 
@@ -91,12 +86,9 @@ class HarnessSession:
         return Job(suite.path.as_posix(), case.id, provider)
 
     def gate_jobs(self, suite: Suite, provider: str) -> list[Job]:
-        """What a gate needs: all cases of its provider and of those that it must beat."""
-        providers = self.providers(suite)
-        rivals = [name for name in providers if name in suite.beat]
-        if "best_competitor" in suite.beat:
-            rivals = [name for name in providers if name != provider]
-        return [self.job(suite, case, name) for name in (provider, *rivals) for case in self.cases(suite)]
+        """What a gate needs: all cases of its provider and of those that it is held against."""
+        names = dict.fromkeys([provider, *suite.rivals(self.providers(suite))])
+        return [self.job(suite, case, name) for name in names for case in self.cases(suite)]
 
     # --- the run ------------------------------------------------------------------------------------------------
 
@@ -165,6 +157,15 @@ class HarnessSession:
         write_report(self.results, self._run.store, self.settings.report_dir)
         write_contact_sheet(self.results, self._run.store.image, self.settings.report_dir)
         return self.results
+
+    @property
+    def status(self) -> int:
+        """What the suites alone would exit with; 0 where none was run."""
+        if self.results is None:
+            return 0
+        from harness.report.ci.outputs import exit_code
+
+        return exit_code(self.results)
 
     def update_baselines(self) -> bool:
         """Write each suite's baseline where that was asked for. Whether one was refused."""

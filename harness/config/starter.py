@@ -103,7 +103,8 @@ def suite_text(slug: str, name: str, trigger: str, kind: str, class_word: str = 
         "providers": ["lora", "base", "prompt_only"],
         "gate": ["lora"],
         "samples": 3,
-        "thresholds": {"quality": {"fail": 0.6, "warn": 0.7}},
+        "thresholds": {"quality": {"fail": 0.6, "warn": 0.7}, "prompt": 0.5},
+        "beat": ["prompt_only"],
         "cases": cases,
     }
     head = "# yaml-language-server: $schema=./schema/suite.json\n"

@@ -30,6 +30,7 @@ COMPETITOR = "best_competitor"
 SEVERITIES = ("fail", "warn", "off")  # of an alarm over all pictures of a provider
 MODELLED = ("aesthetics", "dino")  # metrics that exist where the profile names a model for them
 CLIP_TOKENS = 77  # a smaller window is a small model's, and such a model knows few words
+PARTS = re.compile(r"[,;.]|\band\b|\bwith\b")
 MAX_CASES = 10_000  # of a matrix; a product grows faster than its author thinks
 
 
@@ -143,6 +144,9 @@ class SuiteSchema(Strict):
     on_inconclusive: Literal["warn", "fail"] = Field(
         default="warn", description="fail: an open verdict ends with exit code 11"
     )
+    on_blind: Literal["fail", "report"] = Field(
+        default="fail", description="report: a gate that cannot be judged ends with exit code 0, not 11"
+    )
     negative: str = Field(
         default="", description="what no picture should show, beside the profile's; ready/NAME is a ready one"
     )
@@ -193,6 +197,7 @@ def load_suite(path: Path, profile: Profile | None = None) -> Suite:
         margin=file.regression.margin,
         beat=tuple(file.beat),
         on_inconclusive=file.on_inconclusive,
+        on_blind=file.on_blind,
         negative=read_negative(document, file.negative, "negative"),
         vocabulary=added,
         alarms=read_alarms(file),
@@ -443,6 +448,7 @@ def lint_suite(suite: Suite, profile: Profile, encoders: Sequence[Encoder] = ())
     phrases = [text for category in vocabulary.values() for text in category.alternatives.values()]
     known = {word for text in phrases for word in words(text)}
     notes = [f"line {case.line}: {case.id}: {note}" for case in suite.cases for note in lint_case(case, vocabulary)]
+    notes += [f"line {case.line}: {case.id}: {note}" for case, note in propose_expect(suite, vocabulary)]
     notes += lint_prompts(suite, profile, encoders)
     if not encoders:
         notes += [
@@ -474,6 +480,37 @@ def lint_case(case: Case, vocabulary: Mapping[str, Vocabulary]) -> Iterator[str]
         alternatives = vocabulary[name].alternatives if name in vocabulary else {}
         if value not in alternatives:
             yield f"expects {name} {value!r}, which the vocabulary lacks; {nearest(value, alternatives)}"
+
+
+def propose_expect(suite: Suite, vocabulary: Mapping[str, Vocabulary]) -> Iterator[tuple[Case, str]]:
+    """What prompts name in the vocabulary's words and no case expects: unasked, it costs identity, proves nothing."""
+    trigger = trigger_pattern(suite.subject.trigger)
+    for case in suite.cases:
+        text = trigger.sub("", case.prompt)
+        named = {name: values_in(text, known) for name, known in vocabulary.items() if name not in case.expect}
+        found = {name: values[0] for name, values in named.items() if len(values) == 1}
+        if found:
+            listed = ", ".join(f"{name}: {value}" for name, value in found.items())
+            yield case, f"the prompt names what no `expect` asks for; add expect: {{{listed}}}"
+
+
+def values_in(prompt: str, known: Vocabulary) -> list[str]:
+    """The values of a category that a prompt names: all words of the phrase between two commas (or and, with)."""
+    parts = [set(words(part)) for part in PARTS.split(prompt)]
+    phrases = {value: set(words(phrase)) for value, phrase in known.alternatives.items()}
+    return [value for value, phrase in phrases.items() if phrase and any(phrase <= part for part in parts)]
+
+
+def idle_bounds(suite: Suite) -> list[str]:
+    """Bounds that no score can fall below: with them a green run proves nothing, so they are refused."""
+    owners: list[tuple[str, Mapping[str, Threshold]]] = [("thresholds", suite.thresholds)]
+    owners += [(f"line {case.line}: {case.id}: thresholds", case.thresholds) for case in suite.cases]
+    return [
+        f"{owner}: {metric}: fail {bound.fail:g} can never fail, as no score lies below 0; raise it or leave it out"
+        for owner, bounds in owners
+        for metric, bound in bounds.items()
+        if bound.idle
+    ]
 
 
 def words(text: str) -> list[str]:

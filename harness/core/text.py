@@ -22,7 +22,13 @@ STYLES: Mapping[str, str] = {  # of a verdict
     "fail": "bold red",
     "error": "bold red",
     "inconclusive": "bold yellow",
+    "not_judged": "bold yellow",
 }
+
+
+def headline(verdict: str) -> str:
+    """A verdict as it stands above everything else: `NOT JUDGED`."""
+    return verdict.replace("_", " ").upper()
 
 
 def clean(text: str, longest: int = LONGEST) -> str:

@@ -17,7 +17,7 @@ METRICS: tuple[str, ...] = ("quality", "clip", "features", "ssim")
 BESIDE: tuple[str, ...] = ("prompt", "technical")
 """Found in every picture beside them; a threshold on one is judged like any other."""
 
-ALARMS: Mapping[str, str] = {"copy": "warn", "diversity": "warn", "drift": "off"}
+ALARMS: Mapping[str, str] = {"copy": "warn", "diversity": "warn", "response": "fail", "drift": "off"}
 """What is asked of a provider's pictures together, and how much an alarm means where a suite says nothing."""
 
 
@@ -45,6 +45,7 @@ class Decision(StrEnum):
     PASS = "pass"  # noqa: S105  (a word, not a password)
     FAIL = "fail"
     INCONCLUSIVE = "inconclusive"
+    NOT_JUDGED = "not_judged"  # nothing could tell: no pass, no fail, and more pictures would not help
     ERROR = "error"
 
 
@@ -88,6 +89,11 @@ class Threshold:
 
     fail: float | None = None
     warn: float | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether no score can fall below `fail`."""
+        return self.fail is not None and self.fail <= 0
 
 
 @dataclass(frozen=True)
@@ -184,6 +190,7 @@ class Suite:
     margin: float = 0.02  # regression against the baseline that still passes
     beat: tuple[str, ...] = ()
     on_inconclusive: str = "warn"  # or "fail": exit code 11
+    on_blind: str = "fail"  # exit code 11 where the gate cannot be judged; or "report"
     negative: str = ""
     vocabulary: Mapping[str, Vocabulary] = field(default_factory=dict)  # what the suite adds to the profile's
     alarms: Mapping[str, str] = field(default_factory=dict)  # of ALARMS, to fail, warn or off
@@ -205,6 +212,16 @@ class Suite:
     def metrics(self, case: Case | None = None) -> tuple[str, ...]:
         """Those of every suite, then whatever else has a threshold here."""
         return tuple(dict.fromkeys([*METRICS, *self.thresholds, *(case.thresholds if case else ())]))
+
+    def rivals(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Whose pictures a gate's verdict needs beside its own, of `names`.
+
+        Those to be beaten, and where cases expect something `prompt_only`: nobody may follow prompts worse.
+        """
+        if "best_competitor" in self.beat:
+            return tuple(names)
+        asks = ("prompt_only",) if any(case.expect for case in self.cases) else ()
+        return tuple(name for name in names if name in (*self.beat, *asks))
 
     def alarm(self, name: str) -> str:
         """What an alarm over the pictures together means: fail, warn or off."""
@@ -300,7 +317,7 @@ def as_number(value: object) -> float | None:
 class SetScore(Recorded):
     """What one provider's pictures of a suite say together, where no single picture could."""
 
-    metric: str  # copy, diversity, drift, aesthetics
+    metric: str  # copy, diversity, response, drift, aesthetics
     sentence: str  # for people: what was found and what to do, or why it was not judged
     alarm: bool = False
     judged: bool = True

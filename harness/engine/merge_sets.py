@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from typing import Any
 
 from harness.core.values import CaseResult, SetScore
 from harness.scoring.metrics.aesthetics import compare_aesthetics
-from harness.scoring.metrics.copying import Copies, Nearest
+from harness.scoring.metrics.copying import Copies, Nearest, tell_copies
 from harness.scoring.metrics.diversity import Diversity, PromptPictures
+from harness.scoring.metrics.response import Change, Response
 
 Results = Mapping[str, Sequence[CaseResult]]
 Sets = Mapping[str, SetScore]
@@ -28,7 +30,9 @@ def merge_sets(parts: Sequence[Sets], provider: str, results: Results) -> dict[s
     for metric in dict.fromkeys(name for part in parts for name in part):
         known = [part[metric] for part in parts if metric in part]
         judged = [score for score in known if score.judged]
-        if metric == "aesthetics":
+        if metric == "response":
+            result[metric] = merge_responses(known)
+        elif metric == "aesthetics":
             result[metric] = merge_gain(provider, results) or known[0]
         elif not judged:
             result[metric] = known[0]
@@ -52,9 +56,32 @@ def merge_spreads(judged: Sequence[SetScore]) -> SetScore:
     return SetScore("diversity", result.sentence, result.alarm, details=result.record)
 
 
+def merge_responses(known: Sequence[SetScore]) -> SetScore:
+    """Each prompt's change was measured from the mean of its shard; the slope is that of all of them."""
+    parts = [score.details for score in known if score.details.get("cases")]
+    if not parts:
+        return known[0]
+    cases = {case: Change(**change) for part in parts for case, change in part["cases"].items()}
+    agreed = [part["agreement"] for part in parts if part["agreement"] is not None]
+    found = Response(cases, sum(agreed) / len(agreed) if agreed else None, parts[0]["against"])
+    return SetScore("response", found.sentence, found.alarm, not found.doubt, details=found.record)
+
+
 def merge_copies(judged: Sequence[SetScore]) -> SetScore:
-    """Copies are found picture by picture."""
+    """Copies are found picture by picture, of the training pictures and of the held-out ones."""
     details = [score.details for score in judged]
+    found, record = add_copies(details)
+    every, held = [found], [part["held_out"] for part in details if part.get("held_out")]
+    if held:
+        leaked, about = add_copies(held, "held_out")
+        every.append(leaked)
+        record["held_out"] = {name: item for name, item in about.items() if name != "nearest"}
+    record["widespread"] = any(copies.widespread for copies in every)
+    return SetScore("copy", tell_copies(every), any(copies.alarm for copies in every), details=record)
+
+
+def add_copies(details: Sequence[Mapping[str, Any]], split: str = "train") -> tuple[Copies, dict[str, object]]:
+    """What all shards copied of one split of the references, and the same as plain data."""
     every = [pair for part in details for pair in part["pairs"]]
     pairs = sorted(every, key=lambda pair: (-pair["lines"], -(pair["embedding"] or 0.0)))
     copies, pictures, looked = (sum(part[name] for part in details) for name in ("copies", "pictures", "looked"))
@@ -71,17 +98,17 @@ def merge_copies(judged: Sequence[SetScore]) -> SetScore:
         details[0]["normal"],
         looked if looked < pictures else None,
         merge_counts([part["prompts"] for part in details]),
+        split,
     )
     sources: Counter[str] = Counter()
     for part in details:
         sources.update(part["sources"])
     shown = [pair for pair, nearest in zip(pairs, near, strict=True) if nearest.copied][:SHOWN] or pairs[:1]
-    record: dict[str, object] = {
+    return result, {
         "pictures": pictures, "looked": looked, "copies": copies, "share": result.share, "prompts": result.prompts,
-        "normal": result.normal, "sources": dict(sources.most_common()), "pairs": shown,
+        "normal": result.normal, "alarm": result.alarm, "sources": dict(sources.most_common()), "pairs": shown,
         "nearest": {image: item for part in details for image, item in part.get("nearest", {}).items()},
     }  # fmt: skip
-    return SetScore("copy", result.sentence, result.alarm, details=record)
 
 
 def merge_counts(counts: Sequence[Sequence[int] | None]) -> tuple[int, int] | None:

@@ -54,6 +54,8 @@ class Retraining:
         gate = self._verdicts.of_gate(group, of_open=True)
         if Decision.ERROR in (gate.decision, *(verdict.decision for verdict in verdicts.values())):
             return  # missing pictures are not mended by training
+        if gate.details.get("blind"):
+            return  # who cannot judge the champion cannot tell whether a challenger is better
         advice = self._verdicts.feedback(group, verdicts, gate)
         if not wants_training((gate, *verdicts.values())):
             return

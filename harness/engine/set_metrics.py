@@ -21,13 +21,15 @@ from harness.engine.plan import Step, plan_step
 from harness.engine.resources import Resources
 from harness.models.embeddings import open_picture
 from harness.scoring.metrics.aesthetics import compare_aesthetics
-from harness.scoring.metrics.copying import Nearest, TrainSet, gather_copies
+from harness.scoring.metrics.copying import Copies, Nearest, TrainSet, gather_copies, tell_copies
 from harness.scoring.metrics.diversity import LEAST, Diversity, PromptPictures, measure_spread
 from harness.scoring.metrics.drift import Drift, unrelated_prompts
+from harness.scoring.metrics.response import measure_response
 from harness.store import Store
 
 VERSION = 1  # of what is remembered: raise it, and copies and spreads are looked for anew
 BASE = "base"  # the provider that draws the same prompts without a LoRA
+CONTROLS = ("prompt_only", BASE)  # who may show what prompts ask for, the first one that has drawn
 WORK = 900  # pictures times training pictures that are held against each other; about 4 s of one core
 LEAST_LOOKED = 24  # pictures that are looked at, however many training pictures there are
 PAIRS = 12  # copies that the report shows side by side
@@ -44,6 +46,8 @@ class SetScorer(Protocol):
     identity: str
 
     def train_set(self) -> TrainSet | None: ...
+
+    def held_set(self) -> TrainSet | None: ...
 
     def embed(self, pictures: Sequence[bytes]) -> Floats: ...
 
@@ -109,6 +113,8 @@ def measure_sets(
     if "diversity" in wanted:
         base = results.get(BASE) or stored_base(resources, suite, own) if enough_seeds(own) else ()
         finding.append(find_diversity(table, own, base))
+    if suite.alarm("response") != "off":
+        finding.append(find_response(table, suite, provider, results))
     finding += [check_strangers(table, strangers, resources)] if suite.alarm("drift") != "off" else []
     finding += [gain] if (gain := find_gain(own, results.get(BASE, ()))) else []
     return {score.metric: score for score in finding}
@@ -128,33 +134,47 @@ def shots_of(results: Sequence[CaseResult]) -> list[ReceivedPicture]:
 
 
 def find_set_copies(table: Table, results: Sequence[CaseResult]) -> SetScore:
-    """Whether pictures are training pictures drawn again, and which of which."""
+    """Whether pictures are references drawn again, and which of which: training pictures, and held-out ones."""
     shots = shots_of(results)
-    key = table.key("copies", "nearest", [to_record(shot) for shot in shots])
+    key = table.key("copies", "splits", [to_record(shot) for shot in shots])
     known = table.store.memo("copies", key)
     if known is not None:
         return SetScore(**known)
-    train = table.scorer.train_set()
+    train, held = table.scorer.train_set(), table.scorer.held_set()
     if train is None:
         return SetScore("copy", "not judged: no picture of the references is for training", judged=False)
-    each = look_at(table, train, shots)
-    copies = gather_copies(each, len(shots), normal_likeness(table, train), [shot.case for shot in shots])
+    found, details = search_copies(table, train, shots)
+    every = [found]
+    if held is not None:
+        leaked, about = search_copies(table, held, shots)
+        every.append(leaked)
+        details["held_out"] = {name: item for name, item in about.items() if name != "nearest"}
+    details["widespread"] = any(copies.widespread for copies in every)
+    alarm = any(copies.alarm for copies in every)
+    result = SetScore("copy", tell_copies(every), alarm, details=to_record(details))
+    table.store.put_memo("copies", key, to_record(result))
+    return result
+
+
+def search_copies(table: Table, known: TrainSet, shots: Sequence[ReceivedPicture]) -> tuple[Copies, dict[str, object]]:
+    """What pictures copy of one split of the references, and the same as plain data."""
+    each = look_at(table, known, shots)
+    normal, prompts = normal_likeness(table, known), [shot.case for shot in shots]
+    copies = gather_copies(each, len(shots), normal, prompts, known.split)
     shown = copies.found[:PAIRS] or sorted(each.items(), key=lambda item: -item[1].lines)[:1]
     sources = Counter(nearest.name for _, nearest in copies.found)
-    details = {
+    return copies, {
         "pictures": copies.pictures,
         "looked": len(each),
         "copies": len(copies.found),
         "share": copies.share,
         "prompts": copies.prompts,
         "normal": copies.normal,
+        "alarm": copies.alarm,
         "sources": dict(sources.most_common()),
         "pairs": [pair_record(shots[place], nearest) for place, nearest in shown],
         "nearest": {shots[place].image: near_record(nearest) for place, nearest in each.items()},
     }
-    result = SetScore("copy", copies.sentence, copies.alarm, details=to_record(details))
-    table.store.put_memo("copies", key, to_record(result))
-    return result
 
 
 def look_at(table: Table, train: TrainSet, shots: Sequence[ReceivedPicture]) -> dict[int, Nearest]:
@@ -167,7 +187,7 @@ def look_at(table: Table, train: TrainSet, shots: Sequence[ReceivedPicture]) -> 
         places.sort(key=lambda place: -nearness[place])
     results: dict[int, Nearest] = {}
     for place in places[:most]:
-        key = table.key("copy", shots[place].image)
+        key = table.key(*name_of(train, "copy"), shots[place].image)
         known = table.store.memo("copy", key)
         if known is None:
             picture = open_picture(table.store.image(shots[place].image))
@@ -179,13 +199,18 @@ def look_at(table: Table, train: TrainSet, shots: Sequence[ReceivedPicture]) -> 
 
 def normal_likeness(table: Table, train: TrainSet) -> float | None:
     """How like a training picture the likest held-out one is: what a new picture may be."""
-    key = table.key("normal")
+    key = table.key(*name_of(train, "normal"))
     known = table.store.memo("copy", key)
     if known is None:
         known = [train.normal]
         table.store.put_memo("copy", key, known)
     normal: float | None = known[0]
     return normal
+
+
+def name_of(known: TrainSet, kind: str) -> tuple[str, ...]:
+    """Under what name something is remembered; that of the train pictures is older than that of the held-out ones."""
+    return (kind,) if known.split == "train" else (kind, known.split)
 
 
 def pair_record(shot: ReceivedPicture, nearest: Nearest) -> dict[str, object]:
@@ -247,6 +272,29 @@ def stored_base(resources: Resources, suite: Suite, own: Sequence[CaseResult]) -
     known = resources.store.samples([request.key for step in steps for request in step.requests])
     drawn = {step.job: [known.get(request.key) for request in step.requests] for step in steps}
     return [CaseResult(job, tuple(sample for sample in samples if sample)) for job, samples in drawn.items()]
+
+
+# --- response ---------------------------------------------------------------------------------------------------------
+
+
+def find_response(table: Table, suite: Suite, provider: str, results: Results) -> SetScore:
+    """Whether pictures change with the prompt, as those without the LoRA do."""
+    control = next((name for name in CONTROLS if any(result.scored for result in results.get(name, ()))), "")
+    if not control or provider in CONTROLS:
+        return SetScore("response", f"not judged: it takes {' or '.join(CONTROLS)} in the run", judged=False)
+    own, usual = (by_prompt(table, suite, results[name]) for name in (provider, control))
+    found = measure_response(own, usual, control)
+    return SetScore("response", found.sentence, found.alarm, not found.doubt, details=found.record)
+
+
+def by_prompt(table: Table, suite: Suite, results: Sequence[CaseResult]) -> dict[str, Floats]:
+    """The embeddings of each prompt's pictures; cases that ask for the same are one prompt, under the first's id."""
+    first: dict[tuple[str, str], str] = {}
+    shots: dict[str, list[ReceivedPicture]] = {}
+    for result in results:
+        case = suite.case(result.job.case)
+        shots.setdefault(first.setdefault((case.prompt, case.negative), case.id), []).extend(shots_of([result]))
+    return {case: table.embed(own) for case, own in shots.items() if own}
 
 
 # --- aesthetics -------------------------------------------------------------------------------------------------------

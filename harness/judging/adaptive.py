@@ -70,6 +70,12 @@ def level_at(suite: Suite, drawn: int) -> float:
     return looks.levels[looks.number(drawn)]
 
 
+def is_last_look(suite: Suite, drawn: int) -> bool:
+    """Whether no more samples will come for a gate whose fullest case has so many seeds."""
+    looks = looks_of(suite)
+    return len(looks.seeds) == 1 or looks.after(drawn) is None
+
+
 # --- what to draw next --------------------------------------------------------------------------------------------
 
 
@@ -87,7 +93,8 @@ def next_draws(
     """The pictures of the next look, prompts before seeds; nothing when every verdict is closed or `max` is reached.
 
     A gate that is open takes all its cases with it, an open case only itself. Where `beat` is open, those who must be
-    beaten draw the same seeds. Competitors by themselves never get more than `min`: their verdicts only inform.
+    beaten draw the same seeds, where `prompt` is, those without the LoRA. Competitors by themselves never get more than
+    `min`: their verdicts only inform.
 
     Args:
         verdicts: of the gate providers' cases.
@@ -115,11 +122,10 @@ def needs_more_samples(verdict: Verdict) -> bool:
 
 
 def rivals_of(suite: Suite, gate: Verdict, jobs: Iterable[Job]) -> list[Job]:
-    """The jobs of those whom an open `beat` waits for."""
-    if not needs_more_samples(gate) or "beat" not in gate.details["open"]:
-        return []
-    everybody = BEST in suite.beat
-    return [job for job in jobs if job.provider not in suite.gate and (everybody or job.provider in suite.beat)]
+    """The jobs of those whom an open `beat`, or an open `prompt`, waits for."""
+    waits = gate.details["open"] if needs_more_samples(gate) else ()
+    names = {*(suite.beat if "beat" in waits else ()), *(("prompt_only",) if "prompt" in waits else ())}
+    return [job for job in jobs if job.provider not in suite.gate and (BEST in names or job.provider in names)]
 
 
 def saved_text(suite: Suite, drawn: Mapping[Job, int]) -> str:

@@ -322,8 +322,8 @@ def _objections(
     undrawn = sum(case is None for case in cases)
     thin = [case for case in cases if case is not None and len(marks_of(case)) < least]
     result = [f"the gate of {provider} was not judged"] if gate is None else []
-    if gate is not None and gate.verdict in ("fail", "error"):
-        result.append(f"the gate of {provider} says {gate.verdict}")
+    if gate is not None and gate.verdict in ("fail", "error", "not_judged"):
+        result.append(f"the gate of {provider} says {gate.verdict.replace('_', ' ')}")
     result += [f"{undrawn} of {len(cases)} open cases were not drawn by {provider}"] if undrawn else []
     result += [f"{len(thin)} cases by {provider} have fewer than {least} scored pictures"] if thin else []
     return result

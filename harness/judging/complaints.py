@@ -21,12 +21,13 @@ from harness.judging.causes.cause import Cause
 from harness.judging.causes.gate import MOST
 from harness.judging.scores import trait_means
 from harness.scoring.metrics.evidence import count_faults, faults_of
+from harness.scoring.metrics.technical import RELATIVE
 
 PRIMARY = METRICS[0]
 CALIBRATED = (*METRICS, "aesthetics", "dino", "drift", "regression", "beat")  # the references decide what they mean
-ORDER = (Decision.PASS, Decision.INCONCLUSIVE, Decision.FAIL, Decision.ERROR)  # the later wins
+ORDER = (Decision.PASS, Decision.INCONCLUSIVE, Decision.NOT_JUDGED, Decision.FAIL, Decision.ERROR)  # the later wins
 SEVERITIES = ("error", "fail", "warn")  # the first is shown first
-WHOLE = ("blank", "size")  # faults that spoil a picture wholly, so that one is enough
+WHOLE = ("blank",)  # faults that spoil a picture wholly, so that one is enough
 
 
 @dataclass(frozen=True)
@@ -36,15 +37,22 @@ class JudgedComplaint:
     decision: Decision
     complaint: Complaint
     open: bool = False  # more pictures could settle it
+    proven: bool = True  # False: it fails because a proof is missing, and nothing is known to be wrong
 
 
-def fail(metric: str, message: str) -> JudgedComplaint:
-    return JudgedComplaint(Decision.FAIL, Complaint(metric, message, "fail"))
+def fail(metric: str, message: str, proven: bool = True) -> JudgedComplaint:
+    """`proven`: something is known to be wrong."""
+    return JudgedComplaint(Decision.FAIL, Complaint(metric, message, "fail"), proven=proven)
 
 
 def unsure(metric: str, message: str, more: bool = False) -> JudgedComplaint:
     """`more`: pictures could settle it."""
     return JudgedComplaint(Decision.INCONCLUSIVE, Complaint(metric, message, "warn"), more)
+
+
+def blind(metric: str, message: str) -> JudgedComplaint:
+    """Nothing at hand can tell; pictures do not help."""
+    return JudgedComplaint(Decision.NOT_JUDGED, Complaint(metric, message, "warn"))
 
 
 def warn(metric: str, message: str) -> JudgedComplaint:
@@ -67,7 +75,9 @@ def conclude(
     if cause:
         complaints.insert(0, Complaint("cause", cause.sentence, "error" if decision is Decision.ERROR else "fail"))
     waits = list(dict.fromkeys(finding.complaint.metric for finding in findings if finding.open))
-    facts = {**(details or {}), **({"open": waits} if waits else {})}
+    red = [finding for finding in findings if finding.decision is Decision.FAIL]
+    unproven = decision is Decision.FAIL and not any(finding.proven for finding in red)
+    facts = {**(details or {}), **({"open": waits} if waits else {}), **({"unproven": True} if unproven else {})}
     words, name = (cause.sentence, cause.name) if cause else ("", "")
     return Verdict(decision, scores, tuple(complaints), words, facts, cause_name=name)
 
@@ -100,13 +110,17 @@ def hold(
     return []
 
 
-def technical_findings(samples: Sequence[Sample]) -> list[JudgedComplaint]:
-    """Blank and mis-sized pictures fail; blur and flatness fail when most pictures have them, else warn."""
+def technical_findings(samples: Sequence[Sample], relative: bool = True) -> list[JudgedComplaint]:
+    """A blank picture fails; a wrong size, blur and flatness fail when most pictures have them, else warn.
+
+    Args:
+        relative: whether what is measured in units of the references may fail anything.
+    """
     findings = []
     for kind, count in count_faults(samples).items():
         message = next(fault["message"] for s in samples for fault in faults_of(s) if fault["kind"] == kind)
         text = f"{count} of {len(samples)} pictures: {message}"
-        bad = kind in WHOLE or count > MOST * len(samples)
+        bad = (kind in WHOLE or count > MOST * len(samples)) and (relative or kind not in RELATIVE)
         findings.append(fail("technical", text) if bad else warn("technical", text))
     return findings
 
@@ -135,11 +149,20 @@ def unmeasured(metric: str, samples: Sequence[Sample]) -> JudgedComplaint:
     return unsure(metric, f"{metric} could not be measured ({reason}), so its threshold says nothing")
 
 
-def soften(finding: JudgedComplaint, reason: str) -> JudgedComplaint:
-    """What scores alone say cannot fail anything while the calibration is not good enough, nor can more of them."""
-    if finding.decision is not Decision.FAIL or finding.complaint.metric not in CALIBRATED:
-        return replace(finding, open=False)
-    return unsure(finding.complaint.metric, f"{finding.complaint.message} (not binding: {reason})")
+def judge_blindly(findings: Sequence[JudgedComplaint], reason: str, samples: Sequence[Sample]) -> list[JudgedComplaint]:
+    """What is left of findings where the references must not gate: no verdict, except for what needs no references.
+
+    What scores alone say cannot fail anything, nor can more of them; a bound on `technical` neither, where its faults
+    are relative to the references.
+    """
+    weak = {*CALIBRATED, *(() if set(count_faults(samples)) - RELATIVE else ("technical",))}
+
+    def soften(finding: JudgedComplaint) -> JudgedComplaint:
+        if finding.decision is not Decision.FAIL or finding.complaint.metric not in weak:
+            return replace(finding, open=False)
+        return unsure(finding.complaint.metric, f"{finding.complaint.message} (not binding)")
+
+    return [blind("calibration", f"cannot judge: {reason}"), *map(soften, findings)]
 
 
 def weakest(metric: str, samples: Sequence[Sample], most: int = 3) -> str:

@@ -38,24 +38,26 @@ from harness.core.values import (
     Verdict,
     to_record,
 )
-from harness.judging.adaptive import BEST, level_at
+from harness.judging.adaptive import BEST, is_last_look, level_at
 from harness.judging.causes import diagnose_gate, look_for
 from harness.judging.changes import flips_text
 from harness.judging.complaints import (
     PRIMARY,
     JudgedComplaint,
+    blind,
     bounded,
     conclude,
     fail,
     hold,
+    judge_blindly,
     missing_pictures,
-    soften,
     technical_findings,
     unmeasured,
     unsure,
     warn,
     weakest,
 )
+from harness.judging.following import PROMPT, judge_following
 from harness.judging.leaderboard import gap_to_best
 from harness.judging.scores import by_case, values_by_metric, values_of
 from harness.scoring.metrics.applied import Applied
@@ -74,7 +76,7 @@ def judge_case(
 
     Args:
         pooled: the spread of seeds over all cases of the suite and provider (`pooled_sds`).
-        calibration: where it must not gate, a fail becomes inconclusive; None: it is good.
+        calibration: where it must not gate, nothing is judged that takes references; None: it is good.
     """
     if missing := missing_pictures([result]):
         return conclude([missing], {}, details={"outcome": result.outcome.value})
@@ -82,15 +84,18 @@ def judge_case(
     scores = {
         name: case_interval(list(group.values()), pooled.get(name, (0.0, 0)), level) for name, group in values.items()
     }
-    findings = technical_findings(result.scored)
+    reason = calibration.reason if calibration else ""
+    findings = technical_findings(result.scored, not reason)
     for metric in suite.metrics(case):
         threshold = suite.threshold(case, metric)
+        if metric == PROMPT and metric not in case.thresholds:
+            continue  # which questions can be read takes all cases and those who draw without the LoRA: the gate's
         if metric in scores:
             findings += hold(metric, scores[metric], threshold, weakest(metric, result.scored))
         elif bounded(threshold):
             findings.append(unmeasured(metric, result.scored))
-    if calibration and not calibration.can_gate:
-        findings = [soften(finding, calibration.reason) for finding in findings]
+    if reason:
+        findings = judge_blindly(findings, reason, result.scored)
     return conclude(findings, scores, details={"faults": count_faults(result.scored)})
 
 
@@ -142,23 +147,29 @@ def judge_gate(
     values = values_by_metric(results)
     scores = {name: stats.clustered(by_case(match), level) for name, match in values.items()}
     details: dict[str, object] = {"faults": count_faults(samples)}
+    reason = calibration.reason if calibration else ""
     findings = [missing] if (missing := missing_pictures(results)) else []
     if not findings:
-        findings += technical_findings(samples) + gate_thresholds(suite, scores, samples, level)
+        following = judge_following(suite, results, others or {}, baseline, details, level)
+        scores |= {PROMPT: following.score} if following.score else {}
+        findings += technical_findings(samples, not reason) + gate_thresholds(suite, scores, samples, level)
         findings += [
+            *following.findings,
             *regression(suite, results, baseline, details, level),
             *beats(suite, provider, results, others or {}, details, level),
             *alarms(suite, sets or {}),
+            *idle(suite),
         ]
     if calibration:
         details["calibration"] = {**to_record(calibration.clip), "agreement": calibration.agreement}
-        if not calibration.can_gate:
-            findings = [soften(finding, calibration.reason) for finding in findings]
-            findings.append(unsure("calibration", f"no verdict: {calibration.reason}"))
+    if reason:
+        details["blind"] = reason
+        findings = judge_blindly(findings, reason, samples)
     if applied:
         details["applied"] = to_record(applied)
         findings += [] if applied.ok else [fail("applied", applied.reason)]
-    findings += [fail("references", cause.sentence) for cause in look_for("references_disagree", facts)]
+    for name, say in (("references_disagree", fail), ("references_swapped", fail), ("trained_elsewhere", warn)):
+        findings += [say("references", cause.sentence) for cause in look_for(name, facts)]
     red = any(finding.decision in (Decision.FAIL, Decision.ERROR) for finding in findings)
     return conclude(findings, scores, diagnose_gate(facts) if red else None, details)
 
@@ -166,8 +177,11 @@ def judge_gate(
 def gate_thresholds(
     suite: Suite, scores: Mapping[str, Interval], samples: Sequence[Sample], level: float = stats.LEVEL
 ) -> list[JudgedComplaint]:
-    """All metrics against the suite's thresholds: the primary one at its own level, the others at Holm's."""
-    bounds = {metric: suite.threshold(None, metric) for metric in suite.metrics()}
+    """All metrics against the suite's thresholds: the primary one at its own level, the others at Holm's.
+
+    `prompt` is the second primary one, and judged in `harness.judging.following`.
+    """
+    bounds = {metric: suite.threshold(None, metric) for metric in suite.metrics() if metric != PROMPT}
     family = [m for m in bounds if m != PRIMARY and m in scores and bounds[m].fail is not None]
     ps = stats.holm([stats.p_below(scores[m], bounds[m].fail or 0.0, level) for m in family])
     adjusted = {metric: p < (1 - level) / 2 for metric, p in zip(family, ps, strict=True)}
@@ -181,6 +195,13 @@ def gate_thresholds(
     return findings
 
 
+def idle(suite: Suite) -> list[JudgedComplaint]:
+    """Bounds that nothing can fall below, so that a green gate proves nothing of them."""
+    bounds = {metric: suite.threshold(None, metric) for metric in suite.metrics()}
+    text = "can never fail, as no score lies below 0; raise it or leave it out"
+    return [warn(metric, f"fail {bound.fail:g} of {metric} {text}") for metric, bound in bounds.items() if bound.idle]
+
+
 def alarms(suite: Suite, sets: Mapping[str, SetScore]) -> list[JudgedComplaint]:
     """What the pictures say together, as severely as the suite takes it."""
     findings = []
@@ -189,8 +210,9 @@ def alarms(suite: Suite, sets: Mapping[str, SetScore]) -> list[JudgedComplaint]:
         if result is None or severity == "off":
             continue
         if result.alarm:
-            findings.append((fail if severity == "fail" else warn)(name, result.sentence))
-        elif not result.judged and severity == "fail":
+            red = severity == "fail" or result.details.get("widespread") is True
+            findings.append((fail if red else warn)(name, result.sentence))
+        elif not result.judged and suite.alarms.get(name) == "fail":  # the suite's own word, no default
             findings.append(unsure(name, f"{name} was {result.sentence}"))
     return findings
 
@@ -234,7 +256,7 @@ def beats(
     details: dict[str, object],
     level: float = stats.LEVEL,
 ) -> list[JudgedComplaint]:
-    """Whether the gate stands above those it must beat: the paired interval excludes 0, or the answer stays open.
+    """Whether the gate is proven to stand above those it must beat: at the last look what is not proven is red.
 
     Any one who is better fails the gate, so "better" is proven for the whole list at one level (Holm). All must be
     beaten, and for that each at its own level is enough.
@@ -247,23 +269,30 @@ def beats(
         return stats.paired(quality[provider], quality.get(rival, {}), level)
 
     better, findings = surely_behind(suite.beat, gap_to, level), []
+    last = is_last_look(suite, max((len(result.samples) for result in results), default=0))
     gaps: dict[str, object] = {}
     for rival in suite.beat:
         gap = gap_to(rival, level)
         if gap is None:
-            findings.append(unsure("beat", f"{rival} has no pictures to compare with, so it is not proven beaten"))
+            findings.append(blind("beat", f"cannot judge: {rival} has no pictures to compare with, so none is beaten"))
             continue
         gaps[rival] = to_record(gap)
         details["beat"] = gaps
         text = f"quality against {rival} {bounds_text(gap, signed=True, places=3)}"
         if rival in better:
             findings.append(fail("beat", f"{text}: it is worse"))
-        elif gap.high is not None and gap.high < 0:
-            many = f"worse, but not surely enough when {len(suite.beat)} must be beaten at once"
-            findings.append(unsure("beat", f"{text}: {many}; add cases or samples", more=True))
-        elif gap.low is None or gap.low <= 0:
-            findings.append(unsure("beat", f"{text}: not proven better; add cases or samples", more=True))
+        elif gap.low is None:
+            findings.append(blind("beat", f"cannot judge: {text}: one case in common proves nothing; add cases"))
+        elif gap.low <= 0:
+            findings.append(unproven(suite, gap, text, last))
     return findings
+
+
+def unproven(suite: Suite, gap: Interval, text: str, last: bool) -> JudgedComplaint:
+    """A rival that is not proven beaten: more pictures may prove it, and after the last of them it is red."""
+    many = f"worse, but not surely enough when {len(suite.beat)} must be beaten at once"
+    words = f"{text}: {many if gap.high is not None and gap.high < 0 else 'not proven better'}; add cases or samples"
+    return fail("beat", words, proven=False) if last else unsure("beat", words, more=True)
 
 
 def surely_behind(
@@ -283,7 +312,7 @@ def surely_behind(
 def wants_training(verdicts: Iterable[Verdict]) -> bool:
     """Whether something is proven wrong, which alone is a reason to retrain.
 
-    An open `beat` is none. Of four equal providers each looks worse than the best of the others three times in four,
-    and a retraining that chance started ends in a LoRA that chance chose.
+    A `beat` that is red because it is not proven is none. Of four equal providers each looks worse than the best of the
+    others three times in four, and a retraining that chance started ends in a LoRA that chance chose.
     """
-    return any(verdict.decision is Decision.FAIL for verdict in verdicts)
+    return any(verdict.decision is Decision.FAIL and not verdict.details.get("unproven") for verdict in verdicts)

@@ -390,6 +390,13 @@ class CopyDetails(Part):
 
     pairs: tuple[CopyPair, ...] = ()
     nearest: Mapping[str, NearPicture] = {}  # by drawn picture
+    held_out: CopyDetails | None = None  # the same of the held-out pictures
+
+    @property
+    def shown(self) -> tuple[CopyPair, ...]:
+        """The pairs that people should see: those of the training pictures, and copies of held-out ones."""
+        leaked = self.held_out.pairs if self.held_out else ()
+        return (*self.pairs, *(pair for pair in leaked if pair.copied))
 
 
 class FormerPicture(Part):
@@ -533,6 +540,11 @@ class SuiteRecord(Part):
     def demands_proof(self) -> bool:
         """Whether an open verdict must not leave the run green."""
         return self.definition.get("on_inconclusive") == "fail"
+
+    @property
+    def demands_judgement(self) -> bool:
+        """Whether a gate that could not be judged must not leave the run green."""
+        return self.definition.get("on_blind") != "report"
 
 
 # --- feedback and retraining ----------------------------------------------------------------------------------------

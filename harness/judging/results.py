@@ -11,6 +11,7 @@ from harness.core.stats.calibration import Calibration
 from harness.core.text import measured_text
 from harness.core.values import ALARMS, CaseResult, Decision, Job, SetScore, Suite, Threshold, Trait, Verdict, to_record
 from harness.judging.causes import cause_of
+from harness.judging.complaints import ORDER
 from harness.judging.feedback import feedback
 from harness.judging.leaderboard import leaderboard
 from harness.judging.record import (
@@ -33,7 +34,7 @@ from harness.judging.record import (
 )
 from harness.scoring.known_cards import find_card
 
-WORST = (Decision.ERROR, Decision.FAIL, Decision.INCONCLUSIVE, Decision.PASS)
+WORST = tuple(reversed(ORDER))
 PATHS = frozenset({"path", "references", "impostors"})  # of a suite's own record
 
 
@@ -108,18 +109,19 @@ def _judged(item: SuiteRun) -> list[str]:
 def gate_record(suites: Sequence[SuiteRun], trouble: str = "", shard: str = "") -> GateRecord:
     """The verdict of the run: the worst of the gate items' and of the gate providers' own cases.
 
-    An inconclusive case alone does not open the verdict: its suite's gate weighs all cases together. A shard (I/N) has
-    no verdict of its own, except that something broke; its gate items are kept for the merge.
+    An inconclusive case alone does not open the verdict: its suite's gate weighs all cases together, and where it did
+    not, because only some were run, nothing is judged but what is red. A shard (I/N) has no verdict of its own, except
+    that something broke; its gate items are kept for the merge.
     """
     result: list[tuple[Decision, list[str]]] = [(Decision.ERROR, [trouble])] if trouble else []
     for item in suites:
         for provider in _judged(item):
             gate = item.gates.get(provider)
-            if gate and not shard:
-                result.append((gate.decision, _gate_reasons(item.suite, provider, gate)))
+            if not shard:
+                unseen = (Decision.NOT_JUDGED, [_unseen(item, provider)])
+                result.append((gate.decision, _gate_reasons(item.suite, provider, gate)) if gate else unseen)
             for job, verdict in item.verdicts.items():
-                message = gate is None and not shard
-                if job.provider == provider and (verdict.decision in (Decision.FAIL, Decision.ERROR) or message):
+                if job.provider == provider and verdict.decision in (Decision.FAIL, Decision.ERROR):
                     result.append((verdict.decision, [_reason(f"{job.case} by {provider}", verdict)]))
     items = tuple(
         _verdict_record(verdict, suite=item.suite.name, provider=provider)
@@ -130,10 +132,17 @@ def gate_record(suites: Sequence[SuiteRun], trouble: str = "", shard: str = "") 
         result = [(decision, words) for decision, words in result if decision is Decision.ERROR]
     if not result:
         why = f"shard {shard}: `harness merge` judges" if shard else "no gate provider was judged in this run"
-        return GateRecord(verdict=Decision.INCONCLUSIVE, reasons=(why,), items=items)
+        return GateRecord(verdict=Decision.NOT_JUDGED, reasons=(why,), items=items)
     worst = next(decision for decision in WORST if any(decision is each for each, _ in result))
     reasons = tuple(reason for decision, words in result if decision is worst for reason in words)
     return GateRecord(verdict=worst, reasons=reasons, items=items)
+
+
+def _unseen(item: SuiteRun, provider: str) -> str:
+    """What a run of some cases says of a gate that it did not ask."""
+    seen = {result.job.case for result in item.results.get(provider, ())}
+    cases = [case.id for case in item.suite.cases if case.is_open or case.id in seen]
+    return f"{item.suite.name}, {provider}: gate not judged, {len(seen)} of {len(cases)} cases seen"
 
 
 def _verdict_record(verdict: Verdict, **item: str) -> VerdictRecord:

@@ -68,10 +68,10 @@ def sets_view(frame: Frame, suite: SuiteRecord) -> list[SetView]:
             provider,
             metric,
             score,
-            suite.alarms.get(metric) == "fail",
+            suite.alarms.get(metric) == "fail" or score.details.get("widespread") is True,
             tuple(
                 PairView(pair, frame.picture(pair.image), frame.picture(pair.training, shared=True))
-                for pair in CopyDetails.of(score.details).pairs
+                for pair in CopyDetails.of(score.details).shown
             ),
         )
         for provider, group in suite.sets.items()

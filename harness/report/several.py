@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from harness.core.errors import HarnessError
-from harness.core.values import Decision
 from harness.engine.merge import merge_engines, merge_results
 from harness.judging.record import GateRecord, Part, RunFacts, RunRecord
+from harness.judging.results import WORST
 
 SomePart = TypeVar("SomePart", bound=Part)
-WORST = (Decision.ERROR, Decision.FAIL, Decision.INCONCLUSIVE, Decision.PASS)
 
 
 def join_runs(records: Sequence[RunRecord]) -> RunRecord:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from harness.core.text import bounds_text, clean
+from harness.core.text import bounds_text, clean, headline
 from harness.core.values import METRICS
 from harness.judging.record import LeaderboardRow, RunRecord
 from harness.report.leaderboard_table import added_metrics, compared, legend_lines, quality_text, ranks_text, tied
 from harness.report.terminal import baseline_lines, round_text, sets_lines
 
-SIGNS: Mapping[str, str] = {"pass": "✅", "fail": "❌", "inconclusive": "❔", "error": "⚠️"}
+SIGNS: Mapping[str, str] = {"pass": "✅", "fail": "❌", "inconclusive": "❔", "not_judged": "❔", "error": "⚠️"}
 FAILURES = 50  # that many lines; a summary has a size limit where it is shown
 SPECIAL = re.compile(r"([\\`*_<>#|~&@$]|\](?=[(\[:]))")
 
@@ -20,7 +20,7 @@ def summary_markdown(results: RunRecord) -> str:
     """Verdict and reasons, each suite's leaderboard, what fails, the rounds, the facts."""
     gate, engine, run = results.gate, results.engine, results.run
     reasons = [escape(reason) for reason in gate.reasons]
-    lines = [f"{SIGNS[gate.verdict]} **{gate.verdict.upper()}** {reasons[0] if reasons else ''}".rstrip(), ""]
+    lines = [f"{SIGNS[gate.verdict]} **{headline(gate.verdict)}** {reasons[0] if reasons else ''}".rstrip(), ""]
     lines += [*(f"- {reason}" for reason in reasons[1:]), ""] if len(reasons) > 1 else []
     for suite in dict.fromkeys(row.suite for row in results.leaderboard):
         lines += [f"### {escape(suite)}", "", *_leaderboard(results.rows(suite)), ""]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.core.text import STYLES, bounds_text, cells, clean, clip_cells, paint, styled, table, wrap
+from harness.core.text import STYLES, bounds_text, cells, clean, clip_cells, headline, paint, styled, table, wrap
 from harness.core.values import METRICS, Case, CaseResult, Decision, Interval, Outcome, Progress, Suite, Verdict
 from harness.judging.feedback import GOOD, advice_for
 from harness.judging.record import Change, EngineRecord, GateRecord, HeldBaseline, HeldProvider, RoundRecord, RunRecord
@@ -93,7 +93,7 @@ def summary_text(
 def verdict_lines(gate: GateRecord, width: int, verbosity: int = 0, markup: bool = False) -> list[str]:
     """The run's verdict and its reasons, the first beside it."""
     reasons = [clean(reason) for reason in gate.reasons]
-    word = styled("").append(gate.verdict.upper(), STYLES.get(gate.verdict))
+    word = styled("").append(headline(gate.verdict), STYLES.get(gate.verdict))
     below = " " * len("verdict: ")
     lines = wrap(word.append(f"  {reasons[0]}" if reasons else ""), width, "verdict: ", below, markup)
     most = len(reasons) if verbosity > 0 else REASONS
@@ -212,7 +212,7 @@ def failure_text(
         image_path: where a stored picture lies, by its SHA-256.
     """
     word = verdict.decision.value
-    shown = paint(word.upper(), STYLES.get(word, ""), markup)
+    shown = paint(headline(word), STYLES.get(word, ""), markup)
     lines = [f"{suite.name}::{case.id if case else 'gate'}::{provider}  {shown}"]
     if case:
         lines.append(f"  prompt: {clean(case.prompt)}")
@@ -288,6 +288,8 @@ def what_to_do(suite: Suite, case: Case | None, verdict: Verdict, result: CaseRe
         return [OUTCOME_ADVICE[result.outcome.value]]
     if verdict.cause:
         return ["mend the cause above first; training longer cannot"]
+    if verdict.decision is Decision.NOT_JUDGED:
+        return []
     if verdict.decision is Decision.INCONCLUSIVE:
         return ["more seeds decide it: --samples with twice the number"]
     short = []

@@ -23,6 +23,7 @@ VERDICTS: Mapping[str, tuple[str, str]] = {  # word to (sign, what it means)
     "pass": ("✓", "passed"),
     "fail": ("✗", "failed"),
     "inconclusive": ("?", "still open"),
+    "not_judged": ("?", "cannot be judged"),
     "error": ("!", "broke"),
     "skipped": ("–", "skipped"),
     "none": ("·", "not judged"),

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,9 @@ from harness.core.settings import Settings
 from harness.core.values import Case, CaseResult, Decision, Interval, Job, Lora, Suite, hash_file
 from harness.engine.run import Run
 from harness.judging.changes import Changes, compare_results, compare_scores, flips_text
-from harness.judging.complaints import missing_pictures
+from harness.judging.complaints import ORDER, missing_pictures
+from harness.judging.following import MARGIN, RIVAL, Loss, choose_questions, followed, gap_between
+from harness.judging.leaderboard import interval_of
 from harness.judging.record import Change, GateRecord, RunRecord
 from harness.judging.scores import by_case, values_by_metric
 from harness.report.terminal import ProgressLine, bounds_text, table
@@ -70,12 +72,21 @@ class ComparedResults:
     results: RunRecord
     problem: str = ""  # why nothing can be concluded
     cause: str = ""  # what the gate found besides: the LoRA without effect, say
+    control: Mapping[str, Sequence[CaseResult]] = field(default_factory=dict)  # the same prompts without any LoRA
+    blind: str = ""  # why scores against these references decide nothing
 
 
-def draw(bench: ComparisonSetup, loras: Mapping[str, Lora], samples: int) -> ComparedResults:
-    """Every LoRA on every case with the same seeds, in one run of the engine; the first is the one under test."""
+def draw(
+    bench: ComparisonSetup, loras: Mapping[str, Lora], samples: int, control: Sequence[str] = ()
+) -> ComparedResults:
+    """Every LoRA on every case with the same seeds, in one run of the engine; the first is the one under test.
+
+    Args:
+        control: providers that draw the same without a LoRA; what they could not draw is left out.
+    """
     first, *others = loras
     suite = plain_suite(bench.suite, tuple(loras), samples)
+    suite = replace(suite, providers=(*suite.providers, *control))
     settings = replace(
         bench.settings, lora=loras[first], samples=samples, baseline=None, baseline_from="off", retrain=0, providers=()
     )
@@ -88,17 +99,26 @@ def draw(bench: ComparisonSetup, loras: Mapping[str, Lora], samples: int) -> Com
         loras={name: loras[name] for name in others},
     )
     path = suite.path.as_posix()
-    jobs = {name: [Job(path, case.id, name) for case in bench.cases] for name in loras}
+    jobs = {name: [Job(path, case.id, name) for case in bench.cases] for name in (*loras, *control)}
     try:
         run.submit([job for own in jobs.values() for job in own])
-        sides = {name: [run.result(job) for job in own] for name, own in jobs.items()}
+        drawn = {name: [run.result(job) for job in own] for name, own in jobs.items()}
+        sides = {name: drawn[name] for name in loras}
         gate = run.gate(path, first)
         problem = missing_words(sides)
         if gate.decision is Decision.ERROR and not problem:
             problem = "; ".join(complaint.message for complaint in gate.complaints)
-        return ComparedResults(sides, run.finish(), problem, gate.cause)
+        usual = {name: drawn[name] for name in control}
+        return ComparedResults(sides, run.finish(), problem, gate.cause, usual, str(gate.details.get("blind", "")))
     finally:
         run.close()
+
+
+def control_of(bench: ComparisonSetup, names: Iterable[str]) -> tuple[str, ...]:
+    """Who shows what the prompts ask for, where cases say what they expect: the same base without a LoRA."""
+    config = bench.profile.providers.get(RIVAL)
+    asks = any(case.expect for case in bench.cases) and RIVAL not in names
+    return (RIVAL,) if asks and config is not None and config.adapter == "local" else ()
 
 
 def plain_suite(suite: Suite, names: tuple[str, ...], samples: int) -> Suite:
@@ -147,13 +167,18 @@ class Comparison:
     results: RunRecord
     text: str
     problem: str = ""
+    loss: Loss = Loss.NONE  # in following prompts
+    blind: bool = False  # nothing can be said, and the suite does not accept that
 
     def status(self, prove: bool = False) -> int:
         if self.problem:
             return BROKEN
-        if self.changes.word == "regressed":
+        if self.blind:
+            return OPEN
+        if self.changes.word == "regressed" or self.loss is Loss.PROVEN:
             return WORSE
-        return OPEN if prove and self.changes.word in ("inconclusive", "lower") else 0
+        unproven = self.changes.word in ("inconclusive", "lower") or self.loss is Loss.OPEN
+        return OPEN if prove and unproven else 0
 
 
 def compare_loras(bench: ComparisonSetup, new: Lora, old: Lora) -> Comparison:
@@ -167,19 +192,51 @@ def compare_loras(bench: ComparisonSetup, new: Lora, old: Lora) -> Comparison:
     if contents[0] == contents[1]:
         raise UsageError("compare: these are the same LoRA at the same strength; --aa compares one with itself")
     names = name_loras(new, old)
-    drawn = draw(bench, dict(zip(names, (new, old), strict=True)), bench.samples)
+    drawn = draw(bench, dict(zip(names, (new, old), strict=True)), bench.samples, control_of(bench, names))
     recipes = drawn.results.suites[0].recipe
-    if all(recipe.get("lora", "") == "" for recipe in recipes.values()) and new.strength and old.strength:
+    if all(recipes[name].get("lora", "") == "" for name in names) and new.strength and old.strength:
         raise UsageError(f"compare: provider {bench.provider!r} uses no LoRA; name one that does with --provider")
     changes = compare_results(drawn.sides[names[0]], drawn.sides[names[1]], bench.suite.margin)
     problem = drawn.problem or ("" if changes.quality else "no case and seed has a score on both sides")
-    verdict = problem or verdict_words(*names, changes)
-    texts = [verdict, *no_worse_words(*names, changes), *cause_lines(drawn)]
+    prompts, loss = compare_prompts(drawn, *names)
+    texts = [problem or verdict_words(*names, changes), *no_worse_words(*names, changes), *prompts, *cause_lines(drawn)]
+    if drawn.blind and not problem:
+        texts = [f"cannot judge: {drawn.blind}", *prompts, *cause_lines(drawn)]
     lines = [headline(bench, changes, names), *texts, *detail_lines(*names, changes)]
-    decision = "error" if problem else WORDS[changes.word][2]
+    decision = "error" if problem else decide(changes, loss, drawn.blind)
     compared = {"new": names[0], "old": names[1], **changes.record.plain}
     results = concluded(drawn.results, decision, texts, comparison=compared)
-    return Comparison(*names, changes, results, "\n".join(lines), problem)
+    blind = bool(drawn.blind) and bench.suite.on_blind != "report"
+    return Comparison(*names, changes, results, "\n".join(lines), problem, loss, blind)
+
+
+def decide(changes: Changes, loss: Loss, blind: str) -> str:
+    """The two primaries as one decision: the worse of quality's and that of following prompts."""
+    if blind:
+        return "not_judged"
+    also = {Loss.PROVEN: Decision.FAIL, Loss.OPEN: Decision.INCONCLUSIVE, Loss.NONE: Decision.PASS}[loss]
+    return max(Decision(WORDS[changes.word][2]), also, key=ORDER.index).value
+
+
+def compare_prompts(drawn: ComparedResults, new: str, old: str) -> tuple[list[str], Loss]:
+    """Whether the new one follows prompts no worse, over the questions that can be read back, in lines."""
+    questions = choose_questions(drawn.control)
+    if not drawn.control:
+        return [], Loss.NONE
+    if questions.reason:
+        return [f"prompt following is not judged: {questions.reason}"], Loss.NONE
+    values = {name: followed(drawn.sides[name], questions.judged) for name in (new, old)}
+    gap = gap_between(values[new], values[old])
+    if gap is None:
+        return [], Loss.NONE
+    means = {name: interval_of(own) for name, own in values.items()}
+    shown = f"{bounds_text(means[new])} against {bounds_text(means[old])}, {gap.text}"
+    word = {Loss.PROVEN: "worse", Loss.OPEN: "not proven no worse", Loss.NONE: "no worse"}[gap.loss]
+    lines = [f"{new} follows prompts {word} by more than the margin of {MARGIN:g} than {old}: {shown}"]
+    usual = gap_between(values[new], followed(drawn.control[RIVAL], questions.judged))
+    if usual and usual.loss is Loss.PROVEN:
+        lines.append(f"mind: {new} follows prompts worse than {RIVAL} does, {usual.text}")
+    return lines, gap.loss
 
 
 def concluded(results: RunRecord, verdict: str, reasons: Sequence[str], **besides: object) -> RunRecord:

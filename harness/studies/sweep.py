@@ -11,12 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.core.errors import UsageError
-from harness.core.stats import clustered
+from harness.core.stats import Pair, clustered
 from harness.core.values import Interval, Lora
 from harness.engine.record import SWEEPS
+from harness.judging.following import RIVAL, Loss, choose_questions, followed, gap_between
 from harness.report.terminal import bounds_text, table
 from harness.store import Store
-from harness.studies.compare import ComparisonSetup, draw
+from harness.studies.compare import ComparisonSetup, control_of, draw
 
 STRENGTHS = (0.6, 0.8, 1.0, 1.2)
 MOST = 200  # combinations
@@ -34,6 +35,8 @@ class SweepRow:
     image: str | None  # SHA-256 of the stored PNG
     scores: Mapping[str, float | None]  # calibrated; None: could not be measured
     message: str = ""  # why there is no picture
+    followed: float | None = None  # how surely it shows what the case expects, as far as that can be read back
+    usual: float | None = None  # the same of the picture without the LoRA
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class SweepCell:
     strength: float
     quality: Interval | None  # None: no picture has a score
     missing: int  # pictures that could not be had
+    prompt: Interval | None = None  # following prompts, minus the same without the LoRA; None: not judged
+    deaf: bool = False  # it surely follows prompts worse, by the margin or more
 
 
 def sweep(
@@ -64,16 +69,21 @@ def sweep(
     """
     loras = combine(checkpoints, strengths)
     bench = replace(bench, settings=replace(bench.settings, locked=False))
-    drawn = draw(bench, {f"{name}@{lora.strength:g}": lora for name, lora in loras}, bench.samples)
+    named = {f"{name}@{lora.strength:g}": lora for name, lora in loras}
+    drawn = draw(bench, named, bench.samples, control_of(bench, named))
+    judged = choose_questions(drawn.control).judged
+    usual = followed(drawn.control.get(RIVAL, ()), judged)
     rows = []
     for (name, lora), results in zip(loras, drawn.sides.values(), strict=True):
+        heard = followed(results, judged)
         for result in results:
             for sample in result.samples:
                 scores = {metric: score.value for metric, score in sample.scores.items()}
+                pair = (result.job.case, sample.seed)
                 rows.append(
                     SweepRow(
                         name, lora.strength, result.job.case, sample.seed, sample.outcome.value, sample.image, scores,
-                        sample.message,
+                        sample.message, heard.get(pair), usual.get(pair),
                     )
                 )  # fmt: skip
     return rows
@@ -111,9 +121,26 @@ def cells_of(rows: Sequence[SweepRow], metric: str = "quality") -> list[SweepCel
             value = row.scores.get(metric)
             if value is not None:
                 by_case.setdefault(row.case, []).append(value)
-        missing = sum(row.outcome != "ok" for row in own)
-        cells.append(SweepCell(checkpoint, strength, clustered(by_case) if by_case else None, missing))
+        missing, quality = sum(row.outcome != "ok" for row in own), clustered(by_case) if by_case else None
+        ours: dict[Pair, float] = {(row.case, row.seed): row.followed for row in own if row.followed is not None}
+        usual: dict[Pair, float] = {(row.case, row.seed): row.usual for row in own if row.usual is not None}
+        gap = gap_between(ours, usual)
+        deaf = gap is not None and gap.loss is Loss.PROVEN
+        cells.append(SweepCell(checkpoint, strength, quality, missing, gap.interval if gap else None, deaf))
     return cells
+
+
+def place(cell: SweepCell) -> tuple[str, float]:
+    return cell.checkpoint, cell.strength
+
+
+def grid_rows(title: str, cells: Sequence[SweepCell], texts: Mapping[tuple[str, float], str]) -> list[tuple[str, ...]]:
+    """A table of checkpoints down and strengths across."""
+    strengths = list(dict.fromkeys(cell.strength for cell in cells))
+    rows = [(title, *(f"@{strength:g}" for strength in strengths))]
+    for checkpoint in dict.fromkeys(cell.checkpoint for cell in cells):
+        rows.append((checkpoint, *(texts.get((checkpoint, strength), "-") for strength in strengths)))
+    return rows
 
 
 def keep_sweep(store: Path, suite: Path, rows: Sequence[SweepRow], cells: Sequence[SweepCell]) -> None:
@@ -142,17 +169,19 @@ def read_strengths(text: str) -> tuple[float, ...]:
 
 
 def grid_lines(cells: Sequence[SweepCell]) -> list[str]:
-    """Checkpoints down, strengths across, mean quality with its interval; the best is named, and what that is worth."""
-    strengths = list(dict.fromkeys(cell.strength for cell in cells))
-    results = {(cell.checkpoint, cell.strength): cell.quality for cell in cells}
-    rows = [("quality", *(f"@{strength:g}" for strength in strengths))]
-    for checkpoint in dict.fromkeys(cell.checkpoint for cell in cells):
-        values = [results.get((checkpoint, strength)) for strength in strengths]
-        rows.append((checkpoint, *map(bounds_text, values)))
-    lines = list(table(rows))
-    ranked = sorted(
-        (cell for cell in cells if cell.quality), key=lambda cell: -(cell.quality.mean if cell.quality else 0)
-    )
+    """Checkpoints down, strengths across, mean quality with its interval; the best is named, and what that is worth.
+
+    Below it how they follow prompts, where that is judged: who surely does so worse than the base is not the best.
+    """
+    lines = list(table(grid_rows("quality", cells, {place(cell): bounds_text(cell.quality) for cell in cells})))
+    if any(cell.prompt for cell in cells):
+        texts = {place(cell): bounds_text(cell.prompt, signed=True) for cell in cells}
+        lines += ["", *table(grid_rows(f"prompt, over {RIVAL}", cells, texts)), ""]
+    deaf = [f"{cell.checkpoint} at {cell.strength:g}" for cell in cells if cell.deaf]
+    if deaf:
+        lines.append(f"over-trained: {', '.join(deaf)} surely follow prompts worse than {RIVAL}")
+    scored = [cell for cell in cells if cell.quality and not cell.deaf]
+    ranked = sorted(scored, key=lambda cell: -(cell.quality.mean if cell.quality else 0))
     if len(ranked) > 1 and ranked[0].quality:
         best = ranked[0]
         lines.append(

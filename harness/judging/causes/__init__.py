@@ -33,6 +33,9 @@ GATE: Mapping[str, Probe[Evidence]] = {
     "references_disagree": Probe(
         gate.references_disagree, "references", "references of another person", "correct the reference folder"),
     "wrong_lora": Probe(gate.wrong_lora, "lora", "LoRA of another person", "give the right file"),
+    "references_swapped": Probe(
+        gate.references_swapped, "references", "train/ and held_out/ are swapped",
+        "put each back in its folder, or train again"),
     "references_changed": Probe(
         gate.references_changed, "references", "references of another person", "restore them, or train again"),
     "other_person": Probe(
@@ -40,6 +43,13 @@ GATE: Mapping[str, Probe[Evidence]] = {
         "give this subject's LoRA, or check whose the references are"),
 }
 """The surest first."""
+
+TOLD: Mapping[str, Probe[Evidence]] = {
+    "trained_elsewhere": Probe(
+        gate.trained_elsewhere, "references", "train/ is not what the LoRA learned from",
+        "where that was not meant, restore the pictures or train again"),
+}
+"""What explains no red gate, and is said of a green one too."""
 
 LORA: Mapping[str, Probe[DiagnosticInputs]] = {
     "wrong_person": Probe(
@@ -70,12 +80,18 @@ PICTURES: Mapping[str, Probe[ProviderFacts]] = {
     "copied_picture": Probe(
         pictures.identical_pictures, "data", "one training picture is copied",
         "remove what repeats it (`harness references check`) or lower its weight, and train fewer steps"),
+    "leak": Probe(
+        pictures.identical_pictures, "references", "held-out pictures are drawn again",
+        "train on train/ alone, or hold out pictures that nobody has seen: scores against these mean nothing"),
     "copies": Probe(
         pictures.identical_pictures, "training", "training pictures are copied",
         "over-trained: fewer steps, a lower rank or strength, or more and more varied pictures"),
     "equal_seeds": Probe(
         pictures.identical_pictures, "training", "seeds draw nearly the same picture",
         "over-trained, on no copies: fewer steps, a lower rank or strength, or more varied pictures"),
+    "prompts_ignored": Probe(
+        pictures.prompts_ignored, "training", "prompts are ignored",
+        "over-trained: an earlier checkpoint, a lower strength, fewer steps, or more varied pictures and captions"),
     "trigger_ignored": Probe(
         pictures.trigger_ignored, "training", "the trigger is ignored",
         "the trigger calls nothing, so begin every caption with it, spell it as the suite does, and train longer"),
@@ -97,7 +113,7 @@ PICTURES: Mapping[str, Probe[ProviderFacts]] = {
 """The surest first; the later ones are silent where an earlier one explains them."""
 # fmt: on
 
-PROBES: Mapping[str, Probe[Any]] = {**GATE, **LORA, **PICTURES}
+PROBES: Mapping[str, Probe[Any]] = {**GATE, **TOLD, **LORA, **PICTURES}
 HEALTHY = Cause("healthy", "", "", HINT, ("no sign of a known fault",), "nothing known is wrong")
 
 

@@ -69,6 +69,27 @@ def wrong_lora(evidence: Evidence) -> Iterator[Sign]:
             return
 
 
+def references_swapped(evidence: Evidence) -> Iterator[Sign]:
+    """By its own record the LoRA learned from the pictures that judge it."""
+    if evidence.held_out and evidence.metadata.get("harness.references", "") == evidence.held_out:
+        text = (
+            f"{evidence.lora} was trained on the pictures that are in held_out/ now, so it is judged by what it has "
+            "seen, and no score counts"
+        )
+        yield Sign(CERTAIN, (text,))
+
+
+def trained_elsewhere(evidence: Evidence) -> Iterator[Sign]:
+    """By its own record the LoRA learned from other pictures; that alone explains nothing, and is told."""
+    learned = evidence.metadata.get("harness.references", "")
+    if learned and evidence.references and learned not in (evidence.references, evidence.held_out):
+        text = (
+            f"{evidence.lora} was trained on other pictures than those in train/ now, so copies of what it learned "
+            "from cannot be seen, and held_out/ may hold some of it"
+        )
+        yield Sign(CERTAIN, (text,))
+
+
 def references_changed(evidence: Evidence) -> Iterator[Sign]:
     """The LoRA is this subject's, but learned from other pictures than those that judge it."""
     learned = evidence.metadata.get("harness.references", "")

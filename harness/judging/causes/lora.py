@@ -167,8 +167,10 @@ def low_rate(known: DiagnosticInputs) -> Iterator[Sign]:
 
 
 def alarms_of(known: DiagnosticInputs) -> list[SetScore]:
-    """Copies and collapse, where their alarm is raised."""
-    return [known.sets[name] for name in ("copy", "diversity") if name in known.sets and known.sets[name].alarm]
+    """Copies, collapse, and pictures that ignore the prompt, where the alarm is raised."""
+    return [
+        known.sets[name] for name in ("copy", "diversity", "response") if name in known.sets and known.sets[name].alarm
+    ]
 
 
 def below(known: DiagnosticInputs, metric: str) -> Interval | None:

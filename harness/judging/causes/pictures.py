@@ -1,6 +1,7 @@
 """Problems that LoRA practice knows, each told only where this run's figures show it, with those figures.
 
     identical pictures         copies of training pictures, collapsed seeds        train less, mend the set
+    the prompt is ignored      pictures do not change as the base's do             train less, vary the set
     one value of the scene     what prompts ask for is missed towards one value    balance or caption the set
     the face is lost           clip and the face's traits are surely too low       portraits, or more steps
     the trigger is ignored     applied, and still no nearer than the base          captions, more steps
@@ -54,7 +55,12 @@ def identical_pictures(facts: ProviderFacts) -> Iterator[Sign]:
     """Training pictures drawn again, or one picture for every seed: over-training, or one picture that weighs much."""
     copy, diversity = facts.sets.get("copy"), facts.sets.get("diversity")
     figures = {"different_pictures_a_seed": diversity.details["share"]} if diversity and diversity.judged else {}
-    if copy and copy.alarm:
+    held = copy.details.get("held_out", {}) if copy and copy.alarm else {}
+    if held.get("alarm"):
+        text = f"{held['copies']} of {held['pictures']} pictures copy held-out pictures"
+        figures |= {name: held[name] for name in ("copies", "pictures", "share", "sources")}
+        yield Sign(LIKELY, cause="leak", title=text, figures=figures)
+    elif copy and copy.alarm:
         details = copy.details
         source, count = next(iter(details["sources"].items()))
         figures |= {name: details[name] for name in ("copies", "pictures", "share", "sources")}
@@ -66,6 +72,15 @@ def identical_pictures(facts: ProviderFacts) -> Iterator[Sign]:
     elif diversity and diversity.alarm:
         text = f"only {diversity.details['share']:.0%} differ from the others of their prompt"
         yield Sign(LIKELY, (text,), cause="equal_seeds", figures=figures)
+
+
+def prompts_ignored(facts: ProviderFacts) -> Iterator[Sign]:
+    """The same poses, outfits and places, whatever was asked."""
+    response = facts.sets.get("response")
+    if response and response.alarm:
+        figures = {name: response.details.get(name) for name in ("slope", "agreement", "against")}
+        title = f"pictures change with the prompt by {figures['slope']:.0%} of what those of {figures['against']} do"
+        yield Sign(LIKELY, title=title, figures=figures)
 
 
 def trigger_ignored(facts: ProviderFacts) -> Iterator[Sign]:

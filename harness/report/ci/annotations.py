@@ -64,10 +64,10 @@ def of_gate(results: RunRecord, item: VerdictRecord) -> Iterator[Annotation]:
     suite = results.suite(item.suite)
     serious = [each for each in item.complaints if each.severity != "warn"] or list(item.complaints)
     words = "; ".join(dict.fromkeys([*([item.cause] if item.cause else []), *(each.message for each in serious)]))
-    only_open = item.verdict == "inconclusive" and not suite.demands_proof  # which leaves the run green
+    demanded = {"inconclusive": suite.demands_proof, "not_judged": suite.demands_judgement}.get(item.verdict, True)
     line = line_of(suite.path, [each.metric for each in serious])
     title = f"{item.suite}: gate {item.provider}"
-    yield Annotation("warning" if only_open else "error", suite.path, line, title, words)
+    yield Annotation("error" if demanded else "warning", suite.path, line, title, words)
 
 
 def line_of(path: str, metrics: Iterable[str]) -> int:

@@ -20,14 +20,23 @@ EXIT_BROKEN, EXIT_OPEN = 10, 11
 
 
 def exit_code(results: RunRecord) -> int:
-    """What pytest would exit with, were there nothing but these suites: 0, 1, 10 or 11."""
+    """What pytest would exit with, were there nothing but these suites: 0, 1, 10 or 11.
+
+    A gate item that could not be judged is no success, unless its suite says so; where a selection of cases left the
+    gate out there is none.
+    """
     verdict = results.gate.verdict
     if verdict == "error":
         return EXIT_BROKEN
     if verdict == "fail":
         return 1
-    demands = any(suite.demands_proof for suite in results.suites)
-    return EXIT_OPEN if verdict == "inconclusive" and demands and not results.run.shard else 0
+    if results.run.shard:
+        return 0
+    found = [(item.verdict, results.suite(item.suite)) for item in results.gate.items]
+    blind = any(word == "not_judged" and suite.demands_judgement for word, suite in found)
+    unproven = any(word == "inconclusive" and suite.demands_proof for word, suite in found)
+    demands = verdict == "inconclusive" and any(suite.demands_proof for suite in results.suites)
+    return EXIT_OPEN if blind or unproven or demands else 0
 
 
 def publish(results: RunRecord | None, problems: Sequence[str], settings: Settings) -> list[str]:

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.Image import Image as Picture
 
 from harness.core.contact_sheet import GAP, INK, LINE, MUTED, PAPER, Cell, SheetRow, draw_contact_sheet, squared, write
-from harness.core.text import clean
+from harness.core.text import clean, headline
 from harness.judging.record import CaseRecord, GateRecord, RunRecord
 
 Read = Callable[[str], bytes]
@@ -20,8 +20,9 @@ NAME = "contact-sheet.png"
 THUMBS = (128, 96, 64, 48)  # pixels a side, tried in this order until the file is small enough
 ROWS, COLUMNS = 40, 8  # at most; what went wrong comes first
 LARGEST = 2_000_000  # bytes of the file
-ORDER = ("error", "fail", "inconclusive", "pass")
-COLOURS = {"pass": "#1a7f37", "fail": "#b42318", "error": "#b42318", "inconclusive": "#9a6700", "skipped": MUTED}
+ORDER = ("error", "fail", "not_judged", "inconclusive", "pass")
+GREEN, RED, AMBER = "#1a7f37", "#b42318", "#9a6700"
+COLOURS = {"pass": GREEN, "fail": RED, "error": RED, "not_judged": AMBER, "inconclusive": AMBER, "skipped": MUTED}
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def titled(sheet: Picture, gate: GateRecord) -> Picture:
     whole = Image.new("RGB", (sheet.width, sheet.height + LINE + GAP), PAPER)
     whole.paste(sheet, (0, LINE + GAP))
     word, reasons = gate.verdict.value, [clean(reason) for reason in gate.reasons]
-    text = "  ".join([word.upper(), *reasons[:1]])
+    text = "  ".join([headline(word), *reasons[:1]])
     pen, font = ImageDraw.Draw(whole), ImageFont.load_default(size=14)
     write(pen, font, (GAP, GAP // 2), text, COLOURS.get(word, INK), sheet.width - 2 * GAP)
     return whole
@@ -123,5 +124,5 @@ def verdict_of(case: CaseRecord) -> tuple[str, str]:
     score = f"{quality.mean:.2f}" if quality else ""
     if not case.gate:
         return score or case.outcome or word, COLOURS["skipped"]
-    short = "open" if word == "inconclusive" else word
+    short = {"inconclusive": "open", "not_judged": "not judged"}.get(word, word)
     return f"{short} {score}".strip(), COLOURS.get(word, INK)

@@ -15,7 +15,7 @@ from harness.report.review.runs import Runs, RunSummary
 from harness.report.review.seats import Seat, runs_of
 from harness.report.words import bounds_text
 
-VERDICTS = ("error", "fail", "inconclusive", "pass")  # the worst first
+VERDICTS = ("error", "fail", "not_judged", "inconclusive", "pass")  # the worst first
 SHOWN = 4  # pairs of pictures: the cases that lost most and those that gained most
 
 
@@ -48,7 +48,7 @@ class ChallengerEvidence:
         """Why it is not proven better here; [] when it is."""
         if self.new is None:
             return [f"{self.suite}: it was not run"]
-        result = [] if self.verdict == "pass" else [f"{self.suite}: the verdict is {self.verdict}"]
+        result = [] if self.verdict == "pass" else [f"{self.suite}: the verdict is {self.verdict.replace('_', ' ')}"]
         result += [f"{self.suite}: alarm: {words}" for words in self.alarms]
         change = self.changes.quality if self.changes else None
         if not self.crowned:

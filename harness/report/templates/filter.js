@@ -1,7 +1,7 @@
 // Which rows are shown, and in which order.
 const FILTERS = ["search", "suite", "provider", "verdict", "weak", "sort", "seed"];
 const NAMES = { search: "q" };
-const TROUBLE = ["fail", "inconclusive", "error"];
+const TROUBLE = ["fail", "inconclusive", "not_judged", "error"];
 const SORTS = {
   worst: (a, b) => (judged(a)?.quality ?? 2) - (judged(b)?.quality ?? 2),
   best: (a, b) => (judged(b)?.quality ?? -1) - (judged(a)?.quality ?? -1),

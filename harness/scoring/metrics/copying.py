@@ -1,10 +1,12 @@
-"""Is a picture a training picture drawn again? Memorisation passes every likeness test, so it is looked for by itself.
+"""Is a picture a reference drawn again? Memorisation passes every likeness test, so it is looked for by itself.
 
-Two tests, against the `train` references only. The pixels: the lines of both pictures (recolouring does not help),
-mirrored or not, at every shift and at several scales of a crop. And the CLIP embeddings: a picture much nearer to one
-training picture than the held-out pictures are to any counts as a copy at a lower likeness of the lines. Measured on
-the world: copies that were shifted by 4 px, mirrored or recoloured reach 0.95 and more, crops to 80% and JPEG at
-quality 50 reach 0.90; of 650 other pictures of seven people one was called a copy (0.94), the next reached 0.894.
+A copy of a `train` picture shows over-training, one of a `held_out` picture a leak: whoever drew has seen what judges.
+Two tests, against the one set, with the other for what likeness is normal. The pixels: the lines of both pictures
+(recolouring does not help), mirrored or not, at every shift and at several scales of a crop. And the CLIP embeddings:
+a picture much nearer to one training picture than the held-out pictures are to any counts as a copy at a lower likeness
+of the lines. Measured on the world: copies that were shifted by 4 px, mirrored or recoloured reach 0.95 and more, crops
+to 80% and JPEG at quality 50 reach 0.90; of 650 other pictures of seven people one was called a copy (0.94), the next
+reached 0.894.
 """
 
 from __future__ import annotations
@@ -28,7 +30,12 @@ LIKELY = 0.87  # correlation of lines that an embedding can confirm; at 0.8 a ne
 AS_NEAR = 0.5  # of the way from the likest held-out picture (0) to an equal one (1): what an embedding must go
 FALSE = 0.01  # alarms a picture that copies nothing; so many prove nothing
 DESCRIBED = 0.1  # prompts that describe a training picture, so that an honest LoRA draws its like: 5 of 42 measured
-MOST = 0.5  # share of copies that no description excuses
+MOST = 0.5  # share of copies, or of prompts with one, that no description excuses
+KINDS: Mapping[str, tuple[str, str]] = {
+    "train": ("training", "the LoRA has memorised its set: fewer steps, a lower rank or more pictures"),
+    "held_out": ("held-out", "a leak: whoever drew this has seen the pictures that judge it, so no score counts"),
+}
+"""By the split of the references: what its pictures are called, and what many copies of them mean."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,7 @@ class Copies:
     normal: float | None  # the likest held-out picture's correlation; None: not looked at
     looked: int | None = None  # at so many of the pictures, those nearest to the training set; None: at all
     prompts: tuple[int, int] | None = None  # with a copy, and in all; None: every picture stands for itself
+    split: str = "train"  # which references were looked for
 
     @property
     def share(self) -> float:
@@ -69,20 +77,24 @@ class Copies:
         return self.prompts[0] > int(binom.ppf(0.95, self.prompts[1], DESCRIBED)) or self.share > MOST
 
     @property
+    def widespread(self) -> bool:
+        """Copies for more than half of the prompts: that is red, however severely a suite takes a copy."""
+        return self.share > MOST if self.prompts is None else self.prompts[0] > MOST * self.prompts[1]
+
+    @property
     def sentence(self) -> str:
         """For people: what was found, and what to do."""
         if self.nearest is None:
             return "no picture was held against the training pictures"
+        kind, remedy = KINDS[self.split]
         if not self.found:
-            message = f"none of {self.pictures} pictures copies a training picture (likest: {self.nearest.lines:.2f})"
+            message = f"none of {self.pictures} pictures copies a {kind} picture (likest: {self.nearest.lines:.2f})"
             return message + self._part
         worst = self.found[0][1]
         how = f" ({worst.how})" if worst.how else ""
-        remedy = "the LoRA has memorised its set: fewer steps, a lower rank or more pictures" if self.alarm else ""
+        remedy = remedy if self.alarm else ""
         where = f" ({self.prompts[0]} of {self.prompts[1]} prompts)" if self.prompts else ""
-        message = (
-            f"{len(self.found)} of {self.pictures} pictures{where} copy a training picture, {worst.name}{how} most"
-        )
+        message = f"{len(self.found)} of {self.pictures} pictures{where} copy a {kind} picture, {worst.name}{how} most"
         few = "so few can be chance, or a prompt that describes it" if self.prompts else "so few can be chance"
         return f"{message} of all{self._part}; {remedy or f'look at them: {few}'}"
 
@@ -92,8 +104,13 @@ class Copies:
         return "" if self.looked is None else f", {self.looked} of them looked at, those nearest to the training set"
 
 
+def tell_copies(found: Sequence[Copies]) -> str:
+    """What both splits say together: the training pictures always, the held-out ones where one is copied."""
+    return "; ".join(copies.sentence for copies in found if copies.split == "train" or copies.found)
+
+
 class TrainSet:
-    """The training pictures of one subject, ready to be compared with."""
+    """The training pictures of one subject, ready to be compared with; or its held-out ones, the other way round."""
 
     def __init__(
         self,
@@ -101,6 +118,7 @@ class TrainSet:
         vectors: Floats | None = None,
         held_out: Sequence[Path] = (),
         kept: Floats | None = None,
+        split: str = "train",
     ) -> None:
         """Reads the training pictures at once.
 
@@ -108,7 +126,9 @@ class TrainSet:
             vectors: CLIP unit vectors (n, d) of `paths`; without them lines alone decide.
             held_out: pictures of the subject that nobody trained on: what likeness is normal.
             kept: CLIP unit vectors of `held_out`; without them an embedding confirms nothing.
+            split: of `paths`; with "held_out" all is the other way round.
         """
+        self.split = split
         self.paths, self.vectors, self.held_out, self.kept = tuple(paths), vectors, tuple(held_out), kept
         self._sketches = Sketches([lines_of(open_file(path)) for path in paths])
 
@@ -158,7 +178,11 @@ def describe(scale: float, mirrored: bool, shift: Sequence[int]) -> str:
 
 
 def gather_copies(
-    each: Mapping[int, Nearest], pictures: int, normal: float | None, prompts: Sequence[str] = ()
+    each: Mapping[int, Nearest],
+    pictures: int,
+    normal: float | None,
+    prompts: Sequence[str] = (),
+    split: str = "train",
 ) -> Copies:
     """A set of `pictures` from what is known of some, by their places; the others count as no copies.
 
@@ -169,4 +193,4 @@ def gather_copies(
     result = tuple((place, nearest) for place, nearest in ranked if nearest.copied)
     looked = len(each) if len(each) < pictures else None
     counts = (len({prompts[place] for place, _ in result}), len(set(prompts))) if prompts else None
-    return Copies(pictures, result, ranked[0][1] if ranked else None, normal, looked, counts)
+    return Copies(pictures, result, ranked[0][1] if ranked else None, normal, looked, counts, split)

@@ -10,6 +10,7 @@ from harness.core.stats.calibration import Calibration
 from harness.core.values import CaseResult, Outcome, Sample
 from harness.scoring.metrics.applied import Applied
 from harness.scoring.metrics.clip import mean_or_none
+from harness.scoring.metrics.technical import RELATIVE
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Evidence:
     lora: str = ""  # the file's name
     metadata: Mapping[str, str] = field(default_factory=dict)  # of the LoRA file
     references: str = ""  # hash of train/ as it is now
+    held_out: str = ""  # hash of held_out/ as it is now; "" where nothing is held out
 
 
 def gather_evidence(
@@ -41,11 +43,13 @@ def gather_evidence(
     samples = [sample for result in results for sample in result.samples]
     scored = [sample for sample in samples if sample.scores]
     lost = [sample for sample in samples if sample.outcome is not Outcome.OK]
+    binding = calibration is None or calibration.can_gate
+    faults = {kind: count for kind, count in count_faults(scored).items() if binding or kind not in RELATIVE}
     likest = Counter(str(clip.details.get("likest_impostor", "")) for s in scored if (clip := s.scores.get("clip")))
     return Evidence(
         provider,
         pictures=len(scored),
-        faults=count_faults(scored),
+        faults=faults,
         missing=dict(Counter(sample.outcome.value for sample in lost)),
         message=lost[0].message if lost else "",
         clip=mean_or_none([sample.scores["clip"].value for sample in scored if "clip" in sample.scores]),

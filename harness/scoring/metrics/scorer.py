@@ -318,18 +318,25 @@ class Scorer:
             lora=lora.path.name if lora else "",
             metadata=metadata,
             references=set_hash(self.references.train),
+            held_out=set_hash(self.references.held_out) if self.references.held_out else "",
         )
 
     def train_set(self) -> TrainSet | None:
         """The pictures that must not be drawn again, ready to be compared with; None where none is for training."""
-        return self._train_set
+        return self._sets["train"]
+
+    def held_set(self) -> TrainSet | None:
+        """The pictures that nobody who draws may have seen; None where none is held out."""
+        return self._sets["held_out"]
 
     @cached_property
-    def _train_set(self) -> TrainSet | None:
-        train, held_out = self.references.train, self.references.held_out
-        if not train:
-            return None
-        return TrainSet(train, self._vectors(train), held_out, self._vectors(held_out) if held_out else None)
+    def _sets(self) -> dict[str, TrainSet | None]:
+        sides = {"train": self.references.train, "held_out": self.references.held_out}
+        vectors = {name: self._vectors(paths) if paths else None for name, paths in sides.items()}
+        return {
+            name: TrainSet(sides[name], vectors[name], sides[other], vectors[other], name) if sides[name] else None
+            for name, other in (("train", "held_out"), ("held_out", "train"))
+        }
 
     def drift(self, pairs: Mapping[str, tuple[Sequence[bytes], Sequence[bytes]]]) -> Drift | None:
         """What the LoRA does to others: prompt to its pictures with it and without it, encoded, seed by seed."""

@@ -13,6 +13,7 @@ BLANK = 3.0  # levels of 255: the standard deviation below which a picture shows
 ONE_COLOUR = 0.98  # share of pixels within 4 levels of the commonest tone
 BLUR = 0.2  # of the blurriest reference's sharpness
 FLAT = 0.35  # of the flattest reference's contrast
+RELATIVE = frozenset({"blur", "contrast"})  # faults in units of the references
 
 
 def contrast(grey: npt.NDArray[np.uint8]) -> float:

@@ -9,7 +9,7 @@ gain on the locked cases what it does not gain on open ones: it would have learn
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from harness.core.errors import EngineError, HarnessError
 from harness.core.stats import paired
@@ -146,12 +146,12 @@ class HeldOutTest:
         if not isinstance(scorer, SetScorer):
             return {}
         table = Table(self._context.store, scorer)
-        ways = {
+        ways: dict[str, Callable[[], SetScore]] = {
             "copy": lambda: find_set_copies(table, results),
             "diversity": lambda: find_diversity(table, results),
             "drift": lambda: self._drift(table, lora),
         }
-        return {name: ways[name]() for name in names if suite.alarms.get(name) != "off"}
+        return {name: way() for name, way in ways.items() if name in names and suite.alarms.get(name) != "off"}
 
     def _drift(self, table: Table, lora: Lora) -> SetScore:
         """Prompts about others with the LoRA and without it, at seeds nobody has drawn."""
