@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.core.stats.calibration import Band, Calibration, Separation
+from harness.core.stats.calibration import Band, Calibration, Separation, Sight
 from harness.core.values import (
     Case,
     CaseResult,
@@ -598,6 +598,28 @@ def test_who_must_be_beaten(rival: float | None, decision: Decision) -> None:
     others = {} if rival is None else {"base": results([rival + shift for shift in wobble], provider="base")}
 
     verdict = judge_gate(suite(beat=("base",)), "lora", results(GOOD), others=others, calibration=calibration())
+
+    assert verdict.decision is decision
+
+
+@pytest.mark.parametrize(
+    ("told", "rival", "lead", "decision"),
+    [
+        (0.79, "prompt_only", -0.049, PASS),  # a prompt is enough: not to lose is asked
+        (0.79, "prompt_only", -0.051, FAIL),
+        (0.79, "base", -0.049, FAIL),  # of nobody else
+        (0.81, "prompt_only", -0.049, FAIL),  # the encoder tells lookalikes: a lead is asked
+        (0.81, "prompt_only", 0.01, PASS),
+        (None, "prompt_only", -0.049, FAIL),
+    ],
+)
+def test_where_a_prompt_is_enough_a_lora_must_not_lose_to_it(
+    told: float | None, rival: str, lead: float, decision: Decision
+) -> None:
+    seen = replace(calibration(), sight=Sight((0.1, 0.9), (0.8, 0.3), 0.9, 0.7, told))
+    others = {rival: results([mean - lead for mean in GOOD], provider=rival)}
+
+    verdict = judge_gate(suite({}, beat=(rival,)), "lora", results(GOOD), others=others, calibration=seen)
 
     assert verdict.decision is decision
 

@@ -57,7 +57,7 @@ from harness.judging.complaints import (
     warn,
     weakest,
 )
-from harness.judging.following import PROMPT, judge_following
+from harness.judging.following import MARGIN, PROMPT, RIVAL, judge_following
 from harness.judging.leaderboard import gap_to_best
 from harness.judging.scores import by_case, values_by_metric, values_of
 from harness.scoring.metrics.applied import Applied
@@ -156,7 +156,7 @@ def judge_gate(
         findings += [
             *following.findings,
             *regression(suite, results, baseline, details, level),
-            *beats(suite, provider, results, others or {}, details, level),
+            *beats(suite, provider, results, others or {}, details, level, is_enough(calibration)),
             *alarms(suite, sets or {}),
             *idle(suite),
         ]
@@ -255,11 +255,16 @@ def beats(
     others: Mapping[str, Sequence[CaseResult]],
     details: dict[str, object],
     level: float = stats.LEVEL,
+    enough: bool = False,
 ) -> list[JudgedComplaint]:
     """Whether the gate is proven to stand above those it must beat: at the last look what is not proven is red.
 
     Any one who is better fails the gate, so "better" is proven for the whole list at one level (Holm). All must be
     beaten, and for that each at its own level is enough.
+
+    Args:
+        enough: a prompt alone draws somebody whom the scorer takes for the subject, so that there is nothing to gain on
+            `prompt_only`, and not to lose to it is what is asked.
     """
     quality = {name: values_of(items, PRIMARY) for name, items in {**others, provider: results}.items()}
 
@@ -283,9 +288,14 @@ def beats(
             findings.append(fail("beat", f"{text}: it is worse"))
         elif gap.low is None:
             findings.append(blind("beat", f"cannot judge: {text}: one case in common proves nothing; add cases"))
-        elif gap.low <= 0:
+        elif gap.low <= (-MARGIN if enough and rival == RIVAL else 0):
             findings.append(unproven(suite, gap, text, last))
     return findings
+
+
+def is_enough(calibration: Calibration | None) -> bool:
+    """Whether the scorer finds lookalikes among the references."""
+    return bool(calibration and calibration.sight and calibration.sight.enough)
 
 
 def unproven(suite: Suite, gap: Interval, text: str, last: bool) -> JudgedComplaint:
