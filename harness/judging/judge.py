@@ -273,7 +273,13 @@ def beats(
             return gap_to_best(quality, provider, suite.gate, level)[1]
         return stats.paired(quality[provider], quality.get(rival, {}), level)
 
-    better, findings = surely_behind(suite.beat, gap_to, level), []
+    def allowed(rival: str) -> float:
+        return MARGIN if enough and rival == RIVAL else 0.0
+
+    def lead_on(rival: str, level: float) -> Interval | None:
+        return shifted(gap_to(rival, level), allowed(rival))
+
+    better, findings = surely_behind(suite.beat, lead_on, level), []
     last = is_last_look(suite, max((len(result.samples) for result in results), default=0))
     gaps: dict[str, object] = {}
     for rival in suite.beat:
@@ -288,9 +294,17 @@ def beats(
             findings.append(fail("beat", f"{text}: it is worse"))
         elif gap.low is None:
             findings.append(blind("beat", f"cannot judge: {text}: one case in common proves nothing; add cases"))
-        elif gap.low <= (-MARGIN if enough and rival == RIVAL else 0):
+        elif gap.low + allowed(rival) <= 0:
             findings.append(unproven(suite, gap, text, last))
     return findings
+
+
+def shifted(gap: Interval | None, by: float) -> Interval | None:
+    """The interval moved up."""
+    if gap is None or not by:
+        return gap
+    low, high = (None if bound is None else bound + by for bound in (gap.low, gap.high))
+    return Interval(gap.mean + by, low, high, gap.n)
 
 
 def is_enough(calibration: Calibration | None) -> bool:
