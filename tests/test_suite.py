@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.commands.cli import main
 from harness.config.profile import Profile, load_profile, profile_schema
 from harness.config.suite import lint_suite, load_suite, suite_schema, write_schemas
 from harness.core.errors import SuiteError
@@ -283,6 +284,92 @@ def test_where_no_base_of_ours_draws_a_subject_needs_pictures_of_others(folder: 
 
 
 # --- notes ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expect", "proposed"),
+    [
+        (
+            "long golden hair, red dotted robe, city background",
+            "{background: city}",
+            "{hair: long, hair_color: golden, clothing: red, pattern: dotted}",
+        ),
+        ("long golden hair", "{hair: long, hair_color: golden}", ""),
+        ("brown eyes and blue robe", "{}", "{eyes: brown, clothing: blue}"),
+        ("holding a staff with red robe", "{}", "{clothing: red, accessory: staff}"),
+        ("golden, hair", "{}", ""),  # the words stand apart
+        ("smiling or sad", "{}", ""),  # nobody knows which
+        ("a city of red roofs", "{}", ""),
+    ],
+)
+def test_lint_proposes_expect_for_what_prompts_name(
+    folder: Path, profile: Profile, prompt: str, expect: str, proposed: str
+) -> None:
+    text = f'{HEAD}cases:\n  - {{id: one, prompt: "{{trigger}}, {prompt}", expect: {expect}}}\n'
+
+    notes = [note for note in lint_suite(load_suite(write(folder, text), profile), profile) if "add expect" in note]
+
+    assert [note.partition("add expect: ")[2] for note in notes] == ([proposed] if proposed else [])
+    assert all(note.startswith("line 10: one: ") for note in notes)
+
+
+def test_a_trigger_in_the_vocabularys_words_is_no_expectation(folder: Path, profile: Profile) -> None:
+    text = HEAD.replace("trigger: aldar kose", "trigger: sad smiling") + CASES.replace("smiling", "angry")
+
+    assert "{expression: angry}" in "\n".join(lint_suite(load_suite(write(folder, text), profile), profile))
+
+
+@pytest.mark.parametrize(
+    ("bounds", "own", "refused"),
+    [
+        ("{quality: 0}", "{}", ["thresholds: quality"]),
+        ("{quality: {fail: 0, warn: 0.5}, clip: 0.0}", "{}", ["thresholds: quality", "thresholds: clip"]),
+        ("{quality: 0.5}", "{features: 0}", ["line 11: one: thresholds: features"]),
+        ("{quality: 0.001}", "{features: 0.1}", []),
+        ("{quality: {warn: 0.5}}", "{}", []),
+    ],
+)
+def test_bounds_that_cannot_fail_are_refused_by_lint(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    bounds: str,
+    own: str,
+    refused: list[str],
+) -> None:
+    text = f'{HEAD}thresholds: {bounds}\ncases:\n  - {{id: one, prompt: "{{trigger}}", thresholds: {own}}}\n'
+    path = write(folder, text)
+    monkeypatch.chdir(ROOT)
+
+    status = main(["lint", str(path)])
+
+    told = [line for line in capsys.readouterr().out.splitlines() if "can never fail" in line]
+    assert status == bool(refused)
+    assert [line.partition(".yaml: ")[2].partition(": fail ")[0] for line in told] == refused
+
+
+@pytest.mark.parametrize("word", ["fail", "report"])
+def test_a_suite_says_what_a_gate_that_cannot_be_judged_means(folder: Path, word: str) -> None:
+    assert load_suite(write(folder, f"{HEAD}on_blind: {word}\n{CASES}")).on_blind == word
+    assert load_suite(write(folder, HEAD + CASES)).on_blind == "fail"
+    with pytest.raises(SuiteError, match="on_blind"):
+        load_suite(write(folder, f"{HEAD}on_blind: pass\n{CASES}"))
+
+
+@pytest.mark.parametrize(
+    ("beat", "expect", "rivals"),
+    [
+        ("[]", "{}", ()),
+        ("[base]", "{}", ("base",)),
+        ("[]", "{expression: smiling}", ("prompt_only",)),
+        ("[best_competitor]", "{}", ("lora", "base", "prompt_only")),
+    ],
+)
+def test_a_gate_needs_whom_it_is_held_against(folder: Path, beat: str, expect: str, rivals: tuple[str, ...]) -> None:
+    head = HEAD.replace("[lora, base]", "[lora, base, prompt_only]")
+    suite = load_suite(write(folder, f"{head}beat: {beat}\n{CASES}    expect: {expect}\n"))
+
+    assert suite.rivals(suite.providers) == rivals
 
 
 def test_lint_tells_what_is_allowed_but_odd(folder: Path, profile: Profile) -> None:

@@ -220,9 +220,12 @@ def _red_notes(
 
 
 def bounds_of(suite: Suite, cases: Sequence[Case]) -> dict[str, list[float]]:
-    """Metric to `fail` of each case that has one: what can turn a case red."""
+    """Metric to `fail` of each case that has one: what can turn a case red. A suite's `prompt` is its gate's alone."""
     names = dict.fromkeys(metric for case in cases for metric in suite.metrics(case))
-    results = {name: [suite.threshold(case, name).fail for case in cases] for name in names}
+    results = {
+        name: [suite.threshold(case, name).fail for case in cases if name != "prompt" or name in case.thresholds]
+        for name in names
+    }
     return {name: known for name, bounds in results.items() if (known := [b for b in bounds if b is not None])}
 
 
