@@ -17,8 +17,9 @@ from pathlib import Path
 from benchmarks.gate import PROMPTS, Draft, drafts, make_suite, upper
 from benchmarks.score_table import Scores, Table, load_table
 from harness.core.values import CaseResult, Decision, Job, Suite, Threshold, Verdict
-from harness.judging.adaptive import next_draws
-from harness.judging.judge import judge_case, judge_gate, pooled_sds
+from harness.judging.adaptive import confirming_seeds, next_draws
+from harness.judging.confirmation import Redrawing, judge_cases
+from harness.judging.judge import judge_gate
 
 LEAST, MOST, RUNS = 2, 12, 1_000
 FAIL, OPEN = Decision.FAIL, Decision.INCONCLUSIVE
@@ -31,7 +32,7 @@ class Scenario:
     name: str
     scores: Scores
     baseline: Scores | None  # None: there is none
-    bound: float  # of quality
+    bound: float | None  # of quality; None: the truth of the very prompts
     shift: float = 0.0  # of the new LoRA's scores
     usual: bool = True  # counts in the share: what people's runs are like
 
@@ -55,7 +56,7 @@ def scenarios(table: Table) -> list[Scenario]:
         Scenario("worse by one sd of prompts", lora, lora, 0.6, -sd),
         Scenario("a wrong character", table.wrong, lora, 0.6),
         Scenario("near: two sd above its threshold", lora, None, truth - 2 * sd),
-        Scenario("on its threshold", lora, None, truth, usual=False),
+        Scenario("on its threshold", lora, None, None, usual=False),
     ]
 
 
@@ -69,17 +70,18 @@ class Simulated:
 
     @classmethod
     def of(cls, scenario: Scenario, table: Table, draft: Draft) -> Simulated:
+        truth = float(scenario.scores["quality"][draft.prompts].mean())
         suite = replace(
             make_suite(PROMPTS, MOST),
             min_samples=LEAST,
             margin=table.spread.between / 2,
-            thresholds={"quality": Threshold(scenario.bound)},
+            thresholds={"quality": Threshold(truth if scenario.bound is None else scenario.bound)},
         )
         old = None if scenario.baseline is None else draft.results(scenario.baseline, 0, MOST)
         return cls(suite, draft.results(scenario.scores, MOST, MOST, shift=scenario.shift), old)
 
     def fixed(self) -> tuple[Decision, int]:
-        """All of it at once: the gate's decision, and how many cases failed."""
+        """All of it at once: the gate's decision, and how many cases failed; twelve seeds confirm themselves."""
         suite = replace(self.suite, min_samples=None)
         gate = judge_gate(suite, "lora", self.whole, baseline=self.baseline)
         return gate.decision, failed(judge_cases(suite, self.whole))
@@ -90,20 +92,12 @@ class Simulated:
         while True:
             results = [replace(result, samples=result.samples[: drawn[result.job]]) for result in self.whole]
             gate = judge_gate(self.suite, "lora", results, baseline=self.baseline)
-            cases = judge_cases(self.suite, results)
+            cases = judge_cases(self.suite, results, None, Redrawing(confirming_seeds(self.suite)))
             draws = next_draws(self.suite, cases, {"lora": gate}, drawn)
             if not draws:
                 return gate.decision, failed(cases), sum(drawn.values())
             for draw in draws:
                 drawn[draw.job] = max(drawn[draw.job], draw.seed + 1)
-
-
-def judge_cases(suite: Suite, results: Sequence[CaseResult]) -> dict[Job, Verdict]:
-    """As the engine judges them."""
-    pooled = pooled_sds(results)
-    return {
-        result.job: judge_case(suite, case, result, pooled) for case, result in zip(suite.cases, results, strict=True)
-    }
 
 
 def failed(verdicts: Mapping[Job, Verdict]) -> int:

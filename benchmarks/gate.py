@@ -1,6 +1,7 @@
 """How often the gate is wrong: runs resampled from real scores, judged by the judge itself.
 
 A run is 12 prompts x 4 seeds, prompts drawn with replacement from the table, seeds without. The truth is the table's.
+Seeds that vary unequally, falls of single prompts and twin trainings are `benchmarks.gate_cells`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
+from benchmarks.gate_cells import measure_cells
 from benchmarks.process import ROOT
 from benchmarks.score_table import Scores, Table, load_table
 from harness.core.values import (
@@ -31,7 +33,9 @@ from harness.core.values import (
     Threshold,
     Verdict,
 )
-from harness.judging.judge import judge_case, judge_gate, pooled_sds, wants_training
+from harness.judging.adaptive import confirming_seeds
+from harness.judging.confirmation import Redrawing, judge_cases
+from harness.judging.judge import judge_gate, wants_training
 from harness.judging.leaderboard import leaderboard
 
 RUNS, PROMPTS, SEEDS = 4_000, 12, 4
@@ -99,14 +103,20 @@ def drafts(table: Table, runs: int, seed: int, prompts: int = PROMPTS) -> Iterat
 def make_suite(prompts: int = PROMPTS, seeds: int = SEEDS) -> Suite:
     """The shipped suite's rules over the simulated prompts."""
     subject = Subject("Aldar Kose", "aldar kose", ROOT / "references")
-    cases = tuple(Case("gate", f"case-{number}", "aldar kose") for number in range(prompts))
+    cases = tuple(Case("gate", f"case-{number}", f"aldar kose, {number}") for number in range(prompts))
     return Suite("gate", Path("gate.yaml"), subject, ("lora", *RIVALS), ("lora",), cases, seeds, thresholds=THRESHOLDS)
 
 
-def verdicts_of(suite: Suite, results: Sequence[CaseResult]) -> list[Verdict]:
-    """Of the cases, as the engine judges them."""
-    pooled = pooled_sds(results)
-    return [judge_case(suite, case, result, pooled) for case, result in zip(suite.cases, results, strict=True)]
+def verdicts_of(suite: Suite, draft: Draft, scores: Scores, first: int) -> list[Verdict]:
+    """Of the cases, as the engine judges them: red ones once more, with as many seeds again."""
+    seeds, results = confirming_seeds(suite), draft.results(scores, first)
+    verdicts = judge_cases(suite, results, None, Redrawing(seeds))
+    red = [verdict.details.get("confirm") for verdict in verdicts.values()]
+    if any(red):
+        again = draft.results(scores, first, seeds)
+        results = [more if waits else few for few, more, waits in zip(results, again, red, strict=True)]
+        verdicts = judge_cases(suite, results)
+    return list(verdicts.values())
 
 
 # --- the questions ------------------------------------------------------------------------------------------------
@@ -128,16 +138,15 @@ def red(suite: Suite, new: Sequence[CaseResult], old: Sequence[CaseResult]) -> b
 
 
 def false_alarms(table: Table, runs: int) -> dict[str, float]:
-    """The same LoRA against itself with other seeds; and where its true quality is the threshold itself."""
-    suite, truth = make_suite(), float(table.lora["quality"].mean())
-    strict = replace(suite, thresholds={"quality": Threshold(truth)})
+    """The same LoRA against itself with other seeds; and where the truth of its prompts is the threshold itself."""
+    suite, quality = make_suite(), table.lora["quality"]
 
     def whole(draft: Draft, _: np.random.Generator) -> bool:
-        new = draft.results(table.lora, SEEDS)
-        failed = any(verdict.decision is Decision.FAIL for verdict in verdicts_of(suite, new))
-        return failed or red(suite, new, draft.results(table.lora, 0))
+        failed = any(verdict.decision is Decision.FAIL for verdict in verdicts_of(suite, draft, table.lora, SEEDS))
+        return failed or red(suite, draft.results(table.lora, SEEDS), draft.results(table.lora, 0))
 
     def on_threshold(draft: Draft, _: np.random.Generator) -> bool:
+        strict = replace(suite, thresholds={"quality": Threshold(float(quality[draft.prompts].mean()))})
         return judge_gate(strict, "lora", draft.results(table.lora, 0)).decision is Decision.FAIL
 
     def proven(draft: Draft, _: np.random.Generator) -> bool:
@@ -180,7 +189,7 @@ def retraining(table: Table, runs: int) -> tuple[float, float]:
             for place, name in enumerate(RIVALS, 1)
         }
         gate = judge_gate(suite, "lora", own, others=others)
-        return wants_training([gate, *verdicts_of(suite, own)])
+        return wants_training([gate, *verdicts_of(suite, draft, table.lora, 0)])
 
     return (
         share(table, runs, 7, lambda draft, random: starts(draft, random, True)),
@@ -245,6 +254,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
         "retrain_trigger_aa": max(alike, apart),
         "retrain_trigger_upper": upper(max(alike, apart), runs),
         "coverage": covered["at once"],
+        **measure_cells(table, runs),
     }
     rest = {f"A/A, {name}": rate for name, rate in alarms.items() if name != "aa"}
     rest |= {"retrain trigger, equal on every prompt": alike, "retrain trigger, equal on the whole": apart}

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.core import stats
 from harness.core.stats.calibration import Band, Calibration, Separation, Sight
 from harness.core.values import (
     Case,
@@ -383,14 +384,25 @@ GOOD = [0.78, 0.80, 0.82, 0.79, 0.81, 0.80, 0.83, 0.77]
     [
         (GOOD, PASS),
         ([value - 0.4 for value in GOOD], FAIL),
-        ([0.3, 0.9, 0.35, 0.85, 0.4, 0.8, 0.5, 0.7], INCONCLUSIVE),  # spread over prompts, however alike the seeds
+        ([0.3, 0.9, 0.35, 0.85, 0.4, 0.8, 0.5, 0.7], FAIL),  # their mean is 0.59998, and no seed leaves a doubt
     ],
 )
-def test_the_gate_is_clustered_by_prompt(means: list[float], decision: Decision) -> None:
+def test_the_gate_speaks_of_these_prompts_and_tells_of_others_beside(means: list[float], decision: Decision) -> None:
+    means = [value - 1e-5 for value in means]
     verdict = judge_gate(suite(), "lora", results(means, seeds=10), calibration=calibration())
 
+    own, others = verdict.scores["quality"], stats.simultaneous(np.array(means)[:, None])[0]
     assert verdict.decision is decision
-    assert verdict.scores["quality"].n == 8
+    assert own.n == 8 and own.low == pytest.approx(own.high), "ten seeds that agree"
+    assert verdict.details["other_prompts"]["quality"] == pytest.approx(to_record(others))
+    assert others.low is not None and others.low < own.mean
+
+
+def test_with_one_seed_a_prompt_the_gate_falls_back_to_prompts_like_these() -> None:
+    verdict = judge_gate(suite(), "lora", results([0.3, 0.9, 0.35, 0.85, 0.4, 0.8, 0.5, 0.7], seeds=1))
+
+    assert verdict.decision is INCONCLUSIVE
+    assert verdict.scores["quality"] == stats.mean_interval([0.3, 0.9, 0.35, 0.85, 0.4, 0.8, 0.5, 0.7])
 
 
 def test_a_verdict_survives_the_way_to_a_record() -> None:
@@ -499,7 +511,7 @@ def test_with_few_prompts_the_signs_must_agree(changes: list[float], decision: D
         (-0.0199, 0.022, INCONCLUSIVE, "worse, but not proven to be so by more than"),
         (0.0, 0.022, PASS, ""),  # it ends just within the margin
         (0.0, 0.025, INCONCLUSIVE, "not proven to stay within"),
-        (0.05, 0.3, INCONCLUSIVE, "not proven to stay within"),
+        (0.05, 0.2, INCONCLUSIVE, "not proven to stay within"),
     ],
 )
 def test_a_regression_is_worse_surely_and_by_the_margin(
@@ -743,7 +755,7 @@ def test_an_empty_gate_is_an_error() -> None:
 
 
 def test_what_more_pictures_could_settle_is_said() -> None:
-    near = judge_gate(suite(), "lora", results([0.5, 0.7, 0.55, 0.68, 0.52, 0.71, 0.6, 0.61]))
+    near = judge_gate(suite(), "lora", results([0.5, 0.7, 0.55, 0.68, 0.52, 0.71, 0.6, 0.61], spread=0.1))
     far = judge_gate(suite(), "lora", results(GOOD))
 
     assert near.decision is INCONCLUSIVE and near.details["open"] == ["quality"] and near.details["faults"] == {}
@@ -756,6 +768,29 @@ def test_what_pictures_cannot_settle_is_not_called_open() -> None:
 
     assert unmeasured.decision is INCONCLUSIVE and weak.decision is NOT_JUDGED
     assert "open" not in unmeasured.details and "open" not in weak.details
+
+
+@pytest.mark.parametrize(("fall", "named"), [(0.19, False), (0.21, True)])
+def test_a_prompt_that_surely_fell_fails_the_gate_by_its_name(fall: float, named: bool) -> None:
+    """One of eight, which their mean cannot prove: the outlier blows up its own spread."""
+    now = results([GOOD[0] - fall, *[value + 0.001 for value in GOOD[1:]]])
+
+    verdict = judge_gate(suite({}), "lora", now, baseline=results(GOOD))
+
+    assert (verdict.decision is FAIL) is named
+    assert verdict.details["regression"]["high"] > 0
+    if named:
+        assert list(verdict.details["fallen"]) == ["case-0"]
+        assert "quality of one prompt fell by more than 0.2 against the baseline: case-0 from 0.78 to 0.57" in says(
+            verdict
+        )
+
+
+def test_many_that_fell_are_counted_and_the_first_are_named() -> None:
+    verdict = judge_gate(suite({}), "lora", results([value - 0.5 for value in GOOD]), baseline=results(GOOD))
+
+    assert "quality of 8 prompts fell by more than 0.2" in says(verdict) and says(verdict).count(" from 0.") == 5
+    assert "and 3 more" in says(verdict) and len(verdict.details["fallen"]) == 8
 
 
 def test_a_regression_is_open_only_while_the_baseline_has_seeds_left() -> None:

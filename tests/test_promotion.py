@@ -22,9 +22,11 @@ from harness.core.values import (
     Suite,
     Threshold,
 )
+from harness.judging.following import gap_between
 from harness.judging.scores import values_by_metric
 from harness.training.improve.promotion import (
     ALPHA,
+    NO_ANSWER,
     WORSE,
     RivalScores,
     Ruling,
@@ -385,3 +387,29 @@ def test_values_are_gathered_by_case_and_seed_and_what_has_none_is_left_out() ->
     assert values == {"quality": {("one", 3): 0.5}, "clip": {}, "features": {}, "ssim": {}}
     assert values_by_metric(results, ("clip",)) == {"clip": {}}
     assert intervals(values) == {"quality": Interval(0.5, None, None, 1)}
+
+
+# --- following prompts ------------------------------------------------------------------------------------------------
+
+
+def following(change: float, wobble: float = 0.0) -> RivalScores:
+    return RivalScores(following=gap_between(drawn(0.7 + change, wobble), drawn(0.7)))
+
+
+@pytest.mark.parametrize(("loss", "promoted"), [(0.049, True), (0.051, False)])
+def test_a_challenger_may_follow_prompts_less_by_the_margin_and_no_more(loss: float, promoted: bool) -> None:
+    found = ruling(scores(0.8), scores(0.7), beside=following(-loss))
+
+    assert found.promoted is promoted
+    assert ("prompt: not proven to follow prompts as well as before within 0.05, -0.05" in says(found)) is not promoted
+
+
+@pytest.mark.parametrize(("wobble", "promoted"), [(0.055, True), (0.06, False)])
+def test_it_is_the_whole_interval_that_must_lie_within(wobble: float, promoted: bool) -> None:
+    """Eight prompts that differ by so much to either side: the interval reaches 0.049 or 0.054 below 0."""
+    assert ruling(scores(0.8), scores(0.7), beside=following(0.0, wobble)).promoted is promoted
+
+
+def test_what_cannot_be_read_back_is_not_asked_and_pictures_without_an_answer_refuse() -> None:
+    assert ruling(scores(0.8), scores(0.7), beside=RivalScores()).promoted
+    assert "not measured" in says(ruling(scores(0.8), scores(0.7), beside=RivalScores(following=NO_ANSWER)))

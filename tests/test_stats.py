@@ -394,25 +394,25 @@ def test_the_smallest_change_is_found_with_its_own_power() -> None:
     assert stats.smallest_change(0.04, 1, 0.02) == float("inf")
 
 
-PLAIN = [(3, 0.95)]
+PLAIN = [(6, 0.95)]
 
 
 def test_cases_on_their_threshold_are_red_as_often_as_simulated() -> None:
-    """Twelve cases of three seeds, each truly as good as its bound: one in forty fails, and twelve have a chance."""
+    """Twelve cases of six seeds, each truly as good as its bound: one in forty fails, and twelve have a chance."""
     red = 0
     for seed in range(1500):
-        values = rng(seed).normal(0.6, 0.06, (12, 3))
-        sd, df = stats.pooled_sd(list(values))
-        red += any(stats.pooled_interval(list(row), sd, df).high < 0.6 for row in values)  # type: ignore[operator]
+        values = rng(seed).normal(0.6, 0.06, (12, 6))
+        red += any(stats.mean_interval(list(row)).high < 0.6 for row in values)  # type: ignore[operator]
 
     assert stats.spurious_red([0.6] * 12, PLAIN, None, 0.06) == pytest.approx(red / 1500, abs=0.035)
 
 
 def test_red_for_nothing_grows_with_fewer_seeds_and_falls_with_distance() -> None:
     spread = stats.StandardDeviations(0.05, 0.06)
-    rates = [stats.spurious_red([0.6] * 12, [(seeds, 0.95)], (0.7, spread), 0.06) for seeds in (1, 3, 12)]
+    rates = [stats.spurious_red([0.6] * 12, [(seeds, 0.95)], (0.7, spread), 0.06) for seeds in (2, 6, 12)]
 
-    assert rates[0] > 0.5 > rates[1] > rates[2]
+    assert rates[0] > rates[1] > rates[2] > 0
+    assert stats.spurious_red([0.6] * 12, [(1, 0.95)], (0.7, spread), 0.06) == 0, "one seed confirms nothing"
     assert stats.spurious_red([0.6] * 12, PLAIN, (0.95, spread), 0.06) < 1e-6
 
 
@@ -508,3 +508,75 @@ def test_votes_are_rated_with_intervals_over_cases() -> None:
     assert stats.rate_votes(votes) == rated, "the same votes, the same answer"
     assert stats.rate_votes([]) == {}
     assert stats.rate_votes(votes[:5])["lora"].low is None
+
+
+# --- within prompts ---------------------------------------------------------------------------------------------------
+
+
+def test_the_mean_of_own_prompts_knows_each_prompts_spread() -> None:
+    """One prompt that varies, counted twice: degrees of freedom between its own and those of all."""
+    steady, hard = [0.9, 0.9, 0.9], [0.5, 0.6, 0.7]
+    own = stats.own_mean({"a": steady, "b": hard})
+
+    assert own is not None and (own.mean, own.n) == (pytest.approx(0.75), 2)
+    assert own.error == pytest.approx(0.1 / 3**0.5 / 2) and own.df == pytest.approx(2)
+    alike = stats.own_mean({name: [0.5, 0.6, 0.7] for name in "abcd"})
+    assert alike is not None and alike.df == pytest.approx((5 / 4) ** 2 * 16 * 2 / 7), "of 8 that are there"
+    interval = own.interval()
+    assert interval.high == pytest.approx(0.75 + stats.quantile(0.025, own.df) * own.error)
+    assert own.p_below(interval.high) == pytest.approx(0.025)
+
+
+def test_a_prompt_with_one_seed_takes_the_spread_of_all_and_one_seed_each_tells_nothing() -> None:
+    assert stats.own_mean({"a": [0.9], "b": [0.5]}) is None and stats.own_mean({}) is None
+    own = stats.own_mean({"a": [0.9], "b": [0.5, 0.6]})
+    assert own is not None and own.error == pytest.approx((0.005 + 0.0025) ** 0.5 / 2)
+    sure = stats.own_mean({"a": [0.5, 0.5]})
+    assert sure is not None and (sure.p_below(0.5), sure.p_below(0.51)) == (1.0, 0.0)
+
+
+def test_the_interval_of_own_prompts_holds_their_mean() -> None:
+    """One hard prompt of eight, and the seeds of the others agree."""
+    held = 0
+    for seed in range(600):
+        values = np.concatenate([rng(seed).normal(0.9, 0.02, (7, 4)), rng(seed + 9_999).normal(0.6, 0.15, (1, 4))])
+        own = stats.own_mean({row: list(each) for row, each in enumerate(values)})
+        assert own is not None
+        interval = own.interval()
+        held += interval.low <= (7 * 0.9 + 0.6) / 8 <= interval.high  # type: ignore[operator]
+
+    assert 0.925 < held / 600 < 0.98
+
+
+@pytest.mark.parametrize(("seeds", "prompts"), [(3, 12), (4, 24)])
+def test_the_reach_of_own_prompts_is_decided_as_often_as_it_says(seeds: int, prompts: int) -> None:
+    sds = [0.15, *[0.03] * (prompts - 1)]
+    away, decided = stats.own_reach(sds, seeds), 0
+    for seed in range(400):
+        values = rng(seed).normal(0.6 - away, np.array(sds)[:, None], (prompts, seeds))
+        own = stats.own_mean({row: list(each) for row, each in enumerate(values)})
+        assert own is not None
+        decided += own.interval().high < 0.6  # type: ignore[operator]
+
+    assert decided / 400 == pytest.approx(0.8, abs=0.07)
+
+
+def test_falls_read_a_prompts_own_spread_moderated_by_that_of_all() -> None:
+    steady = {name: [0.9, 0.92, 0.94] for name in "bcdefgh"}
+    each = stats.falls({**steady, "a": [0.1, 0.3, 0.5]}, {**steady, "a": [0.9, 0.92, 0.94]})
+
+    own, df = stats.pooled_sd([[0.1, 0.3, 0.5], [0.9, 0.92, 0.94]])
+    pooled, _ = stats.pooled_sd([*steady.values(), *steady.values(), [0.1, 0.3, 0.5], [0.9, 0.92, 0.94]])
+    assert df == 4 and each["a"].df == 12 and each["a"].drop == pytest.approx(0.62)
+    variance = (8 * pooled**2 + 4 * own**2) / 12
+    assert each["a"].error == pytest.approx((variance * 2 / 3) ** 0.5)
+    assert each["b"].drop == 0 and stats.fallen(each, 0.2) == ["a"]
+
+
+@pytest.mark.parametrize(("drop", "sure"), [(0.199, []), (0.201, ["a"])])
+def test_a_fall_counts_from_what_is_allowed_on(drop: float, sure: list[str]) -> None:
+    now, before = {"a": [0.8 - drop] * 3, "b": [0.8] * 3}, {"a": [0.8] * 3, "b": [0.8] * 3}
+
+    assert stats.fallen(stats.falls(now, before), 0.2) == sure
+    assert stats.falls({"a": [0.1]}, {"a": [0.9]}) == {}, "one seed on either side tells nothing"
+    assert set(stats.falls({"a": [0.1], "b": [0.1, 0.2]}, {"a": [0.9]})) == set(), "nor does a prompt of one side"

@@ -383,7 +383,7 @@ def test_lint_tells_what_is_allowed_but_odd(folder: Path, profile: Profile) -> N
     assert "line 12: long: longer than the encoder's 48 tokens" in notes
     assert "line 13: nobody: does not say {trigger}" in notes
     assert "expects expression 'smilng', which the vocabulary lacks; did you mean 'smiling'" in notes
-    assert "fewer than 8 open cases" in notes and "no locked case" in notes and "no gate" in notes
+    assert "fewer than 8 open prompts" in notes and "no locked case" in notes and "no gate" in notes
 
 
 # --- what is shipped --------------------------------------------------------------------------------------------------

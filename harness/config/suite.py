@@ -19,7 +19,8 @@ from harness.config.prompts.lint import lint_prompts
 from harness.config.prompts.negatives import read_negative
 from harness.config.prompts.tokens import Encoder
 from harness.config.prompts.trigger import trigger_pattern
-from harness.core.errors import nearest
+from harness.core.clusters import fold
+from harness.core.errors import SuiteError, nearest
 from harness.core.values import ALARMS, BESIDE, METRICS, Case, Lora, Subject, Suite, Threshold, Vocabulary
 from harness.core.yaml import Document, PathText, Place, Strict, read_yaml, validate
 
@@ -182,13 +183,15 @@ def load_suite(path: Path, profile: Profile | None = None) -> Suite:
     if profile is not None:
         check_fit(document, subject, profile, file.gate)
     total = sum(file.weights.values())
+    cases = tuple(read_cases(document, file, vocabulary, profile.words if profile else ""))
+    check_locked(document, cases)
     return Suite(
         name=file.suite,
         path=path,
         subject=subject,
         providers=tuple(file.providers),
         gate=tuple(file.gate),
-        cases=tuple(read_cases(document, file, vocabulary, profile.words if profile else "")),
+        cases=cases,
         samples=file.samples.max if isinstance(file.samples, SamplesEntry) else file.samples,
         min_samples=file.samples.min if isinstance(file.samples, SamplesEntry) else None,
         seed=file.seed,
@@ -286,6 +289,18 @@ def check_alarm(document: Document, entry: Entry, *place: str | int) -> None:
         raise document.error(f"no severity called {entry!r}; {nearest(entry, SEVERITIES)}", *place)
     if not isinstance(entry, str | bool):
         raise document.error("is an alarm and no score; say fail, warn or off", *place)
+
+
+def check_locked(document: Document, cases: Sequence[Case]) -> None:
+    """What only a promotion may see is no open case under another id: whoever trains and chooses knows those."""
+    seen = {fold(case.prompt): case for case in reversed(cases) if case.is_open}
+    for case in cases:
+        if not case.is_open and (same := seen.get(fold(case.prompt))):
+            message = (
+                f"locked case {case.id!r} asks for what the open case {same.id!r} in line {same.line} asks for "
+                f"({case.prompt!r:.80}), so it would prove nothing; reword one of them, or remove it"
+            )
+            raise SuiteError(message, document.path, case.line)
 
 
 def check_fit(document: Document, subject: Subject, profile: Profile, gate: Sequence[str]) -> None:
@@ -456,13 +471,23 @@ def lint_suite(suite: Suite, profile: Profile, encoders: Sequence[Encoder] = ())
             for case in suite.cases
             for note in lint_roughly(case.prompt, suite.subject.trigger, profile, known)
         ]
-    if sum(case.split == "open" for case in suite.cases) < 8:
-        notes.append("fewer than 8 open cases: intervals will be wide; more prompts help more than more seeds")
+    notes += lint_repeats(suite)
+    if len(suite.open_prompts) < 8:
+        notes.append("fewer than 8 open prompts: intervals will be wide; more prompts help more than more seeds")
     if not any(case.split == "locked" for case in suite.cases):
         notes.append("no locked case: --retrain has nothing to prove a challenger on")
     if not suite.gate:
         notes.append("no gate: nothing can turn the run red; name a provider under `gate:`")
     return notes
+
+
+def lint_repeats(suite: Suite) -> Iterator[str]:
+    """Cases that draw what an earlier one draws: the same pictures prove nothing twice."""
+    for name, first in suite.repeats.items():
+        yield (
+            f"line {suite.case(name).line}: {name}: draws the same as {first} (prompt, negative and size), so both "
+            "count as one prompt; reword one of them"
+        )
 
 
 def lint_roughly(prompt: str, trigger: str, profile: Profile, known: set[str]) -> Iterator[str]:

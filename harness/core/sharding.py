@@ -1,4 +1,4 @@
-"""One suite on several machines: which cases a shard draws. A case stays whole, so that its providers stay paired."""
+"""One suite on several machines: which cases a shard draws. A prompt stays whole, so that its providers stay paired."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ class Shard:
     def cases(self, suite: Suite) -> frozenset[str]:
         """The ids of its cases: every n-th of the file, whatever else is selected, the same on every machine.
 
-        Where the count begins depends on the suite's name, so that many small suites do not all fall to the first.
+        Where the count begins depends on the suite's name, so that many small suites do not all fall to the first. A
+        case goes where the one goes that draws the same.
         """
-        start = zlib.crc32(suite.name.encode())
-        return frozenset(case.id for place, case in enumerate(suite.cases, start) if place % self.of == self.number - 1)
+        places = {case.id: place for place, case in enumerate(suite.cases, zlib.crc32(suite.name.encode()))}
+        firsts = {name: places[suite.repeats.get(name, name)] for name in places}
+        return frozenset(name for name, place in firsts.items() if place % self.of == self.number - 1)
 
 
 def read_shard(text: str) -> Shard:

@@ -8,8 +8,11 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
+
+from harness.core.clusters import find_repeats
 
 METRICS: tuple[str, ...] = ("quality", "clip", "features", "ssim")
 """The metrics of every suite, the primary one first; the others of them carry the weights."""
@@ -201,6 +204,16 @@ class Suite:
         first = self.seed + offset
         return tuple(range(first, first + (samples or self.min_samples or self.samples)))
 
+    @cached_property
+    def repeats(self) -> Mapping[str, str]:
+        """Cases that draw what an earlier one draws, to the id under which their prompt counts."""
+        return find_repeats((case.id, case.prompt, case.negative or self.negative) for case in self.cases)
+
+    @property
+    def open_prompts(self) -> tuple[Case, ...]:
+        """The open cases that draw different prompts."""
+        return tuple(case for case in self.cases if case.is_open and case.id not in self.repeats)
+
     def case(self, case_id: str) -> Case:
         return next(case for case in self.cases if case.id == case_id)
 
@@ -381,6 +394,12 @@ class CaseResult:
     job: Job
     samples: tuple[Sample, ...]
     skipped: str = ""  # why nothing was asked of the provider: a missing key, say
+    cluster: str = ""  # the case under whose id its prompt counts, where an earlier one draws the same
+
+    @property
+    def prompt_id(self) -> str:
+        """Whose seeds these are: one id for all cases that draw the same."""
+        return self.cluster or self.job.case
 
     @property
     def scored(self) -> tuple[Sample, ...]:
@@ -470,7 +489,7 @@ def interval_from(record: Mapping[str, Any]) -> Interval:
 
 def case_result_from(record: Mapping[str, Any]) -> CaseResult:
     samples = tuple(sample_from(sample) for sample in record["samples"])
-    return CaseResult(Job(**record["job"]), samples, record.get("skipped", ""))
+    return CaseResult(Job(**record["job"]), samples, record.get("skipped", ""), record.get("cluster", ""))
 
 
 def verdict_from(record: Mapping[str, Any]) -> Verdict:

@@ -26,7 +26,9 @@ class JobTable:
         self.changed = threading.Condition()
         self.steps: dict[Job, Step] = {}
         self.extras: dict[Group, ExtraSamples] = {}
-        self._load, self._samples = load, samples
+        self.blocked: dict[Job, str] = {}  # jobs for which no more can be drawn, and why
+        self.samples = samples
+        self._load = load
         self._suites: dict[str, Suite] = {}
         self._jobs: dict[Job, None] = {}  # submitted, in order
         self._results: dict[Job, CaseResult | HarnessError] = {}
@@ -40,8 +42,8 @@ class JobTable:
         with self.changed:
             if path not in self._suites:
                 suite = self._load(Path(path))
-                if self._samples and suite.min_samples:  # a number from the command line is meant
-                    suite = replace(suite, samples=self._samples, min_samples=None)
+                if self.samples and suite.min_samples:  # a number from the command line is meant
+                    suite = replace(suite, samples=self.samples, min_samples=None)
                 self._suites[path] = suite
             return self._suites[path]
 

@@ -21,7 +21,8 @@ from harness.engine.merge_sets import merge_sets
 from harness.engine.record import notes_of
 from harness.judging.baseline import BaselineLookup, found_from, hold_record, hold_verdict
 from harness.judging.comparable import Parts
-from harness.judging.judge import judge_case, judge_gate, pooled_sds
+from harness.judging.confirmation import judge_cases
+from harness.judging.judge import judge_gate
 from harness.judging.record import (
     CaseRecord,
     EngineRecord,
@@ -145,7 +146,10 @@ def merge_suite(name: str, parts: Sequence[PartialRun]) -> SuiteRun:
     results = merge_cases(suite, parts)
     kept = next((record.calibration for record in records if record.calibration), None)
     calibration = kept.restored() if kept else None
-    verdicts = judge_cases(suite, results, calibration)
+    verdicts: dict[Job, Verdict] = {}
+    for group in results.values():  # nothing can be drawn any more: red cases are confirmed by what there is
+        scored = any(result.scored for result in group)
+        verdicts |= judge_cases(suite, group, calibration if scored else None)
     sets = {
         provider: merge_sets(known, provider, results)
         for provider in suite.gate
@@ -193,22 +197,8 @@ def merge_cases(suite: Suite, parts: Sequence[PartialRun]) -> dict[str, list[Cas
     for case in sorted(records, key=lambda case: (providers.get(case.provider, 0), order.get(case.case, 0))):
         if case.case not in order:
             raise UsageError(f"suite {suite.name} has no case {case.case!r}; the record was changed, make it again")
-        results.setdefault(case.provider, []).append(case.result(suite.path.as_posix()))
+        results.setdefault(case.provider, []).append(case.result(suite.repeats, suite.path.as_posix()))
     return results
-
-
-def judge_cases(
-    suite: Suite, results: Mapping[str, Sequence[CaseResult]], calibration: Calibration | None
-) -> dict[Job, Verdict]:
-    """As `harness.engine` does: seeds are judged with the variance of all cases of their provider."""
-    findings: dict[Job, Verdict] = {}
-    for group in results.values():
-        pooled = pooled_sds(group)
-        scored = any(result.scored for result in group)
-        for result in group:
-            case = suite.case(result.job.case)
-            findings[result.job] = judge_case(suite, case, result, pooled, calibration=calibration if scored else None)
-    return findings
 
 
 def judge_gates(run: SuiteRun, parts: Sequence[PartialRun], calibration: Calibration | None) -> SuiteRun:

@@ -27,11 +27,16 @@ class Step:
     def result(self) -> CaseResult | None:
         """What is known without drawing."""
         if self.skipped:
-            return CaseResult(self.job, (), self.skipped)
+            return self.with_samples((), self.skipped)
         if self.error:
-            lost = [Sample("", seed, Outcome.PROVIDER_ERROR, message=self.error) for seed in self.seeds]
-            return CaseResult(self.job, tuple(lost))
+            return self.with_samples(
+                Sample("", seed, Outcome.PROVIDER_ERROR, message=self.error) for seed in self.seeds
+            )
         return None
+
+    def with_samples(self, samples: Iterable[Sample], skipped: str = "") -> CaseResult:
+        """What came of it."""
+        return CaseResult(self.job, tuple(samples), skipped, self.suite.repeats.get(self.case.id, ""))
 
 
 @dataclass(frozen=True)

@@ -306,4 +306,4 @@ class PendingSteps:
             scored = sample.outcome is Outcome.OK and sample.image
             scores = scoring.scores(step.suite, step.case, sample.image or "") if scored else {}
             samples.append(replace(sample, scores=scores, emulated=emulated))
-        return CaseResult(step.job, tuple(samples))
+        return step.with_samples(samples)

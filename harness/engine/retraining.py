@@ -21,12 +21,23 @@ Improve = Callable[[ImproveContext], ImproveResult]
 class Retraining:
     """Retrains each failing gate provider of a run once, in the worker's thread."""
 
-    def __init__(self, resources: Resources, table: JobTable, verdicts: RunVerdicts, improve: Improve | None) -> None:
-        """`improve` retrains a failing LoRA; None: nothing does."""
+    def __init__(
+        self,
+        resources: Resources,
+        table: JobTable,
+        verdicts: RunVerdicts,
+        improve: Improve | None,
+        look_again: Callable[[Sequence[Job]], None],
+    ) -> None:
+        """Args:
+        improve: retrains a failing LoRA; None: nothing does.
+        look_again: draws what the verdicts on a promoted LoRA wait for.
+        """
         self.rounds: list[Mapping[str, object]] = []
         self.attempts: dict[Job, tuple[Verdict, ...]] = {}  # verdicts that a promotion has overtaken, the oldest first
         self._resources, self._table, self._verdicts = resources, table, verdicts
         self._improve = improve if resources.settings.retrain else None
+        self._look_again = look_again
         self._over: set[Group] = set()
 
     def is_over(self, group: Group) -> bool:
@@ -94,6 +105,8 @@ class Retraining:
                 table.put(step, result)
                 if before[step.job].decision is not Decision.PASS:
                     self.attempts[step.job] = (*self.attempts.get(step.job, ()), before[step.job])
+                table.blocked.pop(step.job, None)
+        self._look_again([step.job for step in steps])
 
     def _context(
         self, group: Group, lora: Lora, verdicts: Mapping[Job, Verdict], gate: Verdict, advice: Feedback

@@ -63,7 +63,8 @@ class Run:
         )  # fmt: skip
         self._verdicts = RunVerdicts(self._resources, self._table)
         self._sampling = RunSampling(self._resources, self._table, self._verdicts, self._worker)
-        self._retraining = Retraining(self._resources, self._table, self._verdicts, improve)
+        look_again = self._sampling.look_again
+        self._retraining = Retraining(self._resources, self._table, self._verdicts, improve, look_again)
         self._recorder = RunRecorder(self._resources, self._table, self._verdicts, self._retraining)
 
     # --- what tests ask ---------------------------------------------------------------------------------------------
@@ -169,7 +170,7 @@ class Run:
         self._retraining.retrain(jobs)
 
     def _final(self, job: Job) -> bool:
-        settled = self._table.has(job) and self._sampling.is_settled(job.path)
+        settled = self._table.has(job) and self._sampling.is_settled(job)
         return settled and self._retraining.is_over((job.path, job.provider))
 
     def _await(self, jobs: Sequence[Job]) -> None:

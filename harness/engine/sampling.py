@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from harness.core.errors import HarnessError
-from harness.core.values import Job
+from harness.core.values import Decision, Job, Verdict
 from harness.engine.jobs import Group, JobTable
 from harness.engine.plan import Step, build_plan, plan_step
+from harness.engine.redrawing import ConfirmingSteps, affordable
 from harness.engine.resources import Resources
 from harness.engine.set_metrics import plan_extras
 from harness.engine.verdicts import RunVerdicts
 from harness.engine.worker import Worker
 from harness.judging.adaptive import next_draws
+from harness.judging.confirmation import can_turn_red
 
 
 class RunSampling:
@@ -55,18 +57,20 @@ class RunSampling:
             key in samples for key in keys_of(self._table.extra_samples(group).steps)
         )
 
-    # --- more samples where the verdict is open ---------------------------------------------------------------------
+    # --- more samples where the verdict is open, or red and not confirmed -------------------------------------------
 
-    def is_settled(self, path: str) -> bool:
-        """Whether no verdict of a suite waits for more samples."""
-        return not self._table.suite(path).min_samples or path in self._settled
+    def is_settled(self, job: Job) -> bool:
+        """Whether no verdict that a job's own depends on waits for more samples."""
+        suite = self._table.suite(job.path)
+        waits = bool(suite.min_samples) or (job.provider in suite.gate and can_turn_red(suite))
+        return not waits or job.path in self._settled
 
     def reopen(self, path: str) -> None:
         """More jobs of a suite have come."""
         self._settled.discard(path)
 
     def look_again(self, jobs: Iterable[Job]) -> None:
-        """Where a suite leaves the number of samples open, draw on until its verdicts are closed."""
+        """Draw red cases again; and where a suite leaves the number open, draw on until its verdicts are closed."""
         table = self._table
         for path in dict.fromkeys(job.path for job in jobs):
             while not self._worker.stopped and (wanted := self._wanted(path)):
@@ -75,9 +79,10 @@ class RunSampling:
                     for job, seeds in wanted.items()
                     if (old := table.steps[job]).provider
                 ]
-                table.steps.update({step.job: step for step in steps})
-                self._resources.journal.append({"event": "look", "suite": path, "requests": keys_of(steps)})
-                self._resources.make(steps, table.put)
+                red = {step.job for step in steps if self._confirms(step.job)}
+                again = affordable(self._resources, table, [step for step in steps if step.job in red])
+                self._draw_again(path, again, confirm=True)
+                self._draw_again(path, [step for step in steps if step.job not in red])
                 with self._verdicts.lock:
                     for step in steps:
                         self._verdicts.forget((path, step.job.provider))
@@ -86,16 +91,41 @@ class RunSampling:
                     self._settled.add(path)
                 table.changed.notify_all()
 
+    def _confirms(self, job: Job) -> bool:
+        """Whether a job's verdict is red until more of its seeds say so too."""
+        verdict = self._verdicts.known(job)
+        return verdict is not None and bool(verdict.details.get("confirm"))
+
+    def _draw_again(self, path: str, steps: Sequence[Step], confirm: bool = False) -> None:
+        """Draw and score steps with more seeds than before.
+
+        Args:
+            confirm: they belong to red cases, which lose nothing where a picture does not come.
+        """
+        if not steps:
+            return
+        event = "confirm" if confirm else "look"
+        self._resources.journal.append({"event": event, "suite": path, "requests": keys_of(steps)})
+        if confirm:
+            text = f"{len(steps)} red case{'s' * (len(steps) > 1)} drawn again, to confirm it"
+            self._resources.meter.tell("draw", suite=steps[0].suite.name, message=text)
+            self._resources.make(steps, ConfirmingSteps(self._table).put)
+        else:
+            self._table.steps.update({step.job: step for step in steps})
+            self._resources.make(steps, self._table.put)
+
     def _wanted(self, path: str) -> dict[Job, int]:
         """The jobs that need more seeds, and how many they should then have; nothing where a picture is missing."""
         table, suite = self._table, self._table.suite(path)
-        jobs = table.of_suite(path)
-        if suite.min_samples is None or len(table.finished(jobs)) < len(jobs):
+        jobs = [job for job in table.of_suite(path) if suite.min_samples or job.provider in suite.gate]
+        if (not can_turn_red(suite) and not suite.min_samples) or len(table.finished(jobs)) < len(jobs):
             return {}
         groups = table.gate_groups(jobs)
         try:
             verdicts = {job: each for group in groups for job, each in self._verdicts.of_cases(group).items()}
-            gates = {group[1]: self._verdicts.of_gate(group) for group in groups}
+            looking = groups if suite.min_samples else []  # a gate asks for more seeds where their number is open
+            gates = {provider: Verdict(Decision.PASS) for _, provider in groups}
+            gates |= {group[1]: self._verdicts.of_gate(group) for group in looking}
         except HarnessError:  # whoever asks for the verdict is told
             return {}
         drawn = {job: len(table.steps[job].seeds) for job in jobs if table.steps[job].result is None}

@@ -114,7 +114,7 @@ def measure_sets(
         base = results.get(BASE) or stored_base(resources, suite, own) if enough_seeds(own) else ()
         finding.append(find_diversity(table, own, base))
     if suite.alarm("response") != "off":
-        finding.append(find_response(table, suite, provider, results))
+        finding.append(find_response(table, provider, results))
     finding += [check_strangers(table, strangers, resources)] if suite.alarm("drift") != "off" else []
     finding += [gain] if (gain := find_gain(own, results.get(BASE, ()))) else []
     return {score.metric: score for score in finding}
@@ -136,17 +136,18 @@ def shots_of(results: Sequence[CaseResult]) -> list[ReceivedPicture]:
 def find_set_copies(table: Table, results: Sequence[CaseResult]) -> SetScore:
     """Whether pictures are references drawn again, and which of which: training pictures, and held-out ones."""
     shots = shots_of(results)
-    key = table.key("copies", "splits", [to_record(shot) for shot in shots])
+    prompts = {result.job.case: result.prompt_id for result in results}
+    key = table.key("copies", "splits", [[to_record(shot), prompts[shot.case]] for shot in shots])
     known = table.store.memo("copies", key)
     if known is not None:
         return SetScore(**known)
     train, held = table.scorer.train_set(), table.scorer.held_set()
     if train is None:
         return SetScore("copy", "not judged: no picture of the references is for training", judged=False)
-    found, details = search_copies(table, train, shots)
+    found, details = search_copies(table, train, shots, prompts)
     every = [found]
     if held is not None:
-        leaked, about = search_copies(table, held, shots)
+        leaked, about = search_copies(table, held, shots, prompts)
         every.append(leaked)
         details["held_out"] = {name: item for name, item in about.items() if name != "nearest"}
     details["widespread"] = any(copies.widespread for copies in every)
@@ -156,11 +157,17 @@ def find_set_copies(table: Table, results: Sequence[CaseResult]) -> SetScore:
     return result
 
 
-def search_copies(table: Table, known: TrainSet, shots: Sequence[ReceivedPicture]) -> tuple[Copies, dict[str, object]]:
-    """What pictures copy of one split of the references, and the same as plain data."""
+def search_copies(
+    table: Table, known: TrainSet, shots: Sequence[ReceivedPicture], prompts: Mapping[str, str]
+) -> tuple[Copies, dict[str, object]]:
+    """What pictures copy of one split of the references, and the same as plain data.
+
+    Args:
+        prompts: each case to the one under whose id its prompt counts.
+    """
     each = look_at(table, known, shots)
-    normal, prompts = normal_likeness(table, known), [shot.case for shot in shots]
-    copies = gather_copies(each, len(shots), normal, prompts, known.split)
+    normal, counted = normal_likeness(table, known), [prompts[shot.case] for shot in shots]
+    copies = gather_copies(each, len(shots), normal, counted, known.split)
     shown = copies.found[:PAIRS] or sorted(each.items(), key=lambda item: -item[1].lines)[:1]
     sources = Counter(nearest.name for _, nearest in copies.found)
     return copies, {
@@ -237,8 +244,8 @@ def find_diversity(table: Table, own: Sequence[CaseResult], base: Sequence[CaseR
     most = max((len(result.scored) for result in own), default=0)
     if most < LEAST:
         return SetScore("diversity", f"not judged: {most} seeds a prompt, {LEAST} are needed", judged=False)
-    groups = {result.job.case: shots_of([result]) for result in own if len(result.scored) >= LEAST}
-    theirs = {result.job.case: {shot.seed: shot for shot in shots_of([result])} for result in base}
+    groups = {result.prompt_id: shots_of([result]) for result in own if len(result.scored) >= LEAST}
+    theirs = {result.prompt_id: {shot.seed: shot for shot in shots_of([result])} for result in base}
     usual = {
         case: [theirs[case][shot.seed] for shot in shots]
         for case, shots in groups.items()
@@ -270,30 +277,28 @@ def stored_base(resources: Resources, suite: Suite, own: Sequence[CaseResult]) -
     except HarnessError:  # a profile's base may be anything; without it diversity stands alone
         return []
     known = resources.store.samples([request.key for step in steps for request in step.requests])
-    drawn = {step.job: [known.get(request.key) for request in step.requests] for step in steps}
-    return [CaseResult(job, tuple(sample for sample in samples if sample)) for job, samples in drawn.items()]
+    drawn = [(step, [known.get(request.key) for request in step.requests]) for step in steps]
+    return [step.with_samples(sample for sample in samples if sample) for step, samples in drawn]
 
 
 # --- response ---------------------------------------------------------------------------------------------------------
 
 
-def find_response(table: Table, suite: Suite, provider: str, results: Results) -> SetScore:
+def find_response(table: Table, provider: str, results: Results) -> SetScore:
     """Whether pictures change with the prompt, as those without the LoRA do."""
     control = next((name for name in CONTROLS if any(result.scored for result in results.get(name, ()))), "")
     if not control or provider in CONTROLS:
         return SetScore("response", f"not judged: it takes {' or '.join(CONTROLS)} in the run", judged=False)
-    own, usual = (by_prompt(table, suite, results[name]) for name in (provider, control))
+    own, usual = (by_prompt(table, results[name]) for name in (provider, control))
     found = measure_response(own, usual, control)
     return SetScore("response", found.sentence, found.alarm, not found.doubt, details=found.record)
 
 
-def by_prompt(table: Table, suite: Suite, results: Sequence[CaseResult]) -> dict[str, Floats]:
+def by_prompt(table: Table, results: Sequence[CaseResult]) -> dict[str, Floats]:
     """The embeddings of each prompt's pictures; cases that ask for the same are one prompt, under the first's id."""
-    first: dict[tuple[str, str], str] = {}
     shots: dict[str, list[ReceivedPicture]] = {}
     for result in results:
-        case = suite.case(result.job.case)
-        shots.setdefault(first.setdefault((case.prompt, case.negative), case.id), []).extend(shots_of([result]))
+        shots.setdefault(result.prompt_id, []).extend(shots_of([result]))
     return {case: table.embed(own) for case, own in shots.items() if own}
 
 
@@ -347,7 +352,7 @@ def check_strangers(table: Table, controls: Sequence[Control], resources: Resour
 
     def result(step: Step) -> CaseResult:
         known = [resources.drawer.samples.get(request.key) for request in step.requests]
-        return CaseResult(step.job, tuple(sample for sample in known if sample))
+        return step.with_samples(sample for sample in known if sample)
 
     on, off = ([result(getattr(control, name)) for control in controls] for name in ("tested", "off"))
     prompts = {control.tested.case.id: control.tested.case.prompt for control in controls}

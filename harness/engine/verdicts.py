@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from harness.core.errors import EngineError
-from harness.core.values import Job, Lora, Verdict, to_record
+from harness.core.values import CaseResult, Job, Lora, Suite, Verdict, to_record
 from harness.engine.gates import check_controls, judge_provider, lora_of
 from harness.engine.jobs import Group, JobTable
 from harness.engine.resources import Resources
 from harness.engine.set_metrics import Sets, measure_sets
+from harness.judging.adaptive import confirming_seeds
+from harness.judging.confirmation import Redrawing, judge_cases
 from harness.judging.feedback import Feedback, feedback
-from harness.judging.judge import judge_case, pooled_sds
 
 
 class RunVerdicts:
@@ -51,14 +53,10 @@ class RunVerdicts:
             known = self._cases.get(group)
             if known is None or any(job not in known for job in jobs):
                 suite, results = self._table.suite(group[0]), [self._table.result(job) for job in jobs]
-                pooled = pooled_sds(results)
                 scored = any(result.scored for result in results)
                 calibration = self._resources.scoring.scorer(suite).calibration() if scored else None
-                known = {
-                    result.job: judge_case(suite, suite.case(result.job.case), result, pooled, calibration=calibration)
-                    for result in results
-                }
-                self._cases[group] = known
+                redrawing = Redrawing(confirming_seeds(suite, self._table.samples), self._table.blocked)
+                known = self._cases[group] = judge_cases(suite, results, calibration, redrawing)
                 decisions = {job.case: verdict.decision.value for job, verdict in known.items()}
                 event = {"event": "verdicts", "suite": group[0], "provider": group[1], "cases": decisions}
                 self._resources.journal.append(event)
@@ -88,8 +86,9 @@ class RunVerdicts:
         with self.lock, resources.scoring.lock:
             applied = check_controls(resources, extra.controls, steps[0])
             suite, results = self._table.suite(path), self._table.by_provider(path, of_open)
+            planned = first_look(results, suite, self._table.samples)
             with resources.timed("score"):
-                sets = self.sets[group] = measure_sets(resources, suite, provider, results, extra.strangers)
+                sets = self.sets[group] = measure_sets(resources, suite, provider, planned, extra.strangers)
             return judge_provider(resources, suite, provider, results, applied, self.lora(group), sets)
 
     def final_gate(self, group: Group, hold: Callable[[Group, Verdict], Verdict]) -> Verdict:
@@ -118,3 +117,18 @@ class RunVerdicts:
             suite, verdicts, results, scorer.traits(), gate=gate, provider=group[1],
             sets=self.sets.get(group), readings=getattr(scorer, "readings", ()),
         )  # fmt: skip
+
+
+def first_look(
+    results: Mapping[str, Sequence[CaseResult]], suite: Suite, samples: int | None
+) -> Mapping[str, Sequence[CaseResult]]:
+    """Results without the seeds that only confirm red cases: what is weighed together was chosen by no score.
+
+    Where the number of samples is open, all of them count.
+    """
+    if suite.min_samples:
+        return results
+    most = samples or suite.samples
+    return {
+        name: [replace(result, samples=result.samples[:most]) for result in group] for name, group in results.items()
+    }

@@ -21,6 +21,8 @@ from harness.core.values import Case, Decision, Job, Suite, Verdict
 BEST = "best_competitor"
 TYPICAL = stats.StandardDeviations(between=0.05, within=0.06)
 """How calibrated quality varies where nothing is known yet: measured on the embedded suite, a trained LoRA."""
+HARD, HARDER = 0.15, 3.0  # the share of prompts whose seeds vary by more, and how much more: what lint reckons with
+DROP = 0.2  # that a single prompt may surely have fallen by, before it fails the gate by its name
 LIKELY_RED = 0.05  # a chance of a red run for nothing that is worth a warning
 
 
@@ -76,6 +78,15 @@ def is_last_look(suite: Suite, drawn: int) -> bool:
     return len(looks.seeds) == 1 or looks.after(drawn) is None
 
 
+def confirming_seeds(suite: Suite, samples: int | None = None) -> int:
+    """How many seeds a red case is confirmed with: twice the first ones, and never so few that their spread is luck.
+
+    Args:
+        samples: from the command line, in place of the suite's own number.
+    """
+    return max(2 * (samples or suite.min_samples or suite.samples), stats.ENOUGH)
+
+
 # --- what to draw next --------------------------------------------------------------------------------------------
 
 
@@ -92,9 +103,10 @@ def next_draws(
 ) -> tuple[NextSample, ...]:
     """The pictures of the next look, prompts before seeds; nothing when every verdict is closed or `max` is reached.
 
-    A gate that is open takes all its cases with it, an open case only itself. Where `beat` is open, those who must be
-    beaten draw the same seeds, where `prompt` is, those without the LoRA. Competitors by themselves never get more than
-    `min`: their verdicts only inform.
+    A case that is red until its own seeds confirm it gets those seeds, whatever `max` says. A gate that is open takes
+    all its cases with it, an open case only itself. Where `beat` is open, those who must be beaten draw the same seeds,
+    where `prompt` is, those without the LoRA. Competitors by themselves never get more than `min`: their verdicts only
+    inform.
 
     Args:
         verdicts: of the gate providers' cases.
@@ -106,7 +118,10 @@ def next_draws(
         own = [job for job in drawn if job.provider == provider]
         every = needs_more_samples(gate)
         for job in own:
-            if every or (job in verdicts and needs_more_samples(verdicts[job])):
+            verdict = verdicts.get(job)
+            if verdict and (seeds := verdict.details.get("confirm")):
+                wanted[job] = max(seeds, drawn[job])
+            elif every or (verdict and needs_more_samples(verdict)):
                 wanted[job] = looks.after(drawn[job]) or drawn[job]
         for rival in rivals_of(suite, gate, drawn):
             goal = max((wanted.get(job, drawn[job]) for job in own if job.case == rival.case), default=0)
@@ -150,7 +165,7 @@ def plan_notes(suite: Suite, spread: stats.StandardDeviations = TYPICAL) -> list
     Args:
         spread: of calibrated quality; from a calibration or an earlier run where there is one.
     """
-    cases = [case for case in suite.cases if case.split == "open"]
+    cases = suite.open_prompts
     if not cases or not suite.gate:
         return []
     looks = looks_of(suite)
@@ -158,64 +173,86 @@ def plan_notes(suite: Suite, spread: stats.StandardDeviations = TYPICAL) -> list
         f"assumed: prompts' true qualities vary by {spread.between:.2f} and seeds of one prompt by {spread.within:.2f} "
         "(standard deviations of quality, as measured on the shipped suite; other metrics are taken to vary like it)",
         *_power_notes(len(cases), looks, suite.margin, spread),
-        *_red_notes(suite, cases, looks, spread),
+        *_own_notes(len(cases), looks, spread),
+        *_red_notes(suite, cases, spread),
         *_look_notes(suite),
     ]
 
 
-def _power_notes(cases: int, looks: InterimAnalyses, margin: float, spread: stats.StandardDeviations) -> list[str]:
-    """Against a baseline, by the judge's whole rule, and against a threshold; of the last look."""
-    if cases < 2:
-        return ["one open case: no interval over prompts exists, so no difference can ever be proven; add cases"]
+def _power_notes(prompts: int, looks: InterimAnalyses, margin: float, spread: stats.StandardDeviations) -> list[str]:
+    """Against a baseline, by the judge's whole rule; of the last look."""
+    if prompts < 2:
+        return ["one open prompt: no interval over prompts exists, so no difference can ever be proven; add prompts"]
     seeds, level = looks.seeds[-1], looks.levels[-1]
     sd = spread.of_difference(seeds)
-    smallest = stats.smallest_change(sd, cases, margin, level=level)
-    result = stats.change_found(spread.between, sd, cases, margin, level)
-    reach = stats.detectable(spread.of_mean(seeds), cases, level=level)
-    half = stats.quantile((1 - level) / 2, cases - 1) * sd / math.sqrt(cases)
+    smallest = stats.smallest_change(sd, prompts, margin, level=level)
+    result = stats.change_found(spread.between, sd, prompts, margin, level)
+    half = stats.quantile((1 - level) / 2, prompts - 1) * sd / math.sqrt(prompts)
     notes = [
-        f"{cases} open cases x {seeds} samples fail a drop of {smallest:.3f} in quality against a baseline in 80% of "
-        f"runs (proven, and by the margin of {margin:g} or more), and one of {spread.between:.2f} (one standard "
-        f"deviation of prompts) in {result:.0%}",
-        f"against a threshold a mean must stand {reach:.3f} away from it to be decided in 80% of runs",
+        f"{prompts} open prompts x {seeds} samples fail a drop of {smallest:.3f} in quality against a baseline in 80% "
+        f"of runs (proven, and by the margin of {margin:g} or more), and one of {spread.between:.2f} (one standard "
+        f"deviation of prompts) in {result:.0%}"
     ]
     if half > margin:
         needed = stats.clusters_needed(margin, sd, 0.95, level)
         notes.append(
             f"an unchanged LoRA will often stay inconclusive against a baseline: the interval reaches {half:.3f} to "
-            f"either side, the margin is {margin:.3f}; {needed} cases would do, or a wider margin"
+            f"either side, the margin is {margin:.3f}; {needed} prompts would do, or a wider margin"
         )
     return notes
 
 
-def _red_notes(
-    suite: Suite, cases: Sequence[Case], looks: InterimAnalyses, spread: stats.StandardDeviations
-) -> list[str]:
-    """How often a good enough LoRA turns the run red: each bounded metric of each case, at every look."""
+def _own_notes(prompts: int, looks: InterimAnalyses, spread: stats.StandardDeviations) -> list[str]:
+    """What seeds within prompts can tell where they vary unequally: the gate's own mean, and one prompt's fall."""
+    seeds, level = looks.seeds[-1], looks.levels[-1]
+    if seeds < 2:
+        away = stats.detectable(spread.of_mean(seeds), prompts, level=level)
+        shown = f"a mean must stand {away:.3f} away from it" if math.isfinite(away) else "no mean is ever certain"
+        return [f"one sample a prompt tells nothing of seeds: against a threshold {shown}; draw 2 or more"]
+    own = stats.own_reach(unequal(prompts, spread.within), seeds, level)
+    fall = spread.within * math.sqrt(2 / seeds)
+    df = min(stats.PRIOR, 2 * (seeds - 1) * (prompts - 1)) + 2 * (seeds - 1)
+    found = DROP + stats.reach(fall, df, 1 - (1 - level) / prompts)
+    return [
+        f"against a threshold the mean of these prompts must stand {own:.3f} away from it to be decided in 80% of runs "
+        f"(one in {round(1 / HARD)} is taken to vary {HARDER:g} times as much)",
+        f"one prompt that falls by {found:.2f} against a baseline fails by its name in 80% of runs",
+    ]
+
+
+def unequal(prompts: int, sd: float) -> list[float]:
+    """How seeds of prompts vary that vary by `sd` on the whole, the hard ones by more."""
+    hard = max(1, round(HARD * prompts))
+    easy = sd * math.sqrt(prompts / (prompts - hard + HARDER**2 * hard))
+    return [HARDER * easy] * hard + [easy] * (prompts - hard)
+
+
+def _red_notes(suite: Suite, cases: Sequence[Case], spread: stats.StandardDeviations) -> list[str]:
+    """How often a good enough LoRA turns the run red: each bounded metric of each case, confirmed as red cases are."""
     known = bounds_of(suite, cases)
     if not known:
         return []
     centres = {metric: _centre(suite, metric, bounds) for metric, bounds in known.items()}
-    planned = list(zip(looks.seeds, looks.levels, strict=True))
+    confirming = confirming_seeds(suite)
+    seeds = sorted({max(confirming, each) for each in looks_of(suite).seeds})
+    planned = [(count, level_at(suite, count)) for count in seeds]
 
     def red(metric: str, typical: bool) -> float:
         prior = (centres[metric], spread) if typical else None
-        return stats.spurious_red(known[metric], planned, prior, spread.within, len(cases))
+        return stats.spurious_red(known[metric], planned, prior, spread.within)
 
     likely, worst = ({metric: red(metric, typical) for metric in known} for typical in (True, False))
     means = ", ".join(f"{metric} {centre:.2f}" for metric, centre in centres.items())
     notes = [
         f"a run turns red for nothing (a case fails {' or '.join(known)} though its true score reaches `fail`) in "
-        f"{any_of(likely):.1%} of runs when the LoRA's true mean is {means}, and in {any_of(worst):.0%} when every "
-        "case stands exactly on its bounds"
+        f"{any_of(likely):.1%} of runs at most when the LoRA's true mean is {means}, and in {any_of(worst):.0%} when "
+        f"every case stands exactly on its bounds; a red case is drawn again and confirmed with {confirming} seeds"
     ]
     if len(known) > 1:
         each = ", ".join(f"{metric} {chance:.1%}" for metric, chance in likely.items())
         notes.append(f"of that, {each}; together at most, because metrics that move together fail together")
     if any_of(likely) > LIKELY_RED:
-        few = looks.seeds[-1] < 3
-        remedy = "raise `samples` to 3 or more" if few else "lower `fail`, bound fewer metrics, or draw more samples"
-        notes.append(f"that is more than one run in {round(1 / LIKELY_RED)}; {remedy}")
+        notes.append(f"that is more than one run in {round(1 / LIKELY_RED)}; lower `fail`, or bound fewer metrics")
     return notes
 
 

@@ -139,7 +139,11 @@ class Baseline(_Part):
                 scores = {name: Score(name, snap(value, known.get(name))) for name, value in mark.scores.items()}
                 sample = Sample("", mark.seed, Outcome.OK, image=mark.image or None, scores=scores)
                 results.setdefault(mark.case, []).append(sample)
-        return [CaseResult(Job(suite.path.as_posix(), case, provider), tuple(own)) for case, own in results.items()]
+        path, repeats = suite.path.as_posix(), suite.repeats
+        return [
+            CaseResult(Job(path, case, provider), tuple(own), cluster=repeats.get(case, ""))
+            for case, own in results.items()
+        ]
 
 
 def same_prompt(old: Prompt, now: Case) -> bool:

@@ -7,9 +7,9 @@
     proven higher, the mean within `margin`  higher
     otherwise                                inconclusive
 
-Always now minus before, paired by case and seed. `quality` is clustered by case and decides by its interval, with fewer
-than `stats.FEW` cases by an exact sign-flip test that must agree; metrics, traits and single cases are families, in
-which a difference counts as proven at Holm's level.
+Always now minus before, paired by prompt and seed. `quality` is clustered by prompt and decides by its interval, with
+fewer than `stats.FEW` prompts by an exact sign-flip test that must agree; metrics, traits and single cases are
+families, in which a difference counts as proven at Holm's level.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from harness.core import stats
 from harness.core.stats import Pair
 from harness.core.values import METRICS, CaseResult, Interval
 from harness.judging.record import Change, HeldProvider, NoWorse
-from harness.judging.scores import by_case, trait_values, values_by_metric
+from harness.judging.scores import by_case, trait_values, values_by_metric, values_of_cases
 
 REGRESSED, IMPROVED, UNCHANGED, INCONCLUSIVE = "regressed", "improved", "unchanged", "inconclusive"
 LOWER, HIGHER = "lower", "higher"  # proven, and by less than the margin, as far as the mean goes
@@ -71,9 +71,19 @@ class Changes:
 
 
 def compare_scores(
-    now: Values, before: Values, margin: float, level: float = stats.LEVEL, traits: tuple[Values, Values] = ({}, {})
+    now: Values,
+    before: Values,
+    margin: float,
+    level: float = stats.LEVEL,
+    traits: tuple[Values, Values] = ({}, {}),
+    cases: tuple[Mapping[Pair, float], Mapping[Pair, float]] | None = None,
 ) -> Changes:
-    """All changes; `traits` are the same two sides' values by category."""
+    """All changes of two sides' values by prompt and seed.
+
+    Args:
+        traits: the same by category.
+        cases: of quality, by case and seed; None: every case has a prompt of its own.
+    """
     ours, theirs = now.get(PRIMARY, {}), before.get(PRIMARY, {})
     groups = stats.differences(ours, theirs)
     if not groups:
@@ -87,7 +97,7 @@ def compare_scores(
         stats.p_above(gap, -margin, level),
         compare_family({name: now[name] for name in in_order(now)}, before, margin, level),
         compare_family(*traits, margin, level),
-        compare_cases(ours, theirs, margin, level),
+        compare_cases(*(cases or (ours, theirs)), margin, level),
         level,
     )
 
@@ -171,7 +181,8 @@ def compare_results(
 ) -> Changes:
     """Two providers' results, or one's at two times."""
     sides = (values_by_metric(now), values_by_metric(before))
-    return compare_scores(*sides, margin, level, (trait_values(now), trait_values(before)))
+    cases = (values_of_cases(now, PRIMARY), values_of_cases(before, PRIMARY))
+    return compare_scores(*sides, margin, level, (trait_values(now), trait_values(before)), cases)
 
 
 def case_mean(values: Mapping[Pair, float]) -> float:

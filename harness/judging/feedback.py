@@ -210,7 +210,7 @@ def low_metrics(suite: Suite, results: Sequence[CaseResult]) -> tuple[Shortfall,
         held = {case.id: suite.thresholds.get(metric) or case.thresholds.get(metric) for case in open_cases}
         for bound in ("fail", "warn"):
             limits = {case: limit for case, each in held.items() if (limit := getattr(each, bound, None)) is not None}
-            values = {pair: value for pair, value in values_of(results, metric).items() if pair[0] in limits}
+            values = values_of([result for result in results if result.job.case in limits], metric)
             target = sum(limits.values()) / len(limits) if limits else None
             if shortfall := _shortfall("metric", metric, values, target, results, bound=bound):
                 findings.append(shortfall)
@@ -276,7 +276,7 @@ def _shortfall(
 
 def _worst_images(results: Sequence[CaseResult], values: Mapping[Pair, float]) -> tuple[str, ...]:
     images: dict[Pair, str | None] = {
-        (result.job.case, sample.seed): sample.image for result in results for sample in result.scored
+        (result.prompt_id, sample.seed): sample.image for result in results for sample in result.scored
     }
     worst = sorted(values, key=lambda pair: values[pair])
     return tuple(image for pair in worst if (image := images.get(pair)))[:PROOFS]

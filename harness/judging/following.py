@@ -24,7 +24,8 @@ from harness.core.stats import Pair
 from harness.core.text import bounds_text
 from harness.core.values import CaseResult, Interval, Suite, TraitScore, to_record
 from harness.judging.complaints import JudgedComplaint, bounded, fail, hold, unsure, warn
-from harness.judging.scores import by_case, values_of
+from harness.judging.prompts import own_prompts
+from harness.judging.scores import values_of
 
 PROMPT = "prompt"
 RIVAL = "prompt_only"  # whom nobody may follow prompts worse than
@@ -128,18 +129,16 @@ def choose_questions(controls: Mapping[str, Sequence[CaseResult]]) -> Questions:
 
 
 def followed(results: Sequence[CaseResult], judged: Collection[Question]) -> dict[Pair, float]:
-    """The mean probability of what was asked, by case and seed, over the questions that are judged."""
-    values: dict[Pair, float] = {}
+    """The mean probability of what was asked, by prompt and seed, over the questions that are judged."""
+    kept: dict[Pair, list[float]] = defaultdict(list)
     for result in results:
         for sample in result.scored:
-            kept = [
+            kept[result.prompt_id, sample.seed] += [
                 answer.score
                 for category, answer in answers(sample.scores.get(PROMPT)).items()
                 if (category, answer.value) in judged and answer.score is not None
             ]
-            if kept:
-                values[result.job.case, sample.seed] = sum(kept) / len(kept)
-    return values
+    return {pair: sum(scores) / len(scores) for pair, scores in kept.items() if scores}
 
 
 class Loss(StrEnum):
@@ -218,7 +217,7 @@ def judge_following(
         return Following(
             [unsure(PROMPT, f"{why}; its threshold says nothing") if bounded(bound) else warn(PROMPT, why)]
         )
-    score = stats.clustered(by_case(values), level)
+    score = own_prompts({PROMPT: values}, level)[PROMPT]
     findings = hold(PROMPT, score, bound)
     if questions.unread:
         findings.append(warn(PROMPT, f"prompt following leaves out what is not read back: {spell(questions.unread)}"))

@@ -7,8 +7,9 @@ A score is held against `fail` with its 95% interval, and there are three answer
     the interval lies above `fail`          pass, with a warning when the mean is below `warn`
 
 With one sample the mean decides. A case's interval takes its spread from all cases of the suite (three seeds alone
-say too little); a gate's interval is clustered by prompt, `quality` is its primary metric, and the others are held
-against theirs at Holm's level. The difference to a baseline, paired by case and seed, has three answers too:
+say too little), and a red one is confirmed (`judging.confirmation`). A gate's interval is that of the suite's own
+prompts (`judging.prompts`), `quality` is its primary metric, and the others are held against theirs at Holm's level.
+The difference to a baseline, paired by prompt and seed, has three answers too:
 
     proven worse, and by `margin` or more   regressed: fail      (upper bound below 0, mean at or below -margin)
     proven to stay within `margin`          not worse: pass      (lower bound at or above -margin)
@@ -24,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from harness.core import stats
+from harness.core.stats import Pair
 from harness.core.stats.calibration import Calibration
 from harness.core.text import bounds_text
 from harness.core.values import (
@@ -59,7 +61,8 @@ from harness.judging.complaints import (
 )
 from harness.judging.following import MARGIN, PROMPT, RIVAL, judge_following
 from harness.judging.leaderboard import gap_to_best
-from harness.judging.scores import by_case, values_by_metric, values_of
+from harness.judging.prompts import Values, fallen_prompts, other_prompts, own_prompts, p_below
+from harness.judging.scores import values_by_metric, values_of
 from harness.scoring.metrics.applied import Applied
 from harness.scoring.metrics.evidence import Evidence, count_faults, gather_evidence
 
@@ -145,14 +148,15 @@ def judge_gate(
     samples = [sample for result in results for sample in result.scored]
     level = level_at(suite, max((len(result.samples) for result in results), default=0))
     values = values_by_metric(results)
-    scores = {name: stats.clustered(by_case(match), level) for name, match in values.items()}
-    details: dict[str, object] = {"faults": count_faults(samples)}
+    scores = own_prompts(values, level)
+    others_like = to_record(other_prompts(values, level))
+    details: dict[str, object] = {"faults": count_faults(samples), "other_prompts": others_like}
     reason = calibration.reason if calibration else ""
     findings = [missing] if (missing := missing_pictures(results)) else []
     if not findings:
         following = judge_following(suite, results, others or {}, baseline, details, level)
         scores |= {PROMPT: following.score} if following.score else {}
-        findings += technical_findings(samples, not reason) + gate_thresholds(suite, scores, samples, level)
+        findings += technical_findings(samples, not reason) + gate_thresholds(suite, values, samples, level)
         findings += [
             *following.findings,
             *regression(suite, results, baseline, details, level),
@@ -175,15 +179,16 @@ def judge_gate(
 
 
 def gate_thresholds(
-    suite: Suite, scores: Mapping[str, Interval], samples: Sequence[Sample], level: float = stats.LEVEL
+    suite: Suite, values: Values, samples: Sequence[Sample], level: float = stats.LEVEL
 ) -> list[JudgedComplaint]:
     """All metrics against the suite's thresholds: the primary one at its own level, the others at Holm's.
 
     `prompt` is the second primary one, and judged in `harness.judging.following`.
     """
+    scores = own_prompts(values, level)
     bounds = {metric: suite.threshold(None, metric) for metric in suite.metrics() if metric != PROMPT}
     family = [m for m in bounds if m != PRIMARY and m in scores and bounds[m].fail is not None]
-    ps = stats.holm([stats.p_below(scores[m], bounds[m].fail or 0.0, level) for m in family])
+    ps = stats.holm([p_below(values[m], bounds[m].fail or 0.0, level) for m in family])
     adjusted = {metric: p < (1 - level) / 2 for metric, p in zip(family, ps, strict=True)}
     findings = []
     for metric, threshold in bounds.items():
@@ -224,13 +229,34 @@ def regression(
     details: dict[str, object],
     level: float = stats.LEVEL,
 ) -> list[JudgedComplaint]:
-    """Quality against the baseline; see the module's three answers."""
+    """Quality against the baseline: each prompt's own, and their mean by the module's three answers."""
     if baseline is None:
         return []
     ours, theirs = values_of(results, PRIMARY), values_of(baseline, PRIMARY)
     groups = stats.differences(ours, theirs)
     if not groups:
         return [unsure("regression", "the baseline has no case and seed in common with this run; make a new baseline")]
+    fell = fallen_prompts(results, baseline, details, level)
+    return [*fell, *mean_regression(suite, groups, details, level, more_of(ours, theirs))]
+
+
+def more_of(ours: Mapping[Pair, float], theirs: Mapping[Pair, float]) -> bool:
+    """Whether the baseline has seeds of prompts that were drawn, which were not."""
+    return bool({pair for pair in theirs if pair not in ours and pair[0] in {prompt for prompt, _ in ours}})
+
+
+def mean_regression(
+    suite: Suite, groups: stats.Groups, details: dict[str, object], level: float, more: bool
+) -> list[JudgedComplaint]:
+    """The mean over prompts against the baseline, clustered by prompt.
+
+    Prompts and not their seeds are what is counted here, though they are the suite's own: a training with another seed
+    moves every prompt by a little, and the seeds of the pictures know nothing of that.
+
+    Args:
+        groups: prompt to its paired differences.
+        more: the baseline has pictures that could be drawn and compared.
+    """
     gap, flips = stats.clustered(groups, level), stats.flips_of_few(groups)
     details["regression"] = to_record(gap) | ({"sign_flip_p": flips} if flips is not None else {})
     text = f"quality against the baseline {bounds_text(gap, signed=True, places=3)}"
@@ -244,7 +270,6 @@ def regression(
     if gap.low >= -suite.margin:
         return []
     message = "worse, but not proven to be so by more than" if proven and gap.high < 0 else "not proven to stay within"
-    more = bool({pair for pair in theirs if pair not in ours and pair[0] in {case for case, _ in ours}})
     return [unsure("regression", f"{text}: {message} {bound}{few}; add cases or samples", more)]
 
 

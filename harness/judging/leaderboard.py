@@ -194,7 +194,7 @@ def _row(everybody: Field, provider: str, number: int, emulated: bool) -> Leader
 def _raw_mean(items: Sequence[CaseResult], metric: str) -> float | None:
     """The mean of a metric's plain number, clustered by case."""
     raw = {
-        (item.job.case, sample.seed): sample.scores[metric].raw
+        (item.prompt_id, sample.seed): sample.scores[metric].raw
         for item in items
         for sample in item.scored
         if metric in sample.scores

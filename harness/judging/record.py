@@ -214,13 +214,15 @@ class CaseRecord(Part):
     line: int | None = None  # in the suite's file
     thresholds: Mapping[str, Threshold] = {}
 
-    def result(self, path: str = "") -> CaseResult:
+    def result(self, repeats: Mapping[str, str], path: str = "") -> CaseResult:
         """As the judge takes it.
 
         Args:
+            repeats: cases that draw what an earlier one draws, to that one's id.
             path: of the suite's file.
         """
-        return CaseResult(Job(path or self.suite, self.case, self.provider), self.samples, self.skipped)
+        job = Job(path or self.suite, self.case, self.provider)
+        return CaseResult(job, self.samples, self.skipped, repeats.get(self.case, ""))
 
     @property
     def complaint(self) -> str:

@@ -12,8 +12,10 @@ from harness.core.text import measured_text
 from harness.core.values import ALARMS, CaseResult, Decision, Job, SetScore, Suite, Threshold, Trait, Verdict, to_record
 from harness.judging.causes import cause_of
 from harness.judging.complaints import ORDER
+from harness.judging.confirmation import confirmation_notes
 from harness.judging.feedback import feedback
 from harness.judging.leaderboard import leaderboard
+from harness.judging.prompts import prompt_notes
 from harness.judging.record import (
     SCHEMA,
     CalibrationRecord,
@@ -241,7 +243,7 @@ def suite_record(item: SuiteRun) -> SuiteRecord:
         references={split: tuple(images) for split, images in item.references.items()},
         scorer=item.scorer,
         recipe=item.recipe,
-        notes=tuple(item.notes),
+        notes=(*item.notes, *confirmation_notes(item.verdicts), *prompt_notes(item.gates)),
         sets=item.sets,
         baseline=item.baseline,
         card=CardSummary.of(card) if card else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,38 +14,55 @@ if TYPE_CHECKING:
 
 
 def scores_of(results: Sequence[CaseResult], metric: str) -> dict[Pair, Score]:
-    """What one metric found in each picture, by (case, seed); pictures it could not measure are left out."""
+    """What one metric found in each picture, by (prompt, seed); pictures it could not measure are left out."""
+    found: dict[Pair, Score] = {}
+    for result in results:
+        for sample in result.scored:
+            score = sample.scores.get(metric)
+            if score is not None and score.value is not None:
+                found.setdefault((result.prompt_id, sample.seed), score)
+    return found
+
+
+def values_of(results: Sequence[CaseResult], metric: str) -> dict[Pair, float]:
+    """The calibrated values of one metric by (prompt, seed), in [0, 1]."""
+    return values_by_metric(results, (metric,))[metric]
+
+
+def values_by_metric(results: Sequence[CaseResult], metrics: Iterable[str] = ()) -> dict[str, dict[Pair, float]]:
+    """Calibrated values of every metric that found one in a picture, by (prompt, seed).
+
+    A prompt is known by the first of the cases that draw it. Several of them show the same picture; where they expect
+    different things of it, and so score it differently, its mean counts.
+
+    Args:
+        metrics: only these, each with {} at least; (): every one.
+    """
+    values: dict[str, dict[Pair, float]] = {metric: {} for metric in metrics}
+    only, often = set(values), Counter[object]()
+    for result in results:
+        for sample in result.scored:
+            pair = (result.prompt_id, sample.seed)
+            for name, score in sample.scores.items():
+                if score.value is not None and (not only or name in only):
+                    known, seen = values.setdefault(name, {}), often[name, pair]
+                    known[pair] = (seen * known.get(pair, 0.0) + score.value) / (seen + 1)
+                    often[name, pair] += 1
+    return values
+
+
+def values_of_cases(results: Sequence[CaseResult], metric: str) -> dict[Pair, float]:
+    """The calibrated values of one metric by (case, seed): what each case shows, counted or not."""
     return {
-        (result.job.case, sample.seed): score
+        (result.job.case, sample.seed): score.value
         for result in results
         for sample in result.scored
         if (score := sample.scores.get(metric)) is not None and score.value is not None
     }
 
 
-def values_of(results: Sequence[CaseResult], metric: str) -> dict[Pair, float]:
-    """The calibrated values of one metric by (case, seed), in [0, 1]."""
-    return values_by_metric(results, (metric,))[metric]
-
-
-def values_by_metric(results: Sequence[CaseResult], metrics: Iterable[str] = ()) -> dict[str, dict[Pair, float]]:
-    """Calibrated values of every metric that found one in a picture, by (case, seed).
-
-    Args:
-        metrics: only these, each with {} at least; (): every one.
-    """
-    values: dict[str, dict[Pair, float]] = {metric: {} for metric in metrics}
-    only = set(values)
-    for result in results:
-        for sample in result.scored:
-            for name, score in sample.scores.items():
-                if score.value is not None and (not only or name in only):
-                    values.setdefault(name, {})[result.job.case, sample.seed] = score.value
-    return values
-
-
 def by_case(values: Mapping[Pair, float]) -> dict[Hashable, list[float]]:
-    """Case to its values."""
+    """Prompt (or case) to its values."""
     groups: dict[Hashable, list[float]] = defaultdict(list)
     for (case, _), value in values.items():
         groups[case].append(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,6 +53,20 @@ class Budget:
             self.unpriced += price_usd is None
             self._reserved += taken.usd
         return taken
+
+    def lacks(self, pictures: int, usd: float | None) -> str:
+        """Why so many more pictures could not all be bought, a call each; "" when they could. Nothing is reserved.
+
+        Args:
+            usd: what they cost in all; None: not known.
+        """
+        with self._lock:
+            if self.max_calls is not None and self.calls + pictures > self.max_calls:
+                return f"--max-calls {self.max_calls} leaves {max(0, self.max_calls - self.calls)} calls"
+            if self.usd is not None and usd is None:
+                return "the price of a picture is not known, so --budget cannot hold"
+            left = math.inf if self.usd is None else self.usd - self.spent - self.possible - self._reserved
+            return f"--budget {self.usd:g} leaves {max(0.0, left):g} USD" if (usd or 0.0) > left + 1e-9 else ""
 
     def settle(self, taken: Reservation, drawings: Sequence[Generation]) -> None:
         """What became of a call; `drawings` is empty when it was never known."""

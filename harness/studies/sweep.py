@@ -37,6 +37,7 @@ class SweepRow:
     message: str = ""  # why there is no picture
     followed: float | None = None  # how surely it shows what the case expects, as far as that can be read back
     usual: float | None = None  # the same of the picture without the LoRA
+    prompt: str = ""  # the case under whose id its prompt counts; "": its own
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,11 @@ def sweep(
         for result in results:
             for sample in result.samples:
                 scores = {metric: score.value for metric, score in sample.scores.items()}
-                pair = (result.job.case, sample.seed)
+                pair = (result.prompt_id, sample.seed)
                 rows.append(
                     SweepRow(
                         name, lora.strength, result.job.case, sample.seed, sample.outcome.value, sample.image, scores,
-                        sample.message, heard.get(pair), usual.get(pair),
+                        sample.message, heard.get(pair), usual.get(pair), result.cluster,
                     )
                 )  # fmt: skip
     return rows
@@ -116,14 +117,15 @@ def cells_of(rows: Sequence[SweepRow], metric: str = "quality") -> list[SweepCel
         grouped.setdefault((row.checkpoint, row.strength), []).append(row)
     cells = []
     for (checkpoint, strength), own in grouped.items():
-        by_case: dict[object, list[float]] = {}
+        by_prompt: dict[object, list[float]] = {}
         for row in own:
             value = row.scores.get(metric)
             if value is not None:
-                by_case.setdefault(row.case, []).append(value)
-        missing, quality = sum(row.outcome != "ok" for row in own), clustered(by_case) if by_case else None
-        ours: dict[Pair, float] = {(row.case, row.seed): row.followed for row in own if row.followed is not None}
-        usual: dict[Pair, float] = {(row.case, row.seed): row.usual for row in own if row.usual is not None}
+                by_prompt.setdefault(row.prompt or row.case, []).append(value)
+        missing, quality = sum(row.outcome != "ok" for row in own), clustered(by_prompt) if by_prompt else None
+        pairs: list[tuple[Pair, SweepRow]] = [((row.prompt or row.case, row.seed), row) for row in own]
+        ours = {pair: row.followed for pair, row in pairs if row.followed is not None}
+        usual = {pair: row.usual for pair, row in pairs if row.usual is not None}
         gap = gap_between(ours, usual)
         deaf = gap is not None and gap.loss is Loss.PROVEN
         cells.append(SweepCell(checkpoint, strength, quality, missing, gap.interval if gap else None, deaf))

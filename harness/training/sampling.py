@@ -57,7 +57,7 @@ class Samples:
     @property
     def cases(self) -> tuple[Case, ...]:
         """The first open cases. Never a locked one: whoever chooses by these must not know the held-out test."""
-        return tuple(case for case in self.suite.cases if case.split == "open")[:CASES]
+        return self.suite.open_prompts[:CASES]
 
     def negative(self, case: Case, profile: Any) -> str:
         return case.negative or self.suite.negative or profile.negative or ""

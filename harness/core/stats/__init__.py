@@ -5,6 +5,7 @@ comparing   t tests of a bound, sign flips, Holm, non-inferiority
 many        several means at once: simultaneous intervals (cluster bootstrap), the best of K, ties
 power       what can be proven before anything is drawn
 looking     two or three looks at growing data
+within      what seeds say within prompts: own spread, the mean of these very prompts, sure drops
 votes       Bradley-Terry for pairwise votes
 """
 
@@ -35,22 +36,47 @@ from harness.core.stats.intervals import (
     spread_of,
 )
 from harness.core.stats.looking import crossing, levels, spending_bounds, spent
-from harness.core.stats.many import critical, distinct_pairs, max_of_k, rank_ranges, simultaneous, tie_letters
+from harness.core.stats.many import (
+    critical,
+    distinct_pairs,
+    max_of_k,
+    one_by_one,
+    rank_ranges,
+    simultaneous,
+    tie_letters,
+)
 from harness.core.stats.power import (
     case_fails,
     change_found,
     clusters_needed,
     detectable,
     power_of,
+    reach,
     smallest_change,
     spurious_red,
 )
 from harness.core.stats.votes import Vote, bradley_terry, rate_votes, win_matrix
+from harness.core.stats.within import (
+    ENOUGH,
+    PRIOR,
+    Fall,
+    OwnMean,
+    coin_tail,
+    fallen,
+    falls,
+    own_mean,
+    own_reach,
+    surely_below,
+)
 
 __all__ = [
+    "ENOUGH",
     "FEW",
     "LEVEL",
+    "PRIOR",
+    "Fall",
     "Groups",
+    "OwnMean",
     "Pair",
     "StandardDeviations",
     "Vote",
@@ -60,18 +86,24 @@ __all__ = [
     "cluster_means",
     "clustered",
     "clusters_needed",
+    "coin_tail",
     "critical",
     "crossing",
     "detectable",
     "differences",
     "differs",
     "distinct_pairs",
+    "fallen",
+    "falls",
     "flips_agree",
     "flips_of_few",
     "holm",
     "levels",
     "max_of_k",
     "mean_interval",
+    "one_by_one",
+    "own_mean",
+    "own_reach",
     "p_above",
     "p_below",
     "paired",
@@ -81,6 +113,7 @@ __all__ = [
     "quantile",
     "rank_ranges",
     "rate_votes",
+    "reach",
     "rows_differ",
     "sign_flip",
     "simultaneous",
@@ -89,6 +122,7 @@ __all__ = [
     "spent",
     "spread_of",
     "spurious_red",
+    "surely_below",
     "tie_letters",
     "win_matrix",
 ]

@@ -110,56 +110,67 @@ def _solve(rises: Callable[[float], float]) -> float:
     return high
 
 
-def case_fails(truth: float, bound: float, seeds: int, sd: float, df: int, level: float = LEVEL) -> float:
-    """How often a case of this true score fails its bound: its interval lies below; with one seed its mean does.
+def reach(error: float, df: float, level: float = LEVEL, power: float = POWER) -> float:
+    """How far a true value must stand from a bound for its t interval to leave the bound out with this power.
 
     Args:
-        sd, df: of seeds within a case, pooled over the suite.
+        error, df: the standard error of what is seen, and how well it is known.
+    """
+    if error <= 0:
+        return 0.0
+    edge = quantile((1 - level) / 2, df)
+    return error * _solve(lambda effect: 1 - noncentral(edge, df, effect) - power)
+
+
+def case_fails(truth: float, bound: float, seeds: int, sd: float, level: float = LEVEL) -> float:
+    """How often a case of this true score is below its bound by the spread of its own seeds, as a red one must be.
+
+    Args:
+        sd: of its seeds.
     """
     if sd <= 0:
         return float(truth < bound)
-    distance = (truth - bound) / sd
     if seeds < 2:
-        return float(ndtr(-distance))
+        return 0.0
+    df, distance = seeds - 1, (truth - bound) / sd
     return noncentral(-quantile((1 - level) / 2, df), df, distance * math.sqrt(seeds))
 
 
 def spurious_red(
-    bounds: Sequence[float], looks: Looks, prior: tuple[float, StandardDeviations] | None, sd: float, cases: int = 0
+    bounds: Sequence[float], looks: Looks, prior: tuple[float, StandardDeviations] | None, sd: float
 ) -> float:
-    """The chance that at least one case fails one metric, at any look, although its true score reaches its bound.
+    """The most that the chance can be that a case fails one metric, at any look, although its true score reaches its
+    bound. However unequally seeds vary: every red case is confirmed by its own.
 
     Args:
         bounds: `fail` of each case that has one.
+        looks: the seeds with which red cases are confirmed, and the level of their intervals.
         prior: the mean of cases' true scores, and how they vary (normally) around it; None: every case stands
             exactly on its bound, which is the worst there is.
         sd: of seeds within a case.
-        cases: of the suite, whose seeds all tell of `sd`; 0: as many as bounds.
     """
-    chance = {bound: _spurious(bound, looks, prior, sd, cases or len(bounds)) for bound in set(bounds)}
+    chance = {bound: _spurious(bound, looks, prior, sd) for bound in set(bounds)}
     return 1 - math.prod(1 - chance[bound] for bound in bounds)
 
 
-def _spurious(
-    bound: float, looks: Looks, prior: tuple[float, StandardDeviations] | None, sd: float, cases: int
-) -> float:
+def _spurious(bound: float, looks: Looks, prior: tuple[float, StandardDeviations] | None, sd: float) -> float:
     """One case's share: failing while true enough, averaged over the prior."""
     if prior is None or prior[1].between <= 0:
         truth = bound if prior is None else prior[0]
-        return fails_once(truth, bound, looks, sd, cases) if truth >= bound else 0.0
+        return fails_once(truth, bound, looks, sd) if truth >= bound else 0.0
     places = np.linspace(-4, 4, GRID)
     weights = np.exp(-(places**2) / 2)
     truths = prior[0] + prior[1].between * places
-    fails = [fails_once(truth, bound, looks, sd, cases) if truth >= bound else 0.0 for truth in truths]
+    fails = [fails_once(truth, bound, looks, sd) if truth >= bound else 0.0 for truth in truths]
     return float(weights @ np.array(fails) / weights.sum())
 
 
-def fails_once(truth: float, bound: float, looks: Looks, sd: float, cases: int) -> float:
+def fails_once(truth: float, bound: float, looks: Looks, sd: float) -> float:
     """How often a case of this true score fails its bound at one look at least, each look among others.
 
     What `case_fails` says of each look becomes a bound of the normal process that all looks share.
     """
-    chances = [case_fails(truth, bound, seeds, sd, max(1, cases * (seeds - 1)), level) for seeds, level in looks]
+    chances = [case_fails(truth, bound, seeds, sd, level) for seeds, level in looks]
     if len(chances) == 1 or max(chances) in (0.0, 1.0):
         return max(chances)
     edges = [float(np.clip(-ndtri(chance), -FAR, FAR)) for chance in chances]

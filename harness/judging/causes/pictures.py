@@ -13,7 +13,7 @@ Distorted proportions (wide-angle shots) are not among them: nothing here measur
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -164,11 +164,11 @@ def answers(result: CaseResult) -> dict[str, list[tuple[str, str]]]:
 
 def rate_of(results: Sequence[CaseResult], category: str, value: str) -> Interval | None:
     """How often a value is seen where another was asked for, clustered by prompt; None where none was."""
-    asked = {result.job.case: answers(result).get(category, ()) for result in results}
-    others = {
-        case: [float(seen == value) for wanted, seen in pairs if wanted != value] for case, pairs in asked.items()
-    }
-    groups: dict[Hashable, Sequence[float]] = {case: group for case, group in others.items() if group}
+    groups = defaultdict[Hashable, list[float]](list)
+    for result in results:
+        for wanted, seen in answers(result).get(category, ()):
+            if wanted != value:
+                groups[result.prompt_id].append(float(seen == value))
     return stats.clustered(groups) if groups else None
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from harness.core.clusters import find_repeats
 from harness.judging.changes import Changes, compare_results
 from harness.judging.comparable import Comparable, compare_parts, compare_recipes
 from harness.judging.record import Change
@@ -220,11 +221,11 @@ def compare_view(runs: Runs, query: Query) -> ComparisonView:
 
 
 def compare_sides(runs: Runs, new: ComparedRun, old: ComparedRun) -> Changes:
-    """Paired by case and seed, clustered by case."""
-    sides = [
-        [case.result() for case in runs.record(side.run).cases_of(side.part.name, side.provider)] for side in (new, old)
-    ]
-    return compare_results(sides[0], sides[1], new.part.margin)
+    """Paired by prompt and seed, clustered by prompt."""
+    sides = [runs.record(side.run).cases_of(side.part.name, side.provider) for side in (new, old)]
+    repeats = find_repeats((case.case, case.prompt, case.negative) for side in sides for case in side)
+    now, before = ([case.result(repeats) for case in side] for side in sides)
+    return compare_results(now, before, new.part.margin)
 
 
 def hold_sides(runs: Runs, new: ComparedRun, old: ComparedRun) -> Comparable:

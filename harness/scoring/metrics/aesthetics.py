@@ -74,7 +74,7 @@ def compare_aesthetics(own: Sequence[CaseResult], base: Sequence[CaseResult]) ->
 
 def _ratings(results: Sequence[CaseResult]) -> dict[Any, float]:
     return {
-        (result.job.case, sample.seed): finding.raw
+        (result.prompt_id, sample.seed): finding.raw
         for result in results
         for sample in result.scored
         if (finding := sample.scores.get("aesthetics")) and finding.raw is not None

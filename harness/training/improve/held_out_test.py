@@ -25,9 +25,10 @@ from harness.engine.set_metrics import (
     find_set_copies,
     stranger_cases,
 )
+from harness.judging.following import Gap, choose_questions, followed, gap_between
 from harness.judging.scores import values_by_metric, values_of
 from harness.models.lora.export import read_facts
-from harness.training.improve.promotion import RivalScores, Ruling, decide
+from harness.training.improve.promotion import NO_ANSWER, RivalScores, Ruling, decide
 
 VALIDATION_OFFSET = 1_000  # of validation seeds, per attempt; below the held-out tests', above the suite's own
 OWN_OFFSET, OWN_SAMPLES = 500, 4  # beside a validation seed: of pictures that a LoRA learns from, not is chosen by
@@ -103,13 +104,14 @@ class HeldOutTest:
         values = values_by_metric(after, metrics), values_by_metric(before, metrics)
         rivals = {name: values_of(result, "quality") for name, result in self._competitors().items()}
         beside = RivalScores(
-            values_of(base, "quality"), rivals, self._gain_on_open(challenger, champion), self._strange(challenger)
-        )
+            values_of(base, "quality"), rivals, self._gain_on_open(challenger, champion), self._strange(challenger),
+            follows(after, before, base),
+        )  # fmt: skip
         return decide(self._context.suite, *values, doubt, sets, usual, beside, look, goal)
 
     def _gain_on_open(self, challenger: Lora, champion: Lora | None) -> Interval | None:
         """What the challenger gains in quality on open cases, drawn with the held-out test's first seed."""
-        cases = [case for case in self._context.suite.cases if case.split == "open"][:OPEN_CASES]
+        cases = self._context.suite.open_prompts[:OPEN_CASES]
         drawn = [self._draw(lora, cases, self._held_out_seeds[:1]) for lora in (challenger, champion)]
         new, old = (values_of(results, "quality") for results in drawn)
         return paired(new, old)
@@ -163,6 +165,17 @@ class HeldOutTest:
     def _draw(self, lora: Lora | None, cases: Sequence[Case], seeds: Sequence[int]) -> list[CaseResult]:
         self.pictures += len(cases) * len(seeds)
         return self._context.evaluate(lora, self._context.provider, cases, seeds)
+
+
+def follows(after: Sequence[CaseResult], before: Sequence[CaseResult], base: Sequence[CaseResult]) -> Gap | None:
+    """How the challenger follows prompts against what is in use; None where no question can be read back.
+
+    Args:
+        base: pictures without a LoRA, in which what cases expect must be seen for it to be asked of others.
+    """
+    judged = choose_questions({"base": base}).judged
+    theirs = followed(before, judged)
+    return gap_between(followed(after, judged), theirs) or NO_ANSWER if theirs else None
 
 
 def complete(results: list[CaseResult], whose: str) -> list[CaseResult]:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from harness.core.values import Case, CaseResult, Decision, Job, Lora, Verdict
 from harness.engine.context import ImproveContext
+from harness.judging.adaptive import confirming_seeds
+from harness.judging.confirmation import Redrawing, judge_cases
 from harness.judging.feedback import Feedback, feedback
-from harness.judging.judge import judge_case, judge_gate, pooled_sds
+from harness.judging.judge import judge_gate
 from harness.training.improve.held_out_test import HeldOutTest
 
 
@@ -35,16 +37,17 @@ class OpenResults:
 def review(context: ImproveContext, lora: Lora, ground: HeldOutTest) -> OpenResults:
     """How a new champion does on the open cases.
 
-    The run draws the very same pictures when it judges again, so they cost nothing twice.
+    The run draws the very same pictures when it judges again, those that confirm a red case too, so they cost nothing
+    twice.
     """
     suite, provider, cases = context.suite, context.provider, open_cases(context)
     results = ground.practise(lora, cases, suite.seeds(context.settings.samples))
-    everybody = {**context.results, provider: results}
-    pooled, calibration = pooled_sds(results), context.scorer.calibration()
-    verdicts: dict[Job, Verdict] = {
-        result.job: judge_case(suite, case, result, pooled, calibration=calibration)
-        for case, result in zip(cases, results, strict=True)
-    }
+    calibration, seeds = context.scorer.calibration(), confirming_seeds(suite, context.settings.samples)
+    first = judge_cases(suite, results, calibration, Redrawing(seeds))
+    red = [case for case, verdict in zip(cases, first.values(), strict=True) if verdict.details.get("confirm")]
+    again = {result.job: result for result in ground.practise(lora, red, suite.seeds(seeds))} if red else {}
+    results = [again.get(result.job, result) for result in results]
+    verdicts, everybody = judge_cases(suite, results, calibration), {**context.results, provider: results}
     gate = judge_gate(suite, provider, results, others=everybody, calibration=calibration)
     message = feedback(suite, verdicts, everybody, context.scorer.traits(), gate=gate, provider=provider)
     return OpenResults(message, results, verdicts)

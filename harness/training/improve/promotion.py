@@ -16,6 +16,7 @@ from harness.core.stats import differences as gaps_of
 from harness.core.text import measured_text
 from harness.core.values import Interval, SetScore, Suite
 from harness.judging.changes import flips_text
+from harness.judging.following import MARGIN, PROMPT, Gap, Loss
 from harness.judging.scores import by_case
 
 WORSE = 0.05  # how far a challenger may stand behind a champion that raises the same alarm
@@ -44,6 +45,10 @@ class Ruling:
     level: float = LEVEL  # of the interval that had to lie above 0
 
 
+NO_ANSWER = Gap(Interval(0.0), Loss.OPEN)
+"""Of a challenger whose pictures answer none of the questions."""
+
+
 def intervals(values: Values) -> dict[str, Interval]:
     """Each metric's mean, clustered by case."""
     return {metric: clustered(by_case(scores)) for metric, scores in values.items() if scores}
@@ -57,6 +62,7 @@ class RivalScores:
     rivals: Mapping[str, Mapping[Pair, float]] = field(default_factory=dict)  # competitors, each with its own seeds
     gain_on_open: Interval | None = None  # the challenger's over the champion, on open cases with fresh seeds
     strange: str = ""  # why its origin alone refuses the challenger
+    following: Gap | None = None  # how it follows prompts against the champion; None: nothing can be asked
 
 
 def level_of(look: int) -> float:
@@ -103,6 +109,7 @@ def decide(
         *unproven(goal, differences.get(goal), flips, look, suite.margin),
         *(behind_base(over_base, suite.margin) if beside.base else []),
         *proven_worse(differences, goal, suite.margin),
+        *follows_less(beside.following),
         *under_bounds(suite, after),
         *alarms_against(sets or {}, usual or {}),
         *learnt_held_out_test(differences.get("quality"), beside.gain_on_open, suite.margin),
@@ -118,6 +125,7 @@ def compare(challenger: Values, champion: Values, goal: str, level: float) -> di
     results = {
         metric: paired(challenger[metric], champion[metric], level if metric == goal else LEVEL)
         for metric in challenger
+        if metric in champion
     }
     return {metric: interval for metric, interval in results.items() if interval is not None}
 
@@ -164,6 +172,17 @@ def proven_worse(differences: Mapping[str, Interval], goal: str, margin: float) 
         if metric != goal and result.high is not None and result.high < -margin
     }
     return [f"{metric}: worse on the locked cases, {gap_text(result)}" for metric, result in worse.items()]
+
+
+def follows_less(gap: Gap | None) -> list[str]:
+    """It may follow prompts less than what is in use: likeness that ignores what is asked is no gain.
+
+    Asked wherever the base's pictures of the locked cases show that it can be read back.
+    """
+    if gap is None or gap.loss is Loss.NONE:
+        return []
+    shown = gap_text(None if gap is NO_ANSWER else gap.interval)
+    return [f"{PROMPT}: not proven to follow prompts as well as before within {MARGIN:g}, {shown}"]
 
 
 def under_bounds(suite: Suite, after: Mapping[str, Interval]) -> list[str]:

@@ -40,7 +40,10 @@ class Validation:
     @property
     def cases(self) -> tuple[Case, ...]:
         """A few open cases, the failing ones first."""
-        cases = sorted(open_cases(self.context), key=lambda case: case.id not in self.failing)
+        different, repeats = dict[str, Case](), self.context.suite.repeats
+        for case in open_cases(self.context):
+            different.setdefault(repeats.get(case.id, case.id), case)
+        cases = sorted(different.values(), key=lambda case: case.id not in self.failing)
         return tuple(cases[:CHOICE_CASES])
 
     def judge(self, lora: Lora) -> RatedFile:
