@@ -300,6 +300,9 @@ def test_a_cohort_is_drawn_once_and_told_of(tiny_models: tuple[Profile, Models],
         assert source.draw([], train).lookalikes == ()
         other = cohort_of(suite, replace(profile, steps=9), models, store)
         assert other and other.identity != source.identity
+        blurred = replace(profile.providers["lora"], options={"use": "lora", "blur": 2})
+        spoilt = cohort_of(suite, replace(profile, providers={**profile.providers, "lora": blurred}), models, store)
+        assert spoilt and spoilt.identity == source.identity  # a control of the metrics is no other base
 
 
 def test_where_no_gate_is_drawn_here_there_is_no_cohort(tiny_models: tuple[Profile, Models], tmp_path: Path) -> None:

@@ -67,9 +67,10 @@ def area_at_least(genuine: Floats, other: Floats, tail: float = 0.025) -> float:
     (2006): a score interval with Hanley and McNeil's variance. Twelve against twelve that do not overlap give 0.83,
     twenty-four against as many 0.92.
     """
-    area, m, n = area_under_curve(genuine, other), len(genuine), len(other)
+    m, n = len(genuine), len(other)
     if not m or not n:
         return 0.0
+    area = area_under_curve(genuine, other)
     spare, z = (m + n) / 2 - 1, quantile(tail, math.inf)
 
     def too_low(bound: float) -> bool:

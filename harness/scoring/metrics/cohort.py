@@ -32,7 +32,7 @@ from harness.store import Store
 
 VERSION = 1  # of what is drawn: raise it, and cohorts are drawn anew
 STRENGTHS = (0.1, 0.5, 0.9)  # of the redrawn references: from through the models and unchanged to somebody else
-COUNT = 24  # strangers, lookalikes, and redrawn references of each strength
+COUNT = 16  # strangers, lookalikes, and redrawn references of each strength
 SEED = 7_700_000  # of the first of them; suites count from their own, which are small
 
 Draw = Callable[[Sequence[Request]], Sequence[Image.Image | None]]
@@ -135,7 +135,10 @@ def cohort_of(
         tell: hears once that much will be drawn.
     """
     local = [name for name in suite.gate if name in profile.providers and profile.providers[name].adapter == "local"]
-    return LocalCohort(suite, profile, local_options(profile, local[0]), models, store, tell) if local else None
+    if not local:
+        return None
+    options = replace(local_options(profile, local[0]), blur=0.0)  # what spoils pictures on purpose is no base's
+    return LocalCohort(suite, profile, options, models, store, tell)
 
 
 def scene_cases(suite: Suite, vocabulary: Mapping[str, Vocabulary]) -> list[Case]:
