@@ -25,6 +25,7 @@ from harness.core.values import (
     Threshold,
     Verdict,
 )
+from harness.engine.record import low_bounds
 from harness.judging.adaptive import next_draws
 from harness.judging.following import (
     READ,
@@ -36,6 +37,7 @@ from harness.judging.following import (
     read_back,
 )
 from harness.judging.judge import judge_case, judge_gate, wants_training
+from harness.judging.record import PopulationRecord
 from harness.studies.compare import compare_loras
 from harness.studies.sweep import cells_of, grid_lines, sweep
 from tests.painter import Brightness, Studio
@@ -274,3 +276,18 @@ def test_a_sweep_does_not_call_the_best_what_ignores_prompts(studio: Studio) -> 
     text = "\n".join(grid_lines(cells))
     assert "over-trained: step-0 at 1 surely follow prompts worse than prompt_only" in text
     assert "prompt, over prompt_only" in text and "best here" not in text  # one is left, so nothing was chosen
+
+
+# --- bounds that everybody reaches ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("bound", "told"), [(0.29, True), (0.31, False), (None, False)])
+def test_a_bound_below_every_stranger_is_told(bound: float | None, told: bool) -> None:
+    crowds = [
+        PopulationRecord(metric="quality", genuine=(0.9, 1.0), impostor=(0.6, 0.3)),
+        PopulationRecord(metric="clip", genuine=(0.9,), impostor=()),
+    ]
+
+    notes = low_bounds(suite({"quality": Threshold(bound), "clip": Threshold(0.1)}), crowds)
+
+    assert bool(notes) is told and all("quality: fail 0.29" in note and "0.30 at least" in note for note in notes)

@@ -34,6 +34,7 @@ from harness.core.values import (
     hash_file,
 )
 from harness.engine.context import ImproveContext
+from harness.engine.merge_sets import merge_sets
 from harness.engine.run import Run
 from harness.engine.set_metrics import SEEDS
 from harness.judging.judge import alarms, judge_case, judge_gate
@@ -223,6 +224,29 @@ def test_copies_of_held_out_pictures_are_a_leak(atelier: Atelier, judged: Judged
     assert any("copy held-out pictures" in item.message for item in record.feedback[0].recommendations)
 
 
+@pytest.mark.parametrize("leaks", [True, False])
+def test_what_shards_copied_is_added_up(atelier: Atelier, leaks: bool) -> None:
+    atelier.cases = 4
+    folder = atelier.folder / "references" / ("held_out" if leaks else "train")
+    files = sorted(folder.iterdir())
+    atelier.draw_lora = lambda request: files[(request.seed + int(request.prompt[-1])) % len(files)].read_bytes()
+
+    def sets(names: str) -> Mapping[str, SetScore]:
+        run = atelier.run()
+        run.submit([job for job in atelier.jobs("lora") if job.case[-1] in names])
+        run.gate(atelier.suite.path.as_posix(), "lora")
+        record = run.finish()
+        run.close()
+        return sets_of(record)
+
+    whole, merged = sets("0123")["copy"], merge_sets([sets("01"), sets("23")], "lora", {})["copy"]
+
+    assert merged.alarm and merged.details["widespread"] and (merged.sentence == whole.sentence)
+    for part, own in ((merged.details, whole.details), (merged.details["held_out"], whole.details["held_out"])):
+        assert all(part[name] == own[name] for name in ("pictures", "copies", "share", "alarm", "sources"))
+        assert tuple(part["prompts"]) == tuple(own["prompts"])
+
+
 # --- do pictures change with the prompt? ------------------------------------------------------------------------------
 
 
@@ -254,6 +278,24 @@ def test_where_prompts_cannot_be_told_apart_without_the_lora_nothing_is_said() -
     assert "5 different prompts" in few.doubt and not enough.doubt
     assert "without the LoRA pictures do not change" in alike.doubt and "two seeds" in single.doubt
     assert not any(each.alarm for each in (few, alike, single))
+
+
+@pytest.mark.parametrize(("follow", "alarm"), [(1.0, False), (0.0, True)])
+def test_what_shards_heard_of_prompts_is_one_slope(follow: float, alarm: bool) -> None:
+    """A shard alone has too few prompts to say anything."""
+    own, usual = changing(8, 3, follow, 1), changing(8, 3, 1.0, 9)
+
+    def part(names: Sequence[str]) -> dict[str, SetScore]:
+        found = measure_response({name: own[name] for name in names}, usual)
+        return {"response": SetScore("response", found.sentence, found.alarm, not found.doubt, found.record)}
+
+    parts = [part(list(own)[:4]), part(list(own)[4:])]
+    merged = merge_sets(parts, "lora", {})["response"]
+
+    assert not any(score["response"].judged for score in parts)
+    assert merged.judged and merged.alarm is alarm
+    whole = measure_response(own, usual).slope
+    assert whole is not None and merged.details["slope"] == pytest.approx(whole, abs=0.1)
 
 
 def test_cases_that_ask_for_the_same_are_one_prompt(atelier: Atelier, judged: Judged) -> None:

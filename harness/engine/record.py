@@ -82,6 +82,17 @@ def notes_of(suite: Suite, results: Mapping[str, Sequence[CaseResult]]) -> list[
     return notes + [f"{case} by {name}: the prompt was cut off before {end!r}" for (name, case), end in cut.items()]
 
 
+def low_bounds(suite: Suite, crowds: Sequence[PopulationRecord]) -> list[str]:
+    """Bounds that everybody reaches: below the least that any picture of somebody else gets they cannot fail."""
+    known = [(crowd, suite.threshold(None, crowd.metric).fail) for crowd in crowds if crowd.impostor]
+    return [
+        f"{crowd.metric}: fail {bound:g} lies below what every picture of somebody else reaches "
+        f"({min(crowd.impostor):.2f} at least), so it tells nobody apart; `harness calibrate` proposes bounds"
+        for crowd, bound in known
+        if bound is not None and bound < min(crowd.impostor)
+    ]
+
+
 # --- what only the page shows --------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from harness.core.git import git_state
 from harness.core.values import Job, Verdict, to_record
 from harness.engine.jobs import Group, JobTable
-from harness.engine.record import about_suite, keep_references, notes_of, recipes, scorer_record, versions
+from harness.engine.record import about_suite, keep_references, low_bounds, notes_of, recipes, scorer_record, versions
 from harness.engine.resources import Resources
 from harness.engine.retraining import Retraining
 from harness.engine.spending import spending_record
@@ -73,6 +73,7 @@ class RunRecorder:
         tested = {name: lora for name in suite.gate if (lora := judged.lora((path, name)))}
         drawn = {result.job: len(result.samples) for group in results.values() for result in group if result.samples}
         saved = saved_text(suite, drawn)
+        about = about_suite(store, suite, self._resources.profile.size, scorer, tested)
         return SuiteRun(
             suite,
             results,
@@ -85,10 +86,10 @@ class RunRecorder:
             references=keep_references(store, scorer) if scorer else {},
             scorer=scorer_record(scorer) if scorer else {},
             recipe=recipes(steps),
-            notes=[*notes_of(suite, results), *([saved] if saved else [])],
+            notes=[*notes_of(suite, results), *low_bounds(suite, about.crowds), *([saved] if saved else [])],
             sets={provider: scores for (of_suite, provider), scores in judged.sets.items() if of_suite == path},
             readings=getattr(scorer, "readings", ()),
-            about=about_suite(store, suite, self._resources.profile.size, scorer, tested),
+            about=about,
         )
 
     def _with_baseline(self, run: SuiteRun) -> SuiteRun:
