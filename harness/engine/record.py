@@ -145,6 +145,8 @@ def populations_record(store: Store, scorer: Scorer) -> tuple[PopulationRecord, 
     key = digest(["crowds", VERSION, scorer.identity])
     known: list[dict[str, object]] | None = store.memo("crowds", key)
     if known is None:
+        if scorer.blind:
+            return ()
         try:
             sides = populations(scorer, scorer.ground)
         except (HarnessError, OSError):

@@ -39,6 +39,7 @@ from harness.core.values import (
     to_record,
 )
 from harness.judging.adaptive import BEST, level_at
+from harness.judging.blind import cannot_judge, left_out
 from harness.judging.causes import diagnose_gate, look_for
 from harness.judging.changes import flips_text
 from harness.judging.complaints import (
@@ -57,7 +58,7 @@ from harness.judging.complaints import (
     weakest,
 )
 from harness.judging.leaderboard import gap_to_best
-from harness.judging.scores import by_case, values_by_metric, values_of
+from harness.judging.scores import by_case, on_one_scale, values_by_metric
 from harness.scoring.metrics.applied import Applied
 from harness.scoring.metrics.evidence import Evidence, count_faults, gather_evidence
 
@@ -89,8 +90,9 @@ def judge_case(
             findings += hold(metric, scores[metric], threshold, weakest(metric, result.scored))
         elif bounded(threshold):
             findings.append(unmeasured(metric, result.scored))
-    if calibration and not calibration.can_gate:
-        findings = [soften(finding, calibration.reason) for finding in findings]
+    findings += left_out(result.scored)
+    if why := cannot_judge(calibration, result.scored):
+        findings = [soften(finding, why) for finding in findings]
     return conclude(findings, scores, details={"faults": count_faults(result.scored)})
 
 
@@ -152,9 +154,10 @@ def judge_gate(
         ]
     if calibration:
         details["calibration"] = {**to_record(calibration.clip), "agreement": calibration.agreement}
-        if not calibration.can_gate:
-            findings = [soften(finding, calibration.reason) for finding in findings]
-            findings.append(unsure("calibration", f"no verdict: {calibration.reason}"))
+    findings += left_out(samples)
+    if why := cannot_judge(calibration, samples):
+        findings = [soften(finding, why) for finding in findings]
+        findings.append(unsure("calibration", f"no verdict: {why}"))
     if applied:
         details["applied"] = to_record(applied)
         findings += [] if applied.ok else [fail("applied", applied.reason)]
@@ -205,7 +208,7 @@ def regression(
     """Quality against the baseline; see the module's three answers."""
     if baseline is None:
         return []
-    ours, theirs = values_of(results, PRIMARY), values_of(baseline, PRIMARY)
+    ours, theirs = (side[PRIMARY] for side in on_one_scale(results, baseline, metrics=(PRIMARY,)))
     groups = stats.differences(ours, theirs)
     if not groups:
         return [unsure("regression", "the baseline has no case and seed in common with this run; make a new baseline")]
@@ -239,7 +242,9 @@ def beats(
     Any one who is better fails the gate, so "better" is proven for the whole list at one level (Holm). All must be
     beaten, and for that each at its own level is enough.
     """
-    quality = {name: values_of(items, PRIMARY) for name, items in {**others, provider: results}.items()}
+    everybody = {**others, provider: results}
+    sides = on_one_scale(*everybody.values(), metrics=(PRIMARY,))
+    quality = {name: side[PRIMARY] for name, side in zip(everybody, sides, strict=True)}
 
     def gap_to(rival: str, level: float) -> Interval | None:
         if rival == BEST:

@@ -21,6 +21,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from harness.core.errors import UsageError
 from harness.core.stats.calibration import Band, Calibration, Measure, Separation
 from harness.core.values import (
+    DOMAIN,
     METRICS,
     CaseResult,
     Complaint,
@@ -174,6 +175,7 @@ class LeaderboardRow(Part):
     raw: Mapping[str, float] = {}  # clip_raw, features_raw, ssim_raw, quality_raw
     versus: Mapping[str, Gap] = {}  # quality minus the other provider's, paired by case and seed, clustered by case
     outcomes: Mapping[str, int] = {}  # how many samples ended how
+    blind: str = ""  # how many of its pictures the models cannot judge, and why
     cost_usd: float = 0.0
     seconds: float = 0.0
 
@@ -221,6 +223,12 @@ class CaseRecord(Part):
             path: of the suite's file.
         """
         return CaseResult(Job(path or self.suite, self.case, self.provider), self.samples, self.skipped)
+
+    @property
+    def blind(self) -> bool:
+        """Whether the models cannot judge any of its pictures."""
+        scored = [sample for sample in self.samples if sample.scores]
+        return bool(scored) and all(DOMAIN in sample.scores for sample in scored)
 
     @property
     def complaint(self) -> str:
@@ -279,6 +287,8 @@ class CalibrationRecord(Part):
     references: int = 0
     leave_one_out: bool = False
     names: tuple[str, ...] = ()
+    sampling: int = 256
+    blind: str = ""
     reason: str = ""
 
     def restored(self) -> Calibration | None:
@@ -287,7 +297,7 @@ class CalibrationRecord(Part):
             return None
         return Calibration(
             self.clip, self.ssim, self.edges, self.measures, self.sharpness, self.contrast, self.agreement,
-            self.crowd, self.references, self.leave_one_out, self.names,
+            self.crowd, self.references, self.leave_one_out, self.names, self.sampling, self.blind,
         )  # fmt: skip
 
 

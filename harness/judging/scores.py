@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.core.values import CaseResult, Sample, Score
+from harness.core.values import UNCLIPPED, CaseResult, Sample, Score, as_number
 
 if TYPE_CHECKING:
     from harness.core.stats import Pair  # stats brings scipy
@@ -42,6 +42,36 @@ def values_by_metric(results: Sequence[CaseResult], metrics: Iterable[str] = ())
                 if score.value is not None and (not only or name in only):
                     values.setdefault(name, {})[result.job.case, sample.seed] = score.value
     return values
+
+
+def on_one_scale(*sides: Sequence[CaseResult], metrics: Iterable[str] = ()) -> list[dict[str, dict[Pair, float]]]:
+    """Each side's values to be compared in pairs: not cut off at 0 and 1, because two good LoRAs are both at 1.
+
+    Where a picture of either side lacks the number behind its cut-off value (a baseline of an earlier version), that
+    metric is compared as it is shown, on all sides.
+    """
+    shown = [values_by_metric(side, metrics) for side in sides]
+    whole = [_unclipped(side) for side in sides]
+    cut = {
+        name
+        for known, given in zip(whole, shown, strict=True)
+        for name in given
+        if len(known.get(name, {})) != len(given[name])
+    }
+    return [
+        {name: values if name in cut else known.get(name, {}) for name, values in given.items()}
+        for known, given in zip(whole, shown, strict=True)
+    ]
+
+
+def _unclipped(results: Sequence[CaseResult]) -> dict[str, dict[Pair, float]]:
+    values: dict[str, dict[Pair, float]] = defaultdict(dict)
+    for result in results:
+        for sample in result.scored:
+            for name, score in sample.scores.items():
+                if score.value is not None and (number := as_number(score.details.get(UNCLIPPED))) is not None:
+                    values[name][result.job.case, sample.seed] = number
+    return dict(values)
 
 
 def by_case(values: Mapping[Pair, float]) -> dict[Hashable, list[float]]:

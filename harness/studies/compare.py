@@ -23,7 +23,7 @@ from harness.engine.run import Run
 from harness.judging.changes import Changes, compare_results, compare_scores, flips_text
 from harness.judging.complaints import missing_pictures
 from harness.judging.record import Change, GateRecord, RunRecord
-from harness.judging.scores import by_case, values_by_metric
+from harness.judging.scores import by_case, on_one_scale
 from harness.report.terminal import ProgressLine, bounds_text, table
 from harness.store import Store
 
@@ -310,7 +310,7 @@ def check_itself(bench: ComparisonSetup, lora: Lora) -> SelfCheck:
     """
     name, seeds = lora.path.stem, bench.samples
     drawn = draw(bench, {name: lora}, 2 * seeds)
-    values = values_by_metric(drawn.sides[name])
+    [values] = on_one_scale(drawn.sides[name])
     first = bench.suite.seed
     new = {metric: half(result, first, seeds) for metric, result in values.items()}
     old = {metric: half(result, first + seeds, seeds) for metric, result in values.items()}

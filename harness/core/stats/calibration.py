@@ -161,10 +161,14 @@ class Calibration:
     references: int
     leave_one_out: bool = False
     names: tuple[str, ...] = ()  # the impostors' file names, in the order of their embeddings
+    sampling: int = 256  # pixels a side at which pictures were compared, references and drawings alike
+    blind: str = ""  # why the models cannot judge the references
 
     @property
     def reason(self) -> str:
         """Why this calibration must not gate, or ""."""
+        if self.blind:
+            return self.blind
         if self.leave_one_out:
             return (
                 f"only {self.references} reference pictures: with fewer than {LEAST_PICTURES} the suite reports and "

@@ -74,7 +74,8 @@ def calibrate_suite(scorer: Scorer, false_alarm: float = FALSE_ALARM) -> Calibra
 
 def populations(scorer: Scorer, ground: ReferenceSet) -> tuple[Sides, ...]:
     """Every gated metric's genuine and impostor scores; a reference is held against the others only."""
-    impostors = [plate_of(grey_square(open_file(path))) for path in scorer.impostors]
+    sampling = ground.calibration.sampling
+    impostors = [plate_of(grey_square(open_file(path), sampling)) for path in scorer.impostors]
     table = np.array([[similarity(a, b) for b in ground.plates] for a in ground.plates])
     crossed = np.array([[similarity(a, b) for b in ground.plates] for a in impostors])
     strong = np.array([edges(plate) for plate in ground.plates])

@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.core.arrays import Floats
 from harness.core.stats.calibration import Calibration, Separation, leave_one_out, separate
-from harness.core.values import Score
+from harness.core.values import UNCLIPPED, Score
 
 
 def clip_separation(gallery: Floats, impostors: Floats) -> Separation:
@@ -27,6 +27,7 @@ def clip_score(vector: Floats, gallery: Floats, train: Floats, impostors: Floats
     value = calibration.clip.calibrate(raw)
     likest = impostors @ vector
     details = {
+        UNCLIPPED: calibration.clip.scale(raw) if value is not None else None,
         "train": calibration.clip.scale(float((train @ vector).mean())) if len(train) and value is not None else None,
         "likest_impostor": calibration.names[int(likest.argmax())],
         "likest_impostor_cosine": float(likest.max()),
