@@ -6,6 +6,7 @@ Nothing is downloaded, and no picture of others is committed. A source that is n
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -47,6 +48,25 @@ def opened(paths: Iterable[Path]) -> list[Image.Image]:
 def spread(paths: Sequence[Path], count: int = EACH) -> list[Path]:
     """So many of them, evenly through the list."""
     return [paths[len(paths) * place // count] for place in range(min(count, len(paths)))]
+
+
+def avatars() -> list[Image.Image]:
+    """Busts as a package for avatars draws them, on white and on plain grounds; where it and a renderer are there."""
+    if package("python_avatars") is None or package("resvg_py") is None:
+        return []
+    import random
+
+    import python_avatars
+    import resvg_py
+
+    random.seed(EACH)
+    results = []
+    for number in range(EACH):
+        drawing = python_avatars.Avatar.random(style=python_avatars.AvatarStyle.TRANSPARENT).render()
+        bust = Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=drawing)))).convert("RGBA")
+        ground = Image.new("RGBA", bust.size, ("white", "lightblue", "olive", "salmon")[number % 4])
+        results.append(Image.alpha_composite(ground, bust).convert("RGB"))
+    return results
 
 
 def in_package(name: str, pattern: str, least: int = 0) -> Callable[[], list[Image.Image]]:
@@ -127,6 +147,7 @@ FOUND: Mapping[str, Callable[[], list[Image.Image]]] = {
     "gradio photographs": in_package("gradio", "media_assets/images/*.jp*g"),
     "pygame pictures": in_package("pygame", "examples/data/*.[pgj][nip][gf]"),
     "pygame pages": in_package("pygame", "docs/generated/_images/*.png", 4000),
+    "avatars": avatars,
     "insightface faces": in_package("insightface", "data/images/*.*"),
 }
 """Name to the pictures that a package or this machine carries; [] where it is not there."""
@@ -145,6 +166,24 @@ def seed_of(name: str) -> int:
     return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16)
 
 
-def kept_for_counting(name: str) -> bool:
-    """Half of the sources, by a hash of their name, so that nobody chose: thresholds never see them."""
-    return hashlib.sha256(f"foreign {name}".encode()).digest()[0] % 2 == 1
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "photographs": (
+        "skimage photographs", "skimage photographs, parts", "skimage textures and instruments", "skimage small faces",
+        "photographed portraits", "sklearn photographs", "gradio photographs", "insightface faces", "shaded_balls",
+    ),
+    "cartoons": (
+        "animal", "paper_cut", "chibi", "arcade people", "arcade enemies", "pygame pictures", "avatars", "line_drawing",
+    ),
+    "graphics": (
+        "geometry", "pattern", "pixel_art", "arcade cards", "arcade tiles", "arcade backgrounds", "desktop icons",
+        "matplotlib pictures", "text_page", "plot", "skimage pages", "pygame pages",
+    ),
+    "computed": ("noise", "clouds", "gradient", "tiny", "fractal", "landscape"),
+}  # fmt: skip
+"""Sources of a kind, of which half are counted."""
+
+
+def is_counted(name: str) -> bool:
+    """Every second source of its kind, in the order of a hash of the names, so that nobody chose."""
+    kind = next(names for names in KINDS.values() if name in names)
+    return sorted(kind, key=lambda each: hashlib.sha256(each.encode()).digest()).index(name) % 2 == 1

@@ -41,7 +41,7 @@ def domain_lines(pictures: Path, profile: str) -> list[str]:
     opened, settings = open_profile(profile=profile)
     judge = DomainJudge(opened, Models(opened, settings))
     try:
-        found = judge.check_files(gather_folder(pictures).pictures)
+        found = judge.check_files(list(gather_folder(pictures).pictures))
     except (ModelError, ReferencesError):  # `harness doctor` and `references check` say what is wrong there
         return []
     if not found.measured:

@@ -240,8 +240,10 @@ def marks_of(case: CaseRecord) -> list[Mark]:
             if (number := as_number(sample.scores[name].details.get(UNCLIPPED))) is not None
         }
         if scores:
-            place = {"provider": case.provider, "case": case.case, "seed": sample.seed, "image": sample.image or ""}
-            results.append(Mark(**place, scores=scores, **({"unclipped": whole} if whole else {})))
+            mark = Mark(
+                provider=case.provider, case=case.case, seed=sample.seed, image=sample.image or "", scores=scores
+            )
+            results.append(mark.model_copy(update={"unclipped": whole}) if whole else mark)
     return results
 
 
