@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,7 @@ from harness.models.loading import Models
 from harness.scoring.domain import MOST
 from harness.scoring.references import picture_files
 from harness.world.domain import known_prompts, known_renders
-from harness.world.people import ALDAR, random_person, random_scene
+from harness.world.people import random_person, random_scene
 from harness.world.render import render
 
 SEED = 95_000_000  # of fresh renders and prompts: neither summary nor card has them

@@ -114,7 +114,7 @@ def find_summary(profile: Profile, models: Models) -> DomainSummary | None:
     Raises:
         ModelError: the file is not there, is none, or was made for another CLIP.
     """
-    name = profile.models.domain
+    name = getattr(profile.models, "domain", None)
     if name is None:
         return None
     path = next((base / name for base in (models.root, data_root()) if (base / name).is_file()), None)

@@ -28,6 +28,8 @@ from harness.models.domain import (
 )
 from harness.models.embeddings import open_file, open_picture
 from harness.models.loading import Models
+from harness.scoring.metrics.ssim import grey_square
+from harness.scoring.metrics.technical import find_blank
 from harness.scoring.references.gather import gather_folder
 from harness.store import Store
 
@@ -113,19 +115,25 @@ class DomainJudge:
         known = {key: self._recall(key) for key in dict.fromkeys(keys)}
         missing = {key: data for key, data in zip(keys, pictures, strict=True) if known[key] is None}
         if missing:
-            images = [open_picture(data) for data in missing.values()]
-            found = self.summary.distances(self._viewer(images))
-            for key, distance in zip(missing, found, strict=True):
-                known[key] = float(distance)
+            for key, distance in zip(missing, self._distances(list(missing.values())), strict=True):
+                known[key] = distance
                 if self.store:
-                    self.store.put_memo(KIND, key, float(distance))
+                    self.store.put_memo(KIND, key, distance)
         distances = np.array([known[key] for key in keys], float)
         return [float(chance) for chance in ndtr((distances - self.summary.bound) / self.summary.spread)]
+
+    def _distances(self, pictures: Sequence[bytes]) -> list[float]:
+        """Log distances; a blank picture is a fault of its own, whatever the models know."""
+        assert self.summary is not None
+        images = [open_picture(data) for data in pictures]
+        found = self.summary.distances(self._viewer(images))
+        blank = [bool(find_blank(image, grey_square(image))) for image in images]
+        return [0.0 if empty else float(distance) for empty, distance in zip(blank, found, strict=True)]
 
     def check(self, pictures: Sequence[bytes]) -> DomainCheck:
         """A set of encoded pictures."""
         if self.summary is None:
-            return DomainCheck(self.profile.name, measured=False)
+            return DomainCheck(getattr(self.profile, "name", ""), measured=False)
         return self.conclude(self.chances(pictures))
 
     def check_files(self, paths: Sequence[Path]) -> DomainCheck:
