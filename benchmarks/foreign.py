@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import argparse
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,13 +25,13 @@ from benchmarks.process import ROOT
 from harness.config.profile import load_profile
 from harness.core.arrays import Floats
 from harness.core.settings import Settings
-from harness.core.values import Lora, Request
-from harness.models.domain import find_summary, load_viewer
+from harness.core.values import Lora
+from harness.models.domain import BOUND, find_summary, load_viewer
 from harness.models.embeddings import open_file
 from harness.models.loading import Models
 from harness.scoring.domain import MOST
 from harness.scoring.references import picture_files
-from harness.world.domain import known_prompts, known_renders
+from harness.world.domain import draw_captions, known_prompts, known_renders
 from harness.world.people import random_person, random_scene
 from harness.world.render import render
 
@@ -50,7 +51,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         raise RuntimeError("profile embedded names no summary of what its models know")
 
     def far(pictures: Sequence[Image.Image]) -> Floats:
-        return np.asarray((summary.distances(view(pictures)) - summary.bound) / summary.spread)
+        return np.asarray(summary.distances(view(pictures)) - BOUND)
 
     print(f"{'source':36} {'of':>8} {'told':>5} {'pictures':>9}  spreads beyond the bound")
     counted: list[tuple[bool, Floats]] = []
@@ -99,7 +100,7 @@ def own_pictures(models: Models, drawn: int) -> Iterator[tuple[str, list[Image.I
         yield folder, [open_file(path) for path in picture_files(ROOT / folder)]
     for name, lora in {"the base": None, **{name: Lora(ROOT / f"{name}.safetensors") for name in LORAS}}.items():
         if drawn and (lora is None or lora.path.is_file()):
-            yield f"drawn by {name}", draw(models, lora, drawn)
+            yield f"drawn by {name}", draw_captions(models, prompts_for(lora, drawn), lora)
 
 
 def larger(count: int) -> Iterator[Image.Image]:
@@ -116,38 +117,13 @@ def compressed(picture: Image.Image) -> Image.Image:
 
 
 def on_white(count: int) -> Iterator[Image.Image]:
-    """What changes with the ground is the ground: those pixels become white."""
+    """As a character sheet has them."""
     rng = np.random.default_rng(SEED + 2)
     for _ in range(count):
-        person, scene, seed = random_person(rng), random_scene(rng), int(rng.integers(2**31))
-        yield white_ground(person, scene, seed)
+        yield render(random_person(rng), replace(random_scene(rng), background="white"), int(rng.integers(2**31)))
 
 
-def white_ground(person: Any, scene: Any, seed: int) -> Image.Image:
-    """One person without a place."""
-    from dataclasses import replace
-
-    views = [
-        np.asarray(render(person, replace(scene, background=place), seed), np.int16)
-        for place in ("steppe", "starry night", "snowy mountain", "city")
-    ]
-    moved = np.max([np.abs(view - views[0]).max(-1) for view in views[1:]], axis=0)
-    return Image.fromarray(np.where(moved[..., None] > 24, 255, views[0]).astype(np.uint8))
-
-
-def draw(models: Models, lora: Lora | None, count: int) -> list[Image.Image]:
-    """As a run would; the hero's trigger where there is a LoRA, captions of anybody where there is none."""
-    profile, prompts = models.profile, known_prompts(count, SEED)
-    if lora is not None:
-        prompts = [f"aldar kose, {prompt.split(', ', 1)[-1]}" for prompt in prompts]
-    width, height = profile.size
-    shared: Mapping[str, Any] = {
-        "adapter": "benchmark", "model": "embedded", "width": width, "height": height, "steps": profile.steps,
-        "guidance": profile.guidance, "scheduler": profile.scheduler, "dtype": models.dtype, "batch": profile.batch,
-    }  # fmt: skip
-    pictures: list[Image.Image] = []
-    for start in range(0, count, profile.batch):
-        part = prompts[start : start + profile.batch]
-        requests = [Request(**shared, prompt=prompt, seed=start + place) for place, prompt in enumerate(part)]
-        pictures += [picture for picture in models.pipeline().draw(requests, lora) if picture is not None]
-    return pictures
+def prompts_for(lora: Lora | None, count: int) -> list[str]:
+    """Captions of anybody; with the hero's trigger where there is a LoRA."""
+    prompts = known_prompts(count, SEED)
+    return prompts if lora is None else [f"aldar kose, {prompt.split(', ', 1)[-1]}" for prompt in prompts]

@@ -89,7 +89,7 @@ def domain(options: StageOptions) -> None:
     models = Models(load_profile("embedded", Path.cwd()), Settings.load(Path.cwd(), {}))
     counts = (options.count, options.count // 6) if options.count else (RENDERED, DRAWN)
     summary = write_domain(models, MODELS / "domain.safetensors", *counts)
-    print(f"bound {summary.bound:.3f}, spread {summary.spread:.3f}")
+    print(f"usual log distances, mean and spread by view: {summary.usual[:-1].round(3).tolist()}")
 
 
 def references(options: StageOptions) -> None:

@@ -1,14 +1,15 @@
 """What a profile's models know: a small summary of how such pictures look to them, and how far off others are.
 
-A picture is looked at by what CLIP's image tower makes of its patches half-way: there it still sees what the picture is
-drawn like, where its last layer has only words for it. The distance is Mahalanobis' from the pictures that the models
-know (Lee et al. 2018), by principal components, with what these leave over counted as noise (Tipping and Bishop 1999).
+CLIP's image tower is read twice: what it makes of the patches on the way, where it still sees how a picture is drawn,
+and what it makes of the whole at its end, before the projection to words. The distance is Mahalanobis' from pictures
+that the models know (Lee et al. 2018), by principal components; what these leave over counts as noise (Tipping and
+Bishop 1999). A picture is foreign where either view is too far from what is known.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,62 +28,69 @@ from harness.models.loading import Models
 
 VERSION = "1"  # of the features and the distance: raise it, and summaries have to be made anew
 LEAST = 200  # pictures of which a summary can be made
-DEPTHS = (1 / 3, 1 / 2, 2 / 3)  # of the image tower: where the patches are read
-RANK = 96  # principal components a depth, at most
-KEPT_BACK = 4  # every fourth picture is not summarised: the bound is taken from these
-WIDER = 3.0  # spreads of their log distances from their mean to the bound
+RANK = 128  # principal components of a view, at most
+KEPT_BACK = 4  # every fourth picture is not summarised: usual distances are taken from these
+BOUND = 2.5  # standard deviations of the known pictures' distances above their mean: frozen on half of the sources
 LEAST_SPREAD = 0.02  # of log distances
 Viewer = Callable[[Sequence[Image.Image]], Floats]
-"""Pictures to features: (n, depths, width)."""
+"""Pictures to features: (n, views, width)."""
 
 
 @dataclass(frozen=True)
 class DomainSummary:
-    """How the known pictures look, depth by depth, and where the bound lies."""
+    """How the known pictures look, view by view, and how far off they usually are."""
 
-    means: Floats  # (depths, width)
-    axes: Floats  # (depths, rank, width), rows of unit length
-    variances: Floats  # (depths, rank)
-    noise: Floats  # (depths,): mean variance of what the axes leave over
-    bound: float  # log distance beyond which a picture is of another kind
-    spread: float  # standard deviation of the known pictures' log distances
-    made_for: tuple[str, ...]  # versions and the model: VERSION, the libraries' class, CLIP's hash
+    means: Floats  # (views, width)
+    axes: Floats  # (views, rank, width), rows of unit length
+    variances: Floats  # (views, rank)
+    noise: Floats  # (views,): mean variance of what the axes leave over
+    usual: Floats  # (views + 1, 2): mean and standard deviation of log distances, last of the larger standardised one
+    made_for: tuple[str, ...]  # VERSION, the libraries' class, CLIP's hash
     sha: str = ""  # of the file
 
-    def distances(self, features: Floats) -> Floats:
-        """Log distances (n,) of features (n, depths, width), the mean over depths; 0 is a usual distance."""
+    def logs(self, features: Floats) -> Floats:
+        """Log distances by view (n, views) of features (n, views, width); 0 is about usual."""
         offsets = features - self.means
-        along = np.einsum("nkw,krw->nkr", offsets, self.axes)
+        along = np.einsum("nvw,vrw->nvr", offsets, self.axes)
         left = (offsets**2).sum(-1) - (along**2).sum(-1)
         squares = (along**2 / self.variances).sum(-1) + np.maximum(left, 0) / self.noise
-        return np.asarray(np.log(squares / self.means.shape[-1]).mean(-1) / 2)
+        return np.asarray(np.log(np.maximum(squares / self.means.shape[-1], 1e-12)) / 2)
+
+    def distances(self, features: Floats) -> Floats:
+        """How far off each picture is (n,), in standard deviations of the known ones; above BOUND it is foreign."""
+        views = self.usual[:-1]
+        farther = ((self.logs(features) - views[:, 0]) / views[:, 1]).max(-1)
+        return np.asarray((farther - self.usual[-1, 0]) / self.usual[-1, 1])
 
     def save(self, path: Path) -> None:
-        """Half-precision axes, everything else in float32; the numbers' meaning in the header."""
-        arrays = {name: getattr(self, name).astype(np.float32) for name in ("means", "variances", "noise")}
-        arrays |= {"axes": self.axes.astype(np.float16), "bound": np.array([self.bound, self.spread], np.float32)}
+        """The axes in half precision, everything else in float32; what it was made for in the header."""
+        arrays = {name: getattr(self, name).astype(np.float32) for name in ("means", "variances", "noise", "usual")}
         path.parent.mkdir(parents=True, exist_ok=True)
         version, libraries, clip = self.made_for
-        save_file(arrays, path, {"version": version, "libraries": libraries, "clip": clip})
+        facts = {"version": version, "libraries": libraries, "clip": clip}
+        save_file({**arrays, "axes": self.axes.astype(np.float16)}, path, facts)
 
 
 def summarise(features: Floats, made_for: tuple[str, ...]) -> DomainSummary:
-    """A summary of known pictures' features (n, depths, width).
-
-    Every fourth is kept back, and the bound lies WIDER standard deviations above the mean of their log distances.
+    """A summary of known pictures' features (n, views, width); every fourth is kept back for the usual distances.
 
     Raises:
         ModelError: too few pictures.
     """
     if len(features) < LEAST:
         raise ModelError(f"{len(features)} pictures; {LEAST} are needed to say what models know")
-    back = kept_back(len(features))
-    parts = [principal(features[~back, depth]) for depth in range(features.shape[1])]
+    back, views = kept_back(len(features)), features.shape[1]
+    parts = [principal(features[~back, view]) for view in range(views)]
     means, axes, variances, noise = (np.stack([part[place] for part in parts]) for place in range(4))
-    fitted = DomainSummary(means, axes, variances, noise, 0.0, 1.0, made_for)
-    logs = fitted.distances(features[back])
-    spread = max(LEAST_SPREAD, float(logs.std(ddof=1)))
-    return DomainSummary(means, axes, variances, noise, float(logs.mean()) + WIDER * spread, spread, made_for)
+    plain = DomainSummary(means, axes, variances, noise, np.tile([0.0, 1.0], (views + 1, 1)), made_for)
+    usual = [*map(usual_of, plain.logs(features[back]).T), (0.0, 1.0)]
+    centred = replace(plain, usual=np.array(usual))
+    return replace(centred, usual=np.array([*usual[:-1], usual_of(centred.distances(features[back]))]))
+
+
+def usual_of(values: Floats) -> tuple[float, float]:
+    """Mean and standard deviation."""
+    return float(values.mean()), max(LEAST_SPREAD, float(values.std(ddof=1)))
 
 
 def kept_back(count: int) -> npt.NDArray[np.bool_]:
@@ -134,16 +142,12 @@ def read_summary(path: Path) -> DomainSummary:
         with safe_open(path, "np") as opened:
             facts = opened.metadata() or {}
             arrays = {name: opened.get_tensor(name).astype(np.float32) for name in opened.keys()}  # noqa: SIM118
-        bound, spread = map(float, arrays.pop("bound"))
         made = facts["version"], facts["libraries"], facts["clip"]
-        return DomainSummary(**arrays, bound=bound, spread=spread, made_for=made, sha=hash_file(path))
+        return DomainSummary(**arrays, made_for=made, sha=hash_file(path))
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: no summary of what models know ({error}); make it again") from error
 
 
 def load_viewer(models: Models) -> Viewer:
     """The profile's CLIP as what looks at pictures; loads it."""
-    clip = models.clip()
-    layers = clip.model.config.vision_config.num_hidden_layers
-    depths = [round(share * layers) for share in DEPTHS]
-    return lambda images: clip.read_patches(images, depths)
+    return models.clip().read_views

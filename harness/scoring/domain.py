@@ -18,6 +18,7 @@ from scipy.special import ndtr
 from harness.config.profile import Profile, general_profiles
 from harness.core.values import DOMAIN, METRICS, Score, digest, to_record
 from harness.models.domain import (
+    BOUND,
     DomainSummary,
     Viewer,
     find_summary,
@@ -35,6 +36,7 @@ from harness.store import Store
 
 MOST = 0.5  # of a set: with more pictures outside the whole set cannot be judged
 WITHHELD = (*METRICS, "prompt", "aesthetics")  # what the profile's CLIP or its references decide
+SUREST = 0.999  # more than that no normal law is believed
 AT_ONCE = 64  # pictures held in memory together
 KIND = "domain"  # of what the store remembers
 
@@ -46,7 +48,7 @@ class DomainCheck:
     profile: str
     measured: bool = True  # False: the profile names no summary of what its models know
     outside: tuple[bool, ...] = ()  # a picture: unlike everything that the models know
-    sure: float = 0.0  # how surely that holds of those that are outside, else of the set as a whole; [0.5, 1]
+    sure: float = 0.0  # share of the known pictures that those outside are farther off than, by their normal law
     better: tuple[str, ...] = ()  # profiles whose models are not of one world
 
     @property
@@ -77,7 +79,8 @@ class DomainCheck:
         total = len(self.outside)
         if not self.count:
             return f"the models of profile {self.profile} know pictures like {'this' if total == 1 else 'these'}"
-        unlike = f"unlike everything that the models of profile {self.profile} know ({self.sure:.0%} sure)"
+        farther = f"farther off than {min(self.sure, SUREST):.1%} of it"
+        unlike = f"unlike everything that the models of profile {self.profile} know ({farther})"
         if not self.blind:
             return f"{self.count} of {total} pictures are {unlike}"
         which = "it is" if total == 1 else f"{self.count} of {total} are"
@@ -107,10 +110,10 @@ class DomainJudge:
         """A hash of everything that decides what is found; "" where nothing is."""
         return digest([self.summary.sha, *self.summary.made_for]) if self.summary else ""
 
-    def chances(self, pictures: Sequence[bytes]) -> list[float]:
-        """How surely each encoded picture is unlike everything that the models know, [0, 1]."""
+    def distances(self, pictures: Sequence[bytes]) -> list[float]:
+        """How far beyond the bound each encoded picture is, in standard deviations of the known; above 0 is foreign."""
         if self.summary is None:
-            return [0.0] * len(pictures)
+            return [-BOUND] * len(pictures)
         keys = [digest([self.identity, hashlib.sha256(data).hexdigest()]) for data in pictures]
         known = {key: self._recall(key) for key in dict.fromkeys(keys)}
         missing = {key: data for key, data in zip(keys, pictures, strict=True) if known[key] is None}
@@ -119,11 +122,10 @@ class DomainJudge:
                 known[key] = distance
                 if self.store:
                     self.store.put_memo(KIND, key, distance)
-        distances = np.array([known[key] for key in keys], float)
-        return [float(chance) for chance in ndtr((distances - self.summary.bound) / self.summary.spread)]
+        return [float(known[key] or 0.0) - BOUND for key in keys]
 
     def _distances(self, pictures: Sequence[bytes]) -> list[float]:
-        """Log distances; a blank picture is a fault of its own, whatever the models know."""
+        """As the summary has them; a blank picture is a fault of its own, whatever the models know."""
         assert self.summary is not None
         images = [open_picture(data) for data in pictures]
         found = self.summary.distances(self._viewer(images))
@@ -134,17 +136,17 @@ class DomainJudge:
         """A set of encoded pictures."""
         if self.summary is None:
             return DomainCheck(getattr(self.profile, "name", ""), measured=False)
-        return self.conclude(self.chances(pictures))
+        return self.conclude(self.distances(pictures))
 
     def check_files(self, paths: Sequence[Path]) -> DomainCheck:
         """The same of files."""
         return self.check([path.read_bytes() for path in paths] if self.summary else [])
 
-    def conclude(self, chances: Sequence[float]) -> DomainCheck:
-        """What the pictures' chances say together."""
-        outside = tuple(chance > 0.5 for chance in chances)
-        some = [chance for chance, out in zip(chances, outside, strict=True) if out]
-        sure = float(np.median(some)) if some else 1 - float(np.median(chances)) if chances else 0.0
+    def conclude(self, distances: Sequence[float]) -> DomainCheck:
+        """What the pictures' distances beyond the bound say together."""
+        outside = tuple(distance > 0 for distance in distances)
+        some = [distance for distance in distances if distance > 0]
+        sure = float(ndtr(np.median(some) + BOUND)) if some else 0.0
         return DomainCheck(self.profile.name, True, outside, sure, self._better if some else ())
 
     @cached_property
@@ -185,7 +187,7 @@ def summarise_folders(folders: Sequence[Path], models: Models, into: Path) -> Su
     summary = summarise(features, made_for(models, models.profile))
     summary.save(into)
     back = summary.distances(features[kept_back(len(features))])
-    return Summarised(len(features) - len(back), len(back), float(np.mean(back > summary.bound)))
+    return Summarised(len(features) - len(back), len(back), float(np.mean(back > BOUND)))
 
 
 def withhold(scores: Mapping[str, Score], reason: str, own: bool) -> dict[str, Score]:

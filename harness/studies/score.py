@@ -101,7 +101,7 @@ def score_folder(folder: Path, models: Models, reference: Path | None = None) ->
     unreadable: dict[str, str] = {}
     for start in range(0, len(files), AT_ONCE):
         opened = {path: result for path in files[start : start + AT_ONCE] if (result := try_open(path, unreadable))}
-        looks = [judge.conclude([chance]) for chance in judge.chances([path.read_bytes() for path in opened])]
+        looks = [judge.conclude([far]) for far in judge.distances([path.read_bytes() for path in opened])]
         pictures += map(told, score_some(opened, rate, held, models), looks)
     whole = judge.check_files([folder / picture.name for picture in pictures])
     notes = [

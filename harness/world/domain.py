@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from harness.core.values import Lora, Request
 from harness.models.domain import DomainSummary, load_viewer, made_for, summarise
 from harness.models.loading import Models
 from harness.world.captions import caption
-from harness.world.card import draw_prompts
 from harness.world.people import ALDAR, labels_of, random_marks, random_person, random_scene
 from harness.world.render import render
 
 SEED = 70_000_000  # pictures that no bank, reference or benchmark has
-RENDERED, DRAWN = 2_400, 400
+RENDERED, DRAWN = 1_600, 240
+PLAIN = 0.1  # share of the renders on white or grey ground: no scene of the world, and CLIP reads people there as well
 SIZES = (96, 96, 96, 192, 384)  # pixels: half-way to CLIP all are 96, but not resampled alike
 
 
@@ -25,7 +28,10 @@ def known_renders(count: int, seed: int = SEED) -> list[Image.Image]:
     pictures = []
     for number in range(count):
         person = (ALDAR, random_marks(ALDAR, rng))[number % 2] if number % 10 < 2 else random_person(rng)
-        pictures.append(render(person, random_scene(rng), int(rng.integers(2**31)), SIZES[number % len(SIZES)]))
+        scene = random_scene(rng)
+        if rng.random() < PLAIN:
+            scene = replace(scene, background=("white", "white", "grey")[number % 3])
+        pictures.append(render(person, scene, int(rng.integers(2**31)), SIZES[number % len(SIZES)]))
     return pictures
 
 
@@ -35,9 +41,30 @@ def known_prompts(count: int, seed: int = SEED) -> list[str]:
     return [caption(labels_of(random_person(rng), random_scene(rng)), rng) for _ in range(count)]
 
 
+def draw_captions(models: Models, prompts: Sequence[str], lora: Lora | None = None) -> list[Image.Image]:
+    """One picture a prompt, as a run of the profile draws it, with seeds from 0 on."""
+    profile, drawn = models.profile, list[Image.Image]()
+    width, height = profile.size
+    shared: dict[str, object] = {
+        "adapter": "world", "model": "", "width": width, "height": height, "steps": profile.steps,
+        "guidance": profile.guidance, "scheduler": profile.scheduler, "dtype": models.dtype, "batch": profile.batch,
+    }  # fmt: skip
+    for start in range(0, len(prompts), profile.batch):
+        part = prompts[start : start + profile.batch]
+        requests = [Request(**shared, prompt=prompt, seed=start + place) for place, prompt in enumerate(part)]  # type: ignore[arg-type]
+        drawn += [picture for picture in models.pipeline().draw(requests, lora) if picture is not None]
+        print(f"\rdomain: {len(drawn)} of {len(prompts)} pictures", end="", flush=True)
+    print()
+    return drawn
+
+
 def write_domain(models: Models, path: Path, rendered: int = RENDERED, drawn: int = DRAWN) -> DomainSummary:
     """Draw both kinds, look at them, and write the summary."""
-    pictures = known_renders(rendered) + draw_prompts(models.pipeline().pipe, known_prompts(drawn), SEED)
+    return summarise_pictures(models, path, known_renders(rendered) + draw_captions(models, known_prompts(drawn)))
+
+
+def summarise_pictures(models: Models, path: Path, pictures: Sequence[Image.Image]) -> DomainSummary:
+    """Write the summary of pictures, in an order that mixes their kinds."""
     order = np.random.default_rng(SEED).permutation(len(pictures))
     features = load_viewer(models)([pictures[place] for place in order])
     summary = summarise(features, made_for(models, models.profile))

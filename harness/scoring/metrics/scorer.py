@@ -251,7 +251,7 @@ class Scorer:
     def score(self, items: Sequence[tuple[Case, bytes]]) -> list[Mapping[str, Score]]:
         """Metric to score, one mapping a picture, in order; without values where these models cannot judge."""
         results = self.measure(items)
-        looks = [self.domain.conclude([chance]) for chance in self.domain.chances([data for _, data in items])]
+        looks = [self.domain.conclude([far]) for far in self.domain.distances([data for _, data in items])]
         return [
             withhold(scores, look.sentence if look.blind else self.blind, look.blind)
             if look.blind or self.blind
