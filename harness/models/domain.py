@@ -30,7 +30,7 @@ VERSION = "1"  # of the features and the distance: raise it, and summaries have 
 LEAST = 200  # pictures of which a summary can be made
 RANK = 128  # principal components of a view, at most
 KEPT_BACK = 4  # every fourth picture is not summarised: usual distances are taken from these
-BOUND = 2.5  # standard deviations of the known pictures' distances above their mean: frozen on half of the sources
+BOUND = 2.2  # standard deviations of the known pictures' distances above their mean: frozen on half of the sources
 LEAST_SPREAD = 0.02  # of log distances
 Viewer = Callable[[Sequence[Image.Image]], Floats]
 """Pictures to features: (n, views, width)."""

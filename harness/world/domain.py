@@ -17,7 +17,7 @@ from harness.world.people import ALDAR, labels_of, random_marks, random_person, 
 from harness.world.render import render
 
 SEED = 70_000_000  # pictures that no bank, reference or benchmark has
-RENDERED, DRAWN = 1_600, 240
+RENDERED, DRAWN = 480, 240
 PLAIN = 0.1  # share of the renders on white or grey ground: no scene of the world, and CLIP reads people there as well
 SIZES = (96, 96, 96, 192, 384)  # pixels: half-way to CLIP all are 96, but not resampled alike
 
