@@ -31,6 +31,7 @@ LEAST = 200  # pictures of which a summary can be made
 RANK = 128  # principal components of a view, at most
 KEPT_BACK = 4  # every fourth picture is not summarised: usual distances are taken from these
 BOUND = 2.2  # standard deviations of the known pictures' distances above their mean: frozen on half of the sources
+ROUNDING = 1e-5  # of the largest variance: what rounded axes leave over by themselves stays below it
 LEAST_SPREAD = 0.02  # of log distances
 Viewer = Callable[[Sequence[Image.Image]], Floats]
 """Pictures to features: (n, views, width)."""
@@ -99,13 +100,17 @@ def kept_back(count: int) -> npt.NDArray[np.bool_]:
 
 
 def principal(rows: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-    """Mean, axes, their variances, and the mean variance of what is left over, of rows (n, width)."""
+    """Mean, axes, their variances, and the mean variance of what is left over, of rows (n, width).
+
+    The axes are rounded as a file keeps them, so that what they leave over is the same for who reads it.
+    """
     mean = rows.mean(0)
     _, lengths, axes = np.linalg.svd(rows - mean, full_matrices=False)
     variances = lengths**2 / (len(rows) - 1)
     width, rank = rows.shape[1], min(RANK, len(variances))
-    left = max(float(variances[rank:].sum()) / max(1, width - rank), 1e-6 * float(variances[0]))
-    return mean, axes[:rank], np.maximum(variances[:rank], left), np.array(left)
+    left = max(float(variances[rank:].sum()) / max(1, width - rank), ROUNDING * float(variances[0]))
+    kept = axes[:rank].astype(np.float16).astype(np.float32)
+    return mean, kept, np.maximum(variances[:rank], left), np.array(left)
 
 
 # --- of a profile -----------------------------------------------------------------------------------------------------
