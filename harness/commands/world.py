@@ -16,6 +16,7 @@ from harness.config.suite import load_suite
 from harness.core.settings import Settings
 from harness.models.loading import Models
 from harness.world.bank import make_bank
+from harness.world.domain import DRAWN, RENDERED, write_domain
 from harness.world.gallery import draw_impostors, draw_references
 from harness.world.newcomer import PICTURES, SEED, draw_newcomer
 from harness.world.people import ALDAR, random_person
@@ -84,8 +85,6 @@ def aesthetics(options: StageOptions) -> None:
 
 
 def domain(options: StageOptions) -> None:
-    from harness.world.domain import DRAWN, RENDERED, write_domain
-
     models = Models(load_profile("embedded", Path.cwd()), Settings.load(Path.cwd(), {}))
     counts = (options.count, options.count // 6) if options.count else (RENDERED, DRAWN)
     summary = write_domain(models, MODELS / "domain.safetensors", *counts)
