@@ -26,6 +26,7 @@ from harness.config.profile import load_profile
 from harness.core.arrays import Floats
 from harness.core.settings import Settings
 from harness.core.values import Lora
+from harness.emulator.image_generator import HABITS
 from harness.models.domain import BOUND, find_summary, load_viewer
 from harness.models.embeddings import open_file
 from harness.models.loading import Models
@@ -91,8 +92,9 @@ def row(name: str, use: str, far: Floats) -> str:
 
 def own_pictures(models: Models, drawn: int) -> Iterator[tuple[str, list[Image.Image]]]:
     """Everything that these models should be able to judge."""
-    fresh = known_renders(400, SEED)
+    fresh = known_renders(400, SEED, spoilt=0)
     yield "renders", fresh
+    yield "emulated services, each in its own way", list(emulated(fresh[:56]))
     yield "renders, 2, 5 and 10 times the size", list(larger(60))
     yield "renders, compressed and resized", [compressed(picture) for picture in fresh[:60]]
     yield "renders on white ground", list(on_white(60))
@@ -101,6 +103,14 @@ def own_pictures(models: Models, drawn: int) -> Iterator[tuple[str, list[Image.I
     for name, lora in {"the base": None, **{name: Lora(ROOT / f"{name}.safetensors") for name in LORAS}}.items():
         if drawn and (lora is None or lora.path.is_file()):
             yield f"drawn by {name}", draw_captions(models, prompts_for(lora, drawn), lora)
+
+
+def emulated(pictures: Sequence[Image.Image]) -> Iterator[Image.Image]:
+    """As the emulator's services spoil what they draw."""
+    rng = np.random.default_rng(SEED + 3)
+    for number, picture in enumerate(pictures):
+        habit = list(HABITS.values())[number % len(HABITS)]
+        yield habit.finish(picture.resize((96, 96), Image.Resampling.LANCZOS), rng)
 
 
 def larger(count: int) -> Iterator[Image.Image]:

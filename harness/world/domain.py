@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageEnhance, ImageFilter
 
 from harness.core.values import Lora, Request
 from harness.models.domain import DomainSummary, load_viewer, made_for, summarise
 from harness.models.loading import Models
 from harness.world.captions import caption
 from harness.world.people import ALDAR, labels_of, random_marks, random_person, random_scene
-from harness.world.render import render
+from harness.world.render import SIZE, render
 
 SEED = 70_000_000  # pictures that no bank, reference or benchmark has
-RENDERED, DRAWN = 480, 240
+RENDERED, DRAWN = 720, 240
 PLAIN = 0.1  # share of the renders on white or grey ground: no scene of the world, and CLIP reads people there as well
+SPOILT = 0.3  # share of the renders that are spoilt as services and careless LoRAs spoil them; CLIP reads them still
 SIZES = (96, 96, 96, 192, 384)  # pixels: half-way to CLIP all are 96, but not resampled alike
 
 
-def known_renders(count: int, seed: int = SEED) -> list[Image.Image]:
-    """People of the world in its scenes, the hero and his twins among them, at several sizes."""
+def spoil(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Other colours, contrast, light and tint, and a third each: grain, softness, the blocks of a JPEG."""
+    picture = picture.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+    picture = ImageEnhance.Color(picture).enhance(rng.uniform(0.5, 1.8))
+    picture = ImageEnhance.Contrast(picture).enhance(rng.uniform(0.65, 1.25))
+    picture = ImageEnhance.Brightness(picture).enhance(rng.uniform(0.7, 1.2))
+    values, kind = np.asarray(picture, np.float32) * rng.uniform(0.85, 1.12, 3), int(rng.integers(3))
+    if kind == 0:
+        values = values + rng.normal(0, rng.uniform(3, 15), (SIZE, SIZE, 1))
+    picture = Image.fromarray(values.clip(0, 255).astype(np.uint8))
+    if kind == 1:
+        return picture.filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 1.6)))
+    if kind == 2:
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=int(rng.integers(35, 90)))
+        return Image.open(buffer).convert("RGB")
+    return picture
+
+
+def known_renders(count: int, seed: int = SEED, spoilt: float = SPOILT) -> list[Image.Image]:
+    """People of the world in its scenes, the hero and his twins among them, at several sizes, some of them spoilt."""
     rng = np.random.default_rng(seed)
     pictures = []
     for number in range(count):
@@ -31,7 +52,8 @@ def known_renders(count: int, seed: int = SEED) -> list[Image.Image]:
         scene = random_scene(rng)
         if rng.random() < PLAIN:
             scene = replace(scene, background=("white", "white", "grey")[number % 3])
-        pictures.append(render(person, scene, int(rng.integers(2**31)), SIZES[number % len(SIZES)]))
+        picture = render(person, scene, int(rng.integers(2**31)), SIZES[number % len(SIZES)])
+        pictures.append(spoil(picture, rng) if rng.random() < spoilt else picture)
     return pictures
 
 
