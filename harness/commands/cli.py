@@ -63,6 +63,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "remove pictures that were not used for long; those of baselines, champions and votes stay",
     ),
     "emulator": ("emulator:emulator", "serve the emulated services on this machine"),
+    "domain": ("domain:domain", "summarise the pictures that a profile's models know, so that others are told"),
     "card": ("card:card", "test the metrics themselves on drawn people whose truth is known"),
     "world": ("world:world", "draw the world, train the embedded models, measure them"),
 }

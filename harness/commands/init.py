@@ -8,7 +8,12 @@ from pathlib import Path
 import click
 
 from harness.commands.options import argument, command, option
+from harness.commands.project import open_profile
 from harness.config.starter import write_demo, write_subject
+from harness.core.errors import ModelError, ReferencesError
+from harness.models.loading import Models
+from harness.scoring.domain import DomainJudge
+from harness.scoring.references.gather import gather_folder
 
 MANY_FILES = 5  # written into one folder: its name is enough
 
@@ -35,9 +40,22 @@ def init(
     else:
         name = name or pictures.name.replace("_", " ").replace("-", " ")
         written = write_subject(into, pictures, name, trigger or name.lower(), kind, class_word or "")
-    for line in written_lines(written):
+    for line in [*written_lines(written), *(domain_lines(pictures, profile) if pictures else [])]:
         print(line)
     return 0
+
+
+def domain_lines(pictures: Path, profile: str) -> list[str]:
+    """A warning where the profile's models cannot judge such pictures; the suite is written all the same."""
+    opened, settings = open_profile(profile=profile)
+    judge = DomainJudge(opened, Models(opened, settings))
+    try:
+        found = judge.check_files(list(gather_folder(pictures).pictures))
+    except (ModelError, ReferencesError):  # `harness doctor` and `references check` say what is wrong there
+        return []
+    if not found.measured:
+        return [f"note: whether the models know such pictures was {found.sentence}"]
+    return [f"warning: {found.sentence}"] if found.count else []
 
 
 def written_lines(written: Sequence[Path]) -> list[str]:

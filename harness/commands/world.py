@@ -14,7 +14,9 @@ from harness.commands.options import argument, command, option
 from harness.config.profile import load_profile
 from harness.config.suite import load_suite
 from harness.core.settings import Settings
+from harness.models.loading import Models
 from harness.world.bank import make_bank
+from harness.world.domain import DRAWN, RENDERED, write_domain
 from harness.world.gallery import draw_impostors, draw_references
 from harness.world.newcomer import PICTURES, SEED, draw_newcomer
 from harness.world.people import ALDAR, random_person
@@ -82,6 +84,13 @@ def aesthetics(options: StageOptions) -> None:
     train_aesthetics(MODELS / "clip", MODELS / "aesthetics")
 
 
+def domain(options: StageOptions) -> None:
+    models = Models(load_profile("embedded", Path.cwd()), Settings.load(Path.cwd(), {}))
+    counts = (options.count, options.count // 6) if options.count else (RENDERED, DRAWN)
+    summary = write_domain(models, MODELS / "domain.safetensors", *counts)
+    print(f"usual log distances, mean and spread by view: {summary.usual[:-1].round(3).tolist()}")
+
+
 def references(options: StageOptions) -> None:
     draw_references(Path("references/aldar_kose"), ALDAR, "aldar kose", seed=1)
     draw_impostors(Path("references/impostors"), seed=2)
@@ -121,6 +130,7 @@ STAGES: dict[str, TrainingStage] = {
     "base": TrainingStage(base, "train UNet and text encoders, write the pipeline"),
     "clip": TrainingStage(clip, "train the CLIP model"),
     "aesthetics": TrainingStage(aesthetics, "train the aesthetics head on the CLIP model"),
+    "domain": TrainingStage(domain, "summarise what the models know, so that foreign pictures are told"),
     "references": TrainingStage(references, "draw Aldar's reference pictures and the impostors"),
     "planted": TrainingStage(planted, "train the bad LoRAs that the tests plant"),
     "card": TrainingStage(card, "measure everything and write CARD.md"),

@@ -50,6 +50,7 @@ class ModelPaths:
     dino: str | None = None  # None: DINOv2 is not asked
     config: str | None = None  # of a single-file checkpoint: a pipeline's settings and tokenizers; None: SDXL's
     vae_dtype: str = "float32"  # SDXL's own overflows in float16
+    domain: str | None = None  # a summary of the pictures that these models know; None: nothing is refused
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,9 @@ class ModelsEntry(Strict):
     vae_dtype: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32", description="of the autoencoder; SDXL's own overflows in float16"
     )
+    domain: PathText | None = Field(
+        default=None, description="a summary of the pictures that these models know, by `harness domain`; none: of all"
+    )
 
 
 class SchedulerEntry(BaseModel):
@@ -236,6 +240,20 @@ def find_profile(name: str, root: Path) -> Path:
     return result.resolve()
 
 
+def general_profiles(root: Path, but: str = "") -> tuple[str, ...]:
+    """Profiles under `root` and the shipped ones whose models are not bound to one world, by name; never fails."""
+    folders = [root / "suites" / "profiles", data_root() / "suites" / "profiles"]
+    names: list[str] = []
+    for path in dict.fromkeys(path for folder in folders for path in sorted(folder.glob("*.yaml"))):
+        try:
+            profile = load_profile(str(path), root)
+        except SuiteError:  # a vocabulary, the negatives, or a file that is being written
+            continue
+        if profile.models.domain is None and profile.name != but:
+            names.append(profile.name)
+    return tuple(dict.fromkeys(names))
+
+
 def load_profile(name: str, root: Path) -> Profile:
     """Read one profile.
 
@@ -305,7 +323,8 @@ def read_training(document: Document, file: ProfileFile, folder: Path) -> dict[s
 def to_models(entry: ModelsEntry) -> ModelPaths:
     rated = entry.aesthetics
     head = RawHead(rated.head, rated.sha256, rated.vision) if isinstance(rated, HeadEntry) else rated
-    return ModelPaths(entry.base, entry.clip, entry.vae, head, entry.dino, entry.config, entry.vae_dtype)
+    own = (entry.base, entry.clip, entry.vae, head, entry.dino, entry.config, entry.vae_dtype, entry.domain)
+    return ModelPaths(*own)
 
 
 def check_local(document: Document, file: ProfileFile, folder: Path) -> Scheduling:

@@ -20,6 +20,12 @@ METRICS: tuple[str, ...] = ("quality", "clip", "features", "ssim")
 BESIDE: tuple[str, ...] = ("prompt", "technical")
 """Found in every picture beside them; a threshold on one is judged like any other."""
 
+DOMAIN = "domain"
+"""A score of the pictures alone that are unlike everything the models know; it has no value, and `reason` says why."""
+
+UNCLIPPED = "unclipped"
+"""In a score's details: the calibrated value before it is cut to [0, 1]; differences are taken on this scale."""
+
 ALARMS: Mapping[str, str] = {"copy": "warn", "diversity": "warn", "response": "fail", "drift": "off"}
 """What is asked of a provider's pictures together, and how much an alarm means where a suite says nothing."""
 

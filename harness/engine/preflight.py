@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -20,6 +20,7 @@ from harness.engine.provider_check import check_providers
 from harness.models.loading import Models, locate_model, resolve_device, resolve_dtype
 from harness.providers import ProviderContext, open_provider
 from harness.providers.remote import RemoteProvider
+from harness.scoring.domain import DomainJudge
 from harness.scoring.references import load_references
 
 PACKAGES = (
@@ -49,7 +50,7 @@ def examine(root: Path, profile_name: str | None, services: bool = False, paid: 
     except HarnessError as error:
         return [*checks, Check("profile", "fail", str(error), "name a shipped profile or mend the file")]
     keys = check_services(profile, settings, paid) if services else check_keys(profile, settings)
-    return [*checks, *check_models(profile, root), *keys, *check_suites(root, profile)]
+    return [*checks, *check_models(profile, root), *keys, *check_suites(root, profile, settings)]
 
 
 def check_python() -> Check:
@@ -121,8 +122,19 @@ def check_services(profile: Profile, settings: Settings, paid: bool) -> Iterator
         yield Check(f"provider {result.provider}", state, result.found, result.remedy)
 
 
-def check_suites(root: Path, profile: Profile) -> Iterator[Check]:
+def check_domain(name: str, pictures: Sequence[Path], judge: DomainJudge) -> Iterator[Check]:
+    """Whether the models know pictures like a suite's references; a model that is not there is told by itself."""
+    try:
+        found = judge.check_files(pictures)
+    except HarnessError:
+        return
+    state = "warn" if found.count else "ok"
+    yield Check(f"references of {name}", state, found.sentence, found.remedy if found.blind else "")
+
+
+def check_suites(root: Path, profile: Profile, settings: Settings) -> Iterator[Check]:
     """Every suite loads, its LoRA exists, its references are enough."""
+    judge = DomainJudge(profile, Models(profile, settings))
     for path in sorted((root / "suites").glob("*.yaml")):
         if not is_suite_file(path):
             continue
@@ -132,6 +144,7 @@ def check_suites(root: Path, profile: Profile) -> Iterator[Check]:
         except HarnessError as error:
             yield Check(f"suite {path.name}", "fail", str(error), "mend the file or the folder it names")
             continue
+        yield from check_domain(path.name, pictures.all, judge)
         lora = suite.subject.lora
         absent = lora is not None and not lora.path.exists()
         text = f"{len(suite.cases)} cases, {len(pictures.train)} + {len(pictures.held_out)} references"

@@ -23,7 +23,20 @@ from harness.core.errors import UsageError
 from harness.core.files import write_file
 from harness.core.git import find_commit, git_state, read_commit
 from harness.core.settings import Settings
-from harness.core.values import Case, CaseResult, Complaint, Decision, Job, Outcome, Sample, Score, Suite, Verdict
+from harness.core.values import (
+    UNCLIPPED,
+    Case,
+    CaseResult,
+    Complaint,
+    Decision,
+    Job,
+    Outcome,
+    Sample,
+    Score,
+    Suite,
+    Verdict,
+    as_number,
+)
 from harness.judging.adaptive import level_at
 from harness.judging.changes import REGRESSED, compare_results
 from harness.judging.comparable import ADDED, UNDER_TEST, Comparable, Parts, compare_parts
@@ -87,6 +100,16 @@ class Mark(_Part):
     seed: int
     image: str = ""  # SHA-256
     scores: dict[str, float]
+    unclipped: dict[str, float] = {}  # the same before they were cut to [0, 1], where that is known
+
+    def score(self, name: str, like: Score | None) -> Score:
+        """One of its scores; where it differs from `like` by less than the file's digits say, `like`'s own number."""
+        value, whole = self.scores[name], self.unclipped.get(name)
+        value = snap(value, like.value if like else None)
+        if whole is None:
+            return Score(name, value)
+        exact = as_number(like.details.get(UNCLIPPED)) if like else None
+        return Score(name, value, details={UNCLIPPED: snap(whole, exact)})
 
 
 class Thumbnail(_Part):
@@ -136,7 +159,7 @@ class Baseline(_Part):
         for mark in self.scores:
             if mark.provider == provider and mark.case not in left_out:
                 known = exact.get((mark.case, mark.seed), {})
-                scores = {name: Score(name, snap(value, known.get(name))) for name, value in mark.scores.items()}
+                scores = {name: mark.score(name, known.get(name)) for name in mark.scores}
                 sample = Sample("", mark.seed, Outcome.OK, image=mark.image or None, scores=scores)
                 results.setdefault(mark.case, []).append(sample)
         path, repeats = suite.path.as_posix(), suite.repeats
@@ -150,15 +173,9 @@ def same_prompt(old: Prompt, now: Case) -> bool:
     return (old.prompt, old.negative) == (now.prompt, now.negative)
 
 
-def exact_scores(results: Iterable[CaseResult]) -> dict[tuple[str, int], dict[str, float]]:
-    """(case, seed) to the values that were found in its picture."""
-    return {
-        (result.job.case, sample.seed): {
-            name: score.value for name, score in sample.scores.items() if score.value is not None
-        }
-        for result in results
-        for sample in result.scored
-    }
+def exact_scores(results: Iterable[CaseResult]) -> dict[tuple[str, int], Mapping[str, Score]]:
+    """(case, seed) to what was found in its picture."""
+    return {(result.job.case, sample.seed): sample.scores for result in results for sample in result.scored}
 
 
 def snap(value: float, exact: float | None) -> float:
@@ -221,9 +238,16 @@ def marks_of(case: CaseRecord) -> list[Mark]:
     for sample in case.samples:
         values = {name: score.value for name, score in sample.scores.items()}
         scores = {name: round(value, DIGITS) for name, value in values.items() if value is not None}
+        whole = {
+            name: round(number, DIGITS)
+            for name in scores
+            if (number := as_number(sample.scores[name].details.get(UNCLIPPED))) is not None
+        }
         if scores:
-            image = sample.image or ""
-            results.append(Mark(provider=case.provider, case=case.case, seed=sample.seed, image=image, scores=scores))
+            mark = Mark(
+                provider=case.provider, case=case.case, seed=sample.seed, image=sample.image or "", scores=scores
+            )
+            results.append(mark.model_copy(update={"unclipped": whole}) if whole else mark)
     return results
 
 

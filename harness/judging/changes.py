@@ -24,7 +24,7 @@ from harness.core import stats
 from harness.core.stats import Pair
 from harness.core.values import METRICS, CaseResult, Interval
 from harness.judging.record import Change, HeldProvider, NoWorse
-from harness.judging.scores import by_case, trait_values, values_by_metric, values_of_cases
+from harness.judging.scores import by_case, on_one_scale, trait_values
 
 REGRESSED, IMPROVED, UNCHANGED, INCONCLUSIVE = "regressed", "improved", "unchanged", "inconclusive"
 LOWER, HIGHER = "lower", "higher"  # proven, and by less than the margin, as far as the mean goes
@@ -161,7 +161,7 @@ def make_change(
     differs: bool,
 ) -> Change:
     shared = now.keys() & before.keys()
-    old, new = (case_mean({pair: side[pair] for pair in shared}) for side in (before, now))
+    old, new = (on_scale(case_mean({pair: side[pair] for pair in shared})) for side in (before, now))
     word = judge_change(gap, margin, differs)
     return Change(verdict=word, before=old, after=new, diff=gap.mean, low=gap.low, high=gap.high, n=gap.n, p=p)
 
@@ -180,15 +180,20 @@ def compare_results(
     now: Sequence[CaseResult], before: Sequence[CaseResult], margin: float, level: float = stats.LEVEL
 ) -> Changes:
     """Two providers' results, or one's at two times."""
-    sides = (values_by_metric(now), values_by_metric(before))
-    cases = (values_of_cases(now, PRIMARY), values_of_cases(before, PRIMARY))
-    return compare_scores(*sides, margin, level, (trait_values(now), trait_values(before)), cases)
+    ours, theirs = on_one_scale(now, before)
+    mine, old = (side[PRIMARY] for side in on_one_scale(now, before, metrics=(PRIMARY,), cases=True))
+    return compare_scores(ours, theirs, margin, level, (trait_values(now), trait_values(before)), (mine, old))
 
 
 def case_mean(values: Mapping[Pair, float]) -> float:
     """The mean over cases of their means."""
     means = stats.cluster_means(by_case(values))
     return math.fsum(means) / len(means)
+
+
+def on_scale(value: float) -> float:
+    """As it is shown: differences are taken beyond the ends of the scale, scores are not."""
+    return min(1.0, max(0.0, value))
 
 
 def of_case(values: Mapping[Pair, float], case: Hashable) -> dict[Pair, float]:

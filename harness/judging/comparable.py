@@ -28,8 +28,8 @@ class Comparable:
 def compare_recipes(baseline: RunRecord, suite: SuiteRecord, provider: str) -> Comparable:
     """Hold the recipe and scorer of an earlier run against those of `suite`.
 
-    Another dtype is a warning, and so is another version of a metric that the profile adds. Every other difference is
-    a refusal, because the scores would not mean the same.
+    Another dtype is a warning, and so are another version of a metric that the profile adds and another summary of what
+    the models know. Every other difference is a refusal, because the scores would not mean the same.
     """
     old = next((item for item in baseline.suites if item.name == suite.name), None)
     if old is None:
@@ -45,7 +45,7 @@ def compare_parts(drawn: Parts, draws: Parts, scored: Parts, scores: Parts) -> C
     if len(judged) > 1 and len(scored) > 1 and len(scores) > 1:  # the parts say more than the hash over all of them
         judged.pop("scorer.identity", None)
     result |= judged
-    warned = {name for name in result if name.endswith(".dtype") or name.startswith(ADDED)}
+    warned = {name for name in result if name.endswith((".dtype", ".domain")) or name.startswith(ADDED)}
     refused = tuple(words for name, words in result.items() if name not in warned)
     return Comparable(refused, tuple(words for name, words in result.items() if name in warned))
 

@@ -41,6 +41,7 @@ from harness.core.values import (
     to_record,
 )
 from harness.judging.adaptive import BEST, is_last_look, level_at
+from harness.judging.blind import cannot_judge, left_out
 from harness.judging.causes import diagnose_gate, look_for
 from harness.judging.changes import flips_text
 from harness.judging.complaints import (
@@ -62,7 +63,7 @@ from harness.judging.complaints import (
 from harness.judging.following import MARGIN, PROMPT, RIVAL, judge_following
 from harness.judging.leaderboard import gap_to_best
 from harness.judging.prompts import Values, fallen_prompts, other_prompts, own_prompts, p_below
-from harness.judging.scores import values_by_metric, values_of
+from harness.judging.scores import on_one_scale, values_by_metric
 from harness.scoring.metrics.applied import Applied
 from harness.scoring.metrics.evidence import Evidence, count_faults, gather_evidence
 
@@ -87,7 +88,7 @@ def judge_case(
     scores = {
         name: case_interval(list(group.values()), pooled.get(name, (0.0, 0)), level) for name, group in values.items()
     }
-    reason = calibration.reason if calibration else ""
+    reason = cannot_judge(calibration, result.scored)
     findings = technical_findings(result.scored, not reason)
     for metric in suite.metrics(case):
         threshold = suite.threshold(case, metric)
@@ -97,6 +98,7 @@ def judge_case(
             findings += hold(metric, scores[metric], threshold, weakest(metric, result.scored))
         elif bounded(threshold):
             findings.append(unmeasured(metric, result.scored))
+    findings += left_out(result.scored)
     if reason:
         findings = judge_blindly(findings, reason, result.scored)
     return conclude(findings, scores, details={"faults": count_faults(result.scored)})
@@ -151,7 +153,7 @@ def judge_gate(
     scores = own_prompts(values, level)
     others_like = to_record(other_prompts(values, level))
     details: dict[str, object] = {"faults": count_faults(samples), "other_prompts": others_like}
-    reason = calibration.reason if calibration else ""
+    reason = cannot_judge(calibration, samples)
     findings = [missing] if (missing := missing_pictures(results)) else []
     if not findings:
         following = judge_following(suite, results, others or {}, baseline, details, level)
@@ -166,6 +168,7 @@ def judge_gate(
         ]
     if calibration:
         details["calibration"] = {**to_record(calibration.clip), "agreement": calibration.agreement}
+    findings += left_out(samples)
     if reason:
         details["blind"] = reason
         findings = judge_blindly(findings, reason, samples)
@@ -232,7 +235,7 @@ def regression(
     """Quality against the baseline: each prompt's own, and their mean by the module's three answers."""
     if baseline is None:
         return []
-    ours, theirs = values_of(results, PRIMARY), values_of(baseline, PRIMARY)
+    ours, theirs = (side[PRIMARY] for side in on_one_scale(results, baseline, metrics=(PRIMARY,)))
     groups = stats.differences(ours, theirs)
     if not groups:
         return [unsure("regression", "the baseline has no case and seed in common with this run; make a new baseline")]
@@ -291,7 +294,9 @@ def beats(
         enough: a prompt alone draws somebody whom the scorer takes for the subject, so that there is nothing to gain on
             `prompt_only`, and not to lose to it is what is asked.
     """
-    quality = {name: values_of(items, PRIMARY) for name, items in {**others, provider: results}.items()}
+    everybody = {**others, provider: results}
+    sides = on_one_scale(*everybody.values(), metrics=(PRIMARY,))
+    quality = {name: side[PRIMARY] for name, side in zip(everybody, sides, strict=True)}
 
     def gap_to(rival: str, level: float) -> Interval | None:
         if rival == BEST:

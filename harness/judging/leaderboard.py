@@ -12,8 +12,9 @@ import numpy as np
 from harness.core import stats
 from harness.core.stats import Pair, clustered, paired
 from harness.core.values import METRICS, CaseResult, Interval, Suite
+from harness.judging.blind import blind_text
 from harness.judging.record import LeaderboardRow
-from harness.judging.scores import by_case, trait_values, values_by_metric, values_of
+from harness.judging.scores import by_case, on_one_scale, trait_values, values_by_metric, values_of
 
 THIN = 0.5  # a provider with less than this share of the fullest one's pictures must not shrink the common grid
 
@@ -37,9 +38,8 @@ def interval_of(values: Mapping[Pair, float]) -> Interval | None:
 
 def possible(interval: Interval) -> Interval:
     """Without the part outside [0, 1]: no calibrated score lies there, and no truth is lost with it."""
-    if interval.low is None or interval.high is None:
-        return interval
-    return replace(interval, low=max(0.0, interval.low), high=min(1.0, interval.high))
+    ends = {name: end for name in ("mean", "low", "high") if (end := getattr(interval, name)) is not None}
+    return replace(interval, **{name: min(1.0, max(0.0, end)) for name, end in ends.items()})
 
 
 def common_grid(quality: Mapping[str, Mapping[Pair, float]]) -> set[Pair]:
@@ -64,7 +64,7 @@ class Field:
 
     suite: Suite
     results: Results
-    quality: Values
+    whole: Values  # quality not cut off at 1, for differences
     common: Mapping[str, Interval | None]
     comparisons: Mapping[str, SharedComparison]
     ranks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # metric to provider to rank
@@ -90,7 +90,9 @@ def leaderboard(suite: Suite, results: Results, emulated: Collection[str] = ()) 
     ranked = sorted(results, key=place)
     names = measured(suite, results)
     comparisons, ranks = stand(quality, grid, ranked), all_ranks(results, names)
-    everybody = Field(suite, results, quality, common, comparisons, *ranks, metrics=names)
+    sides = on_one_scale(*results.values(), metrics=("quality",))
+    whole = {provider: side["quality"] for provider, side in zip(results, sides, strict=True)}
+    everybody = Field(suite, results, whole, common, comparisons, *ranks, metrics=names)
     return tuple(_row(everybody, provider, rank, provider in emulated) for rank, provider in enumerate(ranked, 1))
 
 
@@ -160,9 +162,10 @@ def _on_grid(values: Mapping[Pair, float], grid: set[Pair]) -> Interval | None:
 
 
 def _row(everybody: Field, provider: str, number: int, emulated: bool) -> LeaderboardRow:
-    suite, items, quality = everybody.suite, everybody.results[provider], everybody.quality
+    suite, items = everybody.suite, everybody.results[provider]
     samples = [sample for item in items for sample in item.samples]
-    versus = {other: paired(quality[provider], values) for other, values in quality.items() if other != provider}
+    whole = everybody.whole
+    versus = {other: paired(whole[provider], values) for other, values in whole.items() if other != provider}
     scores = {name: possible(mean) for name in everybody.metrics if (mean := interval_of(values_of(items, name)))}
     standing = everybody.comparisons.get(provider, SharedComparison())
     return LeaderboardRow(
@@ -180,7 +183,7 @@ def _row(everybody: Field, provider: str, number: int, emulated: bool) -> Leader
         simultaneous=standing.simultaneous,
         rank_range=standing.rank_range,
         ties=standing.ties,
-        best_gap=gap_to_best(quality, provider, suite.gate)[1],
+        best_gap=gap_to_best(whole, provider, suite.gate)[1],
         ranks={name: ranks[provider] for name, ranks in everybody.ranks.items() if provider in ranks},
         trait_ranks={name: ranks[provider] for name, ranks in everybody.trait_ranks.items() if provider in ranks},
         raw={f"{metric}_raw": raw for metric in everybody.metrics if (raw := _raw_mean(items, metric)) is not None},
@@ -188,6 +191,7 @@ def _row(everybody: Field, provider: str, number: int, emulated: bool) -> Leader
         outcomes=dict(Counter(sample.outcome.value for sample in samples)),
         cost_usd=sum(sample.cost_usd for sample in samples),
         seconds=sum(sample.seconds for sample in samples),
+        **({"blind": blind} if (blind := blind_text(items)) else {}),
     )
 
 

@@ -21,6 +21,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from harness.core.errors import UsageError
 from harness.core.stats.calibration import Band, Calibration, Measure, Separation, Sight
 from harness.core.values import (
+    DOMAIN,
     METRICS,
     CaseResult,
     Complaint,
@@ -174,6 +175,7 @@ class LeaderboardRow(Part):
     raw: Mapping[str, float] = {}  # clip_raw, features_raw, ssim_raw, quality_raw
     versus: Mapping[str, Gap] = {}  # quality minus the other provider's, paired by case and seed, clustered by case
     outcomes: Mapping[str, int] = {}  # how many samples ended how
+    blind: str = ""  # how many of its pictures the models cannot judge, and why
     cost_usd: float = 0.0
     seconds: float = 0.0
 
@@ -223,6 +225,12 @@ class CaseRecord(Part):
         """
         job = Job(path or self.suite, self.case, self.provider)
         return CaseResult(job, self.samples, self.skipped, repeats.get(self.case, ""))
+
+    @property
+    def blind(self) -> bool:
+        """Whether the models cannot judge any of its pictures."""
+        scored = [sample for sample in self.samples if sample.scores]
+        return bool(scored) and all(DOMAIN in sample.scores for sample in scored)
 
     @property
     def complaint(self) -> str:
@@ -281,6 +289,8 @@ class CalibrationRecord(Part):
     references: int = 0
     leave_one_out: bool = False
     names: tuple[str, ...] = ()
+    sampling: int = 256
+    blind: str = ""
     zero: str = "impostors"
     sight: Sight | None = None
     weights: Mapping[str, float] = {}
@@ -292,7 +302,8 @@ class CalibrationRecord(Part):
             return None
         return Calibration(
             self.clip, self.ssim, self.edges, self.measures, self.sharpness, self.contrast, self.agreement,
-            self.crowd, self.references, self.leave_one_out, self.names, self.zero, self.sight, self.weights,
+            self.crowd, self.references, self.leave_one_out, self.names, self.sampling, self.blind,
+            self.zero, self.sight, self.weights,
         )  # fmt: skip
 
 

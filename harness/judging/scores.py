@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.core.values import CaseResult, Sample, Score
+from harness.core.values import UNCLIPPED, CaseResult, Sample, Score, as_number
 
 if TYPE_CHECKING:
     from harness.core.stats import Pair  # stats brings scipy
@@ -38,27 +38,66 @@ def values_by_metric(results: Sequence[CaseResult], metrics: Iterable[str] = ())
     Args:
         metrics: only these, each with {} at least; (): every one.
     """
-    values: dict[str, dict[Pair, float]] = {metric: {} for metric in metrics}
-    only, often = set(values), Counter[object]()
-    for result in results:
-        for sample in result.scored:
-            pair = (result.prompt_id, sample.seed)
-            for name, score in sample.scores.items():
-                if score.value is not None and (not only or name in only):
-                    known, seen = values.setdefault(name, {}), often[name, pair]
-                    known[pair] = (seen * known.get(pair, 0.0) + score.value) / (seen + 1)
-                    often[name, pair] += 1
-    return values
+    return _gather(results, lambda score: score.value, lambda result: result.prompt_id, metrics)
 
 
 def values_of_cases(results: Sequence[CaseResult], metric: str) -> dict[Pair, float]:
     """The calibrated values of one metric by (case, seed): what each case shows, counted or not."""
-    return {
-        (result.job.case, sample.seed): score.value
-        for result in results
-        for sample in result.scored
-        if (score := sample.scores.get(metric)) is not None and score.value is not None
+    return _gather(results, lambda score: score.value, _case_of, (metric,))[metric]
+
+
+def on_one_scale(
+    *sides: Sequence[CaseResult], metrics: Iterable[str] = (), cases: bool = False
+) -> list[dict[str, dict[Pair, float]]]:
+    """Each side's values to be compared in pairs: not cut off at 0 and 1, because two good LoRAs are both at 1.
+
+    Where a picture of either side lacks the number behind its cut-off value (a baseline of an earlier version), that
+    metric is compared as it is shown, on all sides.
+
+    Args:
+        cases: by (case, seed) in place of (prompt, seed).
+    """
+    metrics, name_of = tuple(metrics), _case_of if cases else lambda result: result.prompt_id
+    shown = [_gather(side, lambda score: score.value, name_of, metrics) for side in sides]
+    whole = [_gather(side, _unclipped, name_of, metrics) for side in sides]
+    cut = {
+        name
+        for known, given in zip(whole, shown, strict=True)
+        for name in given
+        if len(known.get(name, {})) != len(given[name])
     }
+    return [
+        {name: values if name in cut else known.get(name, {}) for name, values in given.items()}
+        for known, given in zip(whole, shown, strict=True)
+    ]
+
+
+def _case_of(result: CaseResult) -> Hashable:
+    return result.job.case
+
+
+def _unclipped(score: Score) -> float | None:
+    return as_number(score.details.get(UNCLIPPED)) if score.value is not None else None
+
+
+def _gather(
+    results: Sequence[CaseResult],
+    number_of: Callable[[Score], float | None],
+    name_of: Callable[[CaseResult], Hashable],
+    metrics: Iterable[str],
+) -> dict[str, dict[Pair, float]]:
+    """Metric to a number of each picture; the mean where several cases show the same one."""
+    values: dict[str, dict[Pair, float]] = {metric: {} for metric in metrics}
+    only, often = set(values), Counter[object]()
+    for result in results:
+        for sample in result.scored:
+            pair = (name_of(result), sample.seed)
+            for name, score in sample.scores.items():
+                if (not only or name in only) and (number := number_of(score)) is not None:
+                    known, seen = values.setdefault(name, {}), often[name, pair]
+                    known[pair] = (seen * known.get(pair, 0.0) + number) / (seen + 1)
+                    often[name, pair] += 1
+    return values
 
 
 def by_case(values: Mapping[Pair, float]) -> dict[Hashable, list[float]]:

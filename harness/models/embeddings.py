@@ -64,6 +64,15 @@ def open_file(path: Path) -> Image.Image:
     return open_picture(data, str(path))
 
 
+def size_of(path: Path) -> tuple[int, int]:
+    """Width and height of a picture, from its header alone. Raises ReferencesError as `open_file` does."""
+    try:
+        with Image.open(path) as opened:
+            return opened.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ReferencesError(f"{path}: cannot be read as a picture ({error}); save it again or remove it") from error
+
+
 def normalize(vectors: Floats) -> Floats:
     """Unit length along the last axis; a zero vector stays zero."""
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)

@@ -241,6 +241,25 @@ class LoadedClip:
         """Unit vectors [n, d], float32."""
         return self._embed(list(images), lambda part: self.processor(images=part, return_tensors="pt"), "image")
 
+    def read_views(self, images: Sequence[Image.Image]) -> np.ndarray:
+        """What the image tower makes of each picture, before anything is said in words: [n, 2, width], float32.
+
+        First the mean over its patches after two thirds of the layers, then the whole picture after the last.
+        """
+        import numpy as np
+        import torch
+
+        tower = self.model.config.vision_config
+        depth = round(2 * tower.num_hidden_layers / 3)
+        results = [np.zeros((0, 2, tower.hidden_size), np.float32)]
+        for start in range(0, len(images), self.batch):
+            pixels = self.processor(images=list(images[start : start + self.batch]), return_tensors="pt")
+            with torch.inference_mode():
+                seen = self.model.vision_model(**pixels.to(self.device), output_hidden_states=True)
+                patches = seen.hidden_states[depth][:, 1:].mean(1)  # the first is of the whole picture
+                results.append(torch.stack([patches, seen.pooler_output], 1).float().cpu().numpy())
+        return np.concatenate(results)
+
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Unit vectors [n, d], float32; a text longer than the window is cut."""
         window = self.model.config.text_config.max_position_embeddings

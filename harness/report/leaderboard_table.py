@@ -89,10 +89,15 @@ def _line(row: LeaderboardRow, rival: str | None, added: Sequence[str], several:
         "ranks": ranks_text(row),
         "tie": row.ties,
         "provider": name,
-        "quality": quality_text(row, several) or ": ".join(["no scores", *([", ".join(lost)] if lost else [])]),
+        "quality": quality_text(row, several) or ": ".join([no_scores(row), *([", ".join(lost)] if lost else [])]),
         "versus": bounds_text(gap, signed=True) if gap else "",
         "pictures": ", ".join([str(row.outcomes.get("ok", 0)), *lost]),
     }
+
+
+def no_scores(row: LeaderboardRow) -> str:
+    """Why a provider has no quality: nothing came, or the models do not know what did."""
+    return "cannot judge" if row.blind else "no scores"
 
 
 def ranks_text(row: LeaderboardRow) -> str:

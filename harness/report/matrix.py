@@ -9,6 +9,7 @@ from harness.judging.record import CaseRecord, LeaderboardRow, SuiteRecord
 from harness.judging.scores import TraitMean, trait_means
 from harness.report.words import band, spaced, text
 
+BLIND = "cannot judge"
 WEAK = 0.6  # a trait under it is shown too little; the band "good" begins there
 
 
@@ -33,6 +34,8 @@ def cell_word(case: CaseRecord) -> str:
     """The word for one provider's score of one case; where there is none, why."""
     if case.quality is not None:
         return band(case.quality)
+    if case.blind:
+        return BLIND
     return spaced(case.outcome, 30) if case.outcome not in (None, "ok") else text(case.verdict or "ok", 20)
 
 

@@ -90,6 +90,8 @@ def thumbs_of(audit: Audit) -> dict[str, str]:
 
 def analysis_text(analysis: Analysis) -> str:
     """An analysis for the terminal."""
+    if analysis.blind:
+        return f"{analysis.name}: {analysis.blind}\nno trait was read"
     lines = [f"{analysis.name}: {counted(len(analysis.pictures))}", ""]
     style = analysis.kind == "style"
     for row in analysis.traits:

@@ -8,8 +8,16 @@ from collections.abc import Iterable, Mapping
 from harness.core.text import bounds_text, clean, headline
 from harness.core.values import METRICS
 from harness.judging.record import LeaderboardRow, RunRecord
-from harness.report.leaderboard_table import added_metrics, compared, legend_lines, quality_text, ranks_text, tied
-from harness.report.terminal import baseline_lines, round_text, sets_lines
+from harness.report.leaderboard_table import (
+    added_metrics,
+    compared,
+    legend_lines,
+    no_scores,
+    quality_text,
+    ranks_text,
+    tied,
+)
+from harness.report.terminal import baseline_lines, blind_lines, round_text, sets_lines
 
 SIGNS: Mapping[str, str] = {"pass": "✅", "fail": "❌", "inconclusive": "❔", "not_judged": "❔", "error": "⚠️"}
 FAILURES = 50  # that many lines; a summary has a size limit where it is shown
@@ -24,7 +32,7 @@ def summary_markdown(results: RunRecord) -> str:
     lines += [*(f"- {reason}" for reason in reasons[1:]), ""] if len(reasons) > 1 else []
     for suite in dict.fromkeys(row.suite for row in results.leaderboard):
         lines += [f"### {escape(suite)}", "", *_leaderboard(results.rows(suite)), ""]
-        held = [escape(line) for line in [*sets_lines(results, suite), *baseline_lines(results, suite)]]
+        held = [escape(line) for line in told(results, suite)]
         lines += [*(f"- {line}" for line in held), ""] if held else []
     failures = list(_failures(results))
     if failures:
@@ -35,6 +43,11 @@ def summary_markdown(results: RunRecord) -> str:
     lines += ["### Retraining", "", *rounds, ""] if rounds else []
     facts = f"{engine.images_generated} pictures drawn, {engine.images_cached} from the store"
     return "\n".join([*lines, f"{facts}; profile {escape(run.profile)}, run {escape(run.id)}", ""])
+
+
+def told(results: RunRecord, suite: str) -> list[str]:
+    """What is said of a suite's pictures together."""
+    return [*blind_lines(results, suite), *sets_lines(results, suite), *baseline_lines(results, suite)]
 
 
 def escape(text: str) -> str:
@@ -54,7 +67,7 @@ def _leaderboard(rows: list[LeaderboardRow]) -> list[str]:
         gap = row.versus.get(rival)
         cells = [str(row.rank), *([ranks_text(row), escape(row.ties)] if open_ranks else [])]
         cells += [escape(row.provider) + marks]
-        cells += [escape(quality_text(row, compared(rows))) if row.quality else "no scores: " + _outcomes(row)]
+        cells += [escape(quality_text(row, compared(rows))) if row.quality else f"{no_scores(row)}: {_outcomes(row)}"]
         cells += [f"{score.mean:.2f}" if (score := row.scores.get(name)) else "" for name in names]
         lines.append(_row([*cells, bounds_text(gap, signed=True) if gap else ""]))
     legend = " ".join(line.strip() for line in legend_lines(rows, 1_000))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from harness.core.text import STYLES, bounds_text, cells, clean, clip_cells, headline, paint, styled, table, wrap
 from harness.core.values import METRICS, Case, CaseResult, Decision, Interval, Outcome, Progress, Suite, Verdict
+from harness.judging.blind import foreign
 from harness.judging.feedback import GOOD, advice_for
 from harness.judging.record import Change, EngineRecord, GateRecord, HeldBaseline, HeldProvider, RoundRecord, RunRecord
 from harness.judging.scores import scores_of, trait_means
@@ -106,7 +107,8 @@ def verdict_lines(gate: GateRecord, width: int, verbosity: int = 0, markup: bool
 def suite_lines(results: RunRecord, suite: str, width: int, verbosity: int, markup: bool = False) -> list[str]:
     """What a run says of one suite: who is ahead, what it means, what all pictures say together, the baseline."""
     rows = results.rows(suite)
-    notes = [line for line in sets_lines(results, suite) if verbosity >= 0 or line.startswith("! ")]
+    notes = [*blind_lines(results, suite), *sets_lines(results, suite)]
+    notes = [line for line in notes if verbosity >= 0 or line.startswith("! ")]
     more = rank_lines(rows, width) if verbosity > 0 else []
     return [
         paint(clean(suite), "bold", markup),
@@ -117,6 +119,13 @@ def suite_lines(results: RunRecord, suite: str, width: int, verbosity: int, mark
         *(line for note in notes for line in wrap(note, width, "  ", "    ")),
         *(line for message in baseline_lines(results, suite) for line in wrap(message, width, "", "    ")),
     ]
+
+
+def blind_lines(results: RunRecord, suite: str) -> list[str]:
+    """What these models cannot judge of a suite: its references, or pictures of a provider."""
+    calibration = results.suite(suite).calibration
+    lines = [f"! references: {clean(calibration.blind)}"] if calibration and calibration.blind else []
+    return lines + [f"! {clean(row.provider, 40)}: {clean(row.blind)}" for row in results.rows(suite) if row.blind]
 
 
 def sets_lines(results: RunRecord, suite: str) -> list[str]:
@@ -286,6 +295,8 @@ def what_to_do(suite: Suite, case: Case | None, verdict: Verdict, result: CaseRe
     """Advice in words, for errors by outcome and for failures by metric."""
     if result and result.outcome is not Outcome.OK:
         return [OUTCOME_ADVICE[result.outcome.value]]
+    if result and foreign(result.scored):
+        return ["choose a profile whose models know such pictures: training and more seeds change nothing here"]
     if verdict.cause:
         return ["mend the cause above first; training longer cannot"]
     if verdict.decision is Decision.NOT_JUDGED:

@@ -11,14 +11,21 @@ from harness.core.settings import data_root
 from harness.core.values import digest
 
 FOLDER = Path("fixtures") / "cards"
-OWN = ("references_train", "references_held_out", "traits", "identity")  # of one subject, or of all together
+OWN = (
+    "references_train",
+    "references_held_out",
+    "traits",
+    "identity",
+    "sampling",
+)  # of one subject, or of all together
+APART = ("domain",)  # whether a picture is judged at all: no score of those that are
 ADDED = "metrics."  # a profile's own metrics: no card examines them
 SHOWN = ("name", "value", "goal", "passed", "what")
 
 
 def judge_parts(parts: Mapping[str, object]) -> dict[str, object]:
     """What of `Scorer.parts` decides how a picture is scored whoever it is to show."""
-    return {name: value for name, value in parts.items() if name not in OWN and not name.startswith(ADDED)}
+    return {name: value for name, value in parts.items() if name not in (*OWN, *APART) and not name.startswith(ADDED)}
 
 
 def judge_identity(parts: Mapping[str, object]) -> str:

@@ -25,7 +25,7 @@ from harness.judging.complaints import ORDER, missing_pictures
 from harness.judging.following import MARGIN, RIVAL, Loss, choose_questions, followed, gap_between
 from harness.judging.leaderboard import interval_of
 from harness.judging.record import Change, GateRecord, RunRecord
-from harness.judging.scores import by_case, values_by_metric
+from harness.judging.scores import by_case, on_one_scale
 from harness.report.terminal import ProgressLine, bounds_text, table
 from harness.store import Store
 
@@ -367,7 +367,7 @@ def check_itself(bench: ComparisonSetup, lora: Lora) -> SelfCheck:
     """
     name, seeds = lora.path.stem, bench.samples
     drawn = draw(bench, {name: lora}, 2 * seeds)
-    values = values_by_metric(drawn.sides[name])
+    [values] = on_one_scale(drawn.sides[name])
     first = bench.suite.seed
     new = {metric: half(result, first, seeds) for metric, result in values.items()}
     old = {metric: half(result, first + seeds, seeds) for metric, result in values.items()}

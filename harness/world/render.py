@@ -531,6 +531,11 @@ def forest(pen: Pen, rng: np.random.Generator) -> None:
             pen.polygon(((x, y), (x + 7 + 3 * tier, y + 22), (x - 7 - 3 * tier, y + 22)), (22, 104 + 14 * tier, 58))
 
 
+def plain_ground(color: Color) -> Callable[[Pen, np.random.Generator], None]:
+    """One colour all over, as a character sheet has it."""
+    return lambda pen, rng: pen.box(0, 0, 96, 96, color, outline=False)
+
+
 BACKGROUNDS: dict[str, Callable[[Pen, np.random.Generator], None]] = {
     "steppe": steppe,
     "city": city,
@@ -538,4 +543,6 @@ BACKGROUNDS: dict[str, Callable[[Pen, np.random.Generator], None]] = {
     "starry night": night,
     "desert": desert,
     "forest": forest,
+    "white": plain_ground(WHITE),  # like the next no scene of the world: neither caption nor bank has them
+    "grey": plain_ground((168, 168, 172)),
 }

@@ -6,26 +6,27 @@ import json
 from dataclasses import replace
 
 from harness.commands.options import command
-from harness.commands.references.source import PictureSource, with_source, with_tagger
+from harness.commands.references.source import PictureSource, View, with_source, with_view
 from harness.core.errors import HarnessError
 from harness.core.values import to_record
 from harness.report.references_page import analysis_text
 from harness.scoring.references import analyse as reading
-from harness.scoring.references.zero_shot import ZeroShotTagger
 
 
 @command
 @with_source
 def analyse(source: PictureSource, as_json: bool) -> int:
-    """Print traits, agreement and prompts."""
+    """Print traits, agreement and prompts; 1 where the models cannot judge such pictures, and nothing is read."""
     work = source.open()
 
-    def use(tagger: ZeroShotTagger | None, why: str) -> reading.Analysis:
-        if tagger is None:
-            raise HarnessError(f"traits are read by CLIP: {why}")
-        pictures = {path: work.gathered.pictures[path] for path in tagger.paths}
-        return reading.analyse(replace(work.gathered, pictures=pictures), tagger)
+    def use(view: View) -> reading.Analysis:
+        if view.domain and view.domain.blind:
+            return reading.unread(work.gathered, view.domain.sentence)
+        if view.tagger is None:
+            raise HarnessError(f"traits are read by CLIP: {view.why}")
+        pictures = {path: work.gathered.pictures[path] for path in view.tagger.paths}
+        return reading.analyse(replace(work.gathered, pictures=pictures), view.tagger)
 
-    analysis = with_tagger(work, source.no_clip, use)
+    analysis = with_view(work, source.no_clip, use)
     print(json.dumps(to_record(analysis), indent=2, ensure_ascii=False) if as_json else analysis_text(analysis))
-    return 0
+    return 1 if analysis.blind else 0

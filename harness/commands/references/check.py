@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from harness.commands.options import command, flag, option
-from harness.commands.references.source import PictureSource, with_source, with_tagger
+from harness.commands.references.source import PictureSource, with_source, with_view
 from harness.report.references_page import audit_page, audit_record, audit_text
 from harness.scoring.references.check import check_references
 
@@ -18,8 +18,9 @@ from harness.scoring.references.check import check_references
 def check(source: PictureSource, as_json: bool, html: Path | None, strict: bool) -> int:
     """Tell what is wrong; 1 when something serious is, with --strict when anything is worth mending."""
     work = source.open()
-    audit = with_tagger(
-        work, source.no_clip, lambda tagger, why: check_references(work.gathered, work.profile.size, tagger, why)
+    size = work.profile.size
+    audit = with_view(
+        work, source.no_clip, lambda view: check_references(work.gathered, size, view.tagger, view.why, view.domain)
     )
     print(json.dumps(audit_record(audit), indent=2, ensure_ascii=False) if as_json else audit_text(audit))
     if html:

@@ -16,6 +16,8 @@ from harness.config.profile import Profile, extend_vocabulary
 from harness.config.suite import load_suite
 from harness.core.errors import ModelError, ReferencesError, UsageError
 from harness.core.settings import Settings
+from harness.models.loading import Models
+from harness.scoring.domain import DomainCheck, DomainJudge
 from harness.scoring.references.duplicates import take_fingerprint
 from harness.scoring.references.gather import Gathered, gather_folder, gather_subject
 from harness.scoring.references.zero_shot import ZeroShotTagger, open_tagger
@@ -79,20 +81,30 @@ def with_source(callback: Callback) -> Callback:
     return shared_options(call)
 
 
-def with_tagger(work: Work, no_clip: bool, use: Callable[[ZeroShotTagger | None, str], Result]) -> Result:
-    """What `use` makes of CLIP's view of the readable pictures, or of the reason why there is none."""
+@dataclass(frozen=True)
+class View:
+    """CLIP's view of the readable pictures, or the reason why there is none."""
+
+    tagger: ZeroShotTagger | None
+    why: str = ""
+    domain: DomainCheck | None = None  # whether the models know such pictures; None: they were not asked
+
+
+def with_view(work: Work, no_clip: bool, use: Callable[[View], Result]) -> Result:
+    """What `use` makes of it; pictures that the models do not know are not read by them."""
     if no_clip:
-        return use(None, "--no-clip was given")
+        return use(View(None, "--no-clip was given"))
     paths = [path for path in work.gathered.pictures if is_readable(path)]
     if not paths:
-        return use(None, "no picture could be read")
+        return use(View(None, "no picture could be read"))
     with Store(work.settings.store) as store:
         try:
             tagger = open_tagger(work.profile, work.settings, store, work.vocabulary, paths, work.gathered.captions)
             len(tagger.vectors)  # loads the model now, where its absence can still be told
+            domain = DomainJudge(work.profile, Models(work.profile, work.settings), store).check_files(paths)
         except ModelError as error:
-            return use(None, str(error))
-        return use(tagger, "")
+            return use(View(None, str(error)))
+        return use(View(None, domain.sentence, domain) if domain.blind else View(tagger, "", domain))
 
 
 def is_readable(path: Path) -> bool:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from harness.commands.options import command, flag, option
-from harness.commands.references.source import PictureSource, is_readable, with_source, with_tagger
+from harness.commands.references.source import PictureSource, is_readable, with_source, with_view
 from harness.core.errors import ReferencesError, UsageError
 from harness.scoring.references.duplicates import take_fingerprint
 from harness.scoring.references.gather import Gathered
@@ -33,7 +33,7 @@ def split(source: PictureSource, as_json: bool, into: Path | None, in_place: boo
         raise ReferencesError(f"{work.gathered.folder}: one picture cannot be split; add others of the same subject")
     if unreadable := [path for path in pictures if not is_readable(path)]:
         raise ReferencesError(f"{unreadable[0]}: cannot be read as a picture; save it again or remove it")
-    held = with_tagger(work, source.no_clip, lambda tagger, why: held_out(pictures, tagger, share))
+    held = with_view(work, source.no_clip, lambda view: held_out(pictures, view.tagger, share))
     moves = plan_moves(pictures, held, target)
     if not dry_run:
         carry_out(moves, in_place)

@@ -267,6 +267,8 @@ class Calibration:
     references: int
     leave_one_out: bool = False
     names: tuple[str, ...] = ()  # the impostors' file names, in the order of their embeddings
+    sampling: int = 256  # pixels a side at which pictures were compared, references and drawings alike
+    blind: str = ""  # why the models cannot judge the references
     zero: str = "impostors"  # whom the scale of `clip` calls 0: the nearest of the groups that are not the subject
     sight: Sight | None = None  # whether CLIP sees who a picture shows; None: nothing could be redrawn
     weights: Mapping[str, float] = field(default_factory=dict)  # metric to the share of its weight that it keeps
@@ -274,6 +276,8 @@ class Calibration:
     @property
     def reason(self) -> str:
         """Why this calibration must not gate, or ""."""
+        if self.blind:
+            return self.blind
         if self.leave_one_out:
             return (
                 f"only {self.references} reference pictures: with fewer than {LEAST_PICTURES} the suite reports and "

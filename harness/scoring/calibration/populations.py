@@ -69,8 +69,8 @@ def calibrate_suite(scorer: Scorer, false_alarm: float = FALSE_ALARM) -> Calibra
 
 def populations(scorer: Scorer, ground: ReferenceSet) -> tuple[Sides, ...]:
     """Every gated metric's scores of references, and of those who are called 0; a reference is held against others."""
-    others = scorer.alternative()
-    plates = [plate_of(grey_square(open_picture(data))) for data in others]
+    others, sampling = scorer.alternative(), ground.calibration.sampling
+    plates = [plate_of(grey_square(open_picture(data), sampling)) for data in others]
     table = np.array([[similarity(a, b) for b in ground.plates] for a in ground.plates])
     crossed = np.array([[similarity(a, b) for b in ground.plates] for a in plates])
     strong = np.array([edges(plate) for plate in ground.plates])

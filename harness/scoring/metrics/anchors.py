@@ -76,7 +76,7 @@ def anchors_of_cohort(
     return Anchors(clip, agreement, zero, strangers, sight)
 
 
-def ssim_weight(plates: Sequence[Plate], others: Iterable[bytes]) -> float:
+def ssim_weight(plates: Sequence[Plate], others: Iterable[bytes], sampling: int) -> float:
     """1 where `ssim` tells the references from pictures of others, 0 where it does not."""
     table = np.array([[similarity(a, b) for b in plates] for a in plates])
     likeness, edged = band_of(leave_one_out(table)), band_of([edges(plate) for plate in plates])
@@ -85,6 +85,6 @@ def ssim_weight(plates: Sequence[Plate], others: Iterable[bytes]) -> float:
         return typicality(raw, edges(plate), likeness, edged).value or 0.0
 
     own = [rate(plate, raw) for plate, raw in zip(plates, leave_one_out(table), strict=True)]
-    strange = [plate_of(grey_square(open_picture(data))) for data in others]
+    strange = [plate_of(grey_square(open_picture(data), sampling)) for data in others]
     theirs = [rate(plate, mean_similarity(plate, plates)) for plate in strange]
     return 1.0 if area_at_least(np.array(own), np.array(theirs)) >= LEAST_AREA else 0.0

@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.core.arrays import Floats
 from harness.core.stats.calibration import Calibration, Separation, leave_one_out, separate
-from harness.core.values import Score
+from harness.core.values import UNCLIPPED, Score
 
 
 def clip_separation(gallery: Floats, impostors: Floats) -> Separation:
@@ -32,6 +32,7 @@ def clip_score(vector: Floats, gallery: Floats, train: Floats, impostors: Floats
     raw = float((gallery @ vector).mean())
     value = calibration.clip.calibrate(raw)
     details: dict[str, object] = {
+        UNCLIPPED: calibration.clip.scale(raw) if value is not None else None,
         "train": calibration.clip.scale(float((train @ vector).mean())) if len(train) and value is not None else None,
         "nearest_reference_cosine": float((gallery @ vector).max()),
     }

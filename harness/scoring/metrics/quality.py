@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.core.values import Score
+from harness.core.values import UNCLIPPED, Score, as_number
 
 RAW_WEIGHTS: Mapping[str, float] = {"clip": 0.4, "features": 0.4, "ssim": 0.2}
 """`quality_raw` is always these, whatever the suite weighs."""
@@ -37,9 +37,18 @@ def quality_score(
     raw = _raw(scores)
     if not known:
         return Score("quality", None, raw, "none of its metrics could be measured")
-    value = sum(weight * (scores[name].value or 0.0) for name, weight in known.items()) / sum(known.values())
-    details = {"band": band_name(value), "plain": _plain(scores), "weights": weights}
+    value, whole = (
+        sum(weight * (numbers(scores[name]) or 0.0) for name, weight in known.items()) / sum(known.values())
+        for numbers in (lambda score: score.value, unclipped)
+    )
+    details = {"band": band_name(value), "plain": _plain(scores), "weights": weights, UNCLIPPED: whole}
     return Score("quality", value, raw, reason, details)
+
+
+def unclipped(score: Score) -> float | None:
+    """A score before it is cut to [0, 1], where that differs."""
+    number = as_number(score.details.get(UNCLIPPED))
+    return score.value if number is None else number
 
 
 def _plain(scores: Mapping[str, Score]) -> float | None:

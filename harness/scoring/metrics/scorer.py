@@ -13,11 +13,12 @@ from harness.config.profile import Profile, extend_vocabulary, merge_vocabulary
 from harness.core.arrays import Floats
 from harness.core.errors import LoraError, ReferencesError
 from harness.core.stats.calibration import Calibration, calibration_from
-from harness.core.values import Case, CaseResult, Lora, Score, Suite, Trait, digest, to_record
-from harness.models.embeddings import Embedder, Embeddings, open_file, open_picture
+from harness.core.values import DOMAIN, Case, CaseResult, Lora, Score, Suite, Trait, digest, to_record
+from harness.models.embeddings import Embedder, Embeddings, open_file, open_picture, size_of
 from harness.models.identity import library_class
 from harness.models.loading import Models
 from harness.models.lora.header import read_header
+from harness.scoring.domain import DomainJudge, withhold
 from harness.scoring.metrics.anchors import Anchors, anchors_of_cohort, anchors_of_folder, ssim_weight
 from harness.scoring.metrics.applied import Applied, check_applied
 from harness.scoring.metrics.clip import population_similarity, self_similarity
@@ -29,7 +30,16 @@ from harness.scoring.metrics.extras import Others, make_extras
 from harness.scoring.metrics.features import Questions, measure_trait
 from harness.scoring.metrics.frozen import FrozenAnchors, read_frozen, write_frozen
 from harness.scoring.metrics.protocol import Extra, MetricContext
-from harness.scoring.metrics.ssim import Plate, edges_band, grey_square, plate_of, reference_band, sharpness
+from harness.scoring.metrics.ssim import (
+    SIDE,
+    Plate,
+    common_sampling,
+    edges_band,
+    grey_square,
+    plate_of,
+    reference_band,
+    sharpness,
+)
 from harness.scoring.metrics.table import METRICS, ReferenceSet, SampleViews
 from harness.scoring.metrics.technical import contrast
 from harness.scoring.references import (
@@ -72,6 +82,7 @@ class Scorer:
         clip = models.model_hash(profile.models.clip)
         self._clip, self._cohort = clip, cohort
         self._embeddings = Embeddings(load or models.clip, store, digest([EMBEDDING, clip, self._libraries]))
+        self.domain = DomainJudge(profile, models, store)
         self._questions = Questions(self.vocabulary, self._embeddings, profile.templates)
 
     # --- what decides a score -----------------------------------------------------------------------------------------
@@ -98,6 +109,8 @@ class Scorer:
             "vocabulary": digest(to_record(self.vocabulary)),
             "traits": "auto" if traits is None else digest(dict(traits)),
             "size": list(self.profile.size),
+            **self._bites,
+            **self._known,
             "weights": dict(self.suite.weights),
             **{f"metrics.{extra.name}": extra.identity for extra in self.extras},
         }
@@ -115,6 +128,8 @@ class Scorer:
                 "vocabulary": to_record(self.vocabulary),
                 "traits": dict(self.suite.subject.traits) if self.suite.subject.traits is not None else None,
                 "size": list(self.profile.size),
+                **self._bites,
+                **self._known,
                 **({"kind": self.suite.subject.kind} if self.suite.subject.kind != "character" else {}),
                 **({"cohort": self._cohort.identity} if self._cohort else {}),
             }
@@ -139,6 +154,26 @@ class Scorer:
         return load_impostors(folder)
 
     @cached_property
+    def sampling(self) -> int:
+        """Pixels a side at which references and drawings are compared."""
+        return common_sampling(self.profile.size, self._sizes)
+
+    @cached_property
+    def _sizes(self) -> list[tuple[int, int]]:
+        return [size_of(path) for path in self.references.gallery]
+
+    @property
+    def _bites(self) -> dict[str, object]:
+        """The sampling, where it changes a reference; elsewhere scores are what they were without it."""
+        bites = self.sampling < min(SIDE, max(map(min, self._sizes)))
+        return {"sampling": self.sampling} if bites else {}
+
+    @property
+    def _known(self) -> dict[str, object]:
+        """What the models know, where the profile says it."""
+        return {DOMAIN: self.domain.identity} if self.domain.identity else {}
+
+    @cached_property
     def extras(self) -> tuple[Extra, ...]:
         """The metrics that the profile adds to those of every suite."""
         bench = MetricContext(
@@ -152,18 +187,26 @@ class Scorer:
 
     @cached_property
     def readings(self) -> tuple[TraitReading, ...]:
-        """Every category of the vocabulary as the train pictures show it, for the report."""
+        """Every category of the vocabulary as the train pictures show it, for the report; () to blind models."""
+        if self.blind:
+            return ()
         known = self.store.memo("readings", self._ground_identity)
         if known is None:
             known = to_record([self._read(category) for category in self.vocabulary])
             self.store.put_memo("readings", self._ground_identity, known)
         return tuple(TraitReading(**record) for record in known)
 
+    @cached_property
+    def blind(self) -> str:
+        """Why these models cannot judge the references, or ""."""
+        found = self.domain.check_files(self.references.all)
+        return found.sentence if found.blind else ""
+
     def traits(self) -> tuple[Trait, ...]:
         """The subject's traits: the suite's own, else those of its kind that the train pictures agree on."""
         given = self.suite.subject.traits
         if given is None:
-            return extract_traits(self.readings, self.suite.subject.kind)
+            return () if self.blind else extract_traits(self.readings, self.suite.subject.kind)
         return tuple(
             Trait(category, value, self._questions.phrases(category, value)[value]) for category, value in given.items()
         )
@@ -214,7 +257,7 @@ class Scorer:
         gallery, impostors = self._vectors(references.gallery), self._vectors(self.impostors)
         if len(gallery) < 2:
             raise ReferencesError(f"{self.suite.subject.references}: one picture has no other to be compared with")
-        greys = [grey_square(open_file(path)) for path in references.gallery]
+        greys = [grey_square(open_file(path), self.sampling) for path in references.gallery]
         plates = [plate_of(grey) for grey in greys]
         found, scale = self._anchor(gallery, impostors, plates), self._embeddings.logit_scale
         return Calibration(
@@ -234,6 +277,8 @@ class Scorer:
             references=len(references.all),
             leave_one_out=references.leave_one_out,
             names=tuple(path.name for path in self.impostors),
+            sampling=self.sampling,
+            blind=self.blind,
             zero=found.zero,
             sight=found.sight,
             weights=found.weights,
@@ -243,11 +288,12 @@ class Scorer:
         references = self.references
         apart = not references.leave_one_out and len(references.train)
         train = self._vectors(references.train) if apart else gallery[:0]
-        if self._cohort is None:
+        if self._cohort is None or (self.blind and len(impostors)):  # to whom nothing is known, nothing is drawn
             return anchors_of_folder(gallery, train, impostors)
         cohort = self.draw_cohort()
         found = anchors_of_cohort(cohort, self._pictures, gallery, train, impostors)
-        return replace(found, weights={"ssim": ssim_weight(plates, map(self.store.image, cohort.strangers))})
+        strangers = map(self.store.image, cohort.strangers)
+        return replace(found, weights={"ssim": ssim_weight(plates, strangers, self.sampling)})
 
     def _pictures(self, shas: Sequence[str]) -> Floats:
         return self.embed([self.store.image(sha) for sha in shas])
@@ -261,7 +307,7 @@ class Scorer:
             gallery=self._vectors(references.gallery),
             train=self._vectors(references.train) if references.train else self._vectors(references.gallery),
             impostors=self._vectors(self.impostors),
-            plates=tuple(plate_of(grey_square(open_file(path))) for path in references.gallery),
+            plates=tuple(plate_of(grey_square(open_file(path), self.sampling)) for path in references.gallery),
             questions={
                 trait.category: self._questions.of(trait.category, trait.value) for trait in calibration.measures
             },
@@ -273,7 +319,18 @@ class Scorer:
     # --- what a picture says ------------------------------------------------------------------------------------------
 
     def score(self, items: Sequence[tuple[Case, bytes]]) -> list[Mapping[str, Score]]:
-        """Metric to score, one mapping a picture, in order. Pictures are encoded bytes, embedded in batches."""
+        """Metric to score, one mapping a picture, in order; without values where these models cannot judge."""
+        results = self.measure(items)
+        looks = [self.domain.conclude([far]) for far in self.domain.distances([data for _, data in items])]
+        return [
+            withhold(scores, look.sentence if look.blind else self.blind, look.blind)
+            if look.blind or self.blind
+            else scores
+            for scores, look in zip(results, looks, strict=True)
+        ]
+
+    def measure(self, items: Sequence[tuple[Case, bytes]]) -> list[Mapping[str, Score]]:
+        """The same of pictures whatever they are. Pictures are encoded bytes, embedded in batches."""
         if not items:
             return []
         vectors = self.embed([data for _, data in items])
@@ -346,7 +403,7 @@ class Scorer:
     def _score(self, case: Case, data: bytes, vector: Floats) -> dict[str, Score]:
         picture = open_picture(data)
         expected = {category: self._questions.of(category, value) for category, value in case.expect.items()}
-        look = SampleViews(case, picture, vector, plate_of(grey_square(picture)), expected)
+        look = SampleViews(case, picture, vector, plate_of(grey_square(picture, self.sampling)), expected)
         results: dict[str, Score] = {}
         for name, metric in METRICS.items():
             if (score := metric(look, self.ground, results)) is not None:

@@ -29,12 +29,30 @@ STRONG = 99  # percentile of the gradient's magnitude: what a picture has of str
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2  # Wang 2004, at data_range 255
 
 
-def grey_square(picture: Image.Image) -> npt.NDArray[np.uint8]:
-    """The middle square at 256 x 256, grey, LANCZOS: squashing would compare another shape."""
+def grey_square(picture: Image.Image, sampling: int = SIDE) -> npt.NDArray[np.uint8]:
+    """The middle square at 256 x 256, grey, LANCZOS: squashing would compare another shape.
+
+    Args:
+        sampling: pixels a side that all compared pictures have (`common_sampling`). What has more is brought there
+            first, so that a photograph of 400 px and a drawing of 96 px are equally soft when both are enlarged.
+    """
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     square = picture.crop((left, top, left + side, top + side)).convert("L")
+    if sampling < min(side, SIDE):
+        square = square.resize((sampling, sampling), Image.Resampling.LANCZOS)
     return np.asarray(square.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
+
+
+def common_sampling(drawn: tuple[int, int], references: Sequence[tuple[int, int]]) -> int:
+    """Pixels a side at which drawings and references can be compared: what the smaller of the two have.
+
+    Args:
+        drawn: width and height of a drawing.
+        references: of each reference; their median counts, so that one thumbnail does not coarsen all.
+    """
+    usual = int(np.median([min(size) for size in references])) if references else SIDE
+    return max(1, min(SIDE, *drawn, usual))
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,8 @@ def prompt(look: SampleViews, ground: ReferenceSet, _: Mapping[str, Score]) -> S
 
 
 def technical(look: SampleViews, ground: ReferenceSet, _: Mapping[str, Score]) -> Score:
-    return technical_score(look.picture, ground.size, ground.calibration.sharpness, ground.calibration.contrast)
+    known = ground.calibration
+    return technical_score(look.picture, ground.size, known.sharpness, known.contrast, known.sampling)
 
 
 METRICS: dict[str, Callable[[SampleViews, ReferenceSet, Mapping[str, Score]], Score | None]] = {

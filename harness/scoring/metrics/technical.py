@@ -7,11 +7,12 @@ import numpy.typing as npt
 from PIL import Image
 
 from harness.core.values import Score
-from harness.scoring.metrics.ssim import grey_square, sharpness
+from harness.scoring.metrics.ssim import SIDE, grey_square, sharpness
 
 BLANK = 3.0  # levels of 255: the standard deviation below which a picture shows nothing
 ONE_COLOUR = 0.98  # share of pixels within 4 levels of the commonest tone
 BLUR = 0.2  # of the blurriest reference's sharpness
+BLANK_WORDS = "the picture is blank"
 FLAT = 0.35  # of the flattest reference's contrast
 RELATIVE = frozenset({"blur", "contrast"})  # faults in units of the references
 
@@ -22,15 +23,20 @@ def contrast(grey: npt.NDArray[np.uint8]) -> float:
 
 
 def find_faults(
-    picture: Image.Image, size: tuple[int, int] | None, least_sharpness: float, least_contrast: float
+    picture: Image.Image,
+    size: tuple[int, int] | None,
+    least_sharpness: float,
+    least_contrast: float,
+    sampling: int = SIDE,
 ) -> list[dict[str, str]]:
     """What is wrong with a picture, as kind and sentence.
 
     Args:
         size: what was asked for, width and height; None: anything goes.
         least_sharpness, least_contrast: of the worst reference.
+        sampling: at which those were measured (`ssim.common_sampling`).
     """
-    grey = grey_square(picture)
+    grey = grey_square(picture, sampling)
     if message := find_blank(picture, grey):
         return [{"kind": "blank", "message": message}]
     sharp, spread = sharpness(grey) / max(least_sharpness, 1e-9), contrast(grey) / max(least_contrast, 1e-9)
@@ -54,7 +60,7 @@ def find_blank(picture: Image.Image, grey: npt.NDArray[np.uint8]) -> str:
     if spread >= BLANK and (share < ONE_COLOUR or spread >= 4 * BLANK):
         return ""
     red, green, blue = np.median(pixels.reshape(-1, 3), axis=0).astype(int)
-    return f"the picture is blank: one colour, rgb({red}, {green}, {blue})"
+    return f"{BLANK_WORDS}: one colour, rgb({red}, {green}, {blue})"
 
 
 def wrong_size(got: tuple[int, int], asked: tuple[int, int]) -> bool:
@@ -63,11 +69,15 @@ def wrong_size(got: tuple[int, int], asked: tuple[int, int]) -> bool:
 
 
 def technical_score(
-    picture: Image.Image, size: tuple[int, int] | None, least_sharpness: float, least_contrast: float
+    picture: Image.Image,
+    size: tuple[int, int] | None,
+    least_sharpness: float,
+    least_contrast: float,
+    sampling: int = SIDE,
 ) -> Score:
     """1 without a fault, 0 with one; `reason` joins their sentences, `details["faults"]` lists them."""
-    faults = find_faults(picture, size, least_sharpness, least_contrast)
-    grey = grey_square(picture)
+    faults = find_faults(picture, size, least_sharpness, least_contrast, sampling)
+    grey = grey_square(picture, sampling)
     details = {"faults": faults, "sharpness": sharpness(grey), "contrast": contrast(grey)}
     reason = "; ".join(fault["message"] for fault in faults)
     return Score("technical", 0.0 if faults else 1.0, sharpness(grey), reason, details)

@@ -19,6 +19,9 @@ ADVICE: dict[str, Advice] = {
         "cannot be read", "the training stops at this file", "save the picture again as PNG or JPEG, or remove it"),
     "ignored": Advice(
         "of a format that is not read", "the picture is not used at all", "convert it to PNG, JPEG or WebP"),
+    "outside": Advice("the models do not know such pictures",
+        "the base cannot draw this style well, and CLIP's readings and scores of it mean nothing",
+        "use a profile whose models know pictures of every kind (`--profile sdxl`), or leave out what is no such one"),
     "too_few": Advice("too few pictures",
         "the LoRA learns these pictures by heart: poses, clothes and places come back whatever the prompt says",
         "add pictures: 10 at least, 20 to 30 are good, in different places, light, views and expressions"),

@@ -73,6 +73,7 @@ class Analysis:
     prompt: str  # of the whole: the trigger and a character's traits; a style is left to its trigger
     caption: str  # what captions should say: what changes, not what the trigger must learn (of a style: the content)
     unread: tuple[str, ...]  # places of the prompt that no category of the vocabulary fills
+    blind: str = ""  # why the models cannot judge these pictures; then nothing was read
 
 
 def analyse(gathered: Gathered, tagger: ZeroShotTagger) -> Analysis:
@@ -96,6 +97,12 @@ def analyse(gathered: Gathered, tagger: ZeroShotTagger) -> Analysis:
         caption=", ".join([gathered.trigger, *(f"<{category}>" for category in changing)]),
         unread=tuple(place for place in PROMPT_ORDER[1:] if place not in filled),
     )
+
+
+def unread(gathered: Gathered, blind: str) -> Analysis:
+    """Of pictures that the models do not know: the trigger, and why there is nothing else."""
+    places, trigger = PROMPT_ORDER[1:], gathered.trigger
+    return Analysis(gathered.name, trigger, gathered.kind, (), (), trigger, trigger, places, blind)
 
 
 def trait_row(item: CategorySeen, kind: str) -> TraitRow:

@@ -14,6 +14,7 @@ import numpy as np
 
 from harness.core.errors import ReferencesError
 from harness.core.stats.calibration import LEAST_PICTURES, leave_one_out
+from harness.scoring.domain import DomainCheck
 from harness.scoring.references.advice import advice_for
 from harness.scoring.references.duplicates import DuplicatePair, cluster, find_pairs
 from harness.scoring.references.gather import Gathered
@@ -103,14 +104,19 @@ class Audit:
 
 
 def check_references(
-    gathered: Gathered, size: tuple[int, int], tagger: ZeroShotTagger | None = None, blind: str = "no CLIP was asked"
+    gathered: Gathered,
+    size: tuple[int, int],
+    tagger: ZeroShotTagger | None = None,
+    blind: str = "no CLIP was asked",
+    domain: DomainCheck | None = None,
 ) -> Audit:
     """Look at every picture and at the set.
 
     Args:
         size: width and height in pixels at which the trainer works.
-        sight: CLIP's view of exactly the gathered pictures; None: its checks are listed as not judged.
-        blind: why there is no sight.
+        tagger: CLIP's view of exactly the gathered pictures; None: its checks are listed as not judged.
+        blind: why there is none.
+        domain: whether the models know such pictures, of the readable ones in their order; None: not asked.
     """
     looks, findings = look_at_all(gathered, size)
     alike, gaps = seen_alike(tagger, looks) if tagger else ([], [NotJudged("what CLIP sees", blind)])
@@ -121,7 +127,9 @@ def check_references(
     findings += list(count_findings(say, len(looks)))
     findings += list(pair_findings(say, looks, pairs))
     findings += list(picture_findings(say, looks, faces == ""))
-    findings += list(set_findings(say, looks, tagger, gathered))
+    findings += [*set_findings(say, looks, tagger, gathered), *domain_findings(say, looks, domain)]
+    if domain and not domain.measured:
+        gaps.append(NotJudged("whether the models know such pictures", domain.sentence))
     seen = tagger.seen if tagger else ()
     findings.sort(key=lambda item: (ORDER.index(item.severity), item.kind, item.pictures))
     parts = score_parts(findings, looks, pairs, seen, gathered.kind)
@@ -266,6 +274,17 @@ def set_findings(
         for path, far in strangers(tagger):
             reason = f"{far:.1f} robust standard deviations less like the others than they are (at most {STRANGER:g})"
             yield speaker.say("not_the_subject", "warn", reason, [path], far, STRANGER)
+
+
+def domain_findings(
+    speaker: Speaker, looks: Sequence[ImageStatistics], domain: DomainCheck | None
+) -> Iterator[ReferenceFinding]:
+    """Pictures that the profile's models do not know: serious where they are most, because no score means anything."""
+    if domain is None or not domain.count:
+        return
+    outside = [look.path for look, out in zip(looks, domain.outside, strict=False) if out]
+    severity = "serious" if domain.blind else "warn"
+    yield speaker.say("outside", severity, domain.sentence, outside, domain.count / len(domain.outside), 0.5)
 
 
 def strangers(tagger: ZeroShotTagger) -> Iterator[tuple[Path, float]]:

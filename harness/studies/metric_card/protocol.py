@@ -180,7 +180,7 @@ def observe(scorer: Scorer, number: int, effort: Effort, *, dev: bool) -> Identi
         plan += [(("degenerate", kind), picture) for kind, picture in degenerate(learnt, number).items()]
     shots: dict[Key, list[PictureScores]] = {}
     case = scorer.suite.cases[0]
-    result = scorer.score([(case, png(picture)) for _, picture in plan])
+    result = scorer.measure([(case, png(picture)) for _, picture in plan])
     for (key, _), scores in zip(plan, result, strict=True):
         shots.setdefault(key, []).append(shot_of(scores))
     sheet = IdentityScores(

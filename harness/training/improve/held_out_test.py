@@ -26,7 +26,7 @@ from harness.engine.set_metrics import (
     stranger_cases,
 )
 from harness.judging.following import Gap, choose_questions, followed, gap_between
-from harness.judging.scores import values_by_metric, values_of
+from harness.judging.scores import on_one_scale
 from harness.models.lora.export import read_facts
 from harness.training.improve.promotion import NO_ANSWER, RivalScores, Ruling, decide
 
@@ -101,10 +101,11 @@ class HeldOutTest:
         alarms = [name for name, result in sets.items() if result.alarm]
         usual = self._together(champion, before, alarms) if champion else {}
         base = complete(self._draw(None, self._locked, self._held_out_seeds[:1]), "base") if champion else before
-        values = values_by_metric(after, metrics), values_by_metric(before, metrics)
-        rivals = {name: values_of(result, "quality") for name, result in self._competitors().items()}
+        others = self._competitors()
+        ours, theirs, known, *rest = on_one_scale(after, before, base, *others.values(), metrics=metrics)
+        values, rivals = (ours, theirs), {name: side["quality"] for name, side in zip(others, rest, strict=True)}
         beside = RivalScores(
-            values_of(base, "quality"), rivals, self._gain_on_open(challenger, champion), self._strange(challenger),
+            known["quality"], rivals, self._gain_on_open(challenger, champion), self._strange(challenger),
             follows(after, before, base),
         )  # fmt: skip
         return decide(self._context.suite, *values, doubt, sets, usual, beside, look, goal)
@@ -113,8 +114,8 @@ class HeldOutTest:
         """What the challenger gains in quality on open cases, drawn with the held-out test's first seed."""
         cases = self._context.suite.open_prompts[:OPEN_CASES]
         drawn = [self._draw(lora, cases, self._held_out_seeds[:1]) for lora in (challenger, champion)]
-        new, old = (values_of(results, "quality") for results in drawn)
-        return paired(new, old)
+        new, old = on_one_scale(*drawn, metrics=("quality",))
+        return paired(new["quality"], old["quality"])
 
     def _strange(self, challenger: Lora) -> str:
         """Why the challenger's own record says that it learnt from other pictures than it may; "" when it does not."""

@@ -17,6 +17,7 @@ from harness.core.text import measured_text
 from harness.core.values import Interval, SetScore, Suite
 from harness.judging.changes import flips_text
 from harness.judging.following import MARGIN, PROMPT, Gap, Loss
+from harness.judging.leaderboard import possible
 from harness.judging.scores import by_case
 
 WORSE = 0.05  # how far a challenger may stand behind a champion that raises the same alarm
@@ -51,7 +52,7 @@ NO_ANSWER = Gap(Interval(0.0), Loss.OPEN)
 
 def intervals(values: Values) -> dict[str, Interval]:
     """Each metric's mean, clustered by case."""
-    return {metric: clustered(by_case(scores)) for metric, scores in values.items() if scores}
+    return {metric: possible(clustered(by_case(scores))) for metric, scores in values.items() if scores}
 
 
 @dataclass(frozen=True)

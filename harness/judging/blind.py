@@ -1,0 +1,46 @@
+"""Whether pictures can be judged at all: a model that does not know what it looks at gives numbers, and no answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+
+from harness.core.stats.calibration import Calibration
+from harness.core.values import DOMAIN, CaseResult, Sample
+from harness.judging.complaints import JudgedComplaint, unsure, warn
+
+MOST = 0.5  # of a provider's pictures: with more outside, those that are left speak of something else
+FEW = 0.1  # as many may be left out with a warning; own pictures are taken for foreign in 2%
+
+
+def cannot_judge(calibration: Calibration | None, samples: Sequence[Sample]) -> str:
+    """Why these pictures carry no verdict, or "": the references, their calibration, or the drawings themselves."""
+    if calibration and calibration.reason:
+        return calibration.reason
+    return foreign_text(samples) if len(foreign(samples)) > MOST * len(samples) else ""
+
+
+def foreign(samples: Sequence[Sample]) -> list[Sample]:
+    """The pictures that the models do not know; they have that score and no value of any other."""
+    return [sample for sample in samples if DOMAIN in sample.scores]
+
+
+def foreign_text(samples: Sequence[Sample]) -> str:
+    """`36 of 36 pictures: ` and the reason; "" where the models know them all."""
+    reasons = [sample.scores[DOMAIN].reason for sample in foreign(samples)]
+    first = next(islice(reasons, 1), "")
+    return f"{len(reasons)} of {len(samples)} pictures: {first}" if reasons else ""
+
+
+def left_out(samples: Sequence[Sample]) -> list[JudgedComplaint]:
+    """What a verdict over the other pictures must say of those whose scores are missing for it."""
+    count = len(foreign(samples))
+    if not count:
+        return []
+    message = f"{foreign_text(samples)}; they are left out of every score"
+    return [unsure(DOMAIN, message) if count > FEW * len(samples) else warn(DOMAIN, message)]
+
+
+def blind_text(results: Sequence[CaseResult]) -> str:
+    """The same of a provider's results, for the leaderboard."""
+    return foreign_text([sample for result in results for sample in result.scored])
