@@ -17,7 +17,8 @@ from harness.judging.blind import FEW, MOST, cannot_judge
 from harness.judging.changes import compare_results
 from harness.judging.judge import judge_case, judge_gate, pooled_sds
 from harness.judging.leaderboard import leaderboard
-from harness.judging.record import CaseRecord
+from harness.judging.record import CaseRecord, EngineRecord, RunFacts, RunRecord
+from harness.judging.results import SuiteRun, build_results
 from harness.judging.scores import on_one_scale
 from harness.scoring.metrics.quality import quality_score
 from harness.scoring.metrics.ssim import SIDE, common_sampling, edges, grey_square, plate_of, sharpness
@@ -223,6 +224,24 @@ def test_the_leaderboard_says_whose_pictures_cannot_be_judged() -> None:
 
     assert row.blind == f"8 of 8 pictures: {WHY}" and row.quality is None
     assert good.blind == "" and "blind" not in good.plain
+
+
+def test_a_record_shows_no_value_of_pictures_of_which_most_are_foreign() -> None:
+    item = mixed(9, 5, quality=0.95)
+    verdicts = {each.job: judge_case(suite(), suite().cases[0], each, pooled_sds(item)) for each in item}
+    facts = {"id": "1", "started": "now", "profile": "embedded", "versions": {}}
+    engine = {"images_generated": 9, "images_cached": 0, "model_loads": 1}
+
+    def record(results: list[CaseResult]) -> RunRecord:
+        return build_results(
+            RunFacts.of(facts), [SuiteRun(suite(), {"lora": results}, verdicts)], EngineRecord.of(engine)
+        )
+
+    dark, lit = record(item), record(mixed(9, 4, quality=0.95))
+
+    assert all(case.quality is None and not case.scores for case in dark.cases) and dark.leaderboard[0].quality is None
+    assert sum(case.quality is not None for case in lit.cases) == 5
+    assert dark.cases[8].samples[0].scores["quality"].reason == f"5 of 9 pictures: {WHY}"
 
 
 def test_a_case_is_blind_where_all_its_pictures_are() -> None:

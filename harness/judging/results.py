@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from harness.core.stats.calibration import Calibration
 from harness.core.text import measured_text
 from harness.core.values import ALARMS, CaseResult, Decision, Job, SetScore, Suite, Threshold, Trait, Verdict, to_record
+from harness.judging.blind import in_the_dark, without_values
 from harness.judging.causes import cause_of
 from harness.judging.complaints import ORDER
 from harness.judging.confirmation import confirmation_notes
@@ -78,6 +79,7 @@ def build_results(
         rounds: of retraining.
         trouble: why the run broke down, if it did; turns the verdict to error.
     """
+    suites = [_lit(item) for item in suites]
     costs = {"cost_usd": _cost(suites), "emulated_usd": _cost(suites, True)}
     record = RunRecord(
         schema=SCHEMA,
@@ -91,6 +93,19 @@ def build_results(
         feedback=tuple(_feedback(item, provider, rounds) for item in suites for provider in _judged(item)),
     )
     return RunRecord.of(record)
+
+
+def _lit(item: SuiteRun) -> SuiteRun:
+    """Without values of those whose pictures the models do not know."""
+    dark = [name for name, results in item.results.items() if in_the_dark(results)]
+    if not dark:
+        return item
+    return replace(
+        item,
+        results={name: without_values(own) if name in dark else own for name, own in item.results.items()},
+        verdicts={job: replace(v, scores={}) if job.provider in dark else v for job, v in item.verdicts.items()},
+        gates={name: replace(v, scores={}) if name in dark else v for name, v in item.gates.items()},
+    )
 
 
 def _cost(suites: Sequence[SuiteRun], emulated: bool = False) -> float:

@@ -104,6 +104,8 @@ def score_folder(folder: Path, models: Models, reference: Path | None = None) ->
         looks = [judge.conclude([far]) for far in judge.distances([path.read_bytes() for path in opened])]
         pictures += map(told, score_some(opened, rate, held, models), looks)
     whole = judge.check_files([folder / picture.name for picture in pictures])
+    if whole.blind:  # the few that look familiar among many foreign ones are no more to be believed
+        pictures = [told(picture, whole) for picture in pictures]
     notes = [
         note,
         "" if held else "without --reference only blank pictures are called faulty: nothing says what is sharp",
@@ -119,7 +121,13 @@ def told(score: PictureScore, look: DomainCheck) -> PictureScore:
         return score
     blank = tuple(fault for fault in score.faults if fault.startswith(BLANK_WORDS))
     return replace(
-        score, aesthetics=None, similarity=None, likeness=None, unclipped=None, faults=blank, blind=look.sentence
+        score,
+        aesthetics=None,
+        similarity=None,
+        likeness=None,
+        unclipped=None,
+        faults=blank,
+        blind=score.blind or look.sentence,
     )
 
 
