@@ -130,7 +130,8 @@ def plot(rng: Rng) -> Image.Image:
     elif kind == 1:
         axes.bar(range(7), rng.random(7), color=rng.random((7, 3)))
     elif kind == 2:
-        axes.scatter(*rng.standard_normal((2, 90)), c=rng.random(90))
+        x, y = rng.standard_normal((2, 90))
+        axes.scatter(x, y, c=rng.random(90))
     else:
         axes.imshow(gaussian_filter(rng.random((40, 40)), 2))
     buffer = io.BytesIO()

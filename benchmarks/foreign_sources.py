@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -56,9 +57,7 @@ def avatars() -> list[Image.Image]:
         return []
     import random
 
-    import python_avatars
-    import resvg_py
-
+    python_avatars, resvg_py = import_module("python_avatars"), import_module("resvg_py")
     random.seed(EACH)
     results = []
     for number in range(EACH):
