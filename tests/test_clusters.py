@@ -195,3 +195,6 @@ def test_a_run_over_one_prompt_claims_nothing_over_prompts(tmp_path: Path) -> No
     assert gate.details["other_prompts"]["quality"]["low"] is None
     assert all(row.quality and row.quality.n == 1 and row.quality.low is None for row in record.leaderboard)
     assert all(row.rank_range == (1, 2) for row in record.leaderboard)
+    (note,) = [note for note in record.suites[0].notes if note.startswith("lora: quality 0.9")]
+    assert "over the suite's own prompts, which is what gates; 0.9" in note
+    assert note.endswith("over others like them (one prompt says nothing of others)")

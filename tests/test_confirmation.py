@@ -170,6 +170,8 @@ def test_as_many_seeds_again_are_drawn_for_the_red_case_alone(
     record = run.finish()
     case = next(case for case in record.cases if (case.case, case.provider) == ("case-0", "lora"))
     assert case.verdict == "fail" and len(case.samples) == seeds
+    told = f"lora: one case looked red by the spread of all; by their own, of up to {seeds} seeds: all confirmed"
+    assert told in record.suites[0].notes
 
 
 def test_a_case_that_was_unlucky_stays_open(opened: Callable[..., tuple[Studio, Run]]) -> None:
