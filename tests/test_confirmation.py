@@ -120,7 +120,7 @@ def test_a_case_that_fails_is_found_as_it_was() -> None:
 
 def test_a_gate_stands_at_the_look_that_all_its_cases_have_reached() -> None:
     """A red case's further seeds neither move its suite to a later look nor make this one the last."""
-    suite = replace(suite_of(12, 5, 0.9), min_samples=2, beat=("base",))
+    suite = replace(suite_of(12, 5, 0.5), min_samples=2, beat=("base",))
     results = [result_of(0, np.array([0.3, 0.32] * 3)), *(result_of(n, np.array([0.9, 0.92])) for n in range(1, 12))]
     rivals = {"base": [replace(each, job=replace(each.job, provider="base")) for each in results]}
 
