@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from benchmarks.gate_cells import coins, normal, reds, result_of, suite_of
 from harness.core import stats
 from harness.core.values import Decision, Generation, Job, Outcome, Request, Threshold
 from harness.engine.run import Run
-from harness.judging.adaptive import NextSample, confirming_seeds, next_draws
+from harness.judging.adaptive import NextSample, confirming_seeds, level_at, next_draws
 from harness.judging.confirmation import Redrawing, judge_cases
+from harness.judging.judge import judge_gate
+from harness.judging.prompts import own_prompts
+from harness.judging.scores import values_by_metric
 from tests.painter import Studio, shades
 
 FAIL, OPEN, PASS = Decision.FAIL, Decision.INCONCLUSIVE, Decision.PASS
@@ -112,6 +116,19 @@ def test_a_case_that_fails_is_found_as_it_was() -> None:
     found = reds(normal(0.5, 0.03), normal(0.9, 0.03), 0.6, 12, 3, 100, 2)
 
     assert found.first == 1.0 and found.confirmed >= 0.97
+
+
+def test_a_gate_stands_at_the_look_that_all_its_cases_have_reached() -> None:
+    """A red case's further seeds neither move its suite to a later look nor make this one the last."""
+    suite = replace(suite_of(12, 5, 0.5), min_samples=2, beat=("base",))
+    results = [result_of(0, np.array([0.3, 0.32] * 3)), *(result_of(n, np.array([0.9, 0.92])) for n in range(1, 12))]
+    rivals = {"base": [replace(each, job=replace(each.job, provider="base")) for each in results]}
+
+    gate = judge_gate(suite, "lora", results, others=rivals)
+
+    own = own_prompts(values_by_metric(results), level_at(suite, 2))
+    assert gate.scores == own and level_at(suite, 2) != level_at(suite, 6)
+    assert gate.decision is OPEN and "beat" in gate.details["open"]
 
 
 # --- in the engine ----------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from harness.core import stats
-from harness.core.values import Case, Decision, Job, Suite, Verdict
+from harness.core.values import Case, CaseResult, Decision, Job, Suite, Verdict
 
 BEST = "best_competitor"
 TYPICAL = stats.StandardDeviations(between=0.05, within=0.06)
@@ -67,13 +67,18 @@ def looks_of(suite: Suite) -> InterimAnalyses:
 
 
 def level_at(suite: Suite, drawn: int) -> float:
-    """The level of intervals for a case, or a gate whose fullest case, has so many seeds."""
+    """The level of intervals for a case that has so many seeds, or a gate whose cases all have them."""
     looks = looks_of(suite)
     return looks.levels[looks.number(drawn)]
 
 
+def gate_seeds(results: Sequence[CaseResult]) -> int:
+    """Where a gate stands among the looks: at the seeds that all its cases have, whatever single ones draw beyond."""
+    return min((len(result.samples) for result in results), default=0)
+
+
 def is_last_look(suite: Suite, drawn: int) -> bool:
-    """Whether no more samples will come for a gate whose fullest case has so many seeds."""
+    """Whether no more samples will come for a gate whose cases all have so many seeds."""
     looks = looks_of(suite)
     return len(looks.seeds) == 1 or looks.after(drawn) is None
 

@@ -37,7 +37,7 @@ from harness.core.values import (
     Verdict,
     as_number,
 )
-from harness.judging.adaptive import level_at
+from harness.judging.adaptive import gate_seeds, level_at
 from harness.judging.changes import REGRESSED, compare_results
 from harness.judging.comparable import ADDED, UNDER_TEST, Comparable, Parts, compare_parts
 from harness.judging.record import (
@@ -547,7 +547,7 @@ def hold_provider(
     if not comparable:
         return HeldProvider(verdict="refused", quality=None, metrics={}, cases=()).model_copy(update=about)
     before = baseline.results(suite, provider, results)
-    level = level_at(suite, max((len(result.samples) for result in results), default=0))
+    level = level_at(suite, gate_seeds(results))
     changes = compare_results(results, before, suite.margin, level)
     other = {words.partition(":")[0].removeprefix(ADDED) for words in comparable.warned}  # measures something else now
     changes = replace(changes, metrics={name: item for name, item in changes.metrics.items() if name not in other})

@@ -40,7 +40,7 @@ from harness.core.values import (
     Verdict,
     to_record,
 )
-from harness.judging.adaptive import BEST, is_last_look, level_at
+from harness.judging.adaptive import BEST, gate_seeds, is_last_look, level_at
 from harness.judging.blind import cannot_judge, left_out
 from harness.judging.causes import diagnose_gate, look_for
 from harness.judging.changes import flips_text
@@ -148,7 +148,7 @@ def judge_gate(
     """
     facts = evidence or gather_evidence(provider, results, applied, calibration)
     samples = [sample for result in results for sample in result.scored]
-    level = level_at(suite, max((len(result.samples) for result in results), default=0))
+    level = level_at(suite, gate_seeds(results))
     values = values_by_metric(results)
     scores = own_prompts(values, level)
     others_like = to_record(other_prompts(values, level))
@@ -310,7 +310,7 @@ def beats(
         return shifted(gap_to(rival, level), allowed(rival))
 
     better, findings = surely_behind(suite.beat, lead_on, level), []
-    last = is_last_look(suite, max((len(result.samples) for result in results), default=0))
+    last = is_last_look(suite, gate_seeds(results))
     gaps: dict[str, object] = {}
     for rival in suite.beat:
         gap = gap_to(rival, level)
