@@ -394,7 +394,7 @@ def test_a_run_with_what_the_models_do_not_know_judges_nothing(tmp_path: Path, w
     finished = run(tmp_path, references, pictures)
 
     [gate] = finished.results["gate"]["items"]
-    assert gate["verdict"] == "inconclusive" and "quality" not in gate["scores"]
+    assert gate["verdict"] == "not_judged" and "quality" not in gate["scores"] and finished.status == 11
     assert "these models cannot judge" in json.dumps(gate["complaints"])
     assert "these models cannot judge" in " ".join(finished.output.split())
     page = (finished.report / "index.html").read_text(encoding="utf-8")
