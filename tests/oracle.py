@@ -121,7 +121,9 @@ def world_profile() -> Any:
         for category, values in CATEGORIES.items()
     }
     models = SimpleNamespace(clip="oracle")
-    return SimpleNamespace(vocabulary=vocabulary, templates=TEMPLATES, models=models, impostors=None, size=(96, 96))
+    return SimpleNamespace(
+        name="world", vocabulary=vocabulary, templates=TEMPLATES, models=models, impostors=None, size=(96, 96)
+    )
 
 
 class Hashes:

@@ -377,6 +377,8 @@ class Thumbnails:
 
 
 class WeakModels(Hashes):
+    root = Path(__file__).parent.parent
+
     def clip(self) -> Any:
         return Thumbnails()
 

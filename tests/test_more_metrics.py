@@ -443,7 +443,10 @@ cases:
 def test_hard_prompts_are_included_in_the_words_of_the_profile(tmp_path: Path, name: str, least: int) -> None:
     profile = load_profile(name, ROOT)
 
-    suite = load_suite(write_suite(tmp_path, INCLUDING), profile)
+    others = f", impostors: {(ROOT / 'references/impostors').as_posix()}}}" if name == "sdxl" else "}"
+    text = re.sub(r"(subject: \{[^}]*)\}", lambda match: match.group(1) + others, INCLUDING)
+
+    suite = load_suite(write_suite(tmp_path, text), profile)
 
     added = [case for case in suite.cases if case.id.startswith("hard-prompts.")]
     assert suite.cases[0].id == "one" and len(added) == len(suite.cases) - 1 >= least

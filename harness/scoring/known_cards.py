@@ -18,7 +18,7 @@ OWN = (
     "identity",
     "sampling",
 )  # of one subject, or of all together
-APART = ("domain",)  # whether a picture is judged at all: no score of those that are
+APART = ("domain", "cohort")  # whether a picture is judged at all, and where the scale begins: a card asks for order
 ADDED = "metrics."  # a profile's own metrics: no card examines them
 SHOWN = ("name", "value", "goal", "passed", "what")
 
