@@ -112,11 +112,17 @@ def table_cases(suite: Suite, count: int = PROMPTS) -> tuple[Case, ...]:
 def draw_table(path: Path = CACHED, prompts: int = PROMPTS, seeds: int = SEEDS, store: Path = STORE) -> Table:
     """Draw, score and save: 2 x prompts x seeds pictures of the embedded models."""
     from harness.config.suite import load_suite
-    from harness.scoring.metrics.scorer import VERSION
+    from harness.scoring.metrics.subject import VERSION
 
     suite = load_suite(ROOT / "suites" / "aldar_kose.yaml")
     suite = replace(
-        suite, cases=table_cases(suite, prompts), providers=("lora",), gate=("lora",), beat=(), samples=seeds, seed=FIRST_SEED
+        suite,
+        cases=table_cases(suite, prompts),
+        providers=("lora",),
+        gate=("lora",),
+        beat=(),
+        samples=seeds,
+        seed=FIRST_SEED,
     )
     parts = [score_lora(suite, lora, store) for lora in (suite.subject.lora, Lora(STRANGER))]
     table = Table(parts[0], parts[1], f"{path.name}: real scores", VERSION)

@@ -469,7 +469,7 @@ def test_a_run_of_the_shipped_suite_is_shown_the_shipped_card(tmp_path: Path) ->
 
 def test_the_shipped_scores_were_found_by_the_formulas_at_hand() -> None:
     from benchmarks.score_table import PROMPTS, SEEDS, SHIPPED, load_table
-    from harness.scoring.metrics.scorer import VERSION
+    from harness.scoring.metrics.subject import VERSION
 
     table = load_table(SHIPPED)
 

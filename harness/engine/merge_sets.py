@@ -11,7 +11,7 @@ from harness.core.values import CaseResult, SetScore
 from harness.scoring.metrics.aesthetics import compare_aesthetics
 from harness.scoring.metrics.copying import Copies, Nearest, tell_copies
 from harness.scoring.metrics.diversity import Diversity, PromptPictures
-from harness.scoring.metrics.response import Change, Response
+from harness.scoring.metrics.response import PromptChange, PromptResponse
 
 Results = Mapping[str, Sequence[CaseResult]]
 Sets = Mapping[str, SetScore]
@@ -61,9 +61,9 @@ def merge_responses(known: Sequence[SetScore]) -> SetScore:
     parts = [score.details for score in known if score.details.get("cases")]
     if not parts:
         return known[0]
-    cases = {case: Change(**change) for part in parts for case, change in part["cases"].items()}
+    cases = {case: PromptChange(**change) for part in parts for case, change in part["cases"].items()}
     agreed = [part["agreement"] for part in parts if part["agreement"] is not None]
-    found = Response(cases, sum(agreed) / len(agreed) if agreed else None, parts[0]["against"])
+    found = PromptResponse(cases, sum(agreed) / len(agreed) if agreed else None, parts[0]["against"])
     return SetScore("response", found.sentence, found.alarm, not found.doubt, details=found.record)
 
 

@@ -89,7 +89,7 @@ def answers(score: object) -> dict[str, TraitScore]:
 
 
 @dataclass(frozen=True)
-class Questions:
+class ReadableQuestions:
     """The questions of a suite's cases, as pictures without the LoRA answer them."""
 
     against: str = ""  # whose pictures were read; "" where nobody draws without the LoRA
@@ -119,10 +119,10 @@ def spell(unread: Mapping[str, str]) -> str:
     return f"{listed} and {len(unread) - SHOWN} more" if len(unread) > SHOWN else listed
 
 
-def choose_questions(controls: Mapping[str, Sequence[CaseResult]]) -> Questions:
+def choose_questions(controls: Mapping[str, Sequence[CaseResult]]) -> ReadableQuestions:
     """What can be judged, by the control whose pictures answer most questions."""
-    read = {name: Questions(name, back) for name in CONTROLS if (back := read_back(controls.get(name, ())))}
-    return max(read.values(), key=lambda questions: len(questions.judged), default=Questions())
+    read = {name: ReadableQuestions(name, back) for name in CONTROLS if (back := read_back(controls.get(name, ())))}
+    return max(read.values(), key=lambda questions: len(questions.judged), default=ReadableQuestions())
 
 
 # --- what is said of them ---------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 from harness.commands.options import command
-from harness.commands.references.source import PictureSource, View, with_source, with_view
+from harness.commands.references.source import PictureSource, PicturesSeen, with_source, with_view
 from harness.core.errors import HarnessError
 from harness.core.values import to_record
 from harness.report.references_page import analysis_text
@@ -19,7 +19,7 @@ def analyse(source: PictureSource, as_json: bool) -> int:
     """Print traits, agreement and prompts; 1 where the models cannot judge such pictures, and nothing is read."""
     work = source.open()
 
-    def use(view: View) -> reading.Analysis:
+    def use(view: PicturesSeen) -> reading.Analysis:
         if view.domain and view.domain.blind:
             return reading.unread(work.gathered, view.domain.sentence)
         if view.tagger is None:

@@ -82,7 +82,7 @@ def with_source(callback: Callback) -> Callback:
 
 
 @dataclass(frozen=True)
-class View:
+class PicturesSeen:
     """CLIP's view of the readable pictures, or the reason why there is none."""
 
     tagger: ZeroShotTagger | None
@@ -90,21 +90,21 @@ class View:
     domain: DomainCheck | None = None  # whether the models know such pictures; None: they were not asked
 
 
-def with_view(work: Work, no_clip: bool, use: Callable[[View], Result]) -> Result:
+def with_view(work: Work, no_clip: bool, use: Callable[[PicturesSeen], Result]) -> Result:
     """What `use` makes of it; pictures that the models do not know are not read by them."""
     if no_clip:
-        return use(View(None, "--no-clip was given"))
+        return use(PicturesSeen(None, "--no-clip was given"))
     paths = [path for path in work.gathered.pictures if is_readable(path)]
     if not paths:
-        return use(View(None, "no picture could be read"))
+        return use(PicturesSeen(None, "no picture could be read"))
     with Store(work.settings.store) as store:
         try:
             tagger = open_tagger(work.profile, work.settings, store, work.vocabulary, paths, work.gathered.captions)
             len(tagger.vectors)  # loads the model now, where its absence can still be told
             domain = DomainJudge(work.profile, Models(work.profile, work.settings), store).check_files(paths)
         except ModelError as error:
-            return use(View(None, str(error)))
-        return use(View(None, domain.sentence, domain) if domain.blind else View(tagger, "", domain))
+            return use(PicturesSeen(None, str(error)))
+        return use(PicturesSeen(None, domain.sentence, domain) if domain.blind else PicturesSeen(tagger, "", domain))
 
 
 def is_readable(path: Path) -> bool:

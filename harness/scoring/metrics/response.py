@@ -27,7 +27,7 @@ LEAST = 5  # different prompts; fewer say nothing
 
 
 @dataclass(frozen=True)
-class Change:
+class PromptChange:
     """What one prompt changes, as products of embeddings."""
 
     shared: float  # of the pictures with the base's
@@ -35,10 +35,10 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Response:
+class PromptResponse:
     """How far one provider's pictures follow the prompts."""
 
-    cases: Mapping[str, Change]  # by prompt
+    cases: Mapping[str, PromptChange]  # by prompt
     agreement: float | None  # correlation of the base's halves, -1 to 1; None: it has one picture a prompt
     against: str = "base"  # whose pictures are the measure
 
@@ -83,18 +83,18 @@ class Response:
         return {"cases": cases, "slope": self.slope, "agreement": self.agreement, "against": self.against}
 
 
-def measure_response(own: Mapping[str, Floats], usual: Mapping[str, Floats], against: str = "base") -> Response:
+def measure_response(own: Mapping[str, Floats], usual: Mapping[str, Floats], against: str = "base") -> PromptResponse:
     """Both sides' CLIP unit vectors (n, d) by prompt; what only one side has is left out."""
     names = [name for name in own if name in usual and len(own[name]) and len(usual[name])]
     if len(names) < 2 or min(len(usual[name]) for name in names) < 2:
-        return Response({name: Change(0.0, 0.0) for name in names}, None, against)
+        return PromptResponse({name: PromptChange(0.0, 0.0) for name in names}, None, against)
     ours = changes([own[name] for name in names])
     first, second = (changes([usual[name][start::2] for name in names]) for start in (0, 1))
     shared, both = (ours * (first + second) / 2).sum(1), (first * second).sum(1)
     length = float(np.sqrt((first**2).sum() * (second**2).sum()))
     agreement = float(both.sum()) / length if length > 0 else 0.0
-    cases = {name: Change(float(shared[place]), float(both[place])) for place, name in enumerate(names)}
-    return Response(cases, agreement, against)
+    cases = {name: PromptChange(float(shared[place]), float(both[place])) for place, name in enumerate(names)}
+    return PromptResponse(cases, agreement, against)
 
 
 def changes(sides: list[Floats]) -> Floats:

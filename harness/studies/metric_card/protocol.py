@@ -24,7 +24,8 @@ from harness.models.loading import Models
 from harness.scoring.known_cards import judge_parts
 from harness.scoring.metrics.copying import TrainSet
 from harness.scoring.metrics.diversity import Diversity, measure_spread
-from harness.scoring.metrics.scorer import VERSION, Scorer
+from harness.scoring.metrics.scorer import Scorer
+from harness.scoring.metrics.subject import VERSION
 from harness.store import Store
 from harness.studies.metric_card.axes import Axis, freeze_thresholds, judge_axes
 from harness.studies.metric_card.distortions import (
