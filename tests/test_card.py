@@ -389,7 +389,9 @@ def test_a_weak_model_gets_a_card_that_says_so(tmp_path: Path) -> None:
     from harness.config.profile import load_profile
 
     root = Path(__file__).parent.parent
-    profile = replace(load_profile("embedded", root), vocabulary=world_profile().vocabulary)
+    shipped = load_profile("embedded", root)
+    models = replace(shipped.models, domain=None)
+    profile = replace(shipped, vocabulary=world_profile().vocabulary, models=models)
     with Store(tmp_path / "store") as store:
         card = make_card(profile, WeakModels(), store, Effort(people=3, genuine=3, scenes=1, copied=1, fresh=2))
 
