@@ -14,7 +14,7 @@ from PIL import Image
 from harness.config.profile import Profile, load_profile
 from harness.config.schedulers import SCHEDULERS
 from harness.config.suite import load_suite
-from harness.core.errors import SuiteError
+from harness.core.errors import ModelError, SuiteError
 from harness.core.settings import Settings
 from harness.core.stats.calibration import LEAST_AREA, LEAST_FALL, area_at_least, measure, sight_of
 from harness.core.values import Request, Suite, Trait
@@ -22,7 +22,7 @@ from harness.models.loading import Models
 from harness.models.redrawing import redraw
 from harness.scoring.calibration import calibrate_suite
 from harness.scoring.calibration.populations import rounded
-from harness.scoring.metrics.cohort import COUNT, STRENGTHS, Cohort, cohort_of
+from harness.scoring.metrics.cohort import COUNT, STRENGTHS, Cohort, cohort_of, scene_cases
 from harness.scoring.metrics.frozen import frozen_path
 from harness.scoring.metrics.scorer import Scorer
 from harness.store import Store
@@ -298,6 +298,10 @@ def test_a_cohort_is_drawn_once_and_told_of(tiny_models: tuple[Profile, Models],
         assert len(first.strangers) == len(first.lookalikes) == COUNT and first.strangers != first.lookalikes
         assert {strength: len(group) for strength, group in first.redrawn.items()} == dict.fromkeys(STRENGTHS, COUNT)
         assert source.draw([], train).lookalikes == ()
+        styled = [Trait("style", "ink comic", "ink comic")]
+        assert not any("cartoon" in case.prompt for case in scene_cases(suite, profile.vocabulary, {"style"}))
+        assert any("cartoon" in case.prompt for case in scene_cases(suite, profile.vocabulary))
+        assert source.draw(styled, train).lookalikes != source.draw(styled, train).strangers
         other = cohort_of(suite, replace(profile, steps=9), models, store)
         assert other and other.identity != source.identity
         blurred = replace(profile.providers["lora"], options={"use": "lora", "blur": 2})
@@ -310,3 +314,18 @@ def test_where_no_gate_is_drawn_here_there_is_no_cohort(tiny_models: tuple[Profi
     suite = replace(load_suite(ROOT / "suites/smoke.yaml", profile), gate=("gemini",))
 
     assert cohort_of(suite, profile, models, SimpleNamespace()) is None  # type: ignore[arg-type]
+
+
+def test_a_base_that_is_not_here_leaves_the_folder_and_without_one_says_so(
+    tiny_models: tuple[Profile, Models], tmp_path: Path
+) -> None:
+    profile, _ = tiny_models
+    gone = replace(profile, models=replace(profile.models, base="nowhere/at-all"))
+    models, suite = Models(gone, Settings.load(ROOT, {})), load_suite(ROOT / "suites/smoke.yaml", profile)
+
+    assert cohort_of(suite, gone, models, SimpleNamespace()) is None  # type: ignore[arg-type]
+    with Store(tmp_path / "store") as store:
+        source = cohort_of(suite, replace(gone, impostors=None), models, store)
+        assert source
+        with pytest.raises(ModelError, match="nowhere/at-all"):
+            _ = source.identity

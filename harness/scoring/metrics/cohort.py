@@ -8,7 +8,7 @@ that is. They are drawn once for a base, a subject's train pictures and its desc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from io import BytesIO
@@ -91,7 +91,7 @@ class LocalCohort:
             ModelError: the base is not here, or draws NaN.
         """
         vocabulary, train = self.profile.vocabulary, tuple(islice(cycle(train), COUNT))
-        scenes = list(enumerate(scene_cases(self.suite, vocabulary), SEED))
+        scenes = list(enumerate(scene_cases(self.suite, vocabulary, {trait.category for trait in traits}), SEED))
         unknown = [self.ask(describe_subject(self.suite, case, (), vocabulary), seed) for seed, case in scenes]
         described = [self.ask(describe_subject(self.suite, case, traits, vocabulary), seed) for seed, case in scenes]
         self.announce([*unknown, *(described if traits else [])], train)
@@ -131,20 +131,44 @@ def cohort_of(
 ) -> LocalCohort | None:
     """The cohort of a suite whose LoRA under test is drawn on this machine; None where no base of ours draws.
 
+    A base that is not here draws nothing either, and a folder of impostors then is all there is; without one the error
+    says where the base is missing.
+
     Args:
         tell: hears once that much will be drawn.
     """
     local = [name for name in suite.gate if name in profile.providers and profile.providers[name].adapter == "local"]
-    if not local:
+    if not local or not (is_here(models) or own_impostors(suite, profile) is None):
         return None
     options = replace(local_options(profile, local[0]), blur=0.0)  # what spoils pictures on purpose is no base's
     return LocalCohort(suite, profile, options, models, store, tell)
 
 
-def scene_cases(suite: Suite, vocabulary: Mapping[str, Vocabulary]) -> list[Case]:
-    """Prompts with the trigger in scenes of the profile's own words."""
+def own_impostors(suite: Suite, profile: Profile) -> Path | None:
+    """The folder of pictures of others that the suite or else the profile names."""
+    return suite.subject.impostors or profile.impostors
+
+
+def is_here(models: Models) -> bool:
+    """Whether the base is on this machine: a run of services alone needs none."""
+    try:
+        return bool(models.base_hash())
+    except ModelError:
+        return False
+
+
+def scene_cases(suite: Suite, vocabulary: Mapping[str, Vocabulary], described: Collection[str] = ()) -> list[Case]:
+    """Prompts with the trigger in scenes of the profile's own words.
+
+    Args:
+        described: categories of the subject's description, of which a scene says nothing: of a style, its style.
+    """
     rng = np.random.default_rng(SEED)
-    scenes = [words for words in vocabulary.values() if not words.identity and len(words.alternatives) > 1]
+    scenes = [
+        words
+        for name, words in vocabulary.items()
+        if not words.identity and name not in described and len(words.alternatives) > 1
+    ]
     cases = []
     for number in range(COUNT):
         phrases = [words.phrase(str(rng.choice(list(words.alternatives)))) for words in scenes]

@@ -20,7 +20,7 @@ from harness.models.loading import Models
 from harness.scoring.domain import DomainJudge
 from harness.scoring.metrics.anchors import Anchors, anchors_of_cohort, anchors_of_folder, ssim_weight
 from harness.scoring.metrics.clip import population_similarity
-from harness.scoring.metrics.cohort import Cohort, CohortSource
+from harness.scoring.metrics.cohort import Cohort, CohortSource, own_impostors
 from harness.scoring.metrics.features import Questions, measure_trait
 from harness.scoring.metrics.frozen import FrozenAnchors, read_frozen, write_frozen
 from harness.scoring.metrics.ssim import (
@@ -111,7 +111,7 @@ class SubjectScale:
     @cached_property
     def impostors(self) -> tuple[Path, ...]:
         """Pictures of others that somebody chose: all there is without a cohort, and one more group beside it."""
-        folder = self.suite.subject.impostors or self.profile.impostors
+        folder = own_impostors(self.suite, self.profile)
         if folder is None and self._cohort:
             return ()
         if folder is None:
