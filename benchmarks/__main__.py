@@ -15,6 +15,7 @@ BENCHMARKS = {
     "adaptive": "pictures that planned looks save at the same error rates",
     "gate": "false alarms, power and coverage of the gate over thousands of simulated runs",
     "card": "the metrics themselves, on drawn people whose truth is known",
+    "cone": "simulated encoders to which who is shown is little: is blindness told, does a description pass?",
     "foreign": "pictures of other worlds before the embedded models: are they told from their own?",
     "gpu": "SDXL at full size with random weights: pictures and training steps a second, beside the device's ceiling",
     "house": "the structure of the package: rooms, floors, imports, records without types, lengths",

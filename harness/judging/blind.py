@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
 
 from harness.core.stats.calibration import Calibration
 from harness.core.values import DOMAIN, CaseResult, Sample, Score
 from harness.judging.complaints import JudgedComplaint, unsure, warn
+from harness.judging.foreign import blind_text, foreign, foreign_text
 
 MOST = 0.5  # of a provider's pictures: with more outside, those that are left speak of something else
 KEPT = (DOMAIN, "technical")  # what is said of a picture without its being judged
@@ -20,18 +20,6 @@ def cannot_judge(calibration: Calibration | None, samples: Sequence[Sample]) -> 
     if calibration and calibration.reason:
         return calibration.reason
     return foreign_text(samples) if len(foreign(samples)) > MOST * len(samples) else ""
-
-
-def foreign(samples: Sequence[Sample]) -> list[Sample]:
-    """The pictures that the models do not know; they have that score and no value of any other."""
-    return [sample for sample in samples if DOMAIN in sample.scores]
-
-
-def foreign_text(samples: Sequence[Sample]) -> str:
-    """`36 of 36 pictures: ` and the reason; "" where the models know them all."""
-    reasons = [sample.scores[DOMAIN].reason for sample in foreign(samples)]
-    first = next(islice(reasons, 1), "")
-    return f"{len(reasons)} of {len(samples)} pictures: {first}" if reasons else ""
 
 
 def left_out(samples: Sequence[Sample]) -> list[JudgedComplaint]:
@@ -61,8 +49,3 @@ def without_values(results: Sequence[CaseResult]) -> list[CaseResult]:
         return replace(sample, scores=scores)
 
     return [replace(result, samples=tuple(map(bare, result.samples))) for result in results]
-
-
-def blind_text(results: Sequence[CaseResult]) -> str:
-    """The same of a provider's results, for the leaderboard."""
-    return foreign_text([sample for result in results for sample in result.scored])

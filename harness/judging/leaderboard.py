@@ -12,7 +12,7 @@ import numpy as np
 from harness.core import stats
 from harness.core.stats import Pair, clustered, paired
 from harness.core.values import METRICS, CaseResult, Interval, Suite
-from harness.judging.blind import blind_text
+from harness.judging.foreign import blind_text
 from harness.judging.record import LeaderboardRow
 from harness.judging.scores import by_case, on_one_scale, trait_values, values_by_metric, values_of
 

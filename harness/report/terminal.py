@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from harness.core.text import STYLES, bounds_text, cells, clean, clip_cells, headline, paint, styled, table, wrap
 from harness.core.values import METRICS, Case, CaseResult, Decision, Interval, Outcome, Progress, Suite, Verdict
-from harness.judging.blind import foreign
 from harness.judging.feedback import GOOD, advice_for
+from harness.judging.foreign import foreign
 from harness.judging.record import Change, EngineRecord, GateRecord, HeldBaseline, HeldProvider, RoundRecord, RunRecord
 from harness.judging.scores import scores_of, trait_means
 from harness.report.leaderboard_table import (

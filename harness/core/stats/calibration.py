@@ -201,7 +201,7 @@ class Sight:
     means: tuple[float, ...]  # mean similarity to the held-out references at each strength
     told: float  # lower bound of the chance that a weak redrawing is nearer than a strong one
     fall: float  # from the weakest to the strongest, in units of the way from strangers to the subject
-    described: float | None = None  # lower bound of the chance that a reference is nearer than a lookalike
+    described: float | None = None  # upper bound of the chance that a reference is nearer than a lookalike
 
     @property
     def reason(self) -> str:
@@ -226,7 +226,10 @@ class Sight:
 
     @property
     def enough(self) -> bool:
-        """Whether a description in words draws somebody whom the encoder cannot tell from the references."""
+        """Whether a description in words draws somebody whom the encoder surely cannot tell from the references.
+
+        Where it may or may not, a LoRA must beat its prompt as ever.
+        """
         return self.described is not None and self.described < LEAST_AREA
 
 
@@ -248,7 +251,7 @@ def sight_of(
         tuple(float(np.mean(similarities[strength])) for strength in strengths),
         area_at_least(weak, strong),
         float(np.mean(weak) - np.mean(strong)) / span if span > 0 else 0.0,
-        area_at_least(genuine, lookalikes) if lookalikes is not None and len(lookalikes) else None,
+        1 - area_at_least(lookalikes, genuine) if lookalikes is not None and len(lookalikes) else None,
     )
 
 
