@@ -58,7 +58,7 @@ def run_suites(
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "HARNESS_"))}
     environment |= {"PYTHONUTF8": "1", "COLUMNS": "120", "HARNESS_EMULATOR": "profile"}
     done = subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=900, check=False
+        command, cwd=cwd, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=1800, check=False
     )
     return Finished(done.returncode, done.stdout + done.stderr, report)
 
