@@ -120,6 +120,7 @@ def draw_table(path: Path = CACHED, prompts: int = PROMPTS, seeds: int = SEEDS, 
         cases=table_cases(suite, prompts),
         providers=("lora",),
         gate=("lora",),
+        thresholds={},  # nothing is red, so nothing is drawn again to confirm it
         beat=(),
         samples=seeds,
         seed=FIRST_SEED,
@@ -138,7 +139,9 @@ def score_lora(suite: Suite, lora: Lora | None, store: Path) -> dict[str, NDArra
     from harness.store import Store
 
     settings = Settings(root=ROOT, store=store, lora=lora)
-    run = Run(settings, load_profile(settings.profile, ROOT), [suite], Store(store))
+    profile = load_profile(settings.profile, ROOT)
+    profile = replace(profile, models=replace(profile.models, domain=None))  # a table has a number in every place
+    run = Run(settings, profile, [suite], Store(store))
     try:
         jobs = [Job(suite.path.as_posix(), case.id, "lora") for case in suite.cases]
         run.submit(jobs)
