@@ -126,7 +126,7 @@ def test_a_training_picture_for_every_prompt_is_red_although_quality_is_perfect(
 
     assert found["verdict"] == "fail" and found["scores"]["quality"]["mean"] > 0.9
     assert "copy a training picture" in said(run, "copyist", "copy")
-    assert "against prompt_only" in said(run, "copyist", "prompt") and "is below 0.50" in said(run, "copyist", "prompt")
+    assert "against prompt_only" in said(run, "copyist", "prompt") and "over-trained" in said(run, "copyist", "prompt")
 
 
 def test_held_out_pictures_are_a_leak(run: Finished) -> None:

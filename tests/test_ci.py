@@ -50,7 +50,7 @@ cases:
   - {id: one, prompt: "{trigger}, smiling"}
   - {id: two, prompt: "{trigger}, sad"}
   - {id: three, prompt: "{trigger}, angry", thresholds: {quality: 0.0}}
-  - {id: four, prompt: "{trigger}, angry", split: locked}
+  - {id: four, prompt: "{trigger}, surprised", split: locked}
 """
 GATE_LINE, ONE_LINE = 11, 13  # of `quality: 1.0` and of the first case
 
@@ -128,7 +128,8 @@ def test_the_last_line_is_what_a_machine_needs(whole: Done) -> None:
     assert (whole.status, last["exit_code"], last["verdict"]) == (1, 1, "fail")
     assert (gate["suite"], gate["provider"], gate["verdict"]) == ("plain", "base", "fail")
     assert gate["low"] <= gate["quality"] <= gate["high"]
-    assert last["images"] == {"drawn": 12, "cached": 0} and last["cost_usd"] == 0
+    drawn = 3 * 2 * 2 + 2 * (6 - 2)  # and two red cases again, up to six seeds
+    assert last["images"] == {"drawn": drawn, "cached": 0} and last["cost_usd"] == 0
     assert Path(last["report"]).is_file() and last["reasons"]
 
 

@@ -137,12 +137,12 @@ def test_the_whole_tutorial_ends_as_it_says(tmp_path: Path) -> None:
 
 
 def quick_profile() -> str:
-    """The embedded profile with two steps a picture and four a training."""
+    """The embedded profile with eight steps a picture, so that somebody is seen, and four a training."""
     folder = ROOT / "suites" / "profiles"
     profile = yaml.safe_load(read(folder / "embedded.yaml"))
     for key in ("traits", "impostors"):
         profile[key] = (folder / profile[key]).resolve().as_posix()
-    return yaml.safe_dump({**profile, "profile": "quick", "steps": 2, "training": {**profile["training"], "steps": 4}})
+    return yaml.safe_dump({**profile, "profile": "quick", "steps": 8, "training": {**profile["training"], "steps": 4}})
 
 
 def small(words: tuple[str, ...]) -> tuple[str, ...]:

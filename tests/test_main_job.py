@@ -60,9 +60,7 @@ def test_emulated_providers_are_labelled_everywhere(shipped: Finished) -> None:
 
 
 def test_an_undertrained_lora_is_retrained_and_promoted(shipped: Finished, tmp_path: Path) -> None:
-    shutil.copytree(
-        shipped.report.parent / "store", tmp_path / "store"
-    )  # its rivals draw the same again
+    shutil.copytree(shipped.report.parent / "store", tmp_path / "store")  # its rivals draw the same again
     bad = shutil.copy(ROOT / "fixtures" / "loras" / "undertrained.safetensors", tmp_path / "mine.safetensors")
 
     run = run_suites(tmp_path, ALDAR_SUITE, "--providers", LOCAL, "--lora", str(bad), "--retrain", "2")

@@ -21,7 +21,7 @@ from harness.engine.merge_sets import merge_sets
 from harness.engine.record import notes_of
 from harness.judging.baseline import BaselineLookup, found_from, hold_record, hold_verdict
 from harness.judging.comparable import Parts
-from harness.judging.confirmation import judge_cases
+from harness.judging.confirmation import first_look, judge_cases
 from harness.judging.judge import judge_gate
 from harness.judging.record import (
     CaseRecord,
@@ -150,8 +150,9 @@ def merge_suite(name: str, parts: Sequence[PartialRun]) -> SuiteRun:
     for group in results.values():  # nothing can be drawn any more: red cases are confirmed by what there is
         scored = any(result.scored for result in group)
         verdicts |= judge_cases(suite, group, calibration if scored else None)
+    planned = first_look(results, suite, None)
     sets = {
-        provider: merge_sets(known, provider, results)
+        provider: merge_sets(known, provider, planned)
         for provider in suite.gate
         if (known := [record.sets[provider] for record in records if record.sets.get(provider)])
     }

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 from harness.core.errors import EngineError
-from harness.core.values import CaseResult, Job, Lora, Suite, Verdict, to_record
+from harness.core.values import Job, Lora, Verdict, to_record
 from harness.engine.gates import check_controls, judge_provider, lora_of
 from harness.engine.jobs import Group, JobTable
 from harness.engine.resources import Resources
 from harness.engine.set_metrics import Sets, measure_sets
 from harness.judging.adaptive import confirming_seeds
-from harness.judging.confirmation import Redrawing, judge_cases
+from harness.judging.confirmation import Redrawing, first_look, judge_cases
 from harness.judging.feedback import Feedback, feedback
 
 
@@ -117,18 +116,3 @@ class RunVerdicts:
             suite, verdicts, results, scorer.traits(), gate=gate, provider=group[1],
             sets=self.sets.get(group), readings=getattr(scorer, "readings", ()),
         )  # fmt: skip
-
-
-def first_look(
-    results: Mapping[str, Sequence[CaseResult]], suite: Suite, samples: int | None
-) -> Mapping[str, Sequence[CaseResult]]:
-    """Results without the seeds that only confirm red cases: what is weighed together was chosen by no score.
-
-    Where the number of samples is open, all of them count.
-    """
-    if suite.min_samples:
-        return results
-    most = samples or suite.samples
-    return {
-        name: [replace(result, samples=result.samples[:most]) for result in group] for name, group in results.items()
-    }

@@ -90,6 +90,21 @@ def confirm(suite: Suite, case: Case, result: CaseResult, verdict: Verdict, redr
     return replace(verdict, decision=decision, complaints=tuple(sorted(words, key=severity)), details=details)
 
 
+def first_look(
+    results: Mapping[str, Sequence[CaseResult]], suite: Suite, samples: int | None
+) -> Mapping[str, Sequence[CaseResult]]:
+    """Results without the seeds that only confirm red cases: what is weighed together was chosen by no score.
+
+    Where the number of samples is open, all of them count.
+    """
+    if suite.min_samples:
+        return results
+    most = samples or suite.samples
+    return {
+        name: [replace(result, samples=result.samples[:most]) for result in group] for name, group in results.items()
+    }
+
+
 def red_bounds(suite: Suite, case: Case, verdict: Verdict) -> dict[str, float]:
     """Metric to `fail` of every bound that a verdict is red for."""
     if verdict.decision is not Decision.FAIL:
