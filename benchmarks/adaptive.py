@@ -18,7 +18,7 @@ from benchmarks.gate import PROMPTS, Draft, drafts, make_suite, upper
 from benchmarks.score_table import Scores, Table, load_table
 from harness.core.values import CaseResult, Decision, Job, Suite, Threshold, Verdict
 from harness.judging.adaptive import confirming_seeds, next_draws
-from harness.judging.confirmation import Redrawing, judge_cases
+from harness.judging.confirmation import MoreSeeds, judge_cases
 from harness.judging.judge import judge_gate
 
 LEAST, MOST, RUNS = 2, 12, 1_000
@@ -92,7 +92,7 @@ class Simulated:
         while True:
             results = [replace(result, samples=result.samples[: drawn[result.job]]) for result in self.whole]
             gate = judge_gate(self.suite, "lora", results, baseline=self.baseline)
-            cases = judge_cases(self.suite, results, None, Redrawing(confirming_seeds(self.suite)))
+            cases = judge_cases(self.suite, results, None, MoreSeeds(confirming_seeds(self.suite)))
             draws = next_draws(self.suite, cases, {"lora": gate}, drawn)
             if not draws:
                 return gate.decision, failed(cases), sum(drawn.values())

@@ -34,7 +34,7 @@ from harness.core.values import (
     Verdict,
 )
 from harness.judging.adaptive import confirming_seeds
-from harness.judging.confirmation import Redrawing, judge_cases
+from harness.judging.confirmation import MoreSeeds, judge_cases
 from harness.judging.judge import judge_gate, wants_training
 from harness.judging.leaderboard import leaderboard
 
@@ -110,7 +110,7 @@ def make_suite(prompts: int = PROMPTS, seeds: int = SEEDS) -> Suite:
 def verdicts_of(suite: Suite, draft: Draft, scores: Scores, first: int) -> list[Verdict]:
     """Of the cases, as the engine judges them: red ones once more, with as many seeds again."""
     seeds, results = confirming_seeds(suite), draft.results(scores, first)
-    verdicts = judge_cases(suite, results, None, Redrawing(seeds))
+    verdicts = judge_cases(suite, results, None, MoreSeeds(seeds))
     red = [verdict.details.get("confirm") for verdict in verdicts.values()]
     if any(red):
         again = draft.results(scores, first, seeds)

@@ -30,7 +30,7 @@ from harness.core.values import (
     Verdict,
 )
 from harness.judging.adaptive import confirming_seeds
-from harness.judging.confirmation import Redrawing, confirm
+from harness.judging.confirmation import MoreSeeds, confirm
 from harness.judging.judge import judge_case, judge_gate
 from harness.judging.prompts import own_prompts
 
@@ -113,7 +113,7 @@ def reds(hard: Draw, easy: Draw, bound: float, cases: int, samples: int, runs: i
             first += 1
             again = judged(suite, seeds, float(rest))
             confirmed += (
-                confirm(suite, suite.cases[0], result_of(0, seeds), again, Redrawing()).decision is Decision.FAIL
+                confirm(suite, suite.cases[0], result_of(0, seeds), again, MoreSeeds()).decision is Decision.FAIL
             )
     return Reds(first / runs, confirmed / runs)
 

@@ -38,7 +38,7 @@ from harness.judging.adaptive import (
     plan_notes,
     saved_text,
 )
-from harness.judging.confirmation import Redrawing, judge_cases
+from harness.judging.confirmation import MoreSeeds, judge_cases
 from harness.judging.judge import judge_case, judge_gate, pooled_sds
 from tests.painter import Studio
 
@@ -381,7 +381,7 @@ def test_the_smallest_drop_that_lint_names_is_failed_by_the_judge_in_80_percent(
 def red_and_confirmed(made: Suite, results: list[CaseResult], whole: list[CaseResult]) -> bool:
     """Whether any case is red at a look and by the seeds that confirm it."""
     seeds = max(confirming_seeds(made), len(results[0].samples))
-    first = judge_cases(made, results, None, Redrawing(seeds + 1))
+    first = judge_cases(made, results, None, MoreSeeds(seeds + 1))
     again = [
         replace(more, samples=more.samples[:seeds]) if "confirm" in first[few.job].details else few
         for few, more in zip(results, whole, strict=True)

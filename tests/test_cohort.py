@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -313,7 +312,8 @@ def test_where_no_gate_is_drawn_here_there_is_no_cohort(tiny_models: tuple[Profi
     profile, models = tiny_models
     suite = replace(load_suite(ROOT / "suites/smoke.yaml", profile), gate=("gemini",))
 
-    assert cohort_of(suite, profile, models, SimpleNamespace()) is None  # type: ignore[arg-type]
+    with Store(tmp_path / "store") as store:
+        assert cohort_of(suite, profile, models, store) is None
 
 
 def test_a_base_that_is_not_here_leaves_the_folder_and_without_one_says_so(
@@ -323,8 +323,8 @@ def test_a_base_that_is_not_here_leaves_the_folder_and_without_one_says_so(
     gone = replace(profile, models=replace(profile.models, base="nowhere/at-all"))
     models, suite = Models(gone, Settings.load(ROOT, {})), load_suite(ROOT / "suites/smoke.yaml", profile)
 
-    assert cohort_of(suite, gone, models, SimpleNamespace()) is None  # type: ignore[arg-type]
     with Store(tmp_path / "store") as store:
+        assert cohort_of(suite, gone, models, store) is None
         source = cohort_of(suite, replace(gone, impostors=None), models, store)
         assert source
         with pytest.raises(ModelError, match="nowhere/at-all"):

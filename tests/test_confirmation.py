@@ -15,7 +15,7 @@ from harness.core import stats
 from harness.core.values import Decision, Generation, Job, Outcome, Request, Threshold
 from harness.engine.run import Run
 from harness.judging.adaptive import NextSample, confirming_seeds, level_at, next_draws
-from harness.judging.confirmation import Redrawing, judge_cases
+from harness.judging.confirmation import MoreSeeds, judge_cases
 from harness.judging.judge import judge_gate
 from harness.judging.prompts import own_prompts
 from harness.judging.scores import values_by_metric
@@ -25,14 +25,14 @@ FAIL, OPEN, PASS = Decision.FAIL, Decision.INCONCLUSIVE, Decision.PASS
 EASY = [0.9, 0.92, 0.91, 0.9, 0.92, 0.91]
 
 
-def verdict_of(seeds: Sequence[float], redrawing: Redrawing | None = None, provider: str = "lora") -> Any:
+def verdict_of(seeds: Sequence[float], more: MoreSeeds | None = None, provider: str = "lora") -> Any:
     """Of one case among eleven easy ones, whose bound is 0.6."""
     suite = suite_of(12, 3, 0.6)
     hard = result_of(0, np.array(seeds))
     results = [hard, *(result_of(number, np.array(EASY[:3])) for number in range(1, 12))]
     if provider != "lora":
         results = [type(each)(Job(each.job.path, each.job.case, provider), each.samples) for each in results]
-    return judge_cases(suite, results, None, redrawing)[results[0].job]
+    return judge_cases(suite, results, None, more)[results[0].job]
 
 
 def says(verdict: Any) -> str:
@@ -82,26 +82,26 @@ def test_a_case_waits_for_its_seeds_and_not_for_more() -> None:
     assert [confirming_seeds(suite_of(1, n, 0.6)) for n in (1, 2, 3, 4, 8)] == [6, 6, 6, 8, 16]
     assert confirming_seeds(suite, 5) == 10
 
-    waits = verdict_of([0.3, 0.31, 0.32], Redrawing(6))
+    waits = verdict_of([0.3, 0.31, 0.32], MoreSeeds(6))
     assert waits.decision is OPEN and waits.details["confirm"] == 6
     assert "to be confirmed with 6 seeds, it has 3" in says(waits)
     assert next_draws(suite, {Job("cells.yaml", "case-0", "lora"): waits}, {"lora": waits}, {
         Job("cells.yaml", "case-0", "lora"): 3, Job("cells.yaml", "case-1", "lora"): 3,
     }) == tuple(NextSample(Job("cells.yaml", "case-0", "lora"), seed) for seed in (3, 4, 5))  # fmt: skip
-    assert verdict_of([0.3, 0.31, 0.32, 0.3, 0.31, 0.32], Redrawing(6)).decision is FAIL
+    assert verdict_of([0.3, 0.31, 0.32, 0.3, 0.31, 0.32], MoreSeeds(6)).decision is FAIL
 
 
 def test_where_no_more_can_be_drawn_a_red_case_is_open_and_says_why() -> None:
     job = Job("cells.yaml", "case-0", "lora")
-    verdict = verdict_of([0.3, 0.31, 0.32], Redrawing(6, {job: "the folder is empty"}))
+    verdict = verdict_of([0.3, 0.31, 0.32], MoreSeeds(6, {job: "the folder is empty"}))
 
     assert verdict.decision is OPEN and "confirm" not in verdict.details
     assert "3 seeds say too little by themselves (no more could be drawn: the folder is empty)" in says(verdict)
 
 
 def test_a_competitor_only_informs_and_a_green_case_needs_no_more() -> None:
-    assert verdict_of([0.3, 0.31, 0.32], Redrawing(6), "gemini").decision is FAIL
-    assert verdict_of([0.8, 0.81, 0.82], Redrawing(6)).decision is PASS
+    assert verdict_of([0.3, 0.31, 0.32], MoreSeeds(6), "gemini").decision is FAIL
+    assert verdict_of([0.8, 0.81, 0.82], MoreSeeds(6)).decision is PASS
 
 
 def test_a_hard_case_on_its_bound_is_red_no_more_often_than_is_promised() -> None:

@@ -207,7 +207,8 @@ def test_a_baseline_is_held_too(change: float, decision: Decision) -> None:
 
 
 def test_one_prompt_in_common_proves_no_loss() -> None:
-    assert gap_between({("a", 0): 0.1}, {("a", 0): 0.9}).loss is Loss.OPEN  # type: ignore[union-attr]
+    gap = gap_between({("a", 0): 0.1}, {("a", 0): 0.9})
+    assert gap is not None and gap.loss is Loss.OPEN
     assert gap_between({("a", 0): 0.1}, {("b", 0): 0.9}) is None
 
 

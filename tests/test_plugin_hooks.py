@@ -80,7 +80,10 @@ class Project:
         (self.folder / "pictures" / "train" / "0.png").write_bytes(shades(0.5, 0))
         self.level(0.9)
         project = self
-        painted = lambda session: open_painted(session, project.painters, project.improve, project.scorer)  # noqa: E731
+
+        def painted(session: HarnessSession) -> Any:
+            return open_painted(session, project.painters, project.improve, project.scorer)
+
         monkeypatch.setattr(HarnessSession, "_open", painted)
         for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "HARNESS_STORE", "HARNESS_REPORT_DIR"):
             monkeypatch.delenv(name, raising=False)
@@ -181,7 +184,8 @@ def test_what_cannot_be_judged_is_skipped_with_its_reason_and_never_passed(
     assert "<title>NOT JUDGED" in page and '<span class="word">NOT JUDGED</span>' in page
     gate = next(item for name, item in junit(project).items() if "gate" in name)
     assert properties(gate)["verdict"] == "not_judged"
-    assert str(gate.find("skipped").get("message")).startswith("NOT JUDGED: cannot judge")  # type: ignore[union-attr]
+    skipped = gate.find("skipped")
+    assert skipped is not None and skipped.attrib["message"].startswith("NOT JUDGED: cannot judge")
     refused = project.run("--update-baseline")
     assert refused.ret in (4, 11) and not (project.folder / "suites" / "baselines").exists()
     refused.stdout.fnmatch_lines(["*baseline*not written: the gate of lora says not judged*"])

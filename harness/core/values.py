@@ -20,6 +20,9 @@ METRICS: tuple[str, ...] = ("quality", "clip", "features", "ssim")
 BESIDE: tuple[str, ...] = ("prompt", "technical")
 """Found in every picture beside them; a threshold on one is judged like any other."""
 
+BASE, PROMPT_ONLY = WITHOUT_LORA = ("base", "prompt_only")
+"""Providers that draw without the LoRA under test: the prompt as it is, and the subject's description spelled out."""
+
 DOMAIN = "domain"
 """A score of the pictures alone that are unlike everything the models know; it has no value, and `reason` says why."""
 
@@ -239,7 +242,7 @@ class Suite:
         """
         if "best_competitor" in self.beat:
             return tuple(names)
-        asks = ("prompt_only",) if any(case.expect for case in self.cases) else ()
+        asks = (PROMPT_ONLY,) if any(case.expect for case in self.cases) else ()
         return tuple(name for name in names if name in (*self.beat, *asks))
 
     def alarm(self, name: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from harness.core.values import CaseResult, SetScore
+from harness.core.values import BASE, CaseResult, SetScore
 from harness.scoring.metrics.aesthetics import compare_aesthetics
 from harness.scoring.metrics.copying import Copies, Nearest, tell_copies
 from harness.scoring.metrics.diversity import Diversity, PromptPictures
@@ -16,7 +16,6 @@ from harness.scoring.metrics.response import PromptChange, PromptResponse
 Results = Mapping[str, Sequence[CaseResult]]
 Sets = Mapping[str, SetScore]
 SHOWN = 12  # copies side by side, as `harness.engine.set_metrics` keeps them
-BASE = "base"
 
 
 def merge_sets(parts: Sequence[Sets], provider: str, results: Results) -> dict[str, SetScore]:

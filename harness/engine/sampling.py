@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from harness.core.errors import HarnessError
 from harness.core.values import Decision, Job, Verdict
+from harness.engine.confirming import ConfirmingSteps, affordable
 from harness.engine.jobs import Group, JobTable
 from harness.engine.plan import Step, build_plan, plan_step
-from harness.engine.redrawing import ConfirmingSteps, affordable
 from harness.engine.resources import Resources
 from harness.engine.set_metrics import plan_extras
 from harness.engine.verdicts import RunVerdicts

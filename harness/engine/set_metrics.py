@@ -15,10 +15,11 @@ from harness.config.profile import Profile, merge_vocabulary
 from harness.core.arrays import Floats
 from harness.core.errors import HarnessError
 from harness.core.under_test import LoraUnderTest
-from harness.core.values import Case, CaseResult, Job, Outcome, SetScore, Suite, Trait, digest, to_record
+from harness.core.values import BASE, Case, CaseResult, Job, Outcome, SetScore, Suite, Trait, digest, to_record
 from harness.engine.gates import Control, lora_of, plan_controls
 from harness.engine.plan import Step, plan_step
 from harness.engine.resources import Resources
+from harness.judging.following import CONTROLS
 from harness.models.embeddings import open_picture
 from harness.scoring.metrics.aesthetics import compare_aesthetics
 from harness.scoring.metrics.copying import Copies, Nearest, TrainSet, gather_copies, tell_copies
@@ -28,8 +29,6 @@ from harness.scoring.metrics.response import measure_response
 from harness.store import Store
 
 VERSION = 1  # of what is remembered: raise it, and copies and spreads are looked for anew
-BASE = "base"  # the provider that draws the same prompts without a LoRA
-CONTROLS = ("prompt_only", BASE)  # who may show what prompts ask for, the first one that has drawn
 WORK = 900  # pictures times training pictures that are held against each other; about 4 s of one core
 LEAST_LOOKED = 24  # pictures that are looked at, however many training pictures there are
 PAIRS = 12  # copies that the report shows side by side

@@ -12,7 +12,7 @@ from harness.engine.jobs import Group, JobTable
 from harness.engine.resources import Resources
 from harness.engine.set_metrics import Sets, measure_sets
 from harness.judging.adaptive import confirming_seeds
-from harness.judging.confirmation import Redrawing, first_look, judge_cases
+from harness.judging.confirmation import MoreSeeds, first_look, judge_cases
 from harness.judging.feedback import Feedback, feedback
 
 
@@ -54,8 +54,8 @@ class RunVerdicts:
                 suite, results = self._table.suite(group[0]), [self._table.result(job) for job in jobs]
                 scored = any(result.scored for result in results)
                 calibration = self._resources.scoring.scorer(suite).calibration() if scored else None
-                redrawing = Redrawing(confirming_seeds(suite, self._table.samples), self._table.blocked)
-                known = self._cases[group] = judge_cases(suite, results, calibration, redrawing)
+                more = MoreSeeds(confirming_seeds(suite, self._table.samples), self._table.blocked)
+                known = self._cases[group] = judge_cases(suite, results, calibration, more)
                 decisions = {job.case: verdict.decision.value for job, verdict in known.items()}
                 event = {"event": "verdicts", "suite": group[0], "provider": group[1], "cases": decisions}
                 self._resources.journal.append(event)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from harness.core import stats
-from harness.core.values import Case, CaseResult, Decision, Job, Suite, Verdict
+from harness.core.values import PROMPT_ONLY, Case, CaseResult, Decision, Job, Suite, Verdict
 
 BEST = "best_competitor"
 TYPICAL = stats.StandardDeviations(between=0.05, within=0.06)
@@ -144,7 +144,7 @@ def needs_more_samples(verdict: Verdict) -> bool:
 def rivals_of(suite: Suite, gate: Verdict, jobs: Iterable[Job]) -> list[Job]:
     """The jobs of those whom an open `beat`, or an open `prompt`, waits for."""
     waits = gate.details["open"] if needs_more_samples(gate) else ()
-    names = {*(suite.beat if "beat" in waits else ()), *(("prompt_only",) if "prompt" in waits else ())}
+    names = {*(suite.beat if "beat" in waits else ()), *((PROMPT_ONLY,) if "prompt" in waits else ())}
     return [job for job in jobs if job.provider not in suite.gate and (BEST in names or job.provider in names)]
 
 

@@ -22,7 +22,7 @@ from harness.judging.scores import values_by_metric
 
 
 @dataclass(frozen=True)
-class Redrawing:
+class MoreSeeds:
     """How far a red case can be drawn again."""
 
     seeds: int = 0  # that a red case should have; 0: nothing can be drawn any more
@@ -42,23 +42,23 @@ def judge_cases(
     suite: Suite,
     results: Sequence[CaseResult],
     calibration: Calibration | None = None,
-    redrawing: Redrawing | None = None,
+    more: MoreSeeds | None = None,
 ) -> dict[Job, Verdict]:
     """The verdicts on one provider's cases, red ones confirmed.
 
     Args:
-        redrawing: None: no case can be drawn again.
+        more: None: no case can be drawn again.
     """
-    pooled, redrawing = pooled_sds(results), redrawing or Redrawing()
+    pooled, more = pooled_sds(results), more or MoreSeeds()
     verdicts = {}
     for result in results:
         case = suite.case(result.job.case)
         first = judge_case(suite, case, result, pooled, calibration=calibration)
-        verdicts[result.job] = confirm(suite, case, result, first, redrawing)
+        verdicts[result.job] = confirm(suite, case, result, first, more)
     return verdicts
 
 
-def confirm(suite: Suite, case: Case, result: CaseResult, verdict: Verdict, redrawing: Redrawing) -> Verdict:
+def confirm(suite: Suite, case: Case, result: CaseResult, verdict: Verdict, more: MoreSeeds) -> Verdict:
     """A verdict whose red bounds have been confirmed, or are open and say what they wait for.
 
     Competitors only inform, so nothing is drawn for them and nothing changes. Neither does what no score says: a blank
@@ -69,12 +69,12 @@ def confirm(suite: Suite, case: Case, result: CaseResult, verdict: Verdict, redr
         return verdict
     level, values = level_at(suite, len(result.samples)), values_by_metric([result], red)
     seeds = {name: list(scores.values()) for name, scores in values.items()}
-    waits = redrawing.waits(result)
+    waits = more.waits(result)
     proven = [name for name, bound in red.items() if not waits and stats.surely_below(seeds[name], bound, level)]
     own = {name: stats.mean_interval(seeds[name], level) for name in red}
     words = [
         confirmed(item, len(seeds[item.metric])) if item.metric in proven
-        else unconfirmed(item, own[item.metric], waits, redrawing.blocked.get(result.job, "")) if item.metric in red
+        else unconfirmed(item, own[item.metric], waits, more.blocked.get(result.job, "")) if item.metric in red
         else item
         for item in verdict.complaints
     ]  # fmt: skip

@@ -11,12 +11,24 @@ from typing import Any
 
 from harness.core.stats import Pair
 from harness.core.text import bounds_text, measured_text
-from harness.core.values import CaseResult, Decision, Interval, Job, Outcome, SetScore, Suite, Trait, Verdict, to_record
+from harness.core.values import (
+    WITHOUT_LORA,
+    CaseResult,
+    Decision,
+    Interval,
+    Job,
+    Outcome,
+    SetScore,
+    Suite,
+    Trait,
+    Verdict,
+    to_record,
+)
 from harness.judging.causes import HEALTHY, area_of, diagnose_lora, find_problems
 from harness.judging.causes.cause import Cause
 from harness.judging.causes.lora import DiagnosticInputs
 from harness.judging.causes.pictures import ProviderFacts
-from harness.judging.leaderboard import BASE, Results, gap_to_best, interval_of
+from harness.judging.leaderboard import Results, gap_to_best, interval_of
 from harness.judging.scores import trait_values, values_of
 from harness.scoring.references import TraitReading
 
@@ -163,7 +175,7 @@ def facts_of(
     low, lagging = ([item for item in group if item.certain] for group in short[:2])
     return ProviderFacts(
         results.get(provider, ()),
-        next((results[other] for other in BASE if results.get(other)), ()),
+        next((results[other] for other in WITHOUT_LORA if results.get(other)), ()),
         low={item.name: item.score for item in low if item.score},
         lagging={item.category: item.score for item in lagging if item.score},
         sets=sets,

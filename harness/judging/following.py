@@ -22,14 +22,13 @@ from enum import StrEnum
 from harness.core import stats
 from harness.core.stats import Pair
 from harness.core.text import bounds_text
-from harness.core.values import CaseResult, Interval, Suite, TraitScore, to_record
+from harness.core.values import BASE, PROMPT_ONLY, CaseResult, Interval, Suite, TraitScore, to_record
 from harness.judging.complaints import JudgedComplaint, bounded, fail, hold, unsure, warn
 from harness.judging.prompts import own_prompts
 from harness.judging.scores import values_of
 
 PROMPT = "prompt"
-RIVAL = "prompt_only"  # whom nobody may follow prompts worse than
-CONTROLS = (RIVAL, "base")  # whose pictures show what the base can draw and CLIP can read
+CONTROLS = (PROMPT_ONLY, BASE)  # whose pictures show what the base can draw and CLIP can read
 MARGIN = 0.05  # of the mean probability of what was asked
 READ = 0.5  # how much oftener a value must be read where it was asked for than where another was
 SHOWN = 4  # questions that cannot be read, in a complaint
@@ -108,7 +107,7 @@ class ReadableQuestions:
     def reason(self) -> str:
         """Why nothing is judged, or ""."""
         if not self.against:
-            return f"nobody here draws these prompts without the LoRA; add {RIVAL} to `providers`"
+            return f"nobody here draws these prompts without the LoRA; add {PROMPT_ONLY} to `providers`"
         if self.judged:
             return ""
         return f"none of its questions can be read back in the pictures of {self.against}: {spell(self.unread)}"
@@ -221,10 +220,10 @@ def judge_following(
     findings = hold(PROMPT, score, bound)
     if questions.unread:
         findings.append(warn(PROMPT, f"prompt following leaves out what is not read back: {spell(questions.unread)}"))
-    usual = gap_between(values, followed(others.get(RIVAL, ()), questions.judged), level)
+    usual = gap_between(values, followed(others.get(PROMPT_ONLY, ()), questions.judged), level)
     if usual:
-        about[RIVAL] = to_record(usual.interval)
-        findings += hold_gap(usual, RIVAL)
+        about[PROMPT_ONLY] = to_record(usual.interval)
+        findings += hold_gap(usual, PROMPT_ONLY)
     before = gap_between(values_of(results, PROMPT), values_of(baseline or (), PROMPT), level)
     if before:
         about["baseline"] = to_record(before.interval)

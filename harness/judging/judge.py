@@ -30,6 +30,7 @@ from harness.core.stats.calibration import Calibration
 from harness.core.text import bounds_text
 from harness.core.values import (
     ALARMS,
+    PROMPT_ONLY,
     Case,
     CaseResult,
     Decision,
@@ -60,7 +61,7 @@ from harness.judging.complaints import (
     warn,
     weakest,
 )
-from harness.judging.following import MARGIN, PROMPT, RIVAL, judge_following
+from harness.judging.following import MARGIN, PROMPT, judge_following
 from harness.judging.leaderboard import gap_to_best
 from harness.judging.prompts import Values, fallen_prompts, other_prompts, own_prompts, p_below
 from harness.judging.scores import on_one_scale, values_by_metric
@@ -304,7 +305,7 @@ def beats(
         return stats.paired(quality[provider], quality.get(rival, {}), level)
 
     def allowed(rival: str) -> float:
-        return MARGIN if enough and rival == RIVAL else 0.0
+        return MARGIN if enough and rival == PROMPT_ONLY else 0.0
 
     def lead_on(rival: str, level: float) -> Interval | None:
         return shifted(gap_to(rival, level), allowed(rival))

@@ -11,14 +11,13 @@ import numpy as np
 
 from harness.core import stats
 from harness.core.stats import Pair, clustered, paired
-from harness.core.values import METRICS, CaseResult, Interval, Suite
+from harness.core.values import METRICS, WITHOUT_LORA, CaseResult, Interval, Suite
 from harness.judging.foreign import blind_text
 from harness.judging.record import LeaderboardRow
 from harness.judging.scores import by_case, on_one_scale, trait_values, values_by_metric, values_of
 
 THIN = 0.5  # a provider with less than this share of the fullest one's pictures must not shrink the common grid
 
-BASE = ("base", "prompt_only")  # the LoRA's own base is no competitor
 
 Results = Mapping[str, Sequence[CaseResult]]
 Values = Mapping[str, Mapping[Pair, float]]
@@ -146,7 +145,7 @@ def gap_to_best(
 
     Who gates too is no competitor, nor is the LoRA's own base; (None, None) without one.
     """
-    rivals = [name for name in quality if name not in (*gate, *BASE, provider)]
+    rivals = [name for name in quality if name not in (*gate, *WITHOUT_LORA, provider)]
     results = {name: stats.differences(quality[provider], quality[name]) for name in rivals}
     gaps = {name: groups for name, groups in results.items() if groups}
     if not gaps:

@@ -146,7 +146,7 @@ def read_summary(path: Path) -> DomainSummary:
     try:
         with safe_open(path, "np") as opened:
             facts = opened.metadata() or {}
-            arrays = {name: opened.get_tensor(name).astype(np.float32) for name in opened.keys()}  # noqa: SIM118
+            arrays = {name: opened.get_tensor(name).astype(np.float32) for name in opened.keys()}  # noqa: SIM118 - no mapping
         made = facts["version"], facts["libraries"], facts["clip"]
         return DomainSummary(**arrays, made_for=made, sha=hash_file(path))
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:

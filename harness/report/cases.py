@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.core.values import METRICS, Sample
-from harness.judging.leaderboard import BASE
+from harness.core.values import BASE, METRICS, WITHOUT_LORA, Sample
 from harness.judging.record import CaseRecord, CopyDetails, NearPicture, SuiteRecord
 from harness.report.held import inline_webp
 from harness.report.matrix import WEAK
@@ -24,9 +23,9 @@ def role_of(case: CaseRecord) -> tuple[int, str]:
     """What a provider is in a case, in the order of the columns."""
     if case.gate:
         return 0, "under test"
-    if case.provider not in BASE:
+    if case.provider not in WITHOUT_LORA:
         return 2, "competitor"
-    return 1, "its base" if case.provider == BASE[0] else "its base, told in words"
+    return 1, "its base" if case.provider == BASE else "its base, told in words"
 
 
 def metrics_of(case: CaseRecord) -> list[str]:

@@ -18,11 +18,11 @@ from harness.config.profile import Profile
 from harness.core import stats
 from harness.core.errors import UsageError, nearest
 from harness.core.settings import Settings
-from harness.core.values import Case, CaseResult, Decision, Interval, Job, Lora, Suite, hash_file
+from harness.core.values import PROMPT_ONLY, Case, CaseResult, Decision, Interval, Job, Lora, Suite, hash_file
 from harness.engine.run import Run
 from harness.judging.changes import Changes, compare_results, compare_scores, flips_text
 from harness.judging.complaints import ORDER, missing_pictures
-from harness.judging.following import MARGIN, RIVAL, Loss, choose_questions, followed, gap_between
+from harness.judging.following import MARGIN, Loss, choose_questions, followed, gap_between
 from harness.judging.leaderboard import interval_of
 from harness.judging.record import Change, GateRecord, RunRecord
 from harness.judging.scores import by_case, on_one_scale
@@ -116,9 +116,9 @@ def draw(
 
 def control_of(bench: ComparisonSetup, names: Iterable[str]) -> tuple[str, ...]:
     """Who shows what the prompts ask for, where cases say what they expect: the same base without a LoRA."""
-    config = bench.profile.providers.get(RIVAL)
-    asks = any(case.expect for case in bench.cases) and RIVAL not in names
-    return (RIVAL,) if asks and config is not None and config.adapter == "local" else ()
+    config = bench.profile.providers.get(PROMPT_ONLY)
+    asks = any(case.expect for case in bench.cases) and PROMPT_ONLY not in names
+    return (PROMPT_ONLY,) if asks and config is not None and config.adapter == "local" else ()
 
 
 def plain_suite(suite: Suite, names: tuple[str, ...], samples: int) -> Suite:
@@ -233,9 +233,9 @@ def compare_prompts(drawn: ComparedResults, new: str, old: str) -> tuple[list[st
     shown = f"{bounds_text(means[new])} against {bounds_text(means[old])}, {gap.text}"
     word = {Loss.PROVEN: "worse", Loss.OPEN: "not proven no worse", Loss.NONE: "no worse"}[gap.loss]
     lines = [f"{new} follows prompts {word} by more than the margin of {MARGIN:g} than {old}: {shown}"]
-    usual = gap_between(values[new], followed(drawn.control[RIVAL], questions.judged))
+    usual = gap_between(values[new], followed(drawn.control[PROMPT_ONLY], questions.judged))
     if usual and usual.loss is Loss.PROVEN:
-        lines.append(f"mind: {new} follows prompts worse than {RIVAL} does, {usual.text}")
+        lines.append(f"mind: {new} follows prompts worse than {PROMPT_ONLY} does, {usual.text}")
     return lines, gap.loss
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from harness.core.errors import UsageError
 from harness.core.stats import Pair, clustered
-from harness.core.values import Interval, Lora
+from harness.core.values import PROMPT_ONLY, Interval, Lora
 from harness.engine.record import SWEEPS
-from harness.judging.following import RIVAL, Loss, choose_questions, followed, gap_between
+from harness.judging.following import Loss, choose_questions, followed, gap_between
 from harness.report.terminal import bounds_text, table
 from harness.store import Store
 from harness.studies.compare import ComparisonSetup, control_of, draw
@@ -73,7 +73,7 @@ def sweep(
     named = {f"{name}@{lora.strength:g}": lora for name, lora in loras}
     drawn = draw(bench, named, bench.samples, control_of(bench, named))
     judged = choose_questions(drawn.control).judged
-    usual = followed(drawn.control.get(RIVAL, ()), judged)
+    usual = followed(drawn.control.get(PROMPT_ONLY, ()), judged)
     rows = []
     for (name, lora), results in zip(loras, drawn.sides.values(), strict=True):
         heard = followed(results, judged)
@@ -178,10 +178,10 @@ def grid_lines(cells: Sequence[SweepCell]) -> list[str]:
     lines = list(table(grid_rows("quality", cells, {place(cell): bounds_text(cell.quality) for cell in cells})))
     if any(cell.prompt for cell in cells):
         texts = {place(cell): bounds_text(cell.prompt, signed=True) for cell in cells}
-        lines += ["", *table(grid_rows(f"prompt, over {RIVAL}", cells, texts)), ""]
+        lines += ["", *table(grid_rows(f"prompt, over {PROMPT_ONLY}", cells, texts)), ""]
     deaf = [f"{cell.checkpoint} at {cell.strength:g}" for cell in cells if cell.deaf]
     if deaf:
-        lines.append(f"over-trained: {', '.join(deaf)} surely follow prompts worse than {RIVAL}")
+        lines.append(f"over-trained: {', '.join(deaf)} surely follow prompts worse than {PROMPT_ONLY}")
     scored = [cell for cell in cells if cell.quality and not cell.deaf]
     ranked = sorted(scored, key=lambda cell: -(cell.quality.mean if cell.quality else 0))
     if len(ranked) > 1 and ranked[0].quality:

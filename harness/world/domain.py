@@ -67,13 +67,13 @@ def draw_captions(models: Models, prompts: Sequence[str], lora: Lora | None = No
     """One picture a prompt, as a run of the profile draws it, with seeds from 0 on."""
     profile, drawn = models.profile, list[Image.Image]()
     width, height = profile.size
-    shared: dict[str, object] = {
-        "adapter": "world", "model": "", "width": width, "height": height, "steps": profile.steps,
-        "guidance": profile.guidance, "scheduler": profile.scheduler, "dtype": models.dtype, "batch": profile.batch,
-    }  # fmt: skip
+    shared = Request(
+        "world", "", "", 0, width, height, steps=profile.steps, guidance=profile.guidance,
+        scheduler=profile.scheduler, dtype=models.dtype, batch=profile.batch,
+    )  # fmt: skip
     for start in range(0, len(prompts), profile.batch):
         part = prompts[start : start + profile.batch]
-        requests = [Request(**shared, prompt=prompt, seed=start + place) for place, prompt in enumerate(part)]  # type: ignore[arg-type]
+        requests = [replace(shared, prompt=prompt, seed=seed) for seed, prompt in enumerate(part, start)]
         drawn += [picture for picture in models.pipeline().draw(requests, lora) if picture is not None]
         print(f"\rdomain: {len(drawn)} of {len(prompts)} pictures", end="", flush=True)
     print()

@@ -290,7 +290,7 @@ class Calibration:
             return self.sight.reason
         if self.clip.d_prime < LEAST_D:
             return (
-                f"the references cannot be told from the impostors (d' {self.clip.d_prime:.2f}, below {LEAST_D:g}; "
+                f"the references cannot be told from the {self.zero} (d' {self.clip.d_prime:.2f}, below {LEAST_D:g}; "
                 f"EER {self.clip.eer:.0%}): mixed or poor reference pictures, or a CLIP that does not see the subject"
             )
         return ""

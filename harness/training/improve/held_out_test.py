@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from harness.core.errors import EngineError, HarnessError
 from harness.core.stats import paired
-from harness.core.values import ALARMS, Case, CaseResult, Interval, Lora, SetScore, hash_file
+from harness.core.values import ALARMS, WITHOUT_LORA, Case, CaseResult, Interval, Lora, SetScore, hash_file
 from harness.engine.context import ImproveContext
 from harness.engine.set_metrics import (
     SEEDS,
@@ -36,7 +36,6 @@ HELD_OUT_OFFSET = 10_000  # of held-out seeds, per attempt
 HELD_OUT_SAMPLES = 4  # seeds a locked case, the fewest that show a collapse: 8 cases x 4 x 2 LoRAs are 64 pictures
 OPEN_CASES = 8  # that are drawn beside the locked ones, one seed each
 RIVAL_OFFSET = 9_500  # of the seeds of competitors: the same in every held-out test, so that no service is paid twice
-NO_RIVALS = ("base", "prompt_only")  # they are what a LoRA is made on, and competitors to nobody
 
 
 class HeldOutTest:
@@ -130,7 +129,7 @@ class HeldOutTest:
         """Locked cases by those that have drawn open ones in this run; one picture a case, the same each time."""
         context = self._context
         here = [name for name, results in context.results.items() if any(result.scored for result in results)]
-        names = [name for name in here if name not in (*context.suite.gate, *NO_RIVALS, context.provider)]
+        names = [name for name in here if name not in (*context.suite.gate, *WITHOUT_LORA, context.provider)]
         findings = {}
         for name in names:
             seeds = context.suite.seeds(1, RIVAL_OFFSET)

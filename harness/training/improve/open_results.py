@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from harness.core.values import Case, CaseResult, Decision, Job, Lora, Verdict
 from harness.engine.context import ImproveContext
 from harness.judging.adaptive import confirming_seeds
-from harness.judging.confirmation import Redrawing, judge_cases
+from harness.judging.confirmation import MoreSeeds, judge_cases
 from harness.judging.feedback import Feedback, feedback
 from harness.judging.judge import judge_gate
 from harness.training.improve.held_out_test import HeldOutTest
@@ -43,7 +43,7 @@ def review(context: ImproveContext, lora: Lora, ground: HeldOutTest) -> OpenResu
     suite, provider, cases = context.suite, context.provider, open_cases(context)
     results = ground.practise(lora, cases, suite.seeds(context.settings.samples))
     calibration, seeds = context.scorer.calibration(), confirming_seeds(suite, context.settings.samples)
-    first = judge_cases(suite, results, calibration, Redrawing(seeds))
+    first = judge_cases(suite, results, calibration, MoreSeeds(seeds))
     red = [case for case, verdict in zip(cases, first.values(), strict=True) if verdict.details.get("confirm")]
     again = {result.job: result for result in ground.practise(lora, red, suite.seeds(seeds))} if red else {}
     results = [again.get(result.job, result) for result in results]

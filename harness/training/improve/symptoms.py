@@ -11,11 +11,11 @@ import numpy as np
 from harness.config.profile import extend_vocabulary, merge_vocabulary
 from harness.core.errors import HarnessError
 from harness.core.stats import paired
-from harness.core.values import CaseResult, Lora, SetScore, digest
+from harness.core.values import WITHOUT_LORA, CaseResult, Lora, SetScore, digest
 from harness.engine.context import ImproveContext
 from harness.engine.set_metrics import SetScorer, Table, find_diversity, find_set_copies
 from harness.judging.causes.lora import DiagnosticInputs, Making, Study
-from harness.judging.leaderboard import BASE, interval_of
+from harness.judging.leaderboard import interval_of
 from harness.judging.scores import values_by_metric, values_of
 from harness.models.embeddings import Embeddings
 from harness.models.identity import library_class
@@ -54,7 +54,7 @@ def gather_diagnostic_inputs(
         full: what the profile would do with these train pictures.
         facts: what the LoRA's file says of itself.
     """
-    base = next((context.results[name] for name in BASE if context.results.get(name)), ())
+    base = next((context.results[name] for name in WITHOUT_LORA if context.results.get(name)), ())
     values = values_by_metric(results, ("clip", "prompt", "ssim"))
     bounds = {name: bound.fail for name, bound in context.suite.thresholds.items() if bound.fail is not None}
     return DiagnosticInputs(
