@@ -124,6 +124,23 @@ def test_scores_without_the_number_behind_them_are_compared_as_they_are_shown() 
     assert compare_results(shots(1.1), shots(1.1, cut=False), 0.02).word == "unchanged"
 
 
+@pytest.mark.parametrize(
+    ("whole", "counts"), [(1.2, 1.2), (1.0, 1.0), (0.3, 0.3), (0.0, 0.0), (-0.01, 0.0), (-1.5, 0.0)]
+)
+def test_differences_end_at_nothing_and_not_at_the_subject(whole: float, counts: float) -> None:
+    value = min(1.0, max(0.0, whole))
+    parts = {
+        "clip": Score("clip", value, 0.1, details={UNCLIPPED: whole}),
+        "features": Score("features", None, None),
+        "ssim": Score("ssim", None, None),
+    }
+
+    [side] = on_one_scale([shot("one", 0, value, whole)])
+
+    assert list(side["quality"].values()) == [counts]
+    assert quality_score(parts, {"clip": 1.0}).details[UNCLIPPED] == counts
+
+
 def test_quality_keeps_the_number_behind_its_parts() -> None:
     parts = {
         "clip": Score("clip", 1.0, 0.9, details={UNCLIPPED: 1.5}),

@@ -116,7 +116,8 @@ def table_width(rows: Sequence[Sequence[str | Text]]) -> int:
 def bounds_text(score: Interval | None, signed: bool = False, places: int = 2, percent: bool = False) -> str:
     """An interval as `0.52 [0.45, 0.59]`; "-" of nothing.
 
-    Scores lie in [0, 1] and their differences (`signed`) in [-1, 1]: what an interval holds beyond is not shown.
+    Scores lie in [0, 1] and their differences (`signed`) in [-1, 1]: what an interval holds beyond is not shown, unless
+    the mean itself lies there, because differences are taken of scores that are not cut off at 1.
 
     Args:
         places: behind the point.
@@ -128,7 +129,9 @@ def bounds_text(score: Interval | None, signed: bool = False, places: int = 2, p
     if score.low is None or score.high is None:
         return f"{score.mean:{form}}"
     least = -1.0 if signed else 0.0
-    low, high = (min(1.0, max(least, end)) for end in (score.low, score.high))
+    low, high = score.low, score.high
+    if least <= score.mean <= 1:
+        low, high = max(least, low), min(1.0, high)
     return f"{score.mean:{form}} [{low:{form}}, {high:{form}}]"
 
 

@@ -27,7 +27,7 @@ DOMAIN = "domain"
 """A score of the pictures alone that are unlike everything the models know; it has no value, and `reason` says why."""
 
 UNCLIPPED = "unclipped"
-"""In a score's details: the calibrated value before it is cut to [0, 1]; differences are taken on this scale."""
+"""In a score's details: the calibrated value before it is cut to [0, 1]; differences are not cut off at 1."""
 
 ALARMS: Mapping[str, str] = {"copy": "warn", "diversity": "warn", "response": "fail", "drift": "off"}
 """What is asked of a provider's pictures together, and how much an alarm means where a suite says nothing."""

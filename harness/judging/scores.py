@@ -49,7 +49,7 @@ def values_of_cases(results: Sequence[CaseResult], metric: str) -> dict[Pair, fl
 def on_one_scale(
     *sides: Sequence[CaseResult], metrics: Iterable[str] = (), cases: bool = False
 ) -> list[dict[str, dict[Pair, float]]]:
-    """Each side's values to be compared in pairs: not cut off at 0 and 1, because two good LoRAs are both at 1.
+    """Each side's values to be compared in pairs: not cut off at 1, because two good LoRAs are both there.
 
     Where a picture of either side lacks the number behind its cut-off value (a baseline of an earlier version), that
     metric is compared as it is shown, on all sides.
@@ -77,7 +77,9 @@ def _case_of(result: CaseResult) -> Hashable:
 
 
 def _unclipped(score: Score) -> float | None:
-    return as_number(score.details.get(UNCLIPPED)) if score.value is not None else None
+    """Not cut off at 1; below 0 it is, because how far a stranger is off says nothing and would outweigh everything."""
+    number = as_number(score.details.get(UNCLIPPED))
+    return None if score.value is None or number is None else max(number, score.value)
 
 
 def _gather(

@@ -46,9 +46,9 @@ def quality_score(
 
 
 def unclipped(score: Score) -> float | None:
-    """A score before it is cut to [0, 1], where that differs."""
+    """A score that is not cut off at 1, where good ones are told apart; below 0 nobody is like the subject at all."""
     number = as_number(score.details.get(UNCLIPPED))
-    return score.value if number is None else number
+    return score.value if number is None or score.value is None else max(number, score.value)
 
 
 def _plain(scores: Mapping[str, Score]) -> float | None:
