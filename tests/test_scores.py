@@ -59,6 +59,7 @@ def test_a_trait_is_named_with_what_is_wanted_where_that_is_known() -> None:
         (Interval(0.5, None, None, 1), {}, "0.50"),
         (Interval(0.9, 0.7, 1.1, 4), {}, "0.90 [0.70, 1.00]"),
         (Interval(-0.05, -1.2, 1.3, 4), {"signed": True}, "-0.05 [-1.00, +1.00]"),
+        (Interval(1.2, 1.1, 1.3, 4), {"signed": True}, "+1.20 [+1.10, +1.30]"),
         (Interval(0.0512, 0.01, 0.09, 4), {"signed": True, "places": 3}, "+0.051 [+0.010, +0.090]"),
         (Interval(0.45, 0.3, 0.6, 4), {"percent": True}, "45% [30%, 60%]"),
         (Interval(0.45, None, None, 1), {"percent": True}, "45%"),
