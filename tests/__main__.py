@@ -32,6 +32,7 @@ def main() -> int:
     parser.add_argument("pytest", nargs="*", metavar="-- ARGUMENTS OF PYTEST")
     options = parser.parse_args()
     status = 0
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would each compile everything anew
     for step in options.only or STEPS:
         began = time.monotonic()
         code = subprocess.run(command_of(step, options.fast, options.pytest), cwd=ROOT).returncode

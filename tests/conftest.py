@@ -13,41 +13,15 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores; set before t
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 SHARED = "HARNESS_TESTS_SHARED"  # see tests.known
 HERE = Path(__file__).parent
-SLOW = frozenset(
-    f"test_{name}.py"
-    for name in (
-        *(
-            "calibration_command",
-            "docs",
-            "docs_commands",
-            "experiments",
-            "gpu_benchmark",
-            "hotswap",
-            "house",
-            "improve",
-        ),
-        *("lora_tools", "making", "moved", "mutants", "own_best", "pytest_versions", "references_check"),
-        *(
-            "references_prepare",
-            "remote_contract",
-            "services_in_pytest",
-            "setlevel",
-            "sweep",
-            "text_writers",
-            "training",
-        ),
-        *(
-            "training_data",
-            "training_runs",
-            "training_samples",
-            "training_variants",
-            "wheel",
-            "world",
-            "write_your_own",
-        ),
-    )
-)
-"""Files whose tests train, compile, install or wait for services; `python -m tests --fast` leaves them out."""
+LEFT_OUT = """adaptive calibration_command checkpoints cohort docs docs_commands drawing experiments gate_figures
+    gpu_benchmark hotswap house improve local lora_tools making models moved mutants own_best pytest_versions
+    references_check references_prepare remote_contract services_in_pytest setlevel stats sweep text_writers training
+    training_data training_runs training_samples training_variants wheel world write_your_own yaml_fuzz"""
+SLOW = frozenset(f"test_{name}.py" for name in LEFT_OUT.split())
+"""Files whose tests draw, train, simulate, compile, install or wait for services; not of the inner loop."""
+MINUTES = "main_job faults abroad compare pytest_versions docs_commands"
+FIRST = {f"test_{name}.py": place for place, name in enumerate(MINUTES.split())}
+"""Files of several minutes: begun first, or one worker ends with one of them while the other is idle."""
 FILTERS = (
     "error",
     "ignore::DeprecationWarning:(torch|diffusers|transformers|peft|accelerate|skimage|huggingface_hub)",
@@ -92,3 +66,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.filterwarnings(*FILTERS))
             if item.path.name in SLOW:
                 item.add_marker("slow")
+    items.sort(key=lambda item: FIRST.get(item.path.name, len(FIRST)))

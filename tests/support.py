@@ -51,7 +51,7 @@ def run_suites(
     A new store knows what `tests.known` says, or nothing at all where the start is to be cold.
     """
     report, store = folder / "report", store or folder / "store"
-    if not store.exists() and not cold:
+    if not (cold or store.exists() or "--collect-only" in arguments):
         copy_known(store)
     command = [python, "-m", "pytest", *arguments, "--store", str(store), "--report-dir", str(report)]
     command += ["-o", f"cache_dir={folder / 'pytest_cache'}"]

@@ -383,6 +383,7 @@ class WeakModels(Hashes):
         return Thumbnails()
 
 
+@pytest.mark.slow
 def test_a_weak_model_gets_a_card_that_says_so(tmp_path: Path) -> None:
     from dataclasses import replace
 

@@ -343,6 +343,7 @@ def test_colours_are_for_terminals_and_plain_words_for_reports(project: Project)
     assert "painted::one::lora  FAIL" in report and "\x1b" not in report and "#x1B" not in report
 
 
+@pytest.mark.slow
 def test_progress_is_seen_while_tests_are_captured_and_colours_are_for_terminals(project: Project) -> None:
     project.suite()
 
@@ -352,6 +353,7 @@ def test_progress_is_seen_while_tests_are_captured_and_colours_are_for_terminals
     assert "drawing lora, 8/8 pictures" in live.stdout.str() and "drawing" not in told.stdout.str()
 
 
+@pytest.mark.slow
 def test_workers_ask_the_one_who_draws(project: Project) -> None:
     project.suite()
 

@@ -157,6 +157,7 @@ def paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [way for key, item in items for way in [(*at, key), *paths(item, (*at, key))]]
 
 
+@pytest.mark.slow
 def test_no_missing_part_and_no_nonsense_brings_it_down(record: dict[str, Any], tmp_path: Path) -> None:
     record["cases"] = [{**case, "samples": case["samples"][:1]} for case in record["cases"][:2]]
     record["leaderboard"] = record["leaderboard"][:2]
@@ -174,6 +175,8 @@ def test_no_missing_part_and_no_nonsense_brings_it_down(record: dict[str, Any], 
             part[way[-1]] = [None, {"x": "<b>"}, "nonsense", float("1e300"), -1][number % 5]
         if way[0] != "rounds" and "rounds" in broken:
             broken["rounds"] = []  # their plots are drawn where something in them is broken
+        if way[0] != "suites":
+            broken["suites"][0]["crowds"] = []  # likewise
         try:
             known = read(broken)
         except UsageError:

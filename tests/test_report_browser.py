@@ -292,8 +292,8 @@ def test_a_link_brings_everything_back_and_back_goes_back(browser: Any, address:
     assert names(page) == ["night-staff"]
     page.locator("table.cases tr:not([hidden]) td").nth(2).click()
     assert page.is_visible("#viewer")
-    page.go_back()
-    assert not page.is_visible("#viewer")
+    page.evaluate("history.back()")
+    page.wait_for_selector("#viewer", state="hidden")
     page.goto(f"{address}#recipe-aldar-kose-lora")
     assert page.locator("#recipe-aldar-kose-lora").get_attribute("open") is not None
     assert not watched.troubles
@@ -371,7 +371,7 @@ def test_a_chapter_keeps_the_filters_in_the_address(page: Any) -> None:
     page.click("nav a[href='#measure']")
     assert hash_of(page) == {"sort": "worst", "verdict": "pass", "at": "measure"}
     page.click("nav a[href='#cases']")
-    page.go_back()
+    page.evaluate("history.back()")  # the driver's own step back may overtake the entry of the last click
     page.wait_for_url(re.compile("at=measure"))  # a predicate in a string is what the page's policy forbids
     assert hash_of(page)["at"] == "measure" and page.input_value("#sort") == "worst"
     page.click("#clear")
