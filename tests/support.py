@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.known import ROOT, copy_known
 
-__all__ = ["ALDAR_SUITE", "ROOT", "SMOKE", "Finished", "run_suites", "write_suite"]
+__all__ = ["ALDAR_SUITE", "ROOT", "SMOKE", "Finished", "run_suites", "write_profile", "write_suite"]
 ALDAR_SUITE, SMOKE = "suites/aldar_kose.yaml", "suites/smoke.yaml"
 
 
@@ -67,4 +67,16 @@ def write_suite(folder: Path, text: str, name: str = "suite.yaml") -> Path:
     """A suite file with the repository's references filled in for REFERENCES."""
     path = folder / name
     path.write_text(text.replace("REFERENCES", (ROOT / "references" / "aldar_kose").as_posix()), encoding="utf-8")
+    return path
+
+
+def write_profile(folder: Path, *changes: tuple[str, str]) -> Path:
+    """The embedded profile with these texts for others; its files are found from anywhere."""
+    text = (ROOT / "suites" / "profiles" / "embedded.yaml").read_text(encoding="utf-8")
+    folders = {"fixtures/": ROOT / "fixtures", "../../": ROOT, "traits/": ROOT / "suites" / "profiles" / "traits"}
+    for old, new in [*((old, f"{path.as_posix()}/") for old, path in folders.items()), *changes]:
+        assert old in text, old
+        text = text.replace(old, new)
+    path = folder / "profile.yaml"
+    path.write_text(text, encoding="utf-8")
     return path

@@ -16,7 +16,7 @@ from harness.config.suite import load_suite
 from harness.core.values import Case
 from harness.world.people import ALDAR, WorldScene, random_scene
 from harness.world.render import render
-from tests.support import ROOT, Finished, run_suites
+from tests.support import ROOT, Finished, run_suites, write_profile
 
 pytestmark = pytest.mark.real
 REFERENCES = ROOT / "references" / "aldar_kose"
@@ -87,7 +87,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         for case in cases:
             for seed in range(SEEDS):
                 draw(case, seed).convert("RGB").save(folder / name / f"{case.id}-{seed}.png")
-    profile = write_profile(folder)
+    profile = folder_profile(folder)
     listed = [f'  - {{id: {case.id}, prompt: "{case.prompt}", expect: {dict(case.expect)}}}' for case in cases]
     suite = folder / "abroad.yaml"
     text = SUITE.format(references=REFERENCES.as_posix(), gates=", ".join(list(DRAWERS)[1:]), cases="\n".join(listed))
@@ -95,17 +95,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     return run_suites(folder, str(suite), "--profile", str(profile), "-q")
 
 
-def write_profile(folder: Path) -> Path:
+def folder_profile(folder: Path) -> Path:
     """The embedded one with folders for providers."""
-    text = (ROOT / "suites" / "profiles" / "embedded.yaml").read_text(encoding="utf-8")
-    for name in ("fixtures/models", "../../references"):
-        text = text.replace(name, (ROOT / name.removeprefix("../../")).as_posix())
-    text = text.replace("traits/world.yaml", (ROOT / "suites" / "profiles" / "traits" / "world.yaml").as_posix())
-    path = folder / "abroad-profile.yaml"
-    text = text.replace("  prompt_only: {adapter: local, use: prompt_only}\n", "")
     lines = [f"  {name}: {{adapter: folder, path: {(folder / name).as_posix()}}}" for name in DRAWERS]
-    path.write_text(text.replace("providers:\n", "\n".join(["providers:", *lines, ""]), 1), encoding="utf-8")
-    return path
+    own = ("  prompt_only: {adapter: local, use: prompt_only}\n", "")
+    return write_profile(folder, own, ("providers:\n", "\n".join(["providers:", *lines, ""])))
 
 
 def gate(run: Finished, name: str) -> dict[str, Any]:

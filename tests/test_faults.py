@@ -9,7 +9,7 @@ import pytest
 
 from harness.world.gallery import draw_references
 from harness.world.people import random_person
-from tests.support import ROOT, Finished, run_suites
+from tests.support import ROOT, Finished, run_suites, write_profile
 
 pytestmark = pytest.mark.real
 
@@ -26,13 +26,7 @@ def judge(folder: Path, *arguments: str, suite: Path | str = "suites/aldar_kose.
 
 def with_provider(folder: Path, line: str) -> str:
     """The embedded profile with another `lora` provider."""
-    text = (ROOT / "suites" / "profiles" / "embedded.yaml").read_text(encoding="utf-8")
-    text = text.replace("lora: {adapter: local, use: lora}", f"lora: {line}")
-    text = text.replace("traits/world.yaml", (ROOT / "suites/profiles/traits/world.yaml").as_posix())
-    text = text.replace("../../references/impostors", (ROOT / "references/impostors").as_posix())
-    path = folder / "planted.yaml"
-    path.write_text(text, encoding="utf-8")
-    return str(path)
+    return str(write_profile(folder, ("lora: {adapter: local, use: lora}", f"lora: {line}")))
 
 
 def reasons(run: Finished) -> str:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from harness.world.card import mark_rates
-from tests.support import ALDAR_SUITE, ROOT, Finished, run_suites
+from tests.support import ALDAR_SUITE, ROOT, Finished, run_suites, write_profile
 
 pytestmark = pytest.mark.real
 LOCAL = "lora,base,prompt_only"
@@ -60,10 +60,13 @@ def test_emulated_providers_are_labelled_everywhere(shipped: Finished) -> None:
 
 
 def test_an_undertrained_lora_is_retrained_and_promoted(shipped: Finished, tmp_path: Path) -> None:
+    """With half of the usual steps, and without other candidates: a checkpoint a rung is what halving needs."""
+    profile = write_profile(tmp_path, ("steps: 400", "steps: 200\n  checkpoint_every: 200"))
     shutil.copytree(shipped.report.parent / "store", tmp_path / "store")  # its rivals draw the same again
     bad = shutil.copy(ROOT / "fixtures" / "loras" / "undertrained.safetensors", tmp_path / "mine.safetensors")
 
-    run = run_suites(tmp_path, ALDAR_SUITE, "--providers", LOCAL, "--lora", str(bad), "--retrain", "2")
+    words = ("--profile", str(profile), "--providers", LOCAL, "--lora", str(bad), "--retrain", "2")
+    run = run_suites(tmp_path, ALDAR_SUITE, *words)
 
     assert run.status == 0, run.output
     assert run.results["rounds"][-1]["promoted"]

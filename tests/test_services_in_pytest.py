@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.soak import soak
 from harness.emulator import Emulator
-from tests.support import ROOT, Finished, run_suites
+from tests.support import ROOT, Finished, run_suites, write_profile
 
 PLANTED = "planted-key-7f3a91c2d4e8"
 SUITE = """
@@ -32,13 +32,8 @@ cases:
 
 def write(folder: Path, providers: str, lines: str = "", emulator: str = "false") -> tuple[str, str]:
     """A suite, and the embedded profile with more providers; base is the plain one, so that no model is loaded."""
-    text = (ROOT / "suites" / "profiles" / "embedded.yaml").read_text(encoding="utf-8")
-    for name in ("fixtures/models", "../../references"):
-        text = text.replace(name, (ROOT / name.removeprefix("../../")).as_posix())
-    text = text.replace("traits/world.yaml", (ROOT / "suites" / "profiles" / "traits" / "world.yaml").as_posix())
-    text = text.replace("  base: {adapter: local, use: base}", f"  base: {{adapter: flat}}\n{lines}")
-    profile, suite = folder / "services.yaml", folder / "suite.yaml"
-    profile.write_text(text.replace("emulator: true", f"emulator: {emulator}"), encoding="utf-8")
+    plain = ("  base: {adapter: local, use: base}", f"  base: {{adapter: flat}}\n{lines}")
+    profile, suite = write_profile(folder, plain, ("emulator: true", f"emulator: {emulator}")), folder / "suite.yaml"
     references = (ROOT / "references" / "aldar_kose").as_posix()
     suite.write_text(SUITE.replace("REFERENCES", references).replace("PROVIDERS", providers), encoding="utf-8")
     return str(suite), str(profile)
