@@ -214,14 +214,19 @@ def count(hall: Hall, who: str, split: str) -> dict[int, int]:
     return {seed: seeds.count(seed) for seed in sorted(set(seeds))}
 
 
-def test_both_draw_the_locked_cases_and_the_base_one_picture_of_each(hall: Hall) -> None:
-    hall.keys = {"cases": cases(locked=5, open_=3)}
+@pytest.mark.parametrize(("response", "pictures"), [("fail", 2), ("warn", 2), ("off", 1)])
+def test_both_draw_the_locked_cases_and_the_base_one_picture_of_each_or_two(
+    hall: Hall, response: str, pictures: int
+) -> None:
+    """Two where they are to say how far pictures change with these prompts."""
+    hall.keys = {"cases": cases(locked=5, open_=3), "alarms": {"response": response}}
 
     assert hall.exam().promoted
 
     four = dict.fromkeys(range(10_007, 10_011), 5)
     assert count(hall, "challenger", "locked") == count(hall, "champion", "locked") == four
-    assert count(hall, "", "locked") == {10_007: 5} and count(hall, "", "open") == {}
+    own = dict.fromkeys(range(10_007, 10_007 + pictures), 5)
+    assert count(hall, "", "locked") == own and count(hall, "", "open") == {}
     assert count(hall, "challenger", "open") == count(hall, "champion", "open") == {10_007: 3}
 
 
@@ -241,7 +246,7 @@ def test_every_picture_is_counted(hall: Hall) -> None:
 
     ground.examine(challenger, hall.lora("champion"))
 
-    assert ground.pictures == len(hall.asked) == 8 * 4 * 2 + 8 + 8 * 2 + 8
+    assert ground.pictures == len(hall.asked) == 8 * 4 * 2 + 8 * 2 + 8 * 2 + 8
 
 
 def test_without_a_champion_the_base_is_the_one_to_beat(hall: Hall) -> None:

@@ -260,6 +260,7 @@ def test_doubt_and_a_strange_origin_refuse_whatever_is_scored(keys: dict[str, An
 def alarm(name: str, much: float, rings: bool = True) -> SetScore:
     """`much` is how bad it is, 0 to 1."""
     details = {"copy": {}, "diversity": {"share": 1 - much}, "drift": {"leak": {"mean": much}, "taken": 0.0}}
+    details["response"] = {"slope": 1 - much}
     return SetScore(name, f"{name} {much:.2f}", rings, details=details[name])
 
 
@@ -269,7 +270,7 @@ def test_copies_always_refuse_whatever_the_champion_does(usual: Mapping[str, Set
     assert alarms_against({"copy": alarm("copy", 0.2, rings=False)}, usual) == []
 
 
-@pytest.mark.parametrize("name", ["diversity", "drift"])
+@pytest.mark.parametrize("name", ["diversity", "response", "drift"])
 @pytest.mark.parametrize(("much", "refused"), [(0.30, False), (0.54, False), (0.56, True)])
 def test_any_other_alarm_is_borne_where_the_champion_raises_it_as_badly(name: str, much: float, refused: bool) -> None:
     """The champion's is 0.5 bad, and WORSE is 0.05."""
@@ -279,7 +280,7 @@ def test_any_other_alarm_is_borne_where_the_champion_raises_it_as_badly(name: st
     assert against == ([f"{name}: worse than the champion's, {name} {much:.2f}"] if refused else [])
 
 
-@pytest.mark.parametrize("name", ["diversity", "drift"])
+@pytest.mark.parametrize("name", ["diversity", "response", "drift"])
 def test_an_alarm_that_the_champion_does_not_raise_refuses(name: str) -> None:
     mine = {name: alarm(name, 0.5)}
 

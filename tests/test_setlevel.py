@@ -118,6 +118,18 @@ class Atelier(Studio):
     def collapsed(self, request: Request) -> bytes:
         return self.honest(replace(request, seed=0))
 
+    def as_asked(self, request: Request) -> bytes:
+        """Aldar in the prompt's own scene, whatever the seed."""
+        return self.scene_of(ALDAR if TRIGGER in request.prompt else random_person(np.random.default_rng(5)), request)
+
+    def obedient(self, request: Request) -> bytes:
+        """Somebody in the prompt's own scene."""
+        return self.scene_of(random_person(np.random.default_rng(request.seed)), request)
+
+    def scene_of(self, person: Person, request: Request) -> bytes:
+        scene = random_scene(np.random.default_rng(int(digest([request.prompt])[:7], 16)))
+        return png(self.oracle.draw(person, scene, int(digest([request.prompt, request.seed])[:7], 16)))
+
     def leaking(self, request: Request) -> bytes:
         """Aldar, whoever was asked for."""
         return self.sketch(ALDAR, request.prompt, request.seed)
@@ -547,7 +559,7 @@ class Exam:
         self, lora: Lora | None, provider: str, cases: Sequence[Case], seeds: Sequence[int]
     ) -> list[CaseResult]:
         names = {"challenger": (self.challenger, CHALLENGER), "champion": (self.champion, CHAMPION)}
-        draw, level = names[lora.path.stem] if lora else (self.atelier.others, 0.0)
+        draw, level = names[lora.path.stem] if lora else (self.atelier.draw_base, 0.0)
         return [self.result(draw, level, case, seeds) for case in cases]
 
     def result(self, draw: Draw, level: float, case: Case, seeds: Sequence[int]) -> CaseResult:
@@ -588,7 +600,8 @@ def test_an_honest_challenger_is_promoted(atelier: Atelier, sit: Callable[..., A
 
     assert ruling.promoted, ruling.reasons
     assert ruling.sets["diversity"].judged, f"{HELD_OUT_SAMPLES} seeds a locked case are enough"
-    assert set(ruling.sets) == {"copy", "diversity", "drift"}
+    assert set(ruling.sets) == {"copy", "diversity", "response", "drift"}
+    assert not ruling.sets["response"].judged, "three locked cases say nothing of what changes with the prompt"
 
 
 @pytest.mark.parametrize("cheat", ["copying", "collapsed", "leaking"])
@@ -598,6 +611,20 @@ def test_a_cheat_is_refused_however_high_it_scores(atelier: Atelier, sit: Callab
     name = {"copying": "copy", "collapsed": "diversity", "leaking": "drift"}[cheat]
     assert not ruling.promoted and ruling.differences["quality"].low > 0
     assert [reason.partition(":")[0] for reason in ruling.reasons] == [name]
+
+
+@pytest.mark.parametrize("locked", [LEAST - 1, LEAST])
+def test_a_challenger_that_draws_whatever_it_likes_is_refused(
+    atelier: Atelier, sit: Callable[..., Any], locked: int
+) -> None:
+    """Nobody asked what the pictures show, none is a copy, and each is another one."""
+    atelier.locked, atelier.draw_base, atelier.oracle.noise = locked, atelier.obedient, 0.05
+
+    assert sit(atelier.as_asked, atelier.as_asked).promoted
+    ruling = sit(atelier.honest, atelier.as_asked)
+    assert ruling.promoted is (locked < LEAST), ruling.sets["response"].sentence
+    assert ruling.promoted or [reason.partition(":")[0] for reason in ruling.reasons] == ["response"]
+    assert sit(atelier.honest, atelier.as_asked, alarms={"response": "off"}).promoted
 
 
 def test_no_champion_excuses_copies(atelier: Atelier, sit: Callable[..., Any]) -> None:

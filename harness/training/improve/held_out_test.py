@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from harness.core.errors import EngineError, HarnessError
 from harness.core.stats import paired
-from harness.core.values import ALARMS, WITHOUT_LORA, Case, CaseResult, Interval, Lora, SetScore, hash_file
+from harness.core.values import ALARMS, BASE, WITHOUT_LORA, Case, CaseResult, Interval, Lora, SetScore, hash_file
 from harness.engine.context import ImproveContext
 from harness.engine.set_metrics import (
     SEEDS,
@@ -22,6 +22,7 @@ from harness.engine.set_metrics import (
     Table,
     find_diversity,
     find_drift,
+    find_response,
     find_set_copies,
     stranger_cases,
 )
@@ -96,10 +97,10 @@ class HeldOutTest:
         after = self._draw(challenger, self._locked, self._held_out_seeds)
         calibration = self._context.scorer.calibration()
         doubt = "" if calibration is None or calibration.can_gate else str(calibration.reason)
-        metrics, sets = self._context.suite.metrics(), self._together(challenger, after, tuple(ALARMS))
+        base = complete(self._draw(None, self._locked, self._base_seeds), "base") if champion else before
+        metrics, sets = self._context.suite.metrics(), self._together(challenger, after, base, tuple(ALARMS))
         alarms = [name for name, result in sets.items() if result.alarm]
-        usual = self._together(champion, before, alarms) if champion else {}
-        base = complete(self._draw(None, self._locked, self._held_out_seeds[:1]), "base") if champion else before
+        usual = self._together(champion, before, base, alarms) if champion else {}
         others = self._competitors()
         ours, theirs, known, *rest = on_one_scale(after, before, base, *others.values(), metrics=metrics)
         values, rivals = (ours, theirs), {name: side["quality"] for name, side in zip(others, rest, strict=True)}
@@ -108,6 +109,11 @@ class HeldOutTest:
             follows(after, before, base),
         )  # fmt: skip
         return decide(self._context.suite, *values, doubt, sets, usual, beside, look, goal)
+
+    @property
+    def _base_seeds(self) -> Sequence[int]:
+        """Two where the base's pictures say how far pictures change with these prompts: their halves must agree."""
+        return self._held_out_seeds[: 1 if self._context.suite.alarm("response") == "off" else 2]
 
     def _gain_on_open(self, challenger: Lora, champion: Lora | None) -> Interval | None:
         """What the challenger gains in quality on open cases, drawn with the held-out test's first seed."""
@@ -142,15 +148,18 @@ class HeldOutTest:
                 continue
         return findings
 
-    def _together(self, lora: Lora, results: Sequence[CaseResult], names: Sequence[str]) -> Sets:
+    def _together(
+        self, lora: Lora, results: Sequence[CaseResult], base: Sequence[CaseResult], names: Sequence[str]
+    ) -> Sets:
         """What a LoRA's held-out pictures say together; what the suite turned off by name is not asked."""
         suite, scorer = self._context.suite, self._context.scorer
         if not isinstance(scorer, SetScorer):
             return {}
-        table = Table(self._context.store, scorer)
+        table, both = Table(self._context.store, scorer), {self._context.provider: results, BASE: base}
         ways: dict[str, Callable[[], SetScore]] = {
             "copy": lambda: find_set_copies(table, results),
             "diversity": lambda: find_diversity(table, results),
+            "response": lambda: find_response(table, self._context.provider, both),
             "drift": lambda: self._drift(table, lora),
         }
         return {name: way() for name, way in ways.items() if name in names and suite.alarms.get(name) != "off"}

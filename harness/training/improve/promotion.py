@@ -246,7 +246,13 @@ def alarms_against(sets: Mapping[str, SetScore], usual: Mapping[str, SetScore]) 
 
 
 def shortcoming(found: SetScore) -> float:
-    """How bad an alarm is, [0, 1]: the share of seeds that repeat a picture, of the way that others come nearer."""
+    """How bad an alarm is, 0 is good.
+
+    The share of seeds that repeat a picture, of what does not change with the prompt, of the way that others come
+    nearer.
+    """
     if found.metric == "diversity":
         return 1 - float(found.details["share"])
+    if found.metric == "response":
+        return 1 - float(found.details["slope"])
     return max(float(found.details["leak"]["mean"]), float(found.details["taken"]))
