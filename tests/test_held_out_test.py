@@ -267,7 +267,7 @@ def test_what_is_better_where_nobody_practised_knows_the_exam(hall: Hall) -> Non
 def test_pictures_that_nobody_could_compare_with_end_the_exam(hall: Hall, who: str, named: str) -> None:
     lost = {"locked-2", "locked-4"}  # the first of them is told
     hall.talent = lambda name, case: None if name == who and case.id in lost else usual(name, case)
-    told = f"held-out test: {8 if who else 2} pictures of the {named} are missing .refused: not locked-2"
+    told = f"held-out test: {8 if who else 4} pictures of the {named} are missing .refused: not locked-2"
 
     with pytest.raises(EngineError, match=told):
         hall.exam()
