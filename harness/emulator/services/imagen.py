@@ -39,7 +39,7 @@ class Imagen(Google):
 
     forms = ("refused", "refused_empty", "refused_partial", "refused_output", "safety_entry")
     lacks = frozenset({"no_pictures"})  # a reply without pictures is a refusal here: `refused_empty`
-    retired = frozenset({"imagen-3.0-generate-001", "imagegeneration@006", "imagegeneration@005"})
+    kept = ("imagen-4.0-generate-001", "imagen-4.0-ultra-generate-001", "imagen-4.0-fast-generate-001")  # for pins
 
     def authorize(self, asked: Asked) -> None:
         if not asked.path.startswith("/v1/projects/"):
@@ -55,12 +55,12 @@ class Imagen(Google):
             return answer_json({"error": error}, 401)
         return super().problem(problem)
 
-    @route("GET", r"/v1beta/models/(?P<model>[\w.-]+)")
+    @route("GET", r"/v1(?:beta)?/models/(?P<model>[\w.-]+)")
     def model(self, asked: Asked, model: str) -> Answer:
         self.check_model(model, ("imagen-",))
         return answer_json({"name": f"models/{model}", "supportedGenerationMethods": ["predict"]})
 
-    @route("POST", r"/v1beta/models/(?P<model>[\w.-]+):predict", paid=True)
+    @route("POST", r"/v1(?:beta)?/models/(?P<model>[\w.-]+):predict", paid=True)
     def on_gemini(self, asked: Asked, model: str) -> Answer:
         parameters = asked.payload.get("parameters", {})
         for name in VERTEX_ONLY:

@@ -26,7 +26,6 @@ class Replicate(Service):
     tasks = True
     forms = ("refused",)
     lacks = frozenset({"rate_quota"})  # an empty account is told otherwise
-    retired = frozenset({"stability-ai/sdxl-turbo"})
     replies = (("/v1/account", {"type": "user", "username": "emulated", "name": "Emulated", "github_url": None}),)
 
     @route("POST", "/v1/models/(?P<owner>[^/]+)/(?P<name>[^/]+)/predictions", paid=True)
