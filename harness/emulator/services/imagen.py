@@ -25,7 +25,7 @@ BOTH = (
     *("includeSafetyAttributes", "language", "guidanceScale", "outputOptions"),
 )
 VERTEX_ONLY = ("seed", "negativePrompt", "addWatermark", "enhancePrompt", "storageUri", "labels")
-VERTEX = r"/v1/projects/[\w-]+/locations/[\w-]+/publishers/google/models/(?P<model>[\w.@-]+):predict"
+VERTEX = r"/v1(?:beta1)?/projects/[\w-]+/locations/[\w-]+/publishers/google/models/(?P<model>[\w.@-]+):predict"
 PEOPLE = ("dont_allow", "allow_adult")
 BLOCKS = ("block_low_and_above", "block_medium_and_above", "block_only_high")
 REASON = (
@@ -42,7 +42,7 @@ class Imagen(Google):
     kept = ("imagen-4.0-generate-001", "imagen-4.0-ultra-generate-001", "imagen-4.0-fast-generate-001")  # for pins
 
     def authorize(self, asked: Asked) -> None:
-        if not asked.path.startswith("/v1/projects/"):
+        if "/projects/" not in asked.path:
             return super().authorize(asked)
         value = asked.headers.get("authorization", "")
         if not value.startswith("Bearer ") or value.removeprefix("Bearer ").strip() in ("", WRONG_KEY):
