@@ -34,7 +34,7 @@ def picture(data: Any, form: str = "", size: tuple[int, int] | None = None) -> b
 
 def download(address: str) -> bytes:
     """What an address of the emulator gives."""
-    with urllib.request.urlopen(address, timeout=30) as reply:
+    with urllib.request.urlopen(address, timeout=30) as reply:  # noqa: S310 - the emulator's
         return bytes(reply.read())
 
 
@@ -85,7 +85,12 @@ def openai_calls(url: str) -> Iterator[Call]:
         "models.retrieve of a dead one",
         fails(openai.NotFoundError, lambda: it.models.retrieve("dall-e-3"), code="model_not_found"),
     )
-    for size, seen in (("1024x1024", (64, 64)), ("1536x1024", (96, 64)), ("1024x1536", (64, 96)), ("512x768", (32, 48))):
+    for size, seen in (
+        ("1024x1024", (64, 64)),
+        ("1536x1024", (96, 64)),
+        ("1024x1536", (64, 96)),
+        ("512x768", (32, 48)),
+    ):
         yield f"images {size}", lambda size=size, seen=seen: picture(draw(size=size).data[0].b64_json, "PNG", seen)
     for form in ("png", "jpeg", "webp"):
         yield (
@@ -97,7 +102,10 @@ def openai_calls(url: str) -> Iterator[Call]:
     yield "images, three at once", lambda: len(draw(n=3).data) == 3
     yield "images, what they cost", lambda: draw().usage.total_tokens > 0
     user_error = {"type": "image_generation_user_error"}
-    wrong = lambda **fields: lambda: draw(**fields)  # noqa: E731
+
+    def wrong(**fields: Any) -> Callable[[], Any]:
+        return lambda: draw(**fields)
+
     yield (
         "a wrong size is no refusal",
         fails(openai.BadRequestError, wrong(size="1000x1000"), code="invalid_value", param="size", **user_error),
@@ -110,8 +118,9 @@ def openai_calls(url: str) -> Iterator[Call]:
         "a refusal",
         fails(openai.BadRequestError, wrong(prompt=f"{PROMPT} [[refused]]"), code="moderation_blocked", **user_error),
     )
-    yield "an empty account", fails(
-        openai.RateLimitError, lambda: draw(once, prompt=f"{PROMPT} [[rate_quota]]"), code="insufficient_quota"
+    yield (
+        "an empty account",
+        fails(openai.RateLimitError, lambda: draw(once, prompt=f"{PROMPT} [[rate_quota]]"), code="insufficient_quota"),
     )
     yield "a rate that is waited for", lambda: picture(draw(prompt=f"{PROMPT} [[rate_ms]]").data[0].b64_json)
     yield "an error inside", fails(openai.InternalServerError, lambda: draw(once, prompt=f"{PROMPT} [[error_500]]"))
@@ -147,7 +156,10 @@ def openai_chats(openai: Any, it: Any) -> Iterator[Call]:
     yield "chat", lambda: "horse" in chat().choices[0].message.content
     yield "chat in a stream is the same", lambda: text_of(streamed()) == chat().choices[0].message.content
     yield "a stream ends", lambda: streamed()[-1].choices[0].finish_reason == "stop"
-    yield "a stream that says its price", lambda: streamed(stream_options={"include_usage": True})[-1].usage.total_tokens
+    yield (
+        "a stream that says its price",
+        lambda: streamed(stream_options={"include_usage": True})[-1].usage.total_tokens,
+    )
     yield "chat about a picture", lambda: "red" in chat(look).choices[0].message.content
     yield "a stream about a picture", lambda: "red" in text_of(streamed(messages=look))
     yield (
@@ -159,9 +171,9 @@ def openai_chats(openai: Any, it: Any) -> Iterator[Call]:
         "any JSON",
         lambda: isinstance(
             json.loads(
-                chat(
-                    [{"role": "user", "content": "A horse, as json."}], response_format={"type": "json_object"}
-                ).choices[0].message.content
+                chat([{"role": "user", "content": "A horse, as json."}], response_format={"type": "json_object"})
+                .choices[0]
+                .message.content
             ),
             dict,
         ),
@@ -171,13 +183,23 @@ def openai_chats(openai: Any, it: Any) -> Iterator[Call]:
         fails(openai.BadRequestError, lambda: chat(response_format={"type": "json_object"}), "json"),
     )
     yield "a refusal in words", lambda: chat(refuse("refused")).choices[0].message.refusal
-    yield "a refusal in a stream", lambda: any(
-        getattr(chunk.choices[0].delta, "refusal", None) for chunk in streamed(messages=refuse("refused"))
+    yield (
+        "a refusal in a stream",
+        lambda: any(getattr(chunk.choices[0].delta, "refusal", None) for chunk in streamed(messages=refuse("refused"))),
     )
     yield "a filter", lambda: chat(refuse("refused_output")).choices[0].finish_reason == "content_filter"
     yield "an answer cut off", lambda: chat(refuse("length")).choices[0].finish_reason == "length"
     yield "a dead chat model", fails(openai.NotFoundError, lambda: chat(model="o1"), code="model_not_found")
     yield "an old parameter", fails(openai.BadRequestError, lambda: chat(max_tokens=5), param="max_tokens")
+    deep = openai.OpenAI(api_key=KEY, base_url=str(it.base_url).replace("/openai/v1", "/deepseek"), max_retries=0)
+
+    def talk(model: str = "deepseek-flash", **fields: Any) -> Any:
+        return deep.chat.completions.create(model=model, messages=told, **fields)
+
+    yield "DeepSeek: models.list", lambda: {model.owned_by for model in deep.models.list()} == {"deepseek"}
+    yield "DeepSeek: chat", lambda: "horse" in talk().choices[0].message.content
+    yield "DeepSeek: a stream", lambda: text_of(list(talk(stream=True))) == talk().choices[0].message.content
+    yield "DeepSeek: a dead model", fails(openai.BadRequestError, lambda: talk("deepseek-chat"), "Not Exist")
 
 
 # --- Google -----------------------------------------------------------------------------------------------------------
@@ -254,12 +276,14 @@ def google_calls(url: str) -> Iterator[Call]:
         wanted = types.GenerateImagesConfig(number_of_images=count)
         yield (
             f"generate_images, {count}",
-            lambda wanted=wanted, count=count: len(
-                imagen.models.generate_images(
-                    model="imagen-4.0-generate-001", prompt=PROMPT, config=wanted
-                ).generated_images
-            )
-            == count,
+            lambda wanted=wanted, count=count: (
+                len(
+                    imagen.models.generate_images(
+                        model="imagen-4.0-generate-001", prompt=PROMPT, config=wanted
+                    ).generated_images
+                )
+                == count
+            ),
         )
 
 
@@ -304,11 +328,16 @@ def gigachat_calls(url: str) -> Iterator[Call]:
     yield "who owns a model", lambda: all(model.owned_by for model in it.get_models().data)
     yield "get_model", lambda: it.get_model("GigaChat-2-Max").owned_by
     yield "chat", lambda: "horse" in it.chat("The idea: a horse.").choices[0].message.content
-    yield "chat with options", lambda: it.chat(ask("The idea: a fox.", temperature=0.5, max_tokens=100)).usage.total_tokens
+    yield (
+        "chat with options",
+        lambda: it.chat(ask("The idea: a fox.", temperature=0.5, max_tokens=100)).usage.total_tokens,
+    )
     yield (
         "a stream is the same",
-        lambda: "".join(chunk.choices[0].delta.content or "" for chunk in it.stream("The idea: a horse."))
-        == it.chat("The idea: a horse.").choices[0].message.content,
+        lambda: (
+            "".join(chunk.choices[0].delta.content or "" for chunk in it.stream("The idea: a horse."))
+            == it.chat("The idea: a horse.").choices[0].message.content
+        ),
     )
     yield "a stream ends", lambda: list(it.stream("The idea: a cow."))[-1].choices[0].finish_reason == "stop"
     yield "upload_file", lambda: shown().purpose == "general"
@@ -363,9 +392,10 @@ def replicate_calls(url: str) -> Iterator[Call]:
     yield "predictions.create", lambda: begin().status in ("starting", "processing", "succeeded")
     yield "prediction.wait", lambda: done(begin()).status == "succeeded"
     yield "predictions.get", lambda: it.predictions.get(begin().id).model == model
-    yield "predictions.create of a version", lambda: done(
-        it.predictions.create(version=version, input={"prompt": PROMPT})
-    ).output
+    yield (
+        "predictions.create of a version",
+        lambda: done(it.predictions.create(version=version, input={"prompt": PROMPT})).output,
+    )
     yield "prediction.reload", lambda: begin().reload() is None
     yield "predictions.cancel", lambda: it.predictions.cancel(begin(prompt=f"{PROMPT} [[task_stuck]]").id).status
     yield "models.get", lambda: it.models.get(model).name == "flux-schnell"
@@ -404,8 +434,9 @@ def fal_calls(url: str) -> Iterator[Call]:
     yield "status, first in the queue", lambda: waiting() == fal_client.Queued(position=0)
     yield "handle.get", lambda: picture(fetch(begin().get()), "PNG")
     yield "handle.iter_events", lambda: list(begin().iter_events(interval=0.01))
-    yield "handle.status in the end", lambda: isinstance(
-        list(begin().iter_events(interval=0.01))[-1], fal_client.Completed
+    yield (
+        "handle.status in the end",
+        lambda: isinstance(list(begin().iter_events(interval=0.01))[-1], fal_client.Completed),
     )
     yield "subscribe", lambda: picture(fetch(draw()), "PNG")
     yield "subscribe, the same seed", lambda: fetch(draw(seed=5)) == fetch(draw(seed=5)) != fetch(draw(seed=6))
@@ -443,18 +474,25 @@ def together_calls(url: str) -> Iterator[Call]:
     yield "a picture is a JPEG", lambda: picture(draw().data[0].b64_json, "JPEG")
     yield "unless it is to be a PNG", lambda: picture(draw(output_format="png").data[0].b64_json, "PNG")
     yield "by address", lambda: draw(response_format="url").data[0].url.startswith("http")
-    yield "what kind it is", lambda: [draw().data[0].type, draw(response_format="url").data[0].type] == ["b64_json", "url"]
+    yield (
+        "what kind it is",
+        lambda: [draw().data[0].type, draw(response_format="url").data[0].type] == ["b64_json", "url"],
+    )
     yield "two pictures", lambda: [one.index for one in draw(n=2).data] == [0, 1]
     yield "a size", lambda: picture(draw(width=512, height=768).data[0].b64_json, "", (32, 48))
     yield "the same seed", lambda: draw(seed=5).data[0].b64_json == draw(seed=5).data[0].b64_json
     yield "another seed", lambda: draw(seed=5).data[0].b64_json != draw(seed=6).data[0].b64_json
     yield "steps and a negative prompt", lambda: draw(steps=4, negative_prompt="blurry").model == model
     yield "its own list", lambda: it.models.list_supported().data if hasattr(it.models, "list_supported") else True
-    yield "a refusal", fails(
-        together.UnprocessableEntityError, lambda: draw(prompt=f"{PROMPT} [[refused]]"), "NSFW", status_code=422
+    yield (
+        "a refusal",
+        fails(together.UnprocessableEntityError, lambda: draw(prompt=f"{PROMPT} [[refused]]"), "NSFW", status_code=422),
     )
     yield "a wrong size", fails(together.UnprocessableEntityError, lambda: draw(width=513))
-    yield "an empty account", fails(together.APIStatusError, lambda: draw(prompt=f"{PROMPT} [[quota]]"), status_code=402)
+    yield (
+        "an empty account",
+        fails(together.APIStatusError, lambda: draw(prompt=f"{PROMPT} [[quota]]"), status_code=402),
+    )
     dead = "stabilityai/stable-diffusion-xl-base-1.0"
     yield "a dead model", fails(together.NotFoundError, lambda: draw(model=dead), "model_not_available")
     yield "a rate that is waited for", lambda: draw(client(retries=2), prompt=f"{PROMPT} [[rate_ms]]").data
@@ -493,8 +531,9 @@ def huggingface_calls(url: str) -> Iterator[Call]:
         yield f"another seed by {named}", lambda draw=draw: data(draw(seed=5)) != data(draw(seed=6))
         yield f"a negative prompt by {named}", lambda draw=draw: draw(negative_prompt="blurry").size
         yield f"a refusal by {named}", fails(HfHubHTTPError, lambda draw=draw: draw(prompt=f"{PROMPT} [[refused]]"))
-        yield f"an empty account by {named}", fails(
-            HfHubHTTPError, lambda draw=draw: draw(prompt=f"{PROMPT} [[quota]]"), "402"
+        yield (
+            f"an empty account by {named}",
+            fails(HfHubHTTPError, lambda draw=draw: draw(prompt=f"{PROMPT} [[quota]]"), "402"),
         )
     mine = client(model=endpoint)
     yield "a dedicated endpoint", lambda: mine.text_to_image(PROMPT).size == (64, 64)
@@ -528,7 +567,7 @@ def webui_calls(url: str) -> Iterator[Call]:
     yield "a size", lambda: draw(height=768).image.size == (32, 48)
     yield "get_options", lambda: it.get_options()["sd_model_checkpoint"]
     yield "set_options", lambda: it.set_options({"CLIP_stop_at_last_layers": 2}) is None
-    yield "util_get_model_names", lambda: it.util_get_model_names()
+    yield "util_get_model_names", it.util_get_model_names
     yield "util_get_current_model", lambda: it.util_get_current_model().startswith("sd_xl")
     yield "util_get_sampler_names", lambda: "Euler a" in it.util_get_sampler_names()
     yield "util_get_scheduler_names", lambda: "automatic" in it.util_get_scheduler_names()

@@ -68,4 +68,5 @@ def read_error(reply: Reply) -> OpenAiError:
     details = error.get("moderation_details")
     stage = details.get("moderation_stage") if isinstance(details, dict) else ""
     words = (" ".join(str(error.get(name) or "").split())[:300] for name in ("code", "type", "message", "param"))
-    return OpenAiError(*words, str(stage or ""))
+    code, kind, message, param = words
+    return OpenAiError(code, kind, message, param, str(stage or ""))
