@@ -99,6 +99,14 @@ def openai_calls(url: str) -> Iterator[Call]:
         )
     for quality in ("low", "max"):
         yield f"images, quality {quality}", lambda quality=quality: draw(quality=quality).quality == quality
+    yield (
+        "images in a stream",
+        lambda: (
+            [event.type.rpartition(".")[2] for event in draw(stream=True, partial_images=2)]
+            == ["partial_image", "partial_image", "completed"]
+        ),
+    )
+    yield "a picture of a stream", lambda: picture(list(draw(stream=True))[-1].b64_json, "PNG")
     yield "images, three at once", lambda: len(draw(n=3).data) == 3
     yield "images, what they cost", lambda: draw().usage.total_tokens > 0
     user_error = {"type": "image_generation_user_error"}
@@ -348,6 +356,33 @@ def gigachat_calls(url: str) -> Iterator[Call]:
     yield "about a picture in a stream", lambda: "red" in about(stream=True)
     yield "a picture with a schema", lambda: "red" in Seen.model_validate_json(about(Seen.model_json_schema())).tags
     yield "chat_parse", lambda: it.chat_parse(ask("A horse."), response_format=Seen)[1].description is not None
+
+    def second(words: str, **fields: Any) -> dict[str, Any]:
+        return {"messages": [{"role": "user", "content": [{"text": words}]}], **fields}
+
+    def seen() -> Any:
+        file = shown().id_
+        content = [{"text": "Describe the picture."}, {"files": [{"id": file}]}]
+        try:
+            return it.chat.parse({"messages": [{"role": "user", "content": content}]}, response_format=Seen)[1]
+        finally:
+            it.delete_file(file)
+
+    yield "chat.create", lambda: "horse" in it.chat.create(second("The idea: a horse.")).messages[0].content[0].text
+    yield (
+        "chat.stream is the same",
+        lambda: (
+            "".join(
+                part.text or ""
+                for chunk in it.chat.stream(second("The idea: a horse."))
+                for message in chunk.messages or []
+                for part in message.content or []
+            )
+            == it.chat.create(second("The idea: a horse.")).messages[0].content[0].text
+        ),
+    )
+    yield "chat.create, what it cost", lambda: it.chat.create(second("A fox.")).usage.total_tokens
+    yield "chat.parse of a picture", lambda: "red" in seen().tags
     yield "the censor", lambda: it.chat("A fox. [[refused]]").choices[0].finish_reason == "blacklist"
     yield "an empty account", fails(exceptions.ResponseError, lambda: it.chat("A fox. [[quota]]"), "402")
     yield "a wrong key", fails(exceptions.AuthenticationError, lambda: client(credentials="wrong-key").get_models())
@@ -610,8 +645,21 @@ def try_client(name: str, url: str) -> Iterator[dict[str, object]]:
         yield {"client": name, "version": version, "call": what, "right": right, "said": said}
 
 
+def stay_here(event: str, arguments: tuple[Any, ...]) -> None:
+    """An audit hook: no client may look beyond this machine."""
+    if event not in ("socket.connect", "socket.getaddrinfo"):
+        return
+    host = arguments[0] if event == "socket.getaddrinfo" else arguments[1]
+    host = host[0] if isinstance(host, tuple) else host
+    if isinstance(host, bytes):
+        host = host.decode(errors="replace")
+    if host not in ("127.0.0.1", "localhost", "::1", None):
+        raise PermissionError(f"{host} is not this machine")
+
+
 def main(url: str, *names: str) -> None:
     os.environ |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+    sys.addaudithook(stay_here)
     for name in names or CLIENTS:
         for record in try_client(name, url):
             print(json.dumps(record), flush=True)

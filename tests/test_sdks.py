@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.sdk_calls import CLIENTS, fails
+from benchmarks.sdk_calls import CLIENTS, fails, stay_here
 from benchmarks.sdks import try_clients
 
 LEAST = 15  # calls of one client
@@ -32,3 +32,21 @@ def test_a_call_that_must_fail_is_wrong_when_it_does_not() -> None:
     assert not fails(ValueError, lambda: None)()
     with pytest.raises(AssertionError, match="code is None"):
         fails(ValueError, broken, code="invalid_value")()
+
+
+@pytest.mark.parametrize(
+    ("event", "arguments", "allowed"),
+    [
+        ("socket.connect", (None, ("127.0.0.1", 80)), True),
+        ("socket.getaddrinfo", ("localhost", 80), True),
+        ("open", ("api.openai.com",), True),
+        ("socket.connect", (None, ("10.0.0.1", 80)), False),
+        ("socket.getaddrinfo", ("api.openai.com", 443), False),
+    ],
+)
+def test_no_client_looks_beyond_this_machine(event: str, arguments: tuple[object, ...], allowed: bool) -> None:
+    if allowed:
+        stay_here(event, arguments)
+        return
+    with pytest.raises(PermissionError, match="is not this machine"):
+        stay_here(event, arguments)

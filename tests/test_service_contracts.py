@@ -210,6 +210,36 @@ def test_gigachat_answers_about_a_picture_in_the_schemas_shape(emulator: Emulato
     fits(json.loads(reply["choices"][0]["message"]["content"]))
 
 
+def test_gigachats_second_contract_says_the_same(emulator: Emulator) -> None:
+    url, headers = f"{emulator.url}/gigachat/v2/chat/completions", headers_of(emulator, "gigachat")
+    said = [{"role": "user", "content": [{"text": "The idea: a horse."}]}]
+    body = {"model": "GigaChat-2-Max", "messages": said, "model_options": {"max_tokens": 100}}
+
+    reply = requests.post(url, json=body, headers=headers, timeout=5).json()
+    stream = requests.post(url, json={**body, "stream": True}, headers=headers, timeout=5).content.decode()
+    first = chat(emulator, "gigachat").json()
+
+    text = reply["messages"][0]["content"][0]["text"]
+    assert text == first["choices"][0]["message"]["content"] and reply["finish_reason"] == "stop"
+    data = [json.loads(line.removeprefix("data: ")) for line in stream.splitlines() if line.startswith("data: ")]
+    assert "".join(one["messages"][0]["content"][0]["text"] for one in data[:-1]) == text
+    assert data[-1]["usage"] == reply["usage"]
+    wrong = {**body, "messages": [{"role": "user", "content": "a horse"}]}
+    assert requests.post(url, json=wrong, headers=headers, timeout=5).status_code == 422
+
+
+@pytest.mark.parametrize("drafts", [0, 2])
+def test_openais_pictures_come_in_a_stream_too(emulator: Emulator, drafts: int) -> None:
+    body = {"model": "gpt-image-2", "prompt": PROMPT, "stream": True, "partial_images": drafts}
+    url, headers = f"{emulator.url}/openai/v1/images/generations", {"Authorization": "Bearer k"}
+    lines = requests.post(url, json=body, headers=headers, timeout=5).text.splitlines()
+
+    found = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+    kinds = ["image_generation.partial_image"] * drafts + ["image_generation.completed"]
+    assert [event["type"] for event in found] == kinds
+    assert base64.b64decode(found[-1]["b64_json"]).startswith(b"\x89PNG") and found[-1]["usage"]["total_tokens"]
+
+
 # --- fal, A1111, ComfyUI ------------------------------------------------------------------------------------------
 
 

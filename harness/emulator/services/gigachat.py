@@ -12,6 +12,7 @@ from typing import Any
 from harness.emulator.chat import ChatService, all_words, answer_chat, completion, faulty, list_models, model_record
 from harness.emulator.exchange import Answer, Asked, Problem, Rejected, answer_json, invalid
 from harness.emulator.faults import FAULTS
+from harness.emulator.gigachat_v2 import answer_second, to_first
 from harness.emulator.service import WRONG_KEY, read_int, read_number, read_text, route
 from harness.emulator.text_generator import find_schema, look_at, write_text
 
@@ -137,6 +138,17 @@ class GigaChat(ChatService):
     def chat(self, asked: Asked) -> Answer:
         self.expire(asked)
         body = self.json_body(asked)
+        return answer_chat(body, self.reply(asked, body))
+
+    @route("POST", "(?:/api)?/v2/chat/completions", paid=True)
+    def chat_second(self, asked: Asked) -> Answer:
+        """The contract that the official client calls primary."""
+        self.expire(asked)
+        body = self.json_body(asked)
+        return answer_second(body, self.reply(asked, to_first(body)))
+
+    def reply(self, asked: Asked, body: Mapping[str, Any]) -> dict[str, object]:
+        """A whole reply in OpenAI's shape."""
         model = read_text(body, "model")
         self.check_model(model, MODELS)
         read_int(body, "max_tokens", 1, LONGEST, LONGEST)
@@ -149,7 +161,7 @@ class GigaChat(ChatService):
         schema = read_schema(body) or find_schema(words)
         text = look_at(file.data, words, schema) if file else write_text(words, schema)
         text = CENSORED if ENDINGS.get(fault) == "blacklist" else faulty(text, fault)
-        return answer_chat(body, completion(self.new_id(), f"{model}:2.0.28.2", text, fault, ENDINGS))
+        return completion(self.new_id(), f"{model}:2.0.28.2", text, fault, ENDINGS)
 
     def shown(self, body: Mapping[str, Any]) -> File | None:
         """The first picture that a message shows.

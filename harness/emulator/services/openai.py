@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from harness.config.service_models import find_model
 from harness.emulator.exchange import Answer, Asked, Problem, Rejected, answer_json, invalid, openai_error
-from harness.emulator.service import Service, find_int, only, read_choice, read_int, read_text, route
+from harness.emulator.service import Service, find_int, only, read_bool, read_choice, read_int, read_text, route
 
 PICTURES = ("gpt-image-", "chatgpt-image-", "dall-e-")  # how the ids of picture models begin
 CHAT = ("gpt-4", "gpt-5", "gpt-6", "o1", "o3", "o4")  # known to GET /v1/models beside them
@@ -106,6 +108,8 @@ class OpenAi(Service):
             "size": f"{width}x{height}" if size == "auto" else size,
             "usage": {**usage, **usage_details},
         }
+        if body.get("stream"):
+            return answer_events(reply, find_int(body, "partial_images", 0, 3) or 0, self.headers())
         return answer_json(reply, headers=self.headers())
 
     def moderated(self, asked: Asked) -> Answer:
@@ -158,9 +162,27 @@ def read_looks(body: Mapping[str, object], model: str) -> tuple[str, str]:
         raise invalid("output_compression", "Compression less than 100 is not supported for PNG output format")
     if find_int(body, "partial_images", 0, 3) and not body.get("stream"):
         raise invalid("partial_images", "partial_images needs stream")
-    if body.get("stream"):
-        raise Rejected(Problem("invalid", "stream is not emulated", field="stream"))
+    read_bool(body, "stream", False)
     return quality, form
+
+
+def answer_events(reply: Mapping[str, Any], drafts: int, headers: Mapping[str, str]) -> Answer:
+    """A reply as server-sent events: drafts of the first picture, then each picture."""
+    shared = {
+        "created_at": CREATED,
+        **{name: reply[name] for name in ("background", "output_format", "quality", "size")},
+    }
+    pictures = reply["data"] or []
+    events = [
+        {"type": "image_generation.partial_image", "partial_image_index": number, **picture, **shared}
+        for picture in pictures[:1]
+        for number in range(drafts)
+    ]
+    events += [
+        {"type": "image_generation.completed", **picture, **shared, "usage": reply["usage"]} for picture in pictures
+    ]
+    text = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events)
+    return Answer(200, text.encode(), {"Content-Type": "text/event-stream", **headers})
 
 
 SERVICE = OpenAi

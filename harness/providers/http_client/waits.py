@@ -23,7 +23,8 @@ NEVER = frozenset(
 )
 """OpenAI's codes, and types, of an account that waiting does not help."""
 USED_UP = re.compile(
-    r"exceeded your current quota|spend(?:ing)? limit|out of (?:\w+ )?credit|insufficient (?:balance|credit|fund|quota)",
+    r"exceeded your current quota|spend(?:ing)? limit|out of (?:\w+ )?credit"
+    r"|insufficient (?:balance|credit|fund|quota)",
     re.I,
 )
 
