@@ -20,6 +20,8 @@ from harness.core.values import Generation, Outcome
 from harness.emulator import Emulator
 from harness.providers import open_provider
 from harness.providers.description import read_service
+from harness.providers.http import HttpProvider
+from harness.providers.http_client.exchange import Reply, Unanswered
 from harness.providers.http_client.waits import NEVER, forbids_retry
 from harness.providers.openai_errors import LIMITS
 from tests.support import ROOT
@@ -359,6 +361,35 @@ def test_gemini_is_served_by_both_versions(emulator: Emulator, version: str, mod
     assert requests.get(url, headers=headers, timeout=5).json()["name"] == f"models/{model}"
     wrong = url.replace(version, "v2")
     assert requests.post(f"{wrong}:generateContent", json=body, headers=headers, timeout=5).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("service", "status", "answer", "outcome"),
+    [
+        ("huggingface", 400, {"error": "NSFW content was detected"}, Outcome.REFUSED),
+        ("huggingface", 400, {"error": {"message": "rejected by the safety system"}}, Outcome.REFUSED),
+        ("huggingface", 400, {"error": "safety_checker is no parameter"}, Outcome.PROVIDER_ERROR),
+        ("huggingface", 400, {"error": "Model a/b is not supported by provider nscale"}, Outcome.MODEL_RETIRED),
+        ("replicate", 200, {"status": "failed", "error": "flagged as sensitive (E005)"}, Outcome.REFUSED),
+        ("replicate", 200, {"status": "failed", "error": "names are case-sensitive"}, Outcome.PROVIDER_ERROR),
+        ("fal", 403, {"detail": "User is locked. Reason: Exhausted balance."}, Outcome.QUOTA),
+        ("fal", 403, {"detail": "No permission"}, Outcome.AUTH),
+        ("openrouter", 403, {"error": {"message": "flagged", "metadata": {"reasons": ["hate"]}}}, Outcome.REFUSED),
+        ("openrouter", 403, {"error": {"message": "This key may not"}}, Outcome.AUTH),
+    ],
+)
+def test_a_mistake_is_told_from_a_refusal(service: str, status: int, answer: Any, outcome: Outcome) -> None:
+    config = ProviderConfig("http", {"service": service, "key": ""})
+    provider = open_provider("it", make_context(Path(), providers={"it": config}))
+    assert isinstance(provider, HttpProvider)
+    reply = Reply(status, {}, json.dumps(answer).encode())
+
+    if status >= 300:
+        assert provider.problem(reply).outcome is outcome
+        return
+    with pytest.raises(Unanswered) as failure:
+        provider.read(reply)
+    assert failure.value.outcome is outcome
 
 
 def test_every_description_was_compared_lately_and_says_what_could_not_be() -> None:

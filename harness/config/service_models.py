@@ -39,92 +39,77 @@ class ServiceModel:
         return re.fullmatch(re.escape(self.name) + SNAPSHOT, name) is not None
 
 
-def until(day: str, *names: str, instead: str, source: str, draws: bool = True) -> tuple[ServiceModel, ...]:
-    """Models that end on one day."""
-    return tuple(ServiceModel(name, date.fromisoformat(day), False, False, instead, source, draws) for name in names)
+def until(day: str, names: str, instead: str, source: str, draws: bool = True) -> tuple[ServiceModel, ...]:
+    """Models that end on one day; `names` with spaces between."""
+    ends = date.fromisoformat(day)
+    return tuple(ServiceModel(name, ends, False, False, instead, source, draws) for name in names.split())
 
 
-def gone(*names: str, instead: str = "") -> tuple[ServiceModel, ...]:
+def gone(names: str, instead: str = "") -> tuple[ServiceModel, ...]:
     """Models that ended, nobody here knows when."""
-    return tuple(ServiceModel(name, gone=True, instead=instead, source=UNCONFIRMED) for name in names)
+    return tuple(ServiceModel(name, gone=True, instead=instead, source=UNCONFIRMED) for name in names.split())
 
 
-def current(*names: str, draws: bool = True) -> tuple[ServiceModel, ...]:
+def current(names: str, draws: bool = True) -> tuple[ServiceModel, ...]:
     """Models whose end nobody has announced."""
-    return tuple(ServiceModel(name, draws=draws) for name in names)
+    return tuple(ServiceModel(name, draws=draws) for name in names.split())
 
 
 NEWEST = "gpt-image-2.6-sunburst"
 BANANA = "gemini-nano-banana-2.1"
+INSTEAD_OF_IMAGEN = f"adapter gemini with model {BANANA}"
 MODELS: dict[str, tuple[ServiceModel, ...]] = {
     "openai": (
-        *current(NEWEST, "gpt-image-2.6-flare", "gpt-image-2.5-sunburst", "gpt-image-2.5-flare", "gpt-image-2"),
-        *until(
-            *("2026-12-01", "gpt-image-1.5", "gpt-image-1-mini", "chatgpt-image-latest"), instead=NEWEST, source=OPENAI
-        ),
-        *until("2026-10-23", "gpt-image-1", instead=NEWEST, source=OPENAI),
-        *until("2026-05-12", "dall-e-2", "dall-e-3", instead=NEWEST, source=OPENAI),
-        *current("gpt-6-luna", "gpt-6.1-sol", "gpt-6.1-terra", "gpt-5.4-mini", draws=False),
-        *until("2026-12-11", "gpt-5", "o3", instead="gpt-6.1-sol", source=OPENAI, draws=False),
-        *until("2026-12-11", "gpt-5-mini", instead="gpt-6.1-terra", source=OPENAI, draws=False),
-        *until("2026-12-11", "gpt-5-nano", instead="gpt-6-luna", source=OPENAI, draws=False),
-        *until(
-            *("2027-01-14", "gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini"),
-            instead="gpt-6-luna",
-            source=OPENAI,
-            draws=False,
-        ),
-        *until(
-            *("2026-10-23", "gpt-4", "gpt-4-turbo", "gpt-4.1-nano", "o1", "o1-pro", "o3-mini", "o4-mini"),
-            instead="gpt-6-luna",
-            source=OPENAI,
-            draws=False,
-        ),
+        *current(f"{NEWEST} gpt-image-2.6-flare gpt-image-2.5-sunburst gpt-image-2.5-flare gpt-image-2"),
+        *until("2026-12-01", "gpt-image-1.5 gpt-image-1-mini chatgpt-image-latest", NEWEST, OPENAI),
+        *until("2026-10-23", "gpt-image-1", NEWEST, OPENAI),
+        *until("2026-05-12", "dall-e-2 dall-e-3", NEWEST, OPENAI),
+        *current("gpt-6-luna gpt-6.1-sol gpt-6.1-terra gpt-5.4-mini", draws=False),
+        *until("2026-12-11", "gpt-5 o3", "gpt-6.1-sol", OPENAI, draws=False),
+        *until("2026-12-11", "gpt-5-mini", "gpt-6.1-terra", OPENAI, draws=False),
+        *until("2026-12-11", "gpt-5-nano", "gpt-6-luna", OPENAI, draws=False),
+        *until("2027-01-14", "gpt-4o gpt-4o-mini gpt-4.1 gpt-4.1-mini", "gpt-6-luna", OPENAI, draws=False),
+        *until("2026-10-23", "gpt-4 gpt-4-turbo o1 o1-pro o3-mini o4-mini", "gpt-6.1-sol", OPENAI, draws=False),
+        *until("2026-10-23", "gpt-4.1-nano", "gpt-6-luna", OPENAI, draws=False),
     ),
     "gemini": (
-        *current(BANANA, "gemini-3-pro-image", "gemini-3.1-flash-lite-image"),
+        *current(f"{BANANA} gemini-3-pro-image gemini-3.1-flash-lite-image"),
         ServiceModel(
             "gemini-3.1-flash-image",
             deprecated=True,
             instead=BANANA,
             source=f"{GOOGLE}, 2026-10-06, without a day; third parties say that it was shut down on 2026-10-29",
         ),
-        *until("2026-06-25", "gemini-3.1-flash-image-preview", instead=BANANA, source=GOOGLE),
-        *until("2026-06-25", "gemini-3-pro-image-preview", instead="gemini-3-pro-image", source=GOOGLE),
-        *until("2026-10-02", "gemini-2.5-flash-image", instead=BANANA, source=f"{GOOGLE}, as the earliest day"),
-        *gone("gemini-2.5-flash-image-preview", "gemini-2.0-flash-exp", instead=BANANA),
+        *until("2026-06-25", "gemini-3.1-flash-image-preview", BANANA, GOOGLE),
+        *until("2026-06-25", "gemini-3-pro-image-preview", "gemini-3-pro-image", GOOGLE),
+        *until("2026-10-02", "gemini-2.5-flash-image", BANANA, f"{GOOGLE}, as the earliest day"),
+        *gone("gemini-2.5-flash-image-preview gemini-2.0-flash-exp", BANANA),
     ),
     "imagen": (
         *until(
-            *("2026-08-17", "imagen-4.0-generate-001", "imagen-4.0-ultra-generate-001", "imagen-4.0-fast-generate-001"),
-            instead=f"adapter gemini with model {BANANA}",
-            source=GOOGLE,
+            "2026-08-17",
+            "imagen-4.0-generate-001 imagen-4.0-ultra-generate-001 imagen-4.0-fast-generate-001",
+            INSTEAD_OF_IMAGEN,
+            UNCONFIRMED,
         ),
-        *until(
-            *("2025-11-10", "imagen-3.0-generate-001", "imagen-3.0-generate-002"),
-            instead=f"adapter gemini with model {BANANA}",
-            source=GOOGLE,
-        ),
-        *gone("imagegeneration@005", "imagegeneration@006"),
+        *until("2025-11-10", "imagen-3.0-generate-001 imagen-3.0-generate-002", INSTEAD_OF_IMAGEN, GOOGLE),
+        *gone("imagegeneration@005 imagegeneration@006", INSTEAD_OF_IMAGEN),
     ),
     "deepseek": (
-        *current("deepseek-flash", "deepseek-v4-pro", "deepseek-v4-flash", draws=False),
+        *current("deepseek-flash deepseek-v4-pro deepseek-v4-flash", draws=False),
         *until(
-            *("2026-07-24", "deepseek-chat", "deepseek-reasoner"),
-            instead="deepseek-flash",
-            source="DeepSeek's announcement",
-            draws=False,
+            "2026-07-24", "deepseek-chat deepseek-reasoner", "deepseek-flash", "DeepSeek's announcement", draws=False
         ),
     ),
+    "gigachat": current("GigaChat-2-Pro GigaChat-2-Max GigaChat-2", draws=False),
     "freepik": gone("imagen3"),
-    "gigachat": current("GigaChat-2-Pro", "GigaChat-2-Max", "GigaChat-2", draws=False),
-    "bfl": (*current("flux-2-pro", "flux-2-flex", "flux-2-max", "flux-kontext-pro", "flux-pro-1.1"), *gone("flux-pro")),
+    "bfl": (*current("flux-2-pro flux-2-flex flux-2-max flux-kontext-pro flux-pro-1.1"), *gone("flux-pro")),
     "together": (*current("black-forest-labs/FLUX.1-schnell"), *gone("stabilityai/stable-diffusion-xl-base-1.0")),
     "huggingface": (*current("black-forest-labs/FLUX.1-schnell"), *gone("runwayml/stable-diffusion-v1-5")),
     "replicate": (*current("black-forest-labs/flux-schnell"), *gone("stability-ai/sdxl-turbo")),
     "fal": (*current("fal-ai/flux/schnell"), *gone("fal-ai/lcm")),
-    "stability": (*current("core", "ultra", "sd3"), *gone("sdxl")),
-    "openrouter": current("google/gemini-3-pro-image", "bytedance-seed/seedream-4.5"),
+    "stability": (*current("core ultra sd3"), *gone("sdxl")),
+    "openrouter": current("google/gemini-3-pro-image bytedance-seed/seedream-4.5"),
     "studio": gone("studio-1"),
 }
 """A service, by the emulator's name for it, to its models."""
@@ -150,7 +135,7 @@ def lifetime(service: str, name: str, today: date, ends: date | None = None) -> 
     """
     model = find_model(service, name) or ServiceModel(name)
     day, said = (ends, "so the service says") if ends else (model.ends, f"{model.source}; read {CHECKED}")
-    instead = f"set `model` in the profile: {model.instead}" if model.instead else "choose another in the profile"
+    instead = f"use {model.instead} in the profile" if model.instead else "choose another `model` in the profile"
     if day is not None:
         verb = "retired on" if today >= day else f"ends in {count_days((day - today).days)}, on"
         return f"{name} {verb} {day} ({said})", instead
