@@ -393,7 +393,7 @@ def test_a_mistake_is_told_from_a_refusal(service: str, status: int, answer: Any
 
 
 def test_every_description_was_compared_lately_and_says_what_could_not_be() -> None:
-    for name in ("comfyui", "huggingface", "openrouter", "together"):
+    for name in ("a1111", "comfyui", "fal", "huggingface", "openrouter", "replicate", "together"):
         assert str(read_service(SERVICES / f"{name}.yaml").data["checked"]) == "2026-11-30"
     for name in ("huggingface", "openrouter"):
         assert "unseen" in read_service(SERVICES / f"{name}.yaml").data["source"]
