@@ -79,7 +79,7 @@ def draw(emulator: Emulator, service: str, fault: str = "", **options: Any) -> t
 @pytest.mark.parametrize(
     ("options", "fault", "outcome", "words"),
     [
-        ({"model": "gpt-image-1"}, "", Outcome.MODEL_RETIRED, "correct `model` in the profile"),
+        ({"model": "gpt-image-1"}, "", Outcome.MODEL_RETIRED, "gpt-image-2.6-sunburst took its place; correct `model`"),
         ({"size": "3840x2160", "model": "gpt-image-1.5"}, "", Outcome.PROVIDER_ERROR, "check the options"),
         ({}, "invalid", Outcome.PROVIDER_ERROR, "check the options"),
         ({}, "refused", Outcome.REFUSED, "reword the prompt"),

@@ -122,6 +122,12 @@ def find_model(service: str, name: str) -> ServiceModel | None:
     return exact or next((model for model in known if model.means(name)), None)
 
 
+def successor(service: str, name: str) -> str:
+    """What took a model's place, for a message that says that it is gone; "" where nobody knows."""
+    model = find_model(service, name)
+    return f"; {model.instead} took its place" if model and model.instead else ""
+
+
 def living(service: str, today: date, draws: bool = True) -> tuple[str, ...]:
     """The ids of a service's models that answer today, those that draw or those that write."""
     return tuple(model.name for model in MODELS.get(service, ()) if model.draws is draws and not model.ended(today))

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from pydantic import AfterValidator, Field, model_validator
 
+from harness.config.service_models import successor
 from harness.core.values import Outcome, Request
 from harness.providers.http_client.exchange import Call, Reply, Unanswered
 from harness.providers.http_client.options import RemoteOptions
@@ -97,7 +98,10 @@ class OpenAiProvider(RemoteProvider):
         if error.limit:
             return error.limit
         if error.no_model:
-            message = f"no model {self.options.model!r}; correct `model` in the profile ({error.message})"
+            model = self.options.model
+            message = (
+                f"no model {model!r}{successor(self.service, model)}; correct `model` in the profile ({error.message})"
+            )
             return Unanswered(Outcome.MODEL_RETIRED, message, final=True)
         return explain_status(reply)
 

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from pydantic import Field
 
+from harness.config.service_models import successor
 from harness.core.values import Outcome
 from harness.providers.http_client.exchange import Call, Deadline, Reply, Unanswered
 from harness.providers.openai_errors import read_error
@@ -78,7 +79,8 @@ class OpenAiWriter(ChatWriter):
         if error.limit:
             return error.limit
         if error.no_model:
-            message = f"no model {self.options.model!r}; name another under `writers` in the profile ({error.message})"
+            gone = f"no model {self.model!r}{successor(self.service, self.model)}"
+            message = f"{gone}; name another under `writers` in the profile ({error.message})"
             return Unanswered(Outcome.MODEL_RETIRED, message, final=True)
         if error.refused:
             return Unanswered(Outcome.REFUSED, f"the service refused ({error.message}); change the text or the picture")
