@@ -26,6 +26,7 @@ BENCHMARKS = {
     "providers": "every adapter against every fault of the emulated services",
     "report": "the HTML report of 1,000 and 10,000 samples: size, making, opening",
     "scoring": "batched and remembered scoring against one picture at a time",
+    "sdks": "the services' official clients against the emulator: calls, and how many are right",
     "soak": "2,000 requests through four emulated services, a fifth of them faulty",
     "throughput": "200 requests to a service that takes a second each and allows 20 at once",
     "training": "a training against diffusers' own script: time, held-out loss, memory",

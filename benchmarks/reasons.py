@@ -87,5 +87,5 @@ def heavy(modules: Iterable[str]) -> set[str]:
 def optional_distributions(project: Path) -> set[str]:
     """Of the extras that people install for a run, the distributions; not what documents or tests the package."""
     extras = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    wanted = [line for name, lines in extras.items() if name not in ("docs", "dev") for line in lines]
+    wanted = [line for name, lines in extras.items() if name not in ("docs", "dev", "sdks") for line in lines]
     return {re.split(r"[^\w-]", line)[0] for line in wanted}

@@ -15,8 +15,8 @@ SHARED = "HARNESS_TESTS_SHARED"  # see tests.known
 HERE = Path(__file__).parent
 LEFT_OUT = """adaptive calibration_command checkpoints cohort docs docs_commands drawing experiments gate_figures
     gpu_benchmark hotswap house improve local lora_tools making models moved mutants own_best pytest_versions
-    references_check references_prepare remote_contract services_in_pytest setlevel stats sweep text_writers training
-    training_data training_runs training_samples training_variants wheel world write_your_own yaml_fuzz"""
+    references_check references_prepare remote_contract sdks services_in_pytest setlevel stats sweep text_writers
+    training training_data training_runs training_samples training_variants wheel world write_your_own yaml_fuzz"""
 SLOW = frozenset(f"test_{name}.py" for name in LEFT_OUT.split())
 """Files whose tests draw, train, simulate, compile, install or wait for services; not of the inner loop."""
 MINUTES = "main_job faults abroad compare pytest_versions docs_commands"

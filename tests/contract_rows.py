@@ -6,7 +6,9 @@ from tests.contract import Folder, Program, Remote, Row, Writing
 
 INLINE = frozenset({"cdn", "task"})  # pictures come in the reply
 LINKED = frozenset({"base64"})  # pictures come by address
-DESCRIBED = ("a1111", "comfyui", "replicate", "fal", "bfl", "stability", "together", "huggingface", "studio")
+DESCRIBED = (
+    *("a1111", "comfyui", "replicate", "fal", "bfl", "stability", "together", "huggingface", "openrouter", "studio"),
+)
 GIGACHAT = {"url": "/v1", "oauth": "/api/v2/oauth"}
 
 GROUPS: dict[str, tuple[Row, ...]] = {

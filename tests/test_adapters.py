@@ -19,6 +19,8 @@ from harness.providers.refusals import is_refusal
 from harness.providers.remote import ParsedReply, Pending, RemoteProvider, nearest_shape, wrap_seed
 from tests.tiny import make_context, make_suite
 
+USER_ERROR = "image_generation_user_error"  # the type of refusals and of mistakes alike
+GONE = "The model 'gpt-image-1' does not exist."
 DATA = base64.b64encode(b"a picture").decode()
 KEYS = {name: Secret("k") for name in ("FREEPIK_API_KEY", "DEEPAI_API_KEY", "GEMINI_API_KEY", "OPENAI_API_KEY")}
 VERTEX: dict[str, Any] = {"project": "museum", "location": "europe-west4"}
@@ -122,7 +124,7 @@ def test_deepai_is_not_given_a_prompt_that_it_would_fetch(prompt: str) -> None:
 def test_gemini_asks_for_a_picture_alone() -> None:
     call = ask(make("gemini", pixels=(832, 1216), resolution="2K"), negative="blurry")
 
-    assert call.path == "/v1beta/models/gemini-3.1-flash-image:generateContent"
+    assert call.path == "/v1beta/models/gemini-nano-banana-2.1:generateContent"
     assert call.json["generationConfig"] == {
         "responseModalities": ["IMAGE"],
         "seed": 7,
@@ -452,7 +454,7 @@ def test_imagen_leaves_out_what_it_filtered(answer: Any, found: list[Any]) -> No
 def test_imagen_says_that_it_is_gone_and_what_took_its_place() -> None:
     problem = make("imagen").problem(reply(google("NOT_FOUND"), 404))
 
-    assert "use adapter gemini with model gemini-3.1-flash-image" in str(problem)
+    assert "use adapter gemini with model gemini-nano-banana-2.1" in str(problem)
 
 
 @pytest.mark.parametrize(
@@ -461,6 +463,16 @@ def test_imagen_says_that_it_is_gone_and_what_took_its_place() -> None:
         (400, {"code": "moderation_blocked", "type": "image_generation_user_error"}, Outcome.REFUSED, False),
         (400, {"code": "content_policy_violation"}, Outcome.REFUSED, False),
         (400, {"code": "invalid_value", "param": "size"}, Outcome.PROVIDER_ERROR, False),
+        (400, {"code": "invalid_value", "type": USER_ERROR, "param": "size"}, Outcome.PROVIDER_ERROR, False),
+        (400, {"code": "invalid_image_file", "type": USER_ERROR}, Outcome.PROVIDER_ERROR, False),
+        (400, {"code": "invalid_value", "type": USER_ERROR, "message": f"why: {GONE}"}, Outcome.MODEL_RETIRED, True),
+        (400, {"code": "moderation_blocked", "type": USER_ERROR, "message": f"why: {GONE}"}, Outcome.REFUSED, False),
+        (400, {"code": None, "type": USER_ERROR}, Outcome.PROVIDER_ERROR, False),
+        (429, {"code": "project_spend_limit_exceeded", "type": "insufficient_quota"}, Outcome.QUOTA, True),
+        (429, {"code": "project_spend_limit_exceeded"}, Outcome.QUOTA, True),
+        (429, {"code": "organization_spend_limit_exceeded"}, Outcome.QUOTA, True),
+        (429, {"code": "organization_usage_limit_exceeded"}, Outcome.QUOTA, True),
+        (429, {"code": "credit_balance_exhausted"}, Outcome.QUOTA, True),
         (400, {"code": "billing_hard_limit_reached"}, Outcome.QUOTA, True),
         (401, {"code": "invalid_api_key"}, Outcome.AUTH, True),
         (404, {"code": "model_not_found"}, Outcome.MODEL_RETIRED, True),

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from tests.support import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-NOT_OF_THE_PACKAGE = ("dev", "docs")  # extras of those who work on it
+NOT_OF_THE_PACKAGE = ("dev", "docs", "sdks")  # extras of those who work on it
 ABSENT: Mapping[str, str] = {"bitsandbytes": "bitsandbytes", "modelscope": "modelscope"}
 """Modules that need not be installed here, with their distributions."""
 NOT_IMPORTED: Mapping[str, str] = {

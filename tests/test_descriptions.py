@@ -121,7 +121,10 @@ def test_what_a_profile_adds_is_checked_at_the_profiles_line(tmp_path: Path) -> 
         ({}, "needs `service: NAME`"),
         ({"service": "replicat"}, "no service called 'replicat'; did you mean 'replicate'"),
         ({"service": "studio"}, "needs `url`"),
-        ({"service": "openrouter", "emulated": True}, "has no emulator"),
+        (
+            {"url": "https://a.example", "request": {"path": "/"}, "picture": {"at": "a"}, "emulated": True},
+            "has no emulator",
+        ),
         ({"service": "a1111", "values": {"stepz": 3}, "body": {"steps": "{stpes}"}}, r"did you mean 'steps'"),
         ({"service": "a1111", "fingerprint": ["lora.safetensors"]}, "there is no file"),
         ({"service": "comfyui", "workflow": "mine.json"}, "there is no file mine.json"),

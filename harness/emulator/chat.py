@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from harness.emulator.exchange import invalid
-from harness.emulator.service import Service, plain_prompt
+from harness.emulator.exchange import Answer, answer_json, invalid
+from harness.emulator.service import Service, plain_prompt, read_bool
+
+PIECE = 24  # characters of one streamed piece
 
 
 class ChatService(Service):
@@ -70,9 +73,45 @@ def faulty(text: str, fault: str) -> str:
     return '{"title": "Nothing but a title"}' if fault == "wrong_shape" else text
 
 
-def list_models(names: Sequence[str]) -> dict[str, object]:
+def list_models(names: Sequence[str], owner: str) -> dict[str, object]:
     """The models that there are, in OpenAI's shape."""
-    return {"object": "list", "data": [{"id": name, "object": "model"} for name in names]}
+    return {"object": "list", "data": [model_record(name, owner) for name in names]}
+
+
+def model_record(name: str, owner: str) -> dict[str, object]:
+    """One of them."""
+    return {"id": name, "object": "model", "owned_by": owner}
+
+
+def answer_chat(body: Mapping[str, object], reply: Mapping[str, Any]) -> Answer:
+    """A whole reply as the request wants it: at once, or with `stream: true` piece by piece."""
+    if not read_bool(body, "stream", False):
+        return answer_json(reply)
+    options = body.get("stream_options")
+    counted = isinstance(options, Mapping) and options.get("include_usage") is True
+    lines = [f"data: {json.dumps(event)}\n\n" for event in events_of(reply, counted)]
+    text = "".join([*lines, "data: [DONE]\n\n"])
+    return Answer(200, text.encode(), {"Content-Type": "text/event-stream; charset=utf-8"})
+
+
+def events_of(reply: Mapping[str, Any], counted: bool) -> Iterator[dict[str, object]]:
+    """The server-sent events of a reply in OpenAI's shape: who speaks, the text in pieces, why it ended.
+
+    `counted`: one more event without choices says what it cost.
+    """
+    head = {"id": reply["id"], "object": "chat.completion.chunk", "created": reply["created"], "model": reply["model"]}
+    for choice in reply["choices"]:
+        message, number = choice["message"], choice["index"]
+        text, refusal = message.get("content") or "", message.get("refusal")
+        pieces = [text[place : place + PIECE] for place in range(0, len(text), PIECE)]
+        deltas: list[dict[str, object]] = [{"role": "assistant", "content": ""}]
+        deltas += [{"content": piece} for piece in pieces] + ([{"refusal": refusal}] if refusal else [])
+        for delta in deltas:
+            yield {**head, "choices": [{"index": number, "delta": delta, "logprobs": None, "finish_reason": None}]}
+        ending = {"index": number, "delta": {}, "logprobs": None, "finish_reason": choice["finish_reason"]}
+        yield {**head, "choices": [ending]}
+    if counted:
+        yield {**head, "choices": [], "usage": reply["usage"]}
 
 
 def completion(

@@ -130,6 +130,7 @@ LIST: tuple[Fault, ...] = (
     Fault("relative_url", "own", OK, "an address without a host"),
     Fault("grid", "own", BAD, "four small pictures in one"),
     Fault("unwrapped", "own", OK, "the reply without the object around it"),
+    Fault("cached", "own", ERROR, "all is well, from a cache, and no file was written"),
     Fault("inline_err", "own", ERROR, "an error in a reply with status 200"),
     Fault("token_expired", "own", OK, "401 once: the token has expired", once=True),
     # --- own, of text services ---------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from harness.emulator.exchange import Asked
 
@@ -128,7 +129,17 @@ def forget(moments: deque[float], now: float) -> None:
 
 
 def identify(asked: Asked) -> str:
-    """One text for one picture: equal for a request and for the same request sent again."""
+    """One text for one picture: equal for a request and for the same request sent again.
+
+    The names under which ComfyUI saves are no part of it: they differ from call to call, so that it saves at all.
+    """
     files = {name: hashlib.sha256(file.data).hexdigest() for name, file in asked.files.items()}
-    whole = [asked.method, asked.path, asked.payload, files, asked.sample]
+    whole = [asked.method, asked.path, without(asked.payload, "filename_prefix"), files, asked.sample]
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+
+
+def without(value: Any, name: str) -> Any:
+    """A request's JSON without the key of that name, however deep it stands."""
+    if isinstance(value, Mapping):
+        return {key: without(inner, name) for key, inner in value.items() if key != name}
+    return [without(inner, name) for inner in value] if isinstance(value, list) else value

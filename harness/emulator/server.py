@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -34,7 +35,7 @@ class Emulator:
     `faults` are spent one a paid request, then all is well: a mapping by service, or a sequence for whoever asks next.
     `fault_rate` of the other paid requests meet one of `rate_faults`; which, follows from `seed` and the request.
     `delay`: seconds that a paid request takes. `scale`: pictures are this fraction of the size asked for.
-    `limits`: beyond them a service answers 429.
+    `limits`: beyond them a service answers 429. `today`: models whose day has come by then are gone.
 
     Raises:
         UsageError: a fault or a service that there is not.
@@ -51,6 +52,7 @@ class Emulator:
         rate_faults: Sequence[str] = (),
         seed: int = 0,
         limits: Mapping[str, Limits] | None = None,
+        today: date | None = None,
     ) -> None:
         self.ledger = RequestLedger(limits)
         self._faults = FaultPlan(fault_rate, rate_faults, seed)
@@ -65,7 +67,7 @@ class Emulator:
         self._strays = 0
         self._server = EmulatorServer((HOST, port), self)
         self.cdn = Cdn(lambda: self.url, lambda: f"http://{HOST}:{self._ssrf_trap.getsockname()[1]}")
-        self.stage = GenerationContext(self.url, self.cdn, scale, delay)
+        self.stage = GenerationContext(self.url, self.cdn, scale, delay, lambda: today or date.today())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="emulator", daemon=True)
         self._thread.start()
 

@@ -7,7 +7,6 @@ line in the table of services/__init__.py. Here is a whole one:
         auth = (("x-api-key", ""),)  # header (lower case) and prefix; several: any of them; (): no key is needed
         delivers = ("base64",)  # how pictures come: "base64", "url", "bytes"; ("text",) for a text service
         forms = ("refused",)  # the faults of kind `own` that this service serves itself
-        retired = frozenset({"old-model"})  # ids that `check_model` turns away
 
         replies = (("/v1/models", [{"id": "new-model"}]),)  # GET addresses that are always answered alike
 
@@ -15,6 +14,7 @@ line in the table of services/__init__.py. Here is a whole one:
         def draw_images(self, asked: Asked) -> Answer:
             body = self.json_body(asked)
             prompt = read_text(body, "prompt")  # these readers raise Rejected, in the service's own form
+            self.check_model(read_text(body, "model"))  # turns away what `config/service_models.py` says has ended
             width, height = (read_int(body, side, 8, 4096) for side in ("width", "height"))
             if asked.fault == "refused":
                 return answer_json({"images": [], "refused": "the prompt violates the policy"})
@@ -51,11 +51,13 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from functools import partial
 from itertools import count as counter
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
+from harness.config.service_models import find_model, living
 from harness.emulator.cdn import Cdn
 from harness.emulator.exchange import Answer, Asked, Problem, Rejected, answer_json, invalid
 from harness.emulator.faults import FAULTS, LIST
@@ -132,6 +134,7 @@ class GenerationContext:
     cdn: Cdn
     scale: float = 1.0  # pictures are this fraction of the size asked for
     delay: float = 0.0  # seconds that a paid request takes
+    today: Callable[[], date] = date.today  # by it models have ended or not
     stopped: threading.Event = field(default_factory=threading.Event)
 
 
@@ -143,7 +146,7 @@ class Service:
     tasks: ClassVar[bool] = False
     forms: ClassVar[tuple[str, ...]] = ()
     lacks: ClassVar[frozenset[str]] = frozenset()  # faults that would apply, but that this service cannot show
-    retired: ClassVar[frozenset[str]] = frozenset()  # model ids that were shut down
+    kept: ClassVar[tuple[str, ...]] = ()  # models that are served though they have ended
     replies: ClassVar[tuple[tuple[str, Any], ...]] = ()  # GET addresses that are always answered alike, and the JSON
 
     def __init__(self, name: str, stage: GenerationContext) -> None:
@@ -207,9 +210,15 @@ class Service:
         return asked.payload
 
     def check_model(self, model: str, known: Sequence[str] = ()) -> None:
-        """Turn away a retired id, and with `known` any other that does not begin with one of them."""
-        if model in self.retired or (known and not model.startswith(tuple(known))):
-            raise Rejected(Problem("retired", f"model {model!r} does not exist or was shut down", field="model"))
+        """Turn away an id whose day has come, and with `known` any other that does not begin with one of them."""
+        listed = find_model(self.name, model)
+        ended = listed is not None and listed.ended(self.stage.today()) and model not in self.kept
+        if ended or (known and not model.startswith(tuple(known))):
+            raise Rejected(Problem("retired", f"The model '{model}' does not exist.", field="model"))
+
+    def models(self, draws: bool = True) -> tuple[str, ...]:
+        """The ids of those of its models that answer today."""
+        return (*self.kept, *living(self.name, self.stage.today(), draws))
 
     def work(self) -> None:
         """Take the time that a paid request takes; over at once when the emulator closes."""

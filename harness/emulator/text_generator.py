@@ -82,14 +82,14 @@ def fill(
 ) -> Any:
     """A value of a schema's shape; lists of objects become scenes, and a `story` tells them."""
     part = resolve(part, whole)
-    kind = part.get("type")
+    kind = type_of(part)
     if kind == "object":
         parts = {key: resolve(inner, whole) for key, inner in properties_of(part).items()}
         lists = {key: inner for key, inner in parts.items() if inner.get("items")}
         made = {key: fill(inner, whole, words, chance, key) for key, inner in lists.items()}
         scenes: list[Any] = next((value for value in made.values() if value and isinstance(value[0], dict)), [])
         return {
-            key: made[key] if key in made else fill_word(key, inner, words, scenes, chance)
+            key: made[key] if key in made else fill_part(inner, whole, words, scenes, chance, key)
             for key, inner in parts.items()
         }
     if kind == "array":
@@ -100,27 +100,53 @@ def fill(
     return fill_word(name, part, words, [], chance)
 
 
+def fill_part(
+    part: Mapping[str, object],
+    whole: Mapping[str, object],
+    words: str,
+    scenes: Sequence[Mapping[str, object]],
+    chance: random.Random,
+    name: str,
+) -> Any:
+    """A property: an object of its own, or a word."""
+    if type_of(part) == "object" and properties_of(part):
+        return fill(part, whole, words, chance, name)
+    return fill_word(name, part, words, scenes, chance)
+
+
+def type_of(part: Mapping[str, object]) -> str:
+    """The type of a value; of several, the first that is not null."""
+    kind = part.get("type")
+    kinds = kind if isinstance(kind, list) else [kind]
+    return str(next((one for one in kinds if one and one != "null"), ""))
+
+
 def properties_of(part: Mapping[str, object]) -> Mapping[str, object]:
     properties = part.get("properties")
     return properties if isinstance(properties, Mapping) else {}
 
 
 def resolve(part: object, whole: Mapping[str, object]) -> Mapping[str, object]:
-    """A part of a schema, its $ref followed; {} for what is no schema."""
+    """A part of a schema, its $ref followed, of alternatives the first that is not null; {} for what is no schema."""
     if isinstance(part, Mapping) and (reference := part.get("$ref")):
-        known = whole.get("$defs")
+        known = whole.get("$defs") or whole.get("definitions")
         part = known.get(str(reference).rpartition("/")[2]) if isinstance(known, Mapping) else None
-    return part if isinstance(part, Mapping) else {}
+    if not isinstance(part, Mapping):
+        return {}
+    choices = part.get("anyOf") or part.get("oneOf") or part.get("allOf")
+    if isinstance(choices, list):
+        return next((one for one in (resolve(each, whole) for each in choices) if one.get("type") != "null"), {})
+    return part
 
 
 def fill_word(
     name: str, part: Mapping[str, object], words: str, scenes: Sequence[Mapping[str, object]], chance: random.Random
 ) -> Any:
     """One plain value."""
-    choices = part.get("enum")
+    choices = [part["const"]] if "const" in part else part.get("enum")
     if isinstance(choices, list) and choices:
         return chance.choice(choices)
-    kind = part.get("type")
+    kind = type_of(part)
     if kind in ("integer", "number"):
         return part.get("minimum", 1)
     if kind == "boolean":
@@ -157,7 +183,9 @@ def scene_record(entry: Mapping[str, object], scene: Mapping[str, str], number: 
             empty = category == "accessory" and scene[category] == "nothing"
             record[name] = "" if empty else phrase(category, scene[category])
         else:
-            record[name] = [] if isinstance(part, Mapping) and part.get("type") == "array" else ""
+            inner = part if isinstance(part, Mapping) else {}
+            free = type_of(inner) in ("", "string") and "enum" not in inner
+            record[name] = "" if free else fill_word(name, inner, "", [], random.Random(number))
     return record
 
 
@@ -199,6 +227,36 @@ def describe_picture(data: bytes, question: str) -> str:
         return ", ".join([*colours, mood, f"{shape} picture"])
     article = "An" if mood[0] in "aeiou" else "A"
     return f"{article} {mood} {shape} picture in {' and '.join(colours)}."
+
+
+def look_at(data: bytes, question: str, schema: Mapping[str, object] | None) -> str:
+    """The answer about a picture: a sentence or tags, or JSON of the schema's shape that holds them.
+
+    Raises:
+        OSError: no picture.
+    """
+    if schema is None:
+        return describe_picture(data, question)
+    chance = random.Random(zlib.crc32(data))
+    sentence, tags = describe_picture(data, ""), describe_picture(data, "tags").split(", ")
+    return json.dumps(see(schema, schema, sentence, tags, chance), ensure_ascii=False)
+
+
+def see(
+    part: object, whole: Mapping[str, object], sentence: str, tags: Sequence[str], chance: random.Random, name: str = ""
+) -> Any:
+    """A value of a schema's shape: every free text is the sentence, every list of texts the tags."""
+    part = resolve(part, whole)
+    kind = type_of(part)
+    if kind == "object":
+        return {key: see(inner, whole, sentence, tags, chance, key) for key, inner in properties_of(part).items()}
+    if kind == "array":
+        entry, least = resolve(part.get("items"), whole), part.get("minItems")
+        count = max(1, int(least) if isinstance(least, int | float) else 1)
+        if type_of(entry) == "string" and not entry.get("enum"):
+            return [*tags, *[tags[0]] * (count - len(tags))]
+        return [see(entry, whole, sentence, tags, chance, name) for _ in range(count)]
+    return fill_word(name, part, "", [], chance) if kind != "string" or "enum" in part or "const" in part else sentence
 
 
 def main_colours(image: Image.Image, most: int = 3) -> list[str]:

@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from importlib import metadata
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from harness.config.suite import is_suite_file, load_suite
 from harness.core.errors import HarnessError
 from harness.core.settings import Settings
 from harness.core.values import Outcome
-from harness.engine.provider_check import check_providers
+from harness.engine.provider_check import check_lifetimes, check_providers
 from harness.models.loading import Models, locate_model, resolve_device, resolve_dtype
 from harness.providers import ProviderContext, open_provider
 from harness.providers.remote import RemoteProvider
@@ -41,7 +42,9 @@ class Check:
     remedy: str = ""
 
 
-def examine(root: Path, profile_name: str | None, services: bool = False, paid: bool = False) -> list[Check]:
+def examine(
+    root: Path, profile_name: str | None, services: bool = False, paid: bool = False, today: date | None = None
+) -> list[Check]:
     """Everything that a run needs, in the order in which it would fail; `services`: remote ones are really called."""
     checks = [check_python(), *check_packages(), *check_machine(root)]
     try:
@@ -50,7 +53,8 @@ def examine(root: Path, profile_name: str | None, services: bool = False, paid: 
     except HarnessError as error:
         return [*checks, Check("profile", "fail", str(error), "name a shipped profile or mend the file")]
     keys = check_services(profile, settings, paid) if services else check_keys(profile, settings)
-    return [*checks, *check_models(profile, root), *keys, *check_suites(root, profile, settings)]
+    models = check_lives(profile, settings, today or date.today())
+    return [*checks, *check_models(profile, root), *keys, *models, *check_suites(root, profile, settings)]
 
 
 def check_python() -> Check:
@@ -120,6 +124,12 @@ def check_services(profile: Profile, settings: Settings, paid: bool) -> Iterator
     for result in check_providers(profile, settings, paid):
         state = "ok" if result.outcome is Outcome.OK else "warn" if result.outcome is None else "fail"
         yield Check(f"provider {result.provider}", state, result.found, result.remedy)
+
+
+def check_lives(profile: Profile, settings: Settings, today: date) -> Iterator[Check]:
+    """Models of services that end, and those that have ended."""
+    for result in check_lifetimes(profile, settings, today):
+        yield Check(f"model of {result.provider}", "warn", result.found, result.remedy)
 
 
 def check_domain(name: str, pictures: Sequence[Path], judge: DomainJudge) -> Iterator[Check]:

@@ -29,7 +29,7 @@ from harness.providers.http_client.options import RemoteOptions
 from harness.providers.remote import nearest_shape
 
 PLACEHOLDER = re.compile(r"\{\{([a-z]\w*)\}\}|\{([a-z]\w*)\}")  # {{word}} is the word in braces
-ALWAYS = ("aspect_ratio", "count", "height", "model", "negative", "prompt", "seed", "width", "workflow")
+ALWAYS = ("aspect_ratio", "count", "height", "model", "negative", "once", "prompt", "seed", "width", "workflow")
 ORIGIN = re.compile(r"https?://(\*\.)?[a-z0-9.-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?")
 HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 WORKFLOW_CAP = 2_000_000  # bytes

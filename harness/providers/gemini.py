@@ -44,14 +44,14 @@ WRONG_KEY = frozenset({"API_KEY_INVALID", "API_KEY_EXPIRED", "API_KEY_SERVICE_BL
 
 
 class GeminiOptions(RemoteOptions):
-    """As documented in November 2026; gemini-2.5-flash-image was to end in October 2026."""
+    """As documented in November 2026; `config/service_models.py` has the other models and when they end."""
 
     url: str = "https://generativelanguage.googleapis.com"
     key: str = "GEMINI_API_KEY"
     header: str = "x-goog-api-key"
     prefix: str = ""
-    model: str = "gemini-3.1-flash-image"
-    resolution: Literal["512", "1K", "2K", "4K"] = "1K"
+    model: str = "gemini-nano-banana-2.1"
+    resolution: Literal["512", "1K", "2K", "4K"] = "1K"  # Nano Banana 2.1 has no 512
     per_call: Literal[1] = 1
 
 

@@ -12,6 +12,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 from PIL import Image, ImageChops, ImageFilter
 
@@ -171,6 +172,7 @@ class HttpProvider(RemoteProvider):
             "model": described.model,
             "seed": wrap_seed(request.seed, described.seed.low, described.seed.high),
             "count": count,
+            "once": uuid4().hex[:8],  # another word for each call; sent again it stays the same
         }
         return values | {"workflow": fill(described.workflow, values, drop=False)}  # a node needs all its inputs
 

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from pydantic import Field, model_validator
 
 from harness.config.profile import ProviderConfig
+from harness.config.service_models import INSTEAD_OF_IMAGEN
 from harness.core.values import Outcome, Request
 from harness.providers import ProviderContext
 from harness.providers.gemini import SHAPES as ALL_SHAPES
@@ -36,7 +37,7 @@ from harness.providers.remote import (
 
 SHAPES = {name: ALL_SHAPES[name] for name in ("1:1", "3:4", "4:3", "9:16", "16:9")}
 SEEDS = (1, 2_147_483_647)
-RETIRED = "Google shut Imagen down in 2026; use adapter gemini with model gemini-3.1-flash-image"
+RETIRED = f"Google shut Imagen down in 2026; use {INSTEAD_OF_IMAGEN}"
 
 
 class ImagenOptions(RemoteOptions):

@@ -2,7 +2,7 @@
 
 POST {url}/v1/images/generations   {"model", "prompt", "n", "size", "quality", "output_format", "background"}
 200 {"data": [{"b64_json"}], "size", "quality", "usage"}
-400 {"error": {"code": "moderation_blocked"}} is a refusal; 429 is a rate, or an account without credit
+400 {"error": {"code": "moderation_blocked"}} is a refusal, whatever its type; 429 is a rate, or a limit of the account
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from urllib.parse import quote
 
 from pydantic import AfterValidator, Field, model_validator
 
+from harness.config.service_models import successor
 from harness.core.values import Outcome, Request
 from harness.providers.http_client.exchange import Call, Reply, Unanswered
 from harness.providers.http_client.options import RemoteOptions
+from harness.providers.openai_errors import read_error
 from harness.providers.remote import (
     ParsedReply,
     RemoteProvider,
     explain_status,
     inline_picture,
     nearest_shape,
-    read_dict,
     read_json,
     read_list,
     refusal,
@@ -31,8 +32,6 @@ from harness.providers.remote import (
 
 SHAPES = {"1024x1024": (1024, 1024), "1536x1024": (1536, 1024), "1024x1536": (1024, 1536)}
 LONGEST_PROMPT = 32_000
-REFUSED = frozenset({"moderation_blocked", "content_policy_violation", "image_generation_user_error"})
-NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 
 
 def check_size(text: str) -> str:
@@ -93,22 +92,18 @@ class OpenAiProvider(RemoteProvider):
         return ParsedReply(tuple(pictures), {**meta, **({"service_request": request} if request else {})})
 
     def problem(self, reply: Reply) -> Unanswered:
-        plain = explain_status(reply)
-        try:
-            error = read_dict(read_json(reply), "error")
-        except Unanswered:
-            return plain
-        text = " ".join(str(error.get("message") or "").split())
-        codes = {str(error.get("code") or ""), str(error.get("type") or "")}
-        if codes & REFUSED:
-            drawn = read_dict(error, "moderation_details").get("moderation_stage") == "output"
-            return refusal(text or "moderation_blocked", billed=drawn)
-        if codes & NO_CREDIT:
-            return Unanswered(Outcome.QUOTA, f"the account is out of credit; top it up ({text})", final=True)
-        if "model_not_found" in codes:
-            message = f"no model {self.options.model!r}; correct `model` in the profile ({text})"
+        error = read_error(reply)
+        if error.refused:
+            return refusal(error.message or error.code, billed=error.stage == "output")
+        if error.limit:
+            return error.limit
+        if error.no_model:
+            model = self.options.model
+            message = (
+                f"no model {model!r}{successor(self.service, model)}; correct `model` in the profile ({error.message})"
+            )
             return Unanswered(Outcome.MODEL_RETIRED, message, final=True)
-        return plain
+        return explain_status(reply)
 
     def settings(self) -> Mapping[str, object]:
         options = self.options

@@ -23,7 +23,8 @@ SERVICES: dict[str, tuple[str, ...]] = {
     "bfl": ("bfl",),
     "stability": ("stability",),
     "together": ("together",),
-    "huggingface": ("huggingface",),
+    "huggingface": ("huggingface", "hf_inference"),
+    "openrouter": ("openrouter",),
     "studio": ("studio",),
 }
 """A service's name, which is its mount point too, to the modules that serve its routes."""

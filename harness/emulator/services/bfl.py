@@ -26,7 +26,6 @@ class Bfl(Service):
     tasks = True
     forms = ("refused", "refused_output")
     lacks = frozenset({"rate_quota"})  # an empty account is told otherwise
-    retired = frozenset({"flux-pro"})
     replies = (("/v1/credits", {"credits": 1000.0}),)
 
     @route("POST", "/v1/(?P<model>[^/]+)", paid=True)

@@ -52,6 +52,7 @@ class ComfyUI(Service):
     auth = ()
     delivers = ("url",)
     tasks = True
+    forms = ("cached",)
     lacks = frozenset({"auth", "forbidden", "quota", "rate_quota", "task_refused", "poll_gone"}) | frozenset(
         fault.name
         for fault in LIST
@@ -97,6 +98,9 @@ class ComfyUI(Service):
             for number in range(len(task.pictures or ()))
         ]
         outputs = {save_node(task.extra["graph"]): {"images": files}} if files and state == "done" else {}
+        if task.asked.fault == "cached" and state == "done":  # the same graph again: every node's result is remembered
+            outputs, nodes = {}, list(task.extra["graph"])
+            status["messages"] = [["execution_cached", {"nodes": nodes, "prompt_id": task.id}]]
         entry = {"prompt": [1, task.id, task.extra["graph"], {}, []], "outputs": outputs, "status": status, "meta": {}}
         return answer_json({task.id: entry})
 

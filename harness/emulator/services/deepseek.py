@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.emulator.chat import ChatService, all_words, completion, faulty, list_models
+from harness.emulator.chat import ChatService, all_words, answer_chat, completion, faulty, list_models
 from harness.emulator.exchange import Answer, Asked, Problem, answer_json, invalid
-from harness.emulator.service import read_bool, read_int, read_number, read_text, route
+from harness.emulator.service import read_int, read_number, read_text, route
 from harness.emulator.text_generator import find_schema, write_text
 
-MODELS = ("deepseek-flash", "deepseek-v4-pro", "deepseek-v4-flash")
 LONGEST = 393_216  # tokens of an answer
 ENDINGS = {"length": "length", "refused": "content_filter", "no_resources": "insufficient_system_resource"}
 """Faults to the reason for the ending that they give."""
@@ -34,25 +33,26 @@ class DeepSeek(ChatService):
 
     forms = (*ChatService.forms, "refused", "no_resources")
     lacks = frozenset({"rate_quota", "forbidden"})
-    retired = frozenset({"deepseek-chat", "deepseek-reasoner"})
-    replies = (("/models", list_models(MODELS)),)
+
+    @route("GET", "(/v1)?/models")
+    def show_models(self, asked: Asked) -> Answer:
+        return answer_json(list_models(self.models(draws=False), "deepseek"))
 
     @route("POST", "(/v1)?/chat/completions", paid=True)
     def chat(self, asked: Asked) -> Answer:
         body = self.json_body(asked)
         model = read_text(body, "model")
-        self.check_model(model, MODELS)
+        self.check_model(model, self.models(draws=False))
         words = all_words(body)
         read_int(body, "max_tokens", 1, LONGEST, LONGEST)
         read_number(body, "temperature", 0, 2, 1)
-        read_bool(body, "stream", False)
         wanted = body.get("response_format") or {"type": "text"}
         as_json = isinstance(wanted, Mapping) and wanted.get("type") == "json_object"
         if as_json and "json" not in words.lower():
             raise invalid("response_format", "Prompt must contain the word 'json' to use 'response_format' json_object")
         self.work()
         text, fault = write_text(words, find_schema(words) if as_json else None), self.stuck(asked.fault, words)
-        return answer_json(completion(self.new_id(), model, faulty(text, fault), fault, ENDINGS))
+        return answer_chat(body, completion(self.new_id(), model, faulty(text, fault), fault, ENDINGS))
 
     def problem(self, problem: Problem) -> Answer:
         """OpenAI's shape; an unknown model is a 400."""

@@ -88,7 +88,6 @@ class Freepik(Service):
     tasks = True
     forms = ("refused", "refused_nsfw", "unwrapped")
     lacks = frozenset({"rate_quota"})  # a 429 is a 429: the documents know no other
-    retired = frozenset({"imagen3"})
     replies = (("/v1/ai/mystic", {"data": []}),)  # the cheapest call there is
 
     def problem(self, problem: Problem) -> Answer:

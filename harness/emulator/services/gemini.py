@@ -8,7 +8,6 @@ from harness.emulator.exchange import Answer, Asked, answer_json, invalid
 from harness.emulator.service import Pic, find_int, only, read_choice, read_number, read_section, route
 from harness.emulator.services.google import FACTORS, RATIOS, Google
 
-KNOWN = ("gemini-3.1-flash-image", "gemini-3-pro-image")
 FIELDS = ("contents", "generationConfig", "safetySettings", "systemInstruction", "tools", "toolConfig", "cachedContent")
 IMAGE_FIELDS = ("aspectRatio", "imageSize")
 VERTEX_ONLY = ("personGeneration", "outputMimeType", "outputCompressionQuality", "imageOutputOptions")
@@ -18,7 +17,9 @@ CONFIG_FIELDS = (
 )
 REFUSAL = "I cannot create that picture. Would you like something else instead?"
 ANNOUNCED = "Here is your image:"
-MODEL = r"/v1beta/models/(?P<model>[\w.-]+)"
+VERSION = "/v1(?:beta)?"  # Google's SDK asks /v1 since its third major version, and /v1beta before
+MODEL = VERSION + r"/models/(?P<model>[\w.-]+)"
+SMALLEST = "512"  # a size that some models lack
 
 
 class Gemini(Google):
@@ -28,21 +29,36 @@ class Gemini(Google):
         *("refused", "refused_prompt", "refused_output", "refused_text", "refused_empty"),
         *("no_image", "drafts", "list_error"),
     )
-    retired = frozenset({"gemini-2.5-flash-image", "gemini-2.5-flash-image-preview", "gemini-2.0-flash-exp"})
 
     @route("GET", MODEL)
     def model(self, asked: Asked, model: str) -> Answer:
-        self.check_model(model, KNOWN)
-        methods = ["generateContent", "countTokens"]
-        return answer_json({"name": f"models/{model}", "version": "3.1", "supportedGenerationMethods": methods})
+        self.check_model(model, self.models())
+        return answer_json(model_record(model))
+
+    @route("GET", VERSION + "/models")
+    def list_models(self, asked: Asked) -> Answer:
+        return answer_json({"models": [model_record(name) for name in self.models()]})
+
+    @route("POST", MODEL + ":countTokens")
+    def count(self, asked: Asked, model: str) -> Answer:
+        self.check_model(model, self.models())
+        return answer_json({"totalTokens": len(read_contents(self.json_body(asked)).split())})
+
+    @route("POST", MODEL + ":streamGenerateContent", paid=True)
+    def stream(self, asked: Asked, model: str) -> Answer:
+        """The same reply as one server-sent event, as `alt=sse` asks for."""
+        answer = self.generate(asked, model)
+        if answer.status >= 300 or asked.query.get("alt") != "sse":
+            return answer
+        return Answer(200, b"data: " + answer.body + b"\r\n\r\n", {"Content-Type": "text/event-stream"})
 
     @route("POST", MODEL + ":generateContent", paid=True)
     def generate(self, asked: Asked, model: str) -> Answer:
-        self.check_model(model, KNOWN)
+        self.check_model(model, self.models())
         body = self.json_body(asked)
         only(body, FIELDS)
         prompt = read_contents(body)
-        width, height, seed = read_config(read_section(body, "generationConfig", "must be an object"))
+        width, height, seed = read_config(read_section(body, "generationConfig", "must be an object"), model)
         if asked.fault == "list_error":
             error = {"code": 500, "message": "An internal error has occurred.", "status": "INTERNAL"}
             return answer_json([{"error": error}], 500)
@@ -58,6 +74,12 @@ class Gemini(Google):
         words, made = len(prompt.split()), 1290 if "candidates" in reply else 0
         counts = {"promptTokenCount": words, "candidatesTokenCount": made, "totalTokenCount": words + made}
         return {**reply, "usageMetadata": counts, "modelVersion": model, "responseId": self.new_id()}
+
+
+def model_record(name: str) -> dict[str, object]:
+    """A model as the service lists it."""
+    methods = ["generateContent", "countTokens"]
+    return {"name": f"models/{name}", "version": "001", "displayName": name, "supportedGenerationMethods": methods}
 
 
 def read_contents(body: Mapping[str, object]) -> str:
@@ -77,7 +99,7 @@ def read_contents(body: Mapping[str, object]) -> str:
     return " ".join(words)
 
 
-def read_config(config: Mapping[str, object]) -> tuple[int, int, int | None]:
+def read_config(config: Mapping[str, object], model: str) -> tuple[int, int, int | None]:
     """Width, height and seed of a generationConfig."""
     only(config, CONFIG_FIELDS)
     wanted = config.get("responseModalities", ["TEXT", "IMAGE"])
@@ -93,7 +115,8 @@ def read_config(config: Mapping[str, object]) -> tuple[int, int, int | None]:
         if name in image:
             raise invalid(f"generationConfig.imageConfig.{name}", "not supported in the Gemini API")
     only(image, IMAGE_FIELDS)
-    factor = FACTORS[read_choice(image, "imageSize", tuple(FACTORS), "1K")]
+    sizes = [size for size in FACTORS if size != SMALLEST or "nano-banana-2.1" not in model]
+    factor = FACTORS[read_choice(image, "imageSize", sizes, "1K")]
     width, height = RATIOS[read_choice(image, "aspectRatio", tuple(RATIOS), "1:1")]
     return round(width * factor), round(height * factor), find_int(config, "seed", -(2**31), 2**31 - 1)
 

@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.emulator.chat import ChatService, all_words, completion, faulty, list_models
+from harness.emulator.chat import ChatService, all_words, answer_chat, completion, faulty, list_models, model_record
 from harness.emulator.exchange import Answer, Asked, Problem, Rejected, answer_json, invalid
 from harness.emulator.faults import FAULTS
+from harness.emulator.gigachat_v2 import answer_second, to_first
 from harness.emulator.service import WRONG_KEY, read_int, read_number, read_text, route
-from harness.emulator.text_generator import describe_picture, find_schema, write_text
+from harness.emulator.text_generator import find_schema, look_at, write_text
 
 MODELS = ("GigaChat",)  # how known ids begin
+OWNER = "salutedevices"  # of every model
 SEEING = ("GigaChat-2-Pro", "GigaChat-2-Max")
 SCOPES = ("GIGACHAT_API_PERS", "GIGACHAT_API_B2B", "GIGACHAT_API_CORP")
 FORMATS = {"image/jpeg", "image/png", "image/tiff", "image/bmp"}
@@ -44,7 +46,6 @@ class GigaChat(ChatService):
 
     forms = (*ChatService.forms, "refused", "refused_blacklist", *AT_UPLOAD, "delete_fails")
     lacks = frozenset({"rate_quota"})
-    replies = ((f"{BASE}/models", list_models(SEEING)),)
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -80,6 +81,17 @@ class GigaChat(ChatService):
             self._tokens[value] = ends
         return answer_json({"access_token": value, "expires_at": int(ends * 1000)})
 
+    # --- models -----------------------------------------------------------------------------------------------------
+
+    @route("GET", f"{BASE}/models")
+    def show_models(self, asked: Asked) -> Answer:
+        return answer_json(list_models(self.models(draws=False), OWNER))
+
+    @route("GET", f"{BASE}/models/(?P<model>[^/]+)")
+    def show_model(self, asked: Asked, model: str) -> Answer:
+        self.check_model(model, MODELS)
+        return answer_json(model_record(model, OWNER))
+
     # --- files ------------------------------------------------------------------------------------------------------
 
     @route("POST", f"{BASE}/files", paid=True)
@@ -103,6 +115,13 @@ class GigaChat(ChatService):
         with self.lock:
             return answer_json({"object": "list", "data": [file_record(file) for file in self.files.values()]})
 
+    @route("GET", f"{BASE}/files/(?P<file>[^/]+)")
+    def show_file(self, asked: Asked, file: str) -> Answer:
+        with self.lock:
+            if file not in self.files:
+                raise Rejected(Problem("not_found", f"File '{file}' not found"))
+            return answer_json(file_record(self.files[file]))
+
     @route("POST", f"{BASE}/files/(?P<file>[^/]+)/delete")
     def delete(self, asked: Asked, file: str) -> Answer:
         with self.lock:
@@ -119,6 +138,17 @@ class GigaChat(ChatService):
     def chat(self, asked: Asked) -> Answer:
         self.expire(asked)
         body = self.json_body(asked)
+        return answer_chat(body, self.reply(asked, body))
+
+    @route("POST", "(?:/api)?/v2/chat/completions", paid=True)
+    def chat_second(self, asked: Asked) -> Answer:
+        """The contract that the official client calls primary."""
+        self.expire(asked)
+        body = self.json_body(asked)
+        return answer_second(body, self.reply(asked, to_first(body)))
+
+    def reply(self, asked: Asked, body: Mapping[str, Any]) -> dict[str, object]:
+        """A whole reply in OpenAI's shape."""
         model = read_text(body, "model")
         self.check_model(model, MODELS)
         read_int(body, "max_tokens", 1, LONGEST, LONGEST)
@@ -128,9 +158,10 @@ class GigaChat(ChatService):
             raise invalid("model", f"model {model} sees no pictures", 422)
         self.work()
         fault = self.stuck(asked.fault, words) if asked.fault != "ok" or file is None else self.waiting(file)
-        text = describe_picture(file.data, words) if file else write_text(words, find_schema(words))
+        schema = read_schema(body) or find_schema(words)
+        text = look_at(file.data, words, schema) if file else write_text(words, schema)
         text = CENSORED if ENDINGS.get(fault) == "blacklist" else faulty(text, fault)
-        return answer_json(completion(self.new_id(), f"{model}:2.0.28.2", text, fault, ENDINGS))
+        return completion(self.new_id(), f"{model}:2.0.28.2", text, fault, ENDINGS)
 
     def shown(self, body: Mapping[str, Any]) -> File | None:
         """The first picture that a message shows.
@@ -168,6 +199,17 @@ class GigaChat(ChatService):
         fields = {"quota": "Payment Required", "forbidden": "Permission denied", "retired": "No such model"}
         message = fields.get(problem.kind, problem.message)
         return answer_json({"status": problem.http, "message": message}, problem.http)
+
+
+def read_schema(body: Mapping[str, object]) -> Mapping[str, object] | None:
+    """The schema of `response_format`, which the service calls beta; None where the words alone ask for JSON."""
+    wanted = body.get("response_format")
+    if wanted is None:
+        return None
+    schema = wanted.get("schema") if isinstance(wanted, Mapping) else None
+    if not isinstance(schema, Mapping):
+        raise invalid("response_format", "response_format needs a schema", 422)
+    return schema
 
 
 def file_record(file: File) -> dict[str, object]:

@@ -25,7 +25,7 @@ BOTH = (
     *("includeSafetyAttributes", "language", "guidanceScale", "outputOptions"),
 )
 VERTEX_ONLY = ("seed", "negativePrompt", "addWatermark", "enhancePrompt", "storageUri", "labels")
-VERTEX = r"/v1/projects/[\w-]+/locations/[\w-]+/publishers/google/models/(?P<model>[\w.@-]+):predict"
+VERTEX = r"/v1(?:beta1)?/projects/[\w-]+/locations/[\w-]+/publishers/google/models/(?P<model>[\w.@-]+):predict"
 PEOPLE = ("dont_allow", "allow_adult")
 BLOCKS = ("block_low_and_above", "block_medium_and_above", "block_only_high")
 REASON = (
@@ -39,10 +39,10 @@ class Imagen(Google):
 
     forms = ("refused", "refused_empty", "refused_partial", "refused_output", "safety_entry")
     lacks = frozenset({"no_pictures"})  # a reply without pictures is a refusal here: `refused_empty`
-    retired = frozenset({"imagen-3.0-generate-001", "imagegeneration@006", "imagegeneration@005"})
+    kept = ("imagen-4.0-generate-001", "imagen-4.0-ultra-generate-001", "imagen-4.0-fast-generate-001")  # for pins
 
     def authorize(self, asked: Asked) -> None:
-        if not asked.path.startswith("/v1/projects/"):
+        if "/projects/" not in asked.path:
             return super().authorize(asked)
         value = asked.headers.get("authorization", "")
         if not value.startswith("Bearer ") or value.removeprefix("Bearer ").strip() in ("", WRONG_KEY):
@@ -55,12 +55,12 @@ class Imagen(Google):
             return answer_json({"error": error}, 401)
         return super().problem(problem)
 
-    @route("GET", r"/v1beta/models/(?P<model>[\w.-]+)")
+    @route("GET", r"/v1(?:beta)?/models/(?P<model>[\w.-]+)")
     def model(self, asked: Asked, model: str) -> Answer:
         self.check_model(model, ("imagen-",))
         return answer_json({"name": f"models/{model}", "supportedGenerationMethods": ["predict"]})
 
-    @route("POST", r"/v1beta/models/(?P<model>[\w.-]+):predict", paid=True)
+    @route("POST", r"/v1(?:beta)?/models/(?P<model>[\w.-]+):predict", paid=True)
     def on_gemini(self, asked: Asked, model: str) -> Answer:
         parameters = asked.payload.get("parameters", {})
         for name in VERTEX_ONLY:

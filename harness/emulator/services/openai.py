@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
+from harness.config.service_models import find_model
 from harness.emulator.exchange import Answer, Asked, Problem, Rejected, answer_json, invalid, openai_error
-from harness.emulator.service import Service, find_int, only, read_choice, read_int, read_text, route
+from harness.emulator.service import Service, find_int, only, read_bool, read_choice, read_int, read_text, route
 
-KNOWN = ("gpt-image-2", "gpt-image-1.5", "gpt-image-1-mini")  # how the ids of picture models begin
+PICTURES = ("gpt-image-", "chatgpt-image-", "dall-e-")  # how the ids of picture models begin
 CHAT = ("gpt-4", "gpt-5", "gpt-6", "o1", "o3", "o4")  # known to GET /v1/models beside them
 FREE_SIZE = ("gpt-image-2",)  # models that take any WxH
 SIZES = ("auto", "1024x1024", "1536x1024", "1024x1536")
@@ -25,27 +29,28 @@ KINDS: dict[str, tuple[str, str | None]] = {
     "quota": ("insufficient_quota", "insufficient_quota"),
     "rate_quota": ("insufficient_quota", "insufficient_quota"),
     "rate": ("requests", "rate_limit_exceeded"),
-    "retired": ("invalid_request_error", "model_not_found"),
+    "retired": ("image_generation_user_error", "invalid_value"),  # the type says nothing of moderation, the code does
     "not_found": ("invalid_request_error", "unknown_url"),
-    "invalid": ("invalid_request_error", "invalid_value"),
+    "invalid": ("image_generation_user_error", "invalid_value"),
     "error": ("server_error", None),
     "unavailable": ("server_error", "overloaded"),
 }
 """A kind of problem to the type and the code of the error object."""
+TURNED = {"quota": 429, "retired": 400}  # an empty account and a dead model have statuses of their own here
+CREATED = 1_790_000_000  # seconds since 1970
 LIMIT = 500  # requests a minute, as the headers have it
 
 
 class OpenAi(Service):
-    """GPT image models; the retired ones are not found."""
+    """GPT image models; `error.code` alone tells a refusal from a mistake."""
 
     delivers = ("base64",)
     forms = ("refused", "refused_output")
-    retired = frozenset({"gpt-image-1", "dall-e-2", "dall-e-3", "chatgpt-image-latest"})
 
     def problem(self, problem: Problem) -> Answer:
         kind, code = KINDS[problem.kind]
         error = openai_error(problem, kind, code) | problem.retry_after
-        status = 429 if problem.kind == "quota" else problem.http  # an empty account is a 429 here
+        status = problem.status or TURNED.get(problem.kind, problem.http)
         return answer_json({"error": error}, status, self.headers())
 
     def headers(self) -> dict[str, str]:
@@ -60,16 +65,30 @@ class OpenAi(Service):
 
     @route("GET", r"/v1/models/(?P<model>[\w.:-]+)")
     def model(self, asked: Asked, model: str) -> Answer:
-        self.check_model(model, (*KNOWN, *CHAT))
-        fields = {"id": model, "object": "model", "created": 1790000000, "owned_by": "system"}
-        return answer_json(fields, headers=self.headers())
+        try:
+            self.check_model(model, (*PICTURES, *CHAT))
+        except Rejected as rejected:
+            raise Rejected(replace(rejected.problem, kind="not_found", code="model_not_found")) from None
+        return answer_json(self.model_record(model), headers=self.headers())
+
+    @route("GET", "/v1/models")
+    def list_models(self, asked: Asked) -> Answer:
+        names = (*self.models(), *self.models(draws=False))
+        return answer_json({"object": "list", "data": [self.model_record(name) for name in names]})
+
+    def model_record(self, name: str) -> dict[str, object]:
+        """A model as the service lists it, with the day of its end where one is announced."""
+        listed = find_model("openai", name)
+        ends = listed.ends.isoformat() if listed and listed.ends else None
+        fields = {"id": name, "object": "model", "created": CREATED, "owned_by": "system"}
+        return {**fields, "shutdown_date": ends}
 
     @route("POST", "/v1/images/generations", paid=True)
     def generate(self, asked: Asked) -> Answer:
         body = self.json_body(asked)
         prompt = read_text(body, "prompt", most=32_000)
         model = read_text(body, "model")
-        self.check_model(model, KNOWN)
+        self.check_model(model, PICTURES)
         only(body, FIELDS)
         size, width, height = read_size(body, model)
         quality, form = read_looks(body, model)
@@ -81,7 +100,7 @@ class OpenAi(Service):
         usage = {"input_tokens": words, "output_tokens": made, "total_tokens": words + made}
         usage_details = {"input_tokens_details": {"text_tokens": words, "image_tokens": 0}}
         reply = {
-            "created": 1790000000,
+            "created": CREATED,
             "data": [{"b64_json": picture.base64} for picture in pictures] or None,
             "background": "opaque",
             "output_format": form,
@@ -89,6 +108,8 @@ class OpenAi(Service):
             "size": f"{width}x{height}" if size == "auto" else size,
             "usage": {**usage, **usage_details},
         }
+        if body.get("stream"):
+            return answer_events(reply, find_int(body, "partial_images", 0, 3) or 0, self.headers())
         return answer_json(reply, headers=self.headers())
 
     def moderated(self, asked: Asked) -> Answer:
@@ -141,9 +162,27 @@ def read_looks(body: Mapping[str, object], model: str) -> tuple[str, str]:
         raise invalid("output_compression", "Compression less than 100 is not supported for PNG output format")
     if find_int(body, "partial_images", 0, 3) and not body.get("stream"):
         raise invalid("partial_images", "partial_images needs stream")
-    if body.get("stream"):
-        raise Rejected(Problem("invalid", "stream is not emulated", field="stream"))
+    read_bool(body, "stream", False)
     return quality, form
+
+
+def answer_events(reply: Mapping[str, Any], drafts: int, headers: Mapping[str, str]) -> Answer:
+    """A reply as server-sent events: drafts of the first picture, then each picture."""
+    shared = {
+        "created_at": CREATED,
+        **{name: reply[name] for name in ("background", "output_format", "quality", "size")},
+    }
+    pictures = reply["data"] or []
+    events = [
+        {"type": "image_generation.partial_image", "partial_image_index": number, **picture, **shared}
+        for picture in pictures[:1]
+        for number in range(drafts)
+    ]
+    events += [
+        {"type": "image_generation.completed", **picture, **shared, "usage": reply["usage"]} for picture in pictures
+    ]
+    text = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events)
+    return Answer(200, text.encode(), {"Content-Type": "text/event-stream", **headers})
 
 
 SERVICE = OpenAi

@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from harness.emulator.chat import ChatService, all_words, completion, faulty
+from harness.emulator.chat import ChatService, all_words, answer_chat, completion, faulty
 from harness.emulator.exchange import Answer, Asked, Problem, Rejected, answer_json, invalid, openai_error
 from harness.emulator.service import read_int, read_number, read_text, route
-from harness.emulator.text_generator import describe_picture, write_text
+from harness.emulator.text_generator import find_schema, look_at, write_text
 
 MODELS = ("gpt-4", "gpt-5", "gpt-6", "o1", "o3", "o4")  # how known ids begin
 LONGEST = 128_000  # tokens of an answer
@@ -19,6 +19,7 @@ MOST_BYTES = 20_000_000  # of one picture
 PICTURE = re.compile(r"data:image/(png|jpeg|webp|gif);base64,(.*)", re.DOTALL)
 SORRY = "I'm sorry, but I can't help with that."
 ENDINGS = {"length": "length", "refused_output": "content_filter"}
+ANYTHING: dict[str, object] = {"type": "object", "properties": {"text": {"type": "string"}}}
 FOREIGN = ("minLength", "maxLength", "default", "uniqueItems")  # words of a schema that strict mode turns away
 ERRORS: dict[str, tuple[str, str | None]] = {
     "missing_key": ("invalid_request_error", "invalid_api_key"),
@@ -50,18 +51,18 @@ class OpenAiChat(ChatService):
         read_int(body, "max_completion_tokens", 1, LONGEST, LONGEST)
         read_number(body, "temperature", 0, 2, 1)
         words, pictures = all_words(body), list(read_pictures(body))
-        schema = read_format(body)
+        schema = read_format(body, words)
         if asked.fault == "refused_prompt":  # before it is read
             text = "Your request was rejected by the safety system."
             raise Rejected(Problem("invalid", text, code="content_policy_violation"))
         self.work()
         number = f"chatcmpl-{self.new_id()}"
         if asked.fault == "refused":
-            return answer_json(completion(number, model, None, asked.fault, ENDINGS, SORRY))
-        text = describe_picture(pictures[0], words) if pictures else write_text(words, schema)
+            return answer_chat(body, completion(number, model, None, asked.fault, ENDINGS, SORRY))
+        text = look_at(pictures[0], words, schema) if pictures else write_text(words, schema)
         fault = self.stuck(asked.fault, words)
         text = SORRY if fault == "refused_text" else faulty(text, fault)
-        return answer_json(completion(number, model, text, fault, ENDINGS))
+        return answer_chat(body, completion(number, model, text, fault, ENDINGS))
 
     def problem(self, problem: Problem) -> Answer:
         kind, code = ERRORS.get(problem.kind, ("server_error", None))
@@ -92,7 +93,7 @@ def read_pictures(body: Mapping[str, Any]) -> Iterator[bytes]:
             yield data
 
 
-def read_format(body: Mapping[str, object]) -> Mapping[str, object] | None:
+def read_format(body: Mapping[str, object], words: str) -> Mapping[str, object] | None:
     """The schema that the answer has to have; None for plain text.
 
     Raises:
@@ -101,6 +102,10 @@ def read_format(body: Mapping[str, object]) -> Mapping[str, object] | None:
     wanted = body.get("response_format")
     if wanted is None or wanted == {"type": "text"}:
         return None
+    if wanted == {"type": "json_object"}:  # any object; what it is to hold stands in the words
+        if "json" not in words.lower():
+            raise invalid("messages", "'messages' must contain the word 'json' in some form, to use 'json_object'.")
+        return find_schema(words) or ANYTHING
     named = wanted.get("json_schema") if isinstance(wanted, Mapping) else None
     if not isinstance(named, Mapping) or not re.fullmatch(r"[\w-]{1,64}", str(named.get("name", ""))):
         raise invalid("response_format", "Missing required parameter: 'response_format.json_schema.name'.")

@@ -11,6 +11,7 @@ from harness.emulator.service import EmulatedTask, Service, find_int, read_choic
 RATIOS = ("1:1", "16:9", "21:9", "3:2", "2:3", "4:5", "5:4", "3:4", "4:3", "9:16", "9:21")
 WORDS = {"waiting": "starting", "running": "processing", "unknown": "queued_elsewhere", "done": "succeeded"}
 NSFW = "NSFW content detected. Try running it again, or try a different prompt. (E005)"
+UNSAID = ("github_url", "paper_url", "license_url", "cover_image_url", "default_example", "latest_version")
 TITLES = {
     "missing_key": "Unauthenticated",
     "auth": "Unauthenticated",
@@ -26,7 +27,6 @@ class Replicate(Service):
     tasks = True
     forms = ("refused",)
     lacks = frozenset({"rate_quota"})  # an empty account is told otherwise
-    retired = frozenset({"stability-ai/sdxl-turbo"})
     replies = (("/v1/account", {"type": "user", "username": "emulated", "name": "Emulated", "github_url": None}),)
 
     @route("POST", "/v1/models/(?P<owner>[^/]+)/(?P<name>[^/]+)/predictions", paid=True)
@@ -38,6 +38,16 @@ class Replicate(Service):
     def predict_version(self, asked: Asked) -> Answer:
         version = read_text(self.json_body(asked), "version", least=64, most=64)
         return self._predict(asked, "emulated/community", version)
+
+    @route("GET", "/v1/models/(?P<owner>[^/]+)/(?P<name>[^/]+)")
+    def model(self, asked: Asked, owner: str, name: str) -> Answer:
+        self.check_model(f"{owner}/{name}")
+        about = {"url": f"https://replicate.com/{owner}/{name}", "owner": owner, "name": name, "description": None}
+        return answer_json({**about, "visibility": "public", "run_count": 1, **dict.fromkeys(UNSAID)})
+
+    @route("POST", "/v1/predictions/(?P<task_id>[^/]+)/cancel")
+    def cancel(self, asked: Asked, task_id: str) -> Answer:
+        return answer_json({**self._prediction("waiting", self.find(task_id)), "status": "canceled"})
 
     @route("GET", "/v1/predictions/(?P<task_id>[^/]+)")
     def show(self, asked: Asked, task_id: str) -> Answer:

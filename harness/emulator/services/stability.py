@@ -34,7 +34,6 @@ FLAGGED = "Your request was flagged by our content moderation system, as a resul
 class Stability(Service):
     forms = ("refused", "refused_output", "refused_blurred")
     lacks = frozenset({"rate_quota"})  # an empty account is told otherwise
-    retired = frozenset({"sdxl"})
     replies = (("/v1/user/balance", {"credits": 100.0}),)
 
     @route("POST", "/v2beta/stable-image/generate/(?P<model>[^/]+)", paid=True)

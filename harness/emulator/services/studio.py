@@ -10,7 +10,6 @@ class Studio(Service):
     auth = (("x-api-key", ""),)
     forms = ("refused",)
     lacks = frozenset({"rate_quota"})  # too plain to tell the two apart
-    retired = frozenset({"studio-1"})
 
     @route("POST", "/v1/images", paid=True)
     def draw_images(self, asked: Asked) -> Answer:

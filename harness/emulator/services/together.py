@@ -19,8 +19,15 @@ KINDS: dict[str, tuple[str, str | None]] = {
 class Together(Service):
     forms = ("refused",)
     lacks = frozenset({"rate_quota"})  # an empty account is told otherwise
-    retired = frozenset({"stabilityai/stable-diffusion-xl-base-1.0"})
-    replies = (("/v1/models", [{"id": "black-forest-labs/FLUX.1-schnell", "object": "model", "type": "image"}]),)
+
+    @route("GET", "/v1/models")
+    def show_models(self, asked: Asked) -> Answer:
+        return answer_json([model_record(name) for name in self.models()])
+
+    @route("GET", "/v2/supported-models")
+    def show_supported(self, asked: Asked) -> Answer:
+        """The newer list, in pages."""
+        return answer_json({"data": [model_record(name) for name in self.models()], "next_cursor": None})
 
     @route("POST", "/v1/images/generations", paid=True)
     def draw_images(self, asked: Asked) -> Answer:
@@ -35,12 +42,14 @@ class Together(Service):
         read_text(body, "negative_prompt", default="-")
         count, seed = read_int(body, "n", 1, 4, 1), find_int(body, "seed", 0, 2**31 - 1)
         how = read_choice(body, "response_format", ("base64", "url"), "url")
+        mime = f"image/{read_choice(body, 'output_format', ('jpeg', 'png'), 'jpeg')}"
         if asked.fault == "refused":
             fields = {"message": "The prompt or the picture may contain NSFW content", "type": "invalid_request_error"}
             return answer_json({"error": {**fields, "param": "prompt", "code": "content_filter"}}, 422)
-        pictures = self.draw(asked, prompt, width, height, seed=seed, count=count)
+        pictures = self.draw(asked, prompt, width, height, seed=seed, count=count, mime=mime)
+        kind = "url" if how == "url" else "b64_json"
         data = [
-            {"index": index, **({"url": self.publish(asked, one)} if how == "url" else {"b64_json": one.base64})}
+            {"index": index, "type": kind, kind: self.publish(asked, one) if how == "url" else one.base64}
             for index, one in enumerate(pictures)
         ]
         return answer_json({"id": self.new_id(), "model": model, "object": "list", "data": data})
@@ -49,6 +58,11 @@ class Together(Service):
         kind, code = KINDS.get(problem.kind, ("invalid_request_error", None))
         error = openai_error(problem, kind, code) | problem.retry_after
         return answer_json({"id": self.new_id(), "error": error}, problem.http)
+
+
+def model_record(name: str) -> dict[str, object]:
+    """A model as the service lists it."""
+    return {"id": name, "object": "model", "created": 0, "type": "image"}
 
 
 SERVICE = Together

@@ -15,9 +15,17 @@ UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "
 PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 SPOKEN = re.compile(r"(?:try|retry) again in ((?:(?:\d+(?:\.\d+)?|\.\d+)(?:ms|s|m|h))+)\b", re.IGNORECASE)
 EPOCH = 1e9  # a reset above this is a moment, not a number of seconds
-NEVER = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+NEVER = frozenset(
+    {
+        *("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "credit_balance_exhausted"),
+        *("project_spend_limit_exceeded", "organization_spend_limit_exceeded", "organization_usage_limit_exceeded"),
+    }
+)
+"""OpenAI's codes, and types, of an account that waiting does not help."""
 USED_UP = re.compile(
-    r"exceeded your current quota|out of (?:\w+ )?credit|insufficient (?:balance|credit|fund|quota)", re.I
+    r"exceeded your current quota|spend(?:ing)? limit|out of (?:\w+ )?credit"
+    r"|insufficient (?:balance|credit|fund|quota)",
+    re.I,
 )
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
 from pydantic import Field
 
+from harness.config.service_models import successor
 from harness.core.values import Outcome
 from harness.providers.http_client.exchange import Call, Deadline, Reply, Unanswered
-from harness.providers.remote import error_text, explain_status
+from harness.providers.openai_errors import read_error
+from harness.providers.remote import explain_status
 from harness.providers.text.chat import ChatWriter, Message, Schema, WriterOptions
 from harness.providers.text.formats import prepare
 
@@ -74,25 +75,16 @@ class OpenAiWriter(ChatWriter):
 
     def problem(self, reply: Reply) -> Unanswered:
         """A 429 may be an empty account, a 400 a refusal."""
-        code = error_code(reply.body)
-        text = error_text(reply.body)
-        if code in ("insufficient_quota", "billing_hard_limit_reached"):
-            return Unanswered(Outcome.QUOTA, f"the account is out of credit; top it up ({text})", final=True)
-        if code in ("model_not_found", "model_deprecated"):
-            message = f"no model {self.options.model!r}; name another under `writers` in the profile ({text})"
+        error = read_error(reply)
+        if error.limit:
+            return error.limit
+        if error.no_model:
+            gone = f"no model {self.model!r}{successor(self.service, self.model)}"
+            message = f"{gone}; name another under `writers` in the profile ({error.message})"
             return Unanswered(Outcome.MODEL_RETIRED, message, final=True)
-        if code in ("content_policy_violation", "content_filter", "moderation_blocked"):
-            return Unanswered(Outcome.REFUSED, f"the service refused ({text}); change the text or the picture")
+        if error.refused:
+            return Unanswered(Outcome.REFUSED, f"the service refused ({error.message}); change the text or the picture")
         return explain_status(reply)
-
-
-def error_code(body: bytes) -> str:
-    """The machine's word for an error: `{"error": {"code": ...}}`; "" without one."""
-    try:
-        result = json.loads(body)["error"]["code"]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return ""
-    return str(result or "")
 
 
 def strict_schema(schema: Any) -> Any:
