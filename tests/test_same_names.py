@@ -24,7 +24,10 @@ def twins(project: Project) -> Project:  # noqa: F811
     text = project.suite().read_text(encoding="utf-8")
     shutil.rmtree(project.folder / "suites")
     project.level(0.3, "poor")
-    for name, changed in (("one", text), ("two", "# a\n# b\n# c\n" + text.replace("lora.safetensors", "poor.safetensors"))):
+    for name, changed in (
+        ("one", text),
+        ("two", "# a\n# b\n# c\n" + text.replace("lora.safetensors", "poor.safetensors")),
+    ):
         (project.folder / name).mkdir()
         (project.folder / name / "painted.yaml").write_text(changed, encoding="utf-8")
     return project
@@ -32,7 +35,11 @@ def twins(project: Project) -> Project:  # noqa: F811
 
 def marks(path: Path) -> dict[str, object]:
     held = json.loads(path.read_text(encoding="utf-8"))
-    return {"suite": held["suite"], "file": held["file"], "scores": [round(item["scores"]["quality"], 1) for item in held["scores"]]}
+    return {
+        "suite": held["suite"],
+        "file": held["file"],
+        "scores": [round(item["scores"]["quality"], 1) for item in held["scores"]],
+    }
 
 
 def test_each_gets_the_baseline_of_its_own_pictures(twins: Project) -> None:
@@ -91,7 +98,9 @@ def test_two_of_one_folder_do_not_take_each_others_baseline(twins: Project) -> N
 
     run = twins.run("one", "--providers", "lora", "--update-baseline-anyway")
 
-    run.stdout.fnmatch_lines(["baseline: one/baselines/painted.json was not written: it is of one/other.yaml, another*"])
+    run.stdout.fnmatch_lines(
+        ["baseline: one/baselines/painted.json was not written: it is of one/other.yaml, another*"]
+    )
     assert marks(twins.folder / "one" / "baselines" / "painted.json")["file"] == "one/other.yaml"
     alone = twins.run("one/painted.yaml", "--providers", "lora")
     alone.stdout.fnmatch_lines(["*is of one/other.yaml, another suite called 'painted'*"])
@@ -122,7 +131,9 @@ def test_a_baseline_of_the_version_before_is_read(twins: Project) -> None:
     twins.run("one", "--providers", "lora", "--update-baseline").stdout.fnmatch_lines(["*says the same already*"])
 
 
-def test_shards_of_other_folders_are_merged_suite_by_suite(twins: Project, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_shards_of_other_folders_are_merged_suite_by_suite(
+    twins: Project, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     records = []
     for number in (1, 2):
         place = tmp_path_factory.mktemp(f"machine{number}") / "checkout"

@@ -12,7 +12,19 @@ from typing import Any
 from harness.core.project import find_project, project_path
 from harness.core.stats.calibration import Calibration
 from harness.core.text import measured_text
-from harness.core.values import ALARMS, CaseResult, Decision, Job, SetScore, Suite, Threshold, Trait, Verdict, digest, to_record
+from harness.core.values import (
+    ALARMS,
+    CaseResult,
+    Decision,
+    Job,
+    SetScore,
+    Suite,
+    Threshold,
+    Trait,
+    Verdict,
+    digest,
+    to_record,
+)
 from harness.judging.blind import in_the_dark, without_values
 from harness.judging.causes import cause_of
 from harness.judging.complaints import ORDER
@@ -100,9 +112,7 @@ def build_results(
     return RunRecord.of(record)
 
 
-def tell_apart(
-    suites: Sequence[SuiteRun], rounds: Sequence[RoundRecord]
-) -> tuple[list[SuiteRun], list[RoundRecord]]:
+def tell_apart(suites: Sequence[SuiteRun], rounds: Sequence[RoundRecord]) -> tuple[list[SuiteRun], list[RoundRecord]]:
     """Suites of one name get their folders' beside it, as a name that is an id; whoever is the only one keeps his."""
     named = [replace(item, file=item.file or project_path(item.suite.path)) for item in suites]
     count = Counter(item.suite.name for item in named)
@@ -305,7 +315,7 @@ def suite_record(item: SuiteRun) -> SuiteRecord:
 
 
 def definition_record(suite: Suite) -> dict[str, object]:
-    """All that the suite's file says, from which runs of parts of it are judged again. Paths from the project's root on."""
+    """All that the suite's file says, to judge runs of parts of it again. Paths from the project's root on."""
     record: dict[str, object] = to_record(suite)
     root = find_project(suite.path)
 
