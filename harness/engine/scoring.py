@@ -15,7 +15,12 @@ AT_ONCE = 32  # pictures handed to a scorer together
 
 def score_key(scorer: ScorerLike, case: Case) -> str:
     """Under which a scorer's scores of a case's pictures are kept."""
-    return f"{scorer.identity}:{digest(dict(case.expect))[:16]}" if case.expect else scorer.identity
+    return case_key(scorer.identity, case.expect)
+
+
+def case_key(identity: str, expect: Mapping[str, str]) -> str:
+    """The same of a scorer's identity and what a case expects."""
+    return f"{identity}:{digest(dict(expect))[:16]}" if expect else identity
 
 
 class Scoring:
