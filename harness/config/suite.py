@@ -32,7 +32,9 @@ SEVERITIES = ("fail", "warn", "off")  # of an alarm over all pictures of a provi
 MODELLED = ("aesthetics", "dino")  # metrics that exist where the profile names a model for them
 CLIP_TOKENS = 77  # a smaller window is a small model's, and such a model knows few words
 PARTS = re.compile(r"[,;.]|\band\b|\bwith\b")
-MAX_CASES = 10_000  # of a matrix; a product grows faster than its author thinks
+MAX_CASES = 10_000  # listed or of a matrix; a product grows faster than its author thinks
+LONGEST_NAME = 500  # characters of what people call a subject
+LEAST_WEIGHT = 1e-6  # of the sum
 
 
 class ThresholdEntry(Strict):
@@ -52,11 +54,16 @@ class LoraEntry(Strict):
 class SubjectEntry(Strict):
     """The character or style that the LoRA was trained for."""
 
-    name: str = Field(min_length=1, description="as people read it")
+    name: str = Field(min_length=1, max_length=LONGEST_NAME, description="as people read it")
     kind: Literal["character", "style"] = Field(default="character", description="what the LoRA teaches")
-    trigger: str = Field(min_length=1, description="stands for the subject in prompts and captions")
+    trigger: str = Field(
+        min_length=1, max_length=LONGEST_NAME, description="stands for the subject in prompts and captions"
+    )
     class_word: str | None = Field(
-        default=None, min_length=1, description="what the subject is one of: a cat, say; a person unless given"
+        default=None,
+        min_length=1,
+        max_length=LONGEST_NAME,
+        description="what the subject is one of: a cat, say; a person unless given",
     )
     lora: PathText | LoraEntry | None = Field(
         default=None, description="the LoRA under test, from this file's folder on; `--lora` tests another"
@@ -224,8 +231,12 @@ def check_names(
             raise document.error(f"no metric called {name!r}; {nearest(name, WEIGHTS)}", "weights", name)
         if not 0 <= weight < math.inf:
             raise document.error("a weight is 0 or more", "weights", name)
-    if sum(file.weights.values()) <= 0:
+    total = sum(file.weights.values())
+    if total <= 0:
         raise document.error("the weights are all 0; raise one", "weights")
+    for name, weight in file.weights.items():
+        if weight and not weight / total >= LEAST_WEIGHT:  # a sum may overflow
+            raise document.error(f"{weight:g} vanishes beside the others; weights are shares of 1", "weights", name)
     check_metrics(document, file.thresholds, profile, "thresholds")
     for number, case in enumerate(file.cases):
         check_metrics(document, case.thresholds, profile, "cases", number, "thresholds")
@@ -385,6 +396,10 @@ def read_cases(
     entries += [(entry, ("matrix",)) for entry in expand_matrix(document, file.matrix, vocabulary)]
     for pack, origin in read_packs(document, file.include, words, vocabulary):
         entries.append((CaseEntry(id=pack.id, prompt=pack.prompt, expect=pack.expect), origin))
+    if len(entries) > MAX_CASES:
+        raise document.error(
+            f"{len(entries):,} cases; {MAX_CASES:,} are the most, split the suite", *entries[MAX_CASES][1]
+        )
     if not entries:
         raise document.error("no case: add `cases:` or `matrix:`, or `include:` a pack")
     seen: dict[str, int] = {}

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from pydantic import AfterValidator, Field, model_validator
 
 from harness.core.values import Outcome, Request
+from harness.core.yaml import VariableName
 from harness.providers.http_client.exchange import Call, Reply, Unanswered
 from harness.providers.http_client.options import RemoteOptions
 from harness.providers.remote import (
@@ -52,7 +53,7 @@ class OpenAiOptions(RemoteOptions):
     """As documented in November 2026. `size` and `quality` are pinned: `auto` makes runs incomparable."""
 
     url: str = "https://api.openai.com"
-    key: str = "OPENAI_API_KEY"
+    key: VariableName = "OPENAI_API_KEY"
     model: str = "gpt-image-2.5-sunburst"
     size: Annotated[str, AfterValidator(check_size)] = ""  # "": the nearest of the three that every model has
     quality: Literal["low", "medium", "high", "xhigh", "max"] = "medium"

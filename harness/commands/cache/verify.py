@@ -12,6 +12,7 @@ from harness.commands.project import open_profile
 from harness.config.suite import is_suite_file, load_suite
 from harness.core.errors import UsageError
 from harness.core.project import SUITES
+from harness.models.loading import Models
 from harness.store import Store, cache
 
 if TYPE_CHECKING:
@@ -91,7 +92,6 @@ def read_share(text: str) -> float:
 def score_again(folder: Path, suites: tuple[Path, ...], name: str | None, share: float) -> Rescored:
     """What the project's suites find in a share of their pictures now, held against what the store says."""
     from harness.engine.rescoring import contradictions, rescore
-    from harness.models.loading import Models
     from harness.scoring.metrics.scorer import scorer_of
 
     profile, settings = open_profile(profile=name, store=folder.as_posix())

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from pydantic import Field
 
 from harness.core.values import Outcome
+from harness.core.yaml import VariableName
 from harness.providers.http_client.exchange import Call, Deadline, Reply, Unanswered
 from harness.providers.remote import error_text, explain_status
 from harness.providers.text.chat import ChatWriter, Message, Schema, WriterOptions
@@ -31,7 +32,7 @@ class OpenAiTextOptions(WriterOptions):
 
     url: str = "https://api.openai.com"
     model: str = "gpt-5.4-mini-2026-03-17"
-    key: str = "OPENAI_API_KEY"
+    key: VariableName = "OPENAI_API_KEY"
     temperature: float | None = Field(None, ge=0, le=2)  # reasoning models refuse it
     detail: Literal["auto", "low", "high"] = "auto"  # of a picture: what it costs
 
