@@ -23,7 +23,9 @@ from harness.core.clusters import fold
 from harness.core.errors import SuiteError, nearest
 from harness.core.values import ALARMS, BESIDE, METRICS, Case, Lora, Subject, Suite, Threshold, Vocabulary
 from harness.core.yaml import Document, PathText, Place, Strict, read_yaml, validate
+from pytest_lora_harness import is_suite_file
 
+__all__ = ["is_suite_file", "lint_suite", "load_suite"]
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 WEIGHTS = {"clip": 0.4, "features": 0.4, "ssim": 0.2}
 QUALITY = Threshold(fail=0.6, warn=0.7)  # where a suite says nothing
@@ -571,29 +573,3 @@ def write_schemas(folder: Path) -> None:
     """Both schemas as files, for the first line of suites and profiles."""
     for name, schema in (("suite", suite_schema()), ("profile", profile_schema())):
         (folder / f"{name}.json").write_text(json.dumps(schema, indent=2) + "\n", encoding="utf-8", newline="\n")
-
-
-HEAD = 100_000  # bytes of a file that are looked at
-
-
-SUITE_KEYS = re.compile(r"""^\ufeff?["']?(version|suite|subject|cases)["']?\s*:""", re.MULTILINE)
-
-
-SCHEMA_LINE = re.compile(r"^# yaml-language-server: \$schema=\S*suite\.json", re.MULTILINE)
-
-
-def is_suite_file(path: Path, named: bool = False) -> bool:
-    """Whether a YAML file is one of ours: it has two of a suite's top-level keys, or one when named by hand.
-
-    The editors' line with the schema says so too: of a file that was cut off nothing else may be left.
-    """
-    try:
-        with path.open("rb") as stream:
-            raw = stream.read(HEAD)
-    except OSError:
-        return named
-    wide = raw[:2] in (b"\xff\xfe", b"\xfe\xff")  # UTF-16 or UTF-32; refused later, in words
-    head = "\n".join(raw.replace(b"\0", b"").decode("latin-1" if wide else "utf-8", "replace").splitlines())
-    if SCHEMA_LINE.search(head):
-        return True
-    return len(set(SUITE_KEYS.findall(head))) >= (1 if named else 2)
