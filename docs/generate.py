@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+import pytest_lora_harness
 from harness import plugin
 from harness.commands.cli import Commands, Deferred, build_cli
 from harness.commands.options import ForeignCommand
@@ -297,6 +298,11 @@ class Recorder:
         self.rows.append([f"`{', '.join(names)}{value}`", one_line(given.get("help", ""))])
 
 
+SHORT = (
+    "Short names are there where suites are: in what the command line names, in `suites/`, or because the "
+    "configuration of pytest names `harness_suites` (as `harness init` writes it). Everywhere else they may be "
+    "another plugin's, and only the long ones are ours, with `--lora`, `--locked`, `--retrain` and `--retrain-budget`."
+)
 EXAMPLE = """import pytest
 
 from harness.core.values import Decision
@@ -310,14 +316,14 @@ def test_likeness(lora_case):
 
 def pytest_page() -> str:
     recorder = Recorder()
-    plugin.pytest_addoption(recorder)  # type: ignore[arg-type]
+    pytest_lora_harness.add_options(recorder, True)  # type: ignore[arg-type]
     marks = [[f"`{mark}`", meaning] for mark, meaning in plugin.MARKS.items()]
     codes = [[str(code), EXIT_CODES[code]] for code in sorted(EXIT_CODES)]
     return (
         "# In pytest\n\nThe package is a plugin of pytest: `pytest suites/` collects every suite, and each item is "
         "called `suites/NAME.yaml::CASE::PROVIDER`, the suite's verdict "
         "`suites/NAME.yaml::gate::PROVIDER`. All options of pytest itself work as you know them.\n\n"
-        f"## Options\n\n{table(('option', 'meaning'), recorder.rows)}\n"
+        f"## Options\n\n{SHORT}\n\n{table(('option', 'meaning'), recorder.rows)}\n"
         f"## Marks\n\nFor `-m`, and for Python tests.\n\n{table(('mark', 'meaning'), marks)}\n"
         f"## Exit codes\n\n{table(('code', 'meaning'), codes)}\n"
         "## Python tests over a suite\n\n`lora_case` is one case by one gate provider, drawn when it is asked for:\n\n"
@@ -358,7 +364,7 @@ def key_users() -> list[tuple[str, list[str]]]:
     for path in sorted((ROOT / "harness" / "providers").glob("*.py")) + sorted(
         (ROOT / "harness" / "text").glob("*.py")
     ):
-        for name in re.findall(r'^    key: str = "(\w+)"', read(path), re.MULTILINE):
+        for name in re.findall(r'^    key: (?:str|VariableName) = "(\w+)"', read(path), re.MULTILINE):
             users.setdefault(name, []).append(path.stem)
     for path in sorted((ROOT / "suites" / "services").glob("*.yaml")):
         if name := yaml.safe_load(read(path)).get("key"):

@@ -9,21 +9,22 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.commands.pytest_internals import Told, is_named, parameter_of, rerun_report, terminal_stream
+from harness.commands.pytest_internals import Told, parameter_of, rerun_report, terminal_stream
 from harness.commands.session import SESSION, HarnessSession
-from harness.config.suite import is_suite_file
 from harness.core.errors import HarnessError, SuiteError, UsageError
+from harness.core.project import find_project
 from harness.core.values import Case, CaseResult, Complaint, Decision, Job, Suite, Verdict
 from harness.report.ci.junit import attachment, junit_properties, worst_picture
 from harness.report.terminal import ProgressLine, failure_text, summary_text
 
 EXIT_BROKEN, EXIT_OPEN = 10, 11
+SUFFIXES = (".yaml", ".yml")
 MARKS = {
     "suite(name)": "the suite that an item belongs to",
     "provider(name)": "who draws it",
@@ -49,48 +50,6 @@ class QualityFailure(Exception):
 # --- options and session ------------------------------------------------------------------------------------------
 
 
-OPTIONS: Mapping[str, tuple[str, str]] = {
-    "--profile": ("NAME", "models, providers and scorers: embedded, sdxl or a file (default: embedded)"),
-    "--providers": ("A,B", "only these providers of each suite"),
-    "--samples": ("N", "seeds per prompt instead of the suite's own number"),
-    "--lora": (
-        "FILE[@STRENGTH][+...]",
-        "the LoRA under test instead of the suite's own; behind + come LoRAs that are drawn with it",
-    ),
-    "--store": ("DIR", "where pictures and records are kept (default: .harness)"),
-    "--fresh": ("", "draw and score everything again"),
-    "--locked": ("", "also run the cases that are kept for promotions"),
-    "--report-dir": ("DIR", "where the report goes (default: reports)"),
-    "--baseline": (
-        "FILE|compare|off|save|git:REF",
-        "what to compare with, paired by case and seed (default: baselines/<suite>.json beside the suite, if any)",
-    ),
-    "--update-baseline": (
-        "",
-        "write baselines/<suite>.json beside each suite from this run, if it is green and complete",
-    ),
-    "--update-baseline-anyway": ("", "write it from a red or incomplete run too"),
-    "--budget": ("USD", "stop asking remote services before more than this is spent (default: no limit)"),
-    "--max-calls": ("N", "make at most N paid calls (default: no limit)"),
-    "--shard": ("I/N", "draw only every N-th case; `harness merge` judges the suites over all N shards"),
-    "--retrain": ("N", "retrain a failing LoRA, up to N rounds, and keep it only if it is proven better"),
-    "--retrain-budget": ("MINUTES", "let no training of --retrain go on after so many minutes (default: no limit)"),
-}
-"""Option to the name of its value, "" for a switch, and its help; `Settings.load` reads what is given."""
-WHOLE = ("--samples", "--retrain")  # options whose value is a whole number
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("harness", "LoRA quality suites")
-    for option, (value, text) in OPTIONS.items():
-        dest = f"harness_{option.removeprefix('--').replace('-', '_')}"
-        if value:
-            kind = int if option in WHOLE else str
-            group.addoption(option, dest=dest, type=kind, metavar=value, help=text)
-        else:
-            group.addoption(option, dest=dest, action="store_true", help=text)
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Late, because pytest's own terminal reporter must be there already."""
@@ -104,7 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
     }
     config.stash[SESSION] = harness = HarnessSession(
         options=options,
-        root=config.rootpath,
+        root=project_of(config),
         broker=getattr(config, "workerinput", {}).get("harness"),
         listener=ProgressLine(open_terminal(config), config.get_terminal_writer().hasmarkup) if reporter else None,
     )
@@ -113,6 +72,16 @@ def pytest_configure(config: pytest.Config) -> None:
             _ = harness.settings
         except UsageError as error:
             raise pytest.UsageError(str(error)) from None
+
+
+def project_of(config: pytest.Config) -> Path:
+    """The root of everything: the suites' project, wherever pytest's own lies, which values of options move."""
+    if config.getoption("rootdir") or config.getoption("inifilename"):
+        return config.rootpath
+    places = [config.invocation_params.dir / word.split("::")[0] for word in config.args]
+    there = [place for place in places if place.exists()]
+    suites = [place for place in there if place.suffix in SUFFIXES]
+    return find_project(next(iter([*suites, *there]), config.invocation_params.dir))
 
 
 def spell_out(config: pytest.Config) -> None:
@@ -159,12 +128,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 # --- collection ---------------------------------------------------------------------------------------------------
-
-
-def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    if file_path.suffix in {".yaml", ".yml"} and is_suite_file(file_path, is_named(parent.session, file_path)):
-        return SuiteFile.from_parent(parent, path=file_path)
-    return None
 
 
 class SuiteFile(pytest.File):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.plugin import pytest_addoption
+from pytest_lora_harness import add_options
 from tests.command_line import parse
 from tests.support import ROOT
 
@@ -62,8 +62,8 @@ class Options:
     def getgroup(self, *_: str) -> Options:
         return self
 
-    def addoption(self, name: str, **_: Any) -> None:
-        self.names.add(name)
+    def addoption(self, *names: str, **_: Any) -> None:
+        self.names.update(names)
 
 
 # --- what they name exists ----------------------------------------------------------------------------------------
@@ -73,7 +73,7 @@ class Options:
 def test_scripts_are_bash_and_call_commands_that_exist(where: str, text: str) -> None:
     assert subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True).returncode == 0
     options = Options()
-    pytest_addoption(options)  # type: ignore[arg-type]
+    add_options(options, True)  # type: ignore[arg-type]
     for call in re.findall(r"(?<![\w-])harness (?=ci|merge|cache)([^\n;|]+)", text):
         words = [word.strip('"') for word in call.split()]
         if words[0] == "ci":

@@ -176,7 +176,7 @@ def test_a_service_keeps_its_client_waiting(emulator: Emulator, fault: str) -> N
     reply, port = b"", int(emulator.url.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), timeout=0.2 if fault == "hang" else 5) as connection:
         body = json.dumps(ASK)
-        head = f"POST {CLASSIC} HTTP/1.1\r\nHost: x\r\nX-Emulate: {fault}\r\nx-freepik-api-key: k\r\n"
+        head = f"POST {CLASSIC} HTTP/1.1\r\nHost: localhost\r\nX-Emulate: {fault}\r\nx-freepik-api-key: k\r\n"
         connection.sendall(
             f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
         )
@@ -354,11 +354,23 @@ def test_a_service_lets_in_whoever_has_a_key_in_the_right_header(emulator: Emula
 def test_bodies_are_bounded_and_announced(emulator: Emulator) -> None:
     def head(lines: str) -> bytes:
         with socket.create_connection(("127.0.0.1", int(emulator.url.rpartition(":")[2])), timeout=5) as connection:
-            connection.sendall(f"POST {CLASSIC} HTTP/1.1\r\nHost: x\r\n{lines}\r\n\r\n".encode())
+            connection.sendall(f"POST {CLASSIC} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n\r\n".encode())
             return connection.recv(100)
 
     assert head("Content-Length: 99999999999").startswith(b"HTTP/1.1 413")
+    assert head(f"Content-Length: {'9' * 5000}").startswith(b"HTTP/1.1 413")
     assert head("Transfer-Encoding: chunked").startswith(b"HTTP/1.1 411")
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("127.0.0.1:1", 401), ("localhost", 401), ("[::1]:80", 401), ("evil.example", 403), ("localhost.evil.com", 403),
+     ("evil.example:80", 403), ("127.0.0.1.evil.example", 403), ("[::2]", 403), ("", 403)],
+)  # fmt: skip
+def test_a_name_that_was_made_to_resolve_here_is_refused(emulator: Emulator, host: str, status: int) -> None:
+    reply = requests.post(emulator.url + CLASSIC, json=ASK, headers={"Host": host}, timeout=5)
+
+    assert reply.status_code == status
 
 
 def test_unknown_addresses_are_not_found(emulator: Emulator) -> None:

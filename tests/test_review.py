@@ -19,6 +19,7 @@ import pytest
 import requests
 
 from harness.commands.cli import main
+from harness.commands.review import write_entry
 from harness.core.errors import LoraError
 from harness.judging.baseline import parse_baseline
 from harness.judging.changes import compare_scores
@@ -77,6 +78,57 @@ def test_the_address_with_the_token_lets_a_browser_in(server: ReviewServer) -> N
     assert first.status_code == 303 and first.headers["Location"] == "/"
     assert re.search(r"; HttpOnly; SameSite=Strict$", first.headers["Set-Cookie"])
     assert server.token not in first.headers["Set-Cookie"]
+
+
+def test_a_token_lets_one_browser_in(server: ReviewServer) -> None:
+    told: list[str] = []
+    server.entered = lambda: told.append(server.address)
+    spent = server.address
+
+    assert requests.get(spent, timeout=10).status_code == 200
+    assert requests.get(spent, timeout=10).status_code == 403
+    assert told == [server.address] and server.address != spent
+    assert requests.get(server.address, timeout=10).status_code == 200
+
+
+def test_a_browser_is_sent_by_a_file_that_nobody_else_reads(server: ReviewServer, tmp_path: Path) -> None:
+    page = write_entry(tmp_path, server.address)
+    address = re.search(r"url=([^\"]+)", page.read_text(encoding="utf-8"))
+    assert address and server.token in address[1] and server.token not in page.as_uri()
+
+    reply = requests.get(address[1], allow_redirects=False, timeout=10)
+
+    assert reply.status_code == 200 and 'content="0; url=/"' in reply.text, "a page of ours leads on, with the cookie"
+    assert server.cookie in reply.cookies
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "1" * 16, "-1", "1e3", "\u00b2", "0x10"])
+def test_host_comes_before_whatever_else_a_request_says(server: ReviewServer, length: str) -> None:
+    lines = ["POST /vote HTTP/1.1", "Host: evil.example", f"Content-Length: {length}"]
+    with socket.create_connection(server.server_address[:2], timeout=10) as wire:
+        wire.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1"))
+        wire.shutdown(socket.SHUT_WR)
+        reply = b"".join(iter(lambda: wire.recv(65536), b""))
+    assert status(reply) == 403 and reply.endswith(b"403 Forbidden\n")
+
+
+def test_a_length_of_many_digits_is_too_large_and_no_crash(
+    server: ReviewServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [f"Host: localhost:{server.server_port}", f"Origin: http://localhost:{server.server_port}"]
+    form = [*lines, "Content-Type: application/x-www-form-urlencoded"]
+    with socket.create_connection(server.server_address[:2], timeout=10) as wire:
+        head = [
+            "POST /vote HTTP/1.1",
+            *form,
+            f"Cookie: {server.cookie}={server.session}",
+            f"Content-Length: {'9' * 5000}",
+        ]
+        wire.sendall("\r\n".join([*head, "", ""]).encode())
+        wire.shutdown(socket.SHUT_WR)
+        reply = b"".join(iter(lambda: wire.recv(65536), b""))
+    assert status(reply) == 413
+    assert "Traceback" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"])

@@ -13,8 +13,10 @@ import pytest
 from harness.commands.options import ForeignCommand
 from harness.commands.session import SESSION
 from harness.core.errors import HarnessError
+from harness.core.project import find_project
 from harness.core.settings import Settings
 from harness.report.ci.outputs import final_record
+from pytest_lora_harness import OPTIONS
 
 USAGE = """usage: harness ci [SUITES...] [OPTIONS OF PYTEST]
 
@@ -27,6 +29,14 @@ judged (unless its suite says `on_blind: report`), or a proof was demanded and t
 
 
 USAGE_ERROR = 4  # pytest's exit code
+PYTESTS = (
+    *("-k", "-m", "-p", "-n", "-c", "-o", "-W", "-r", "--rootdir", "--ignore", "--ignore-glob", "--deselect", "--tb"),
+    *("--maxfail", "--basetemp", "--confcutdir", "--durations", "--dist", "--import-mode", "--color", "--log-file"),
+    *("--junitxml", "--junit-xml", "--override-ini", "--config-file", "--numprocesses", "--maxprocesses"),
+)
+OURS = [name for name, (value, _) in OPTIONS.items() if value]
+VALUED = {*PYTESTS, *OURS, *(name.replace("--", "--harness-", 1) for name in OURS)}
+"""Options whose value may stand behind them as a word of its own."""
 
 
 class Watcher:
@@ -55,11 +65,21 @@ def ci(words: tuple[str, ...]) -> int:
 def run_watched(arguments: Sequence[str]) -> int:
     """Run pytest and print its results; the exit status."""
     watcher = Watcher()
-    paths = [word for word in arguments if not word.startswith("-") and is_test(word)]
-    words = [*junit_words(arguments), *arguments, *([] if paths else ["suites"])]
+    paths = named_tests(arguments)
+    words = [*junit_words(arguments, paths), *arguments, *([] if paths else ["suites"])]
     status = int(pytest.main(words, plugins=[watcher]))
     print(json.dumps(watched_record(watcher, status), ensure_ascii=False), flush=True)
     return status
+
+
+def named_tests(arguments: Sequence[str]) -> list[str]:
+    """The arguments that name tests: no options, and not what stands behind one that takes a value."""
+    before = ["", *arguments]
+    return [
+        word
+        for word, last in zip(arguments, before, strict=False)
+        if not word.startswith("-") and last not in VALUED and is_test(word)
+    ]
 
 
 def is_test(word: str) -> bool:
@@ -68,11 +88,13 @@ def is_test(word: str) -> bool:
     return path.is_dir() or (path.is_file() and path.suffix in {".yaml", ".yml", ".py"})
 
 
-def junit_words(arguments: Sequence[str]) -> list[str]:
+def junit_words(arguments: Sequence[str], paths: Sequence[str] = ()) -> list[str]:
     """A JUnit file beside the report with the tests' output, unless one is asked for elsewhere."""
     if any(word.startswith(("--junitxml", "--junit-xml")) for word in arguments):
         return []
-    folder = Settings.load(Path.cwd(), {"report_dir": option(arguments, "--report-dir")}).report_dir
+    root = find_project(Path(paths[0].split("::")[0]) if paths else Path.cwd())
+    given = option(arguments, "--report-dir") or option(arguments, "--harness-report-dir")
+    folder = Settings.load(root, {"report_dir": given}).report_dir
     return ["--junitxml", str(folder / "junit.xml"), "-o", "junit_logging=system-out"]
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import webbrowser
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from harness.commands.options import command, flag, option, store_option
 from harness.core.errors import UsageError
 from harness.core.git import git
 from harness.core.settings import Settings
 from harness.report.review.app_state import AppState
-from harness.report.review.server import ReviewServer
+from harness.report.review.server import FILE, ReviewServer
 from harness.store import Store
 
 PORT = 8780
@@ -27,10 +28,13 @@ def review(reports: str | None, store: str | None, port: int, no_browser: bool) 
     settings = Settings.load(Path.cwd(), {"store": store, "report_dir": reports})
     with Store(settings.store) as kept:
         server = ReviewServer(AppState(settings.root, settings.report_dir, kept, git_name(settings.root)), port)
-        print(f"review: {server.address}\nrefuses everybody else; Ctrl-C ends it", flush=True)
-        if not no_browser:
-            threading.Thread(target=open_browser, args=(server.address,), daemon=True).start()
-        serve(server)
+        print(f"review: {server.address}\nlets one browser in, refuses everybody else; Ctrl-C ends it", flush=True)
+        server.entered = lambda: print(f"review: opened; the next browser needs {server.address}", flush=True)
+        with TemporaryDirectory(prefix="harness-review-") as private:  # nobody else may look into it
+            if not no_browser:
+                page = write_entry(Path(private), server.address)
+                threading.Thread(target=open_browser, args=(page.as_uri(),), daemon=True).start()
+            serve(server)
     return 0
 
 
@@ -50,6 +54,14 @@ def git_name(root: Path) -> str:
         return git(root, "config", "user.name")
     except UsageError:
         return ""
+
+
+def write_entry(folder: Path, address: str) -> Path:
+    """A page that leads to the address, because everybody on this machine may read the words a program began with."""
+    page = folder / "review.html"
+    goal = f"{address}&from={FILE}"
+    page.write_text(f'<!doctype html><meta http-equiv="refresh" content="0; url={goal}">\n', encoding="utf-8")
+    return page
 
 
 def open_browser(address: str) -> None:

@@ -14,6 +14,7 @@ from harness.config.local_options import CLIP_SKIP, LocalOptions, Scheduling, Wr
 from harness.config.prompts.negatives import FILE, read_negative
 from harness.config.training import TrainingEntry
 from harness.core.errors import SuiteError, nearest
+from harness.core.secrets import variable_name
 from harness.core.settings import data_root
 from harness.core.values import Suite, Vocabulary
 from harness.core.yaml import Document, PathText, Strict, read_yaml, validate
@@ -269,6 +270,7 @@ def load_profile(name: str, root: Path) -> Profile:
         if find_adapter(entry.adapter) is None:
             message = f"no adapter called {entry.adapter!r}; {nearest(entry.adapter, known_adapters())}"
             raise document.error(message, "providers", provider, "adapter")
+    check_variables(document, file)
     traits = path.parent / file.traits
     if not traits.is_file():
         raise document.error(f"there is no file {traits}", "traits")
@@ -307,6 +309,19 @@ def load_profile(name: str, root: Path) -> Profile:
         metrics=tuple(file.metrics),
         words=traits.stem,
     )
+
+
+def check_variables(document: Document, file: ProfileFile) -> None:
+    """Where the name of a variable belongs stands no key: it would be in every report. Raises SuiteError."""
+    for kind, entries in (("providers", file.providers), ("writers", file.writers)):
+        for name, entry in entries.items():
+            for key in ("key", "pass_env"):
+                value = (entry.model_extra or {}).get(key)
+                for text in value if isinstance(value, list) else [value]:
+                    try:
+                        variable_name(text if isinstance(text, str) else "")
+                    except ValueError as error:
+                        raise document.error(str(error), kind, name, key) from None
 
 
 def read_training(document: Document, file: ProfileFile, folder: Path) -> dict[str, object]:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterable
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import yaml
 
 from harness.core.errors import UsageError
+from harness.core.project import configuration
 from harness.core.settings import data_root
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 LEAST = 3
 HELD_OUT = 0.4  # of the pictures: scores need them as much as the training does
-DEMO = ("suites", "references", "conftest.py", ".env.example")
+DEMO = ("suites", "references", ".env.example")
+INI = "[pytest]\nharness_suites = suites\n"
+IGNORED = ".harness/\nreports/\n.env\n"
+PLUGIN = "pytest_lora_harness"
 EXPRESSIONS = ("smiling", "sad", "surprised", "angry")
 PLACES = ("steppe", "city", "snowy mountain", "starry night", "desert", "forest")
 
@@ -32,7 +37,30 @@ def write_demo(into: Path) -> list[Path]:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)
                 written.append(target)
+    return [*written, *write_project(into)]
+
+
+def write_project(into: Path) -> list[Path]:
+    """What makes a folder a project: pytest's configuration where none is above it, and what git must not keep.
+
+    A conftest only where no installed distribution brings the plugin: one that is not the topmost breaks pytest.
+    """
+    files = {".gitignore": IGNORED} | ({} if any(map(configuration, around(into))) else {"pytest.ini": INI})
+    if not any(point.value == PLUGIN for point in entry_points(group="pytest11")):
+        files["conftest.py"] = f'pytest_plugins = ["{PLUGIN}"]\n'
+    written = []
+    for name, text in files.items():
+        target = into / name
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+            written.append(target)
     return written
+
+
+def around(folder: Path) -> list[Path]:
+    """A folder and those above it."""
+    return [folder.resolve(), *folder.resolve().parents]
 
 
 def write_subject(
@@ -54,13 +82,12 @@ def write_subject(
     written = [*copy_split(result, folder), suite]
     suite.parent.mkdir(parents=True, exist_ok=True)
     suite.write_text(suite_text(slug, name, trigger, kind, class_word), encoding="utf-8")
-    for name in ("suites/schema/suite.json", "conftest.py"):  # the schema is what the suite's first line names
-        target = into / name
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(data_root() / name, target)
-            written.append(target)
-    return written
+    schema = into / "suites" / "schema" / "suite.json"  # what the suite's first line names
+    if not schema.exists():
+        schema.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(data_root() / "suites" / "schema" / "suite.json", schema)
+        written.append(schema)
+    return [*written, *write_project(into)]
 
 
 def copy_split(found: list[Path], folder: Path) -> Iterable[Path]:

@@ -23,7 +23,9 @@ from harness.core.clusters import fold
 from harness.core.errors import SuiteError, nearest
 from harness.core.values import ALARMS, BESIDE, METRICS, Case, Lora, Subject, Suite, Threshold, Vocabulary
 from harness.core.yaml import Document, PathText, Place, Strict, read_yaml, validate
+from pytest_lora_harness import is_suite_file
 
+__all__ = ["is_suite_file", "lint_suite", "load_suite"]
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 WEIGHTS = {"clip": 0.4, "features": 0.4, "ssim": 0.2}
 QUALITY = Threshold(fail=0.6, warn=0.7)  # where a suite says nothing
@@ -32,7 +34,9 @@ SEVERITIES = ("fail", "warn", "off")  # of an alarm over all pictures of a provi
 MODELLED = ("aesthetics", "dino")  # metrics that exist where the profile names a model for them
 CLIP_TOKENS = 77  # a smaller window is a small model's, and such a model knows few words
 PARTS = re.compile(r"[,;.]|\band\b|\bwith\b")
-MAX_CASES = 10_000  # of a matrix; a product grows faster than its author thinks
+MAX_CASES = 10_000  # listed or of a matrix; a product grows faster than its author thinks
+LONGEST_NAME = 500  # characters of what people call a subject
+LEAST_WEIGHT = 1e-6  # of the sum
 
 
 class ThresholdEntry(Strict):
@@ -52,11 +56,16 @@ class LoraEntry(Strict):
 class SubjectEntry(Strict):
     """The character or style that the LoRA was trained for."""
 
-    name: str = Field(min_length=1, description="as people read it")
+    name: str = Field(min_length=1, max_length=LONGEST_NAME, description="as people read it")
     kind: Literal["character", "style"] = Field(default="character", description="what the LoRA teaches")
-    trigger: str = Field(min_length=1, description="stands for the subject in prompts and captions")
+    trigger: str = Field(
+        min_length=1, max_length=LONGEST_NAME, description="stands for the subject in prompts and captions"
+    )
     class_word: str | None = Field(
-        default=None, min_length=1, description="what the subject is one of: a cat, say; a person unless given"
+        default=None,
+        min_length=1,
+        max_length=LONGEST_NAME,
+        description="what the subject is one of: a cat, say; a person unless given",
     )
     lora: PathText | LoraEntry | None = Field(
         default=None, description="the LoRA under test, from this file's folder on; `--lora` tests another"
@@ -224,8 +233,12 @@ def check_names(
             raise document.error(f"no metric called {name!r}; {nearest(name, WEIGHTS)}", "weights", name)
         if not 0 <= weight < math.inf:
             raise document.error("a weight is 0 or more", "weights", name)
-    if sum(file.weights.values()) <= 0:
+    total = sum(file.weights.values())
+    if total <= 0:
         raise document.error("the weights are all 0; raise one", "weights")
+    for name, weight in file.weights.items():
+        if weight and not weight / total >= LEAST_WEIGHT:  # a sum may overflow
+            raise document.error(f"{weight:g} vanishes beside the others; weights are shares of 1", "weights", name)
     check_metrics(document, file.thresholds, profile, "thresholds")
     for number, case in enumerate(file.cases):
         check_metrics(document, case.thresholds, profile, "cases", number, "thresholds")
@@ -385,6 +398,10 @@ def read_cases(
     entries += [(entry, ("matrix",)) for entry in expand_matrix(document, file.matrix, vocabulary)]
     for pack, origin in read_packs(document, file.include, words, vocabulary):
         entries.append((CaseEntry(id=pack.id, prompt=pack.prompt, expect=pack.expect), origin))
+    if len(entries) > MAX_CASES:
+        raise document.error(
+            f"{len(entries):,} cases; {MAX_CASES:,} are the most, split the suite", *entries[MAX_CASES][1]
+        )
     if not entries:
         raise document.error("no case: add `cases:` or `matrix:`, or `include:` a pack")
     seen: dict[str, int] = {}
@@ -556,29 +573,3 @@ def write_schemas(folder: Path) -> None:
     """Both schemas as files, for the first line of suites and profiles."""
     for name, schema in (("suite", suite_schema()), ("profile", profile_schema())):
         (folder / f"{name}.json").write_text(json.dumps(schema, indent=2) + "\n", encoding="utf-8", newline="\n")
-
-
-HEAD = 100_000  # bytes of a file that are looked at
-
-
-SUITE_KEYS = re.compile(r"""^\ufeff?["']?(version|suite|subject|cases)["']?\s*:""", re.MULTILINE)
-
-
-SCHEMA_LINE = re.compile(r"^# yaml-language-server: \$schema=\S*suite\.json", re.MULTILINE)
-
-
-def is_suite_file(path: Path, named: bool = False) -> bool:
-    """Whether a YAML file is one of ours: it has two of a suite's top-level keys, or one when named by hand.
-
-    The editors' line with the schema says so too: of a file that was cut off nothing else may be left.
-    """
-    try:
-        with path.open("rb") as stream:
-            raw = stream.read(HEAD)
-    except OSError:
-        return named
-    wide = raw[:2] in (b"\xff\xfe", b"\xfe\xff")  # UTF-16 or UTF-32; refused later, in words
-    head = "\n".join(raw.replace(b"\0", b"").decode("latin-1" if wide else "utf-8", "replace").splitlines())
-    if SCHEMA_LINE.search(head):
-        return True
-    return len(set(SUITE_KEYS.findall(head))) >= (1 if named else 2)

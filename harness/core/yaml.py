@@ -8,17 +8,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from harness.core.errors import SuiteError, nearest
+from harness.core.secrets import mask_keys, variable_name
 
 MAX_BYTES, MAX_DEPTH, MAX_NODES = 2_000_000, 16, 300_000  # an alias counts each time it is used
 ID = re.compile(r"[a-z0-9_.-]+")
 FORBIDDEN = yaml.reader.Reader.NON_PRINTABLE
 LONGEST_PATH, LONGEST_NAME = 4_000, 255  # bytes; longer ones no file system takes
+LONGEST_ID = 150  # characters; with a suffix it must still be the name of a file
 LONGEST_KEY, LONGEST = 60, 800  # characters of a key in a message, and of a message
 PLAIN = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 RESERVED = frozenset({"gate"})
@@ -43,7 +45,7 @@ class Document:
 
     def error(self, message: str, *place: str | int) -> SuiteError:
         """An error that names file, line and key; of a text that goes on for pages beginning and remedy are kept."""
-        where = spell(place)
+        where, message = mask_keys(spell(place)), mask_keys(message)
         if len(message) > LONGEST:
             message = f"{message[: LONGEST // 2]} ... {message[-LONGEST // 2 :]}"
         return SuiteError(f"{where}: {message}" if where else message, self.path, self.line(place))
@@ -52,6 +54,8 @@ class Document:
         """Ids end up in test ids, file names and addresses, so they stay plain. Raises SuiteError."""
         if not ID.fullmatch(name):
             raise self.error(f"{name!r:.60} is not an id; use a-z, 0-9, _, . and - only", *place)
+        if len(name) > LONGEST_ID:
+            raise self.error(f"{name!r:.60} has {len(name):,} characters; an id has {LONGEST_ID} at most", *place)
         if name in RESERVED:
             raise self.error(f"{name!r} is reserved for the suite's verdict; choose another", *place)
 
@@ -176,6 +180,7 @@ def path_text(text: str) -> str:
 
 
 PathText = Annotated[str, AfterValidator(path_text)]
+VariableName = Annotated[str, AfterValidator(variable_name)]
 
 
 def validate(document: Document, model: type[Model]) -> Model:
@@ -208,7 +213,7 @@ def _most_telling(document: Document, items: Sequence[Any]) -> Any:
 
 
 UNION_MEMBERS = re.compile(
-    r"(float|str|int|bool|constrained-\w+|[A-Z]\w+Entry|(list|dict|literal|function-after)\[.*\])"
+    r"(float|str|int|bool|constrained-\w+|[A-Z]\w+Entry|(list|dict|literal|function-after|union)\[.*\])"
 )
 
 
@@ -265,6 +270,44 @@ def inner_model(annotation: Any) -> type[BaseModel] | None:
 
 
 class Strict(BaseModel):
-    """An unknown key is a typo, not an option."""
+    """An unknown key is a typo, not an option; yes and no are no numbers, although Python takes them for 1 and 0."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def no_truth_for_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        refuse_truth(value, cls.model_fields[str(info.field_name)].annotation)
+        return value
+
+
+TRUTH = "a number is expected, and not yes or no (which YAML also reads in on, off, true and false)"
+
+
+def refuse_truth(value: Any, annotation: Any) -> None:
+    """ValueError for a truth value where only a number can stand, in lists and mappings too."""
+    if isinstance(value, bool):
+        kinds = leaves(annotation)
+        if bool not in kinds and kinds & {int, float}:
+            raise ValueError(TRUTH)
+    elif isinstance(value, list | dict):
+        inner = [part for part in members(annotation) if get_origin(part) in (list, tuple, dict, Mapping)]
+        for item in value.values() if isinstance(value, dict) else value:
+            for part in inner:
+                refuse_truth(item, get_args(part)[-1 if isinstance(value, dict) else 0])
+
+
+def members(annotation: Any) -> tuple[Any, ...]:
+    """What a union is made of; anything else by itself."""
+    if get_origin(annotation) is Annotated:
+        return members(get_args(annotation)[0])
+    if get_origin(annotation) not in (Union, UnionType):
+        return (annotation,)
+    return tuple(part for each in get_args(annotation) for part in members(each))
+
+
+def leaves(annotation: Any) -> set[Any]:
+    """The plain types that a value itself may be of, a literal's among them."""
+    literals = [part for part in members(annotation) if get_origin(part) is Literal]
+    plain = {part for part in members(annotation) if isinstance(part, type)}
+    return plain | {type(choice) for part in literals for choice in get_args(part)}

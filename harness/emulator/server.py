@@ -25,6 +25,8 @@ from harness.emulator.service import MARKER, GenerationContext, Route, Service
 from harness.emulator.services import SERVICES, parts_of
 
 MAX_REQUEST = 32 * 1024 * 1024  # bytes of a request's body
+DIGITS = 15  # of a length that is read as a number
+HERE = ("127.0.0.1", "localhost", "[::1]")  # what `Host` may say
 MAX_CALLS = 20_000  # that are remembered
 HOST = "127.0.0.1"
 
@@ -313,6 +315,12 @@ class EmulatorServer(ThreadingHTTPServer):
         """A client that gave up waiting is the point of `hang`, not news."""
 
 
+def is_here(host: str) -> bool:
+    """Whether a `Host` is this machine's, with any port (it may be forwarded)."""
+    name, _, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
+    return (name or port).lower() in HERE
+
+
 class EmulatorHandler(BaseHTTPRequestHandler):
     """One connection."""
 
@@ -323,9 +331,11 @@ class EmulatorHandler(BaseHTTPRequestHandler):
 
     def handle_any(self) -> None:
         length = self.headers.get("Content-Length") or "0"
-        if self.headers.get("Transfer-Encoding") or not length.isdigit():
+        if not is_here(self.headers.get("Host") or ""):  # a page of elsewhere whose name was made to resolve here
+            self.refuse(403, f"the emulator answers to {', '.join(HERE)} only")
+        elif self.headers.get("Transfer-Encoding") or not length.isdigit():
             self.refuse(411, "a body needs a Content-Length")
-        elif int(length) > MAX_REQUEST:
+        elif len(length) > DIGITS or int(length) > MAX_REQUEST:
             self.refuse(413, f"a body may have {MAX_REQUEST} bytes")
         else:
             body = self.rfile.read(int(length))

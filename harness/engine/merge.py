@@ -63,8 +63,8 @@ def merge_results(records: Sequence[RunRecord]) -> RunRecord:
         raise UsageError("nothing to merge; name the results.json of every shard")
     check_runs([record.run for record in records])
     check_shards(records)
-    names = dict.fromkeys(suite.name for record in records for suite in record.suites)
-    suites = [merge_suite(name, list(parts_of(name, records))) for name in names]
+    keys = dict.fromkeys(key_of(suite) for record in records for suite in record.suites)
+    suites = [merge_suite(list(parts_of(key, records))) for key in keys]
     rounds = [item for record in records for item in record.rounds]
     trouble = next(filter(None, (record.run.trouble for record in records)), "")
     return build_results(merge_runs(records), suites, merge_engines(records), rounds, trouble)
@@ -97,7 +97,7 @@ def check_shards(records: Sequence[RunRecord]) -> None:
     twice = next((shard for place, shard in enumerate(shards) if shard in shards[:place]), None)
     if twice:
         raise UsageError(f"shard {twice} stands there twice; name each once")
-    suites = {item.name: suite_of(item) for record in records for item in record.suites}
+    suites = {key_of(item): suite_of(item) for record in records for item in record.suites}
     locked, drawn = records[0].run.locked, {shard.number for shard in shards}
     for suite in suites.values():
         for shard in (read_shard(f"{number}/{shards[0].of}") for number in range(1, shards[0].of + 1)):
@@ -126,22 +126,27 @@ def check_parts(name: str, parts: Sequence[PartialRun]) -> None:
 # --- one suite ----------------------------------------------------------------------------------------------------
 
 
-def parts_of(name: str, records: Sequence[RunRecord]) -> Iterator[PartialRun]:
+def key_of(record: SuiteRecord) -> str:
+    """What tells suites apart, whatever they are called and wherever each machine has its project."""
+    return record.file or record.own_name
+
+
+def parts_of(key: str, records: Sequence[RunRecord]) -> Iterator[PartialRun]:
     """What each run says of a suite."""
     for record in records:
         for suite in record.suites:
-            if suite.name == name:
+            if key_of(suite) == key:
                 yield PartialRun(
                     suite,
-                    record.cases_of(name),
-                    [item for item in record.gate.items if item.suite == name],
-                    frozenset(row.provider for row in record.rows(name) if row.emulated),
+                    record.cases_of(suite.name),
+                    [item for item in record.gate.items if item.suite == suite.name],
+                    frozenset(row.provider for row in record.rows(suite.name) if row.emulated),
                 )
 
 
-def merge_suite(name: str, parts: Sequence[PartialRun]) -> SuiteRun:
+def merge_suite(parts: Sequence[PartialRun]) -> SuiteRun:
     """All runs of one suite, judged as one."""
-    check_parts(name, parts)
+    check_parts(parts[0].record.own_name, parts)
     suite, records = suite_of(parts[0].record), [part.record for part in parts]
     results = merge_cases(suite, parts)
     kept = next((record.calibration for record in records if record.calibration), None)
@@ -168,6 +173,7 @@ def merge_suite(name: str, parts: Sequence[PartialRun]) -> SuiteRun:
         recipe=merge_recipes([record.recipe for record in records]),
         notes=notes_of(suite, results),
         sets=sets,
+        file=records[0].file,
         about=SuiteFindings(**{name: first_of(records, name) for name in SuiteFindings.model_fields}),
     )
     return judge_gates(run, parts, calibration)

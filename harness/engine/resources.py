@@ -40,6 +40,7 @@ from harness.providers import ProviderContext, open_provider
 from harness.providers.budget import Budget
 from harness.scoring.metrics.scorer import scorer_of
 from harness.store import Journal, Store
+from harness.store.recheck import RecomputingStore
 
 SURE_DRAWN, SURE_S = 3, 5.0  # pictures and seconds before which a time that is left would be a wild guess
 SCORE_EVERY = 8  # pictures of a service, so that tests finish while it goes on
@@ -102,6 +103,7 @@ class Resources:
     ) -> None:
         """`loras`: what single providers draw with in place of the LoRA under test."""
         self.settings, self.profile, self.store, self.journal = settings, profile, store, journal
+        self.findings = RecomputingStore(store, keep=True) if settings.fresh else store  # of those who score
         self.under_test, self.baselines = replace(settings.under_test, own=loras or {}), Baselines(settings)
         self.listener, self.cancelled, self.meter = listener, cancelled, Meter(listener)
         self.budget = Budget(settings.budget, settings.max_calls)
@@ -154,7 +156,7 @@ class Resources:
         def tell(text: str) -> None:
             self.meter.tell("cohort", message=text)
 
-        return scorer_of(suite, self.profile, self.models, self.store, tell=tell)
+        return scorer_of(suite, self.profile, self.models, self.findings, tell=tell)
 
     # --- making -----------------------------------------------------------------------------------------------------
 

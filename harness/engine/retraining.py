@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from harness.core.errors import HarnessError
+from harness.core.project import project_path
 from harness.core.values import Case, CaseResult, Decision, Job, Lora, Progress, Verdict, to_record
 from harness.engine.context import ImproveContext, ImproveResult
 from harness.engine.jobs import Group, JobTable
@@ -78,8 +79,9 @@ class Retraining:
         except Exception as error:  # a run that cannot retrain still has its verdict
             reason = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
             result = ImproveResult([{"suite": suite.name, "provider": group[1], "promoted": False, "reason": reason}])
-        self.rounds += result.rounds
-        for record in result.rounds:
+        rounds = [{**record, "file": project_path(suite.path)} for record in result.rounds]
+        self.rounds += rounds
+        for record in rounds:
             resources.journal.append({"event": "round", **to_record(dict(record))})
         if result.promoted and not resources.cancelled():
             self._redraw(group, result.promoted, everything)

@@ -13,6 +13,16 @@ from harness.store import Store
 AT_ONCE = 32  # pictures handed to a scorer together
 
 
+def score_key(scorer: ScorerLike, case: Case) -> str:
+    """Under which a scorer's scores of a case's pictures are kept."""
+    return case_key(scorer.identity, case.expect)
+
+
+def case_key(identity: str, expect: Mapping[str, str]) -> str:
+    """The same of a scorer's identity and what a case expects."""
+    return f"{identity}:{digest(dict(expect))[:16]}" if expect else identity
+
+
 class Scoring:
     """The scores of one run; safe for several threads, one of which scores at a time."""
 
@@ -34,8 +44,7 @@ class Scoring:
 
     def key(self, suite: Suite, case: Case) -> str:
         """What a stored score depends on beside the picture: the scorer, and what the case expects to see."""
-        identity = self.scorer(suite).identity
-        return f"{identity}:{digest(dict(case.expect))[:16]}" if case.expect else identity
+        return score_key(self.scorer(suite), case)
 
     def score(self, suite: Suite, pictures: Sequence[tuple[Case, str]]) -> None:
         """Make sure that every (case, SHA-256 of a picture) has its scores."""

@@ -107,7 +107,7 @@ def measure_sets(
     scorer, own = resources.scoring.scorer(suite), results.get(provider, ())
     if not isinstance(scorer, SetScorer) or not any(result.scored for result in own):
         return {}
-    table, wanted = Table(resources.store, scorer), [n for n in ("copy", "diversity") if suite.alarm(n) != "off"]
+    table, wanted = Table(resources.findings, scorer), [n for n in ("copy", "diversity") if suite.alarm(n) != "off"]
     finding = [find_set_copies(table, own)] if "copy" in wanted else []
     if "diversity" in wanted:
         base = results.get(BASE) or stored_base(resources, suite, own) if enough_seeds(own) else ()

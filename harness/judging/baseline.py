@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from harness.core.errors import UsageError
 from harness.core.files import write_file
 from harness.core.git import find_commit, git_state, read_commit
+from harness.core.project import belongs_to_another
 from harness.core.settings import Settings
 from harness.core.values import (
     UNCLIPPED,
@@ -54,7 +55,7 @@ from harness.judging.record import (
     VerdictRecord,
     parse_results,
 )
-from harness.judging.results import relative
+from harness.judging.results import name_in, relative
 
 KIND, SCHEMA = "lora-harness baseline", 1
 FOLDER = "baselines"  # beside the suite
@@ -63,6 +64,7 @@ THUMB, THUMB_BYTES = 64, 1_500  # pixels of the longer side, bytes of WebP: 2 KB
 QUALITIES = (75, 60, 45, 30, 15)  # of WebP, until it fits
 WORST = 6  # cases that a record shows with their old pictures
 REMEDY = "bless this run with --update-baseline, or leave the baseline out with --baseline off"
+OWN = "give one of them another `suite:` name, or compare with a file of its own"
 Pictures = Callable[[str], bytes]
 """SHA-256 to an encoded picture."""
 
@@ -125,6 +127,7 @@ class Baseline(_Part):
     """One suite's."""
 
     suite: str
+    file: str = ""  # the suite's, from its project's root on; "": of a version that did not write it
     made: dict[str, Any] = {}  # date, commit, profile, versions
     scorer: dict[str, Any] = {}
     providers: dict[str, RecordedRecipe] = {}
@@ -138,8 +141,9 @@ class Baseline(_Part):
         Args:
             record: of the suite in that run.
         """
-        if self.suite != record.name:
-            return Comparable((f"suite: the baseline has none called {record.name!r}, it is of {self.suite!r}",))
+        if self.suite != record.own_name:
+            words = f"suite: the baseline has none called {record.own_name!r}, it is of {self.suite!r}"
+            return Comparable((words,))
         drawn = self.providers.get(provider, RecordedRecipe())
         return compare_parts(drawn.recipe, record.recipe.get(provider, {}), self.scorer, record.scorer)
 
@@ -188,11 +192,11 @@ def baseline_path(suite: Suite) -> Path:
     return suite.path.parent / FOLDER / f"{suite.name}.json"
 
 
-def parse_baseline(text: str, suite: str, where: str) -> Baseline:
+def parse_baseline(text: str, suite: Suite | str, where: str) -> Baseline:
     """A baseline from its file's text, or from that of an earlier run's results.json.
 
     Args:
-        suite: whose, in an earlier run.
+        suite: whose, in an earlier run; by its name alone, where the run has no other of that name.
 
     Raises:
         UsageError: neither, or one with a hole.
@@ -202,7 +206,8 @@ def parse_baseline(text: str, suite: str, where: str) -> Baseline:
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{where}: not JSON ({error}); name a baseline, or an earlier run's results.json") from error
     if not isinstance(record, Mapping) or record.get("kind") != KIND:
-        return from_results(parse_results(text, where), suite)
+        results = parse_results(text, where)
+        return from_results(results, suite if isinstance(suite, str) else name_in(results, suite))
     if record.get("schema") != SCHEMA:
         raise UsageError(f"{where}: schema {record.get('schema')!r}, this version reads {SCHEMA}; update this package")
     try:
@@ -214,7 +219,7 @@ def parse_baseline(text: str, suite: str, where: str) -> Baseline:
 
 
 def from_results(results: RunRecord, suite: str) -> Baseline:
-    """What a run's record says of one suite, all providers, without thumbnails."""
+    """What a run's record says of one suite, as the record calls it: all providers, without thumbnails."""
     known = [item.name for item in results.suites]
     if suite not in known:
         return Baseline(suite=", ".join(known) or "no suite")
@@ -223,7 +228,8 @@ def from_results(results: RunRecord, suite: str) -> Baseline:
     asked = {case.case: case for case in cases if case.prompt}
     prompts = [Prompt(case=name, prompt=case.prompt, negative=case.negative) for name, case in asked.items()]
     return Baseline(
-        suite=suite,
+        suite=about.own_name,
+        file=about.file,
         made={"date": run.started, "profile": run.profile, "versions": run.versions},
         scorer=dict(about.scorer),
         providers={name: drawn_of(recipe) for name, recipe in about.recipe.items()},
@@ -297,6 +303,8 @@ def update_baseline(results: RunRecord, suite: Suite, pictures: Pictures, *, any
     """
     path, reasons = baseline_path(suite), objections(results, suite)
     shown = relative(path)
+    if taken := others_baseline(suite):
+        return Saved(f"{shown} was not written: {taken}", True)
     if reasons and not anyway:
         message = "; ".join(reasons)
         return Saved(f"{shown} was not written: {message}. --update-baseline-anyway writes it all the same", True)
@@ -312,7 +320,7 @@ def update_baseline(results: RunRecord, suite: Suite, pictures: Pictures, *, any
 
 def make_baseline(results: RunRecord, suite: Suite, pictures: Pictures) -> Baseline:
     """A baseline of the suite's gate providers, with thumbnails and provenance."""
-    result = from_results(results, suite.name)
+    result = from_results(results, name_in(results, suite))
     marks = [mark for mark in result.scores if mark.provider in suite.gate]
     first = {(mark.provider, mark.case): mark for mark in reversed(marks) if mark.image}
     thumbnails = [
@@ -332,15 +340,31 @@ def make_baseline(results: RunRecord, suite: Suite, pictures: Pictures) -> Basel
 
 def objections(results: RunRecord, suite: Suite) -> list[str]:
     """Why a run should not become a baseline: what is red, and what is missing."""
-    gates = {item.provider: item for item in results.gate.items if item.suite == suite.name}
-    findings = []
+    name, findings = name_in(results, suite), list[str]()
+    gates = {item.provider: item for item in results.gate.items if item.suite == name}
     for provider in suite.gate:
-        cases = {case.case: case for case in results.cases_of(suite.name, provider)}
+        cases = {case.case: case for case in results.cases_of(name, provider)}
         wanted = [case.id for case in suite.cases if case.split == "open"]
         findings += _objections(provider, gates.get(provider), [cases.get(name) for name in wanted], suite)
         red = [name for name, case in cases.items() if case.verdict in ("fail", "error")]
         findings += [f"{len(red)} cases by {provider} are red ({', '.join(red[:3])})"] if red else []
     return findings or ([f"the run is red: {results.gate.reasons[0]}"] if broke_down(results) else [])
+
+
+def others_baseline(suite: Suite) -> str:
+    """Why this suite's place is not free: the baseline of another suite of its name and folder lies there."""
+    path = baseline_path(suite)
+    try:
+        return whose(parse_baseline(path.read_text(encoding="utf-8"), suite, str(path)), suite)
+    except (OSError, ValueError, UsageError):
+        return ""  # none, or a damaged one, which is replaced
+
+
+def whose(baseline: Baseline, suite: Suite) -> str:
+    """Whose baseline it is, where it is not this suite's; "" where it is."""
+    if not belongs_to_another(baseline.file, suite.path):
+        return ""
+    return f"it is of {baseline.file}, another suite called {suite.name!r}; {OWN}"
 
 
 def _objections(
@@ -368,7 +392,8 @@ def is_same(path: Path, made: Baseline) -> bool:
         old = parse_baseline(path.read_text(encoding="utf-8"), made.suite, str(path))
     except (OSError, ValueError, UsageError):
         return False
-    return old.model_copy(update={"made": {}}) == made.model_copy(update={"made": {}})
+    apart = {"made": {}, **({} if old.file else {"file": ""})}
+    return old.model_copy(update=apart) == made.model_copy(update=apart)
 
 
 def shrink(data: bytes) -> str:
@@ -474,9 +499,12 @@ def read_file(path: Path, suite: Suite) -> BaselineLookup:
 
 def parse_found(text: str, suite: Suite, where: str) -> BaselineLookup:
     try:
-        return BaselineLookup(where, parse_baseline(text, suite.name, where))
+        found = parse_baseline(text, suite, where)
     except UsageError as error:
         return BaselineLookup(where, problem=str(error))
+    if taken := whose(found, suite):
+        return BaselineLookup(where, problem=f"{where}: {taken}")
+    return BaselineLookup(where, found)
 
 
 # --- holding a run against it -------------------------------------------------------------------------------------

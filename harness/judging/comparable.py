@@ -31,9 +31,10 @@ def compare_recipes(baseline: RunRecord, suite: SuiteRecord, provider: str) -> C
     Another dtype is a warning, and so are another version of a metric that the profile adds and another summary of what
     the models know. Every other difference is a refusal, because the scores would not mean the same.
     """
-    old = next((item for item in baseline.suites if item.name == suite.name), None)
+    known = [item for item in baseline.suites if item.own_name == suite.own_name]
+    old = next((item for item in known if len(known) == 1 or item.file == suite.file), None)
     if old is None:
-        return Comparable(refused=(f"suite: the baseline has none called {suite.name!r}",))
+        return Comparable(refused=(f"suite: the baseline has none called {suite.own_name!r}",))
     return compare_parts(old.recipe.get(provider, {}), suite.recipe.get(provider, {}), old.scorer, suite.scorer)
 
 

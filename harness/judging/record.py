@@ -523,6 +523,7 @@ class SuiteRecord(Part):
 
     name: str
     path: str = ""
+    file: str = ""  # the same from the project's root on, on every machine: what tells suites of one name apart
     subject: SubjectRecord = SubjectRecord()
     lora: LoraRecord | None = None
     providers: tuple[str, ...] = ()
@@ -548,6 +549,12 @@ class SuiteRecord(Part):
     references_check: AuditRecord | None = None
     crowds: tuple[PopulationRecord, ...] = ()
     sweep: tuple[Tried, ...] = ()  # of the last `harness sweep`
+
+    @property
+    def own_name(self) -> str:
+        """What its file says; `name` says more where a run has several suites of one name."""
+        own = str(self.definition.get("name") or "")
+        return own if own and self.name.startswith(f"{own}.") else self.name
 
     @property
     def demands_proof(self) -> bool:
@@ -641,6 +648,7 @@ class RoundRecord(Part):
     started: str = ""
     attempt: int | None = None
     suite: str = ""
+    file: str = ""  # as a suite's
     provider: str = ""
     champion: LoraRecord | None = None
     failing_before: tuple[str, ...] = ()

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from harness.core.project import find_project, project_path
 from harness.core.stats.calibration import Calibration
 from harness.core.text import measured_text
-from harness.core.values import ALARMS, CaseResult, Decision, Job, SetScore, Suite, Threshold, Trait, Verdict, to_record
+from harness.core.values import (
+    ALARMS,
+    CaseResult,
+    Decision,
+    Job,
+    SetScore,
+    Suite,
+    Threshold,
+    Trait,
+    Verdict,
+    digest,
+    to_record,
+)
 from harness.judging.blind import in_the_dark, without_values
 from harness.judging.causes import cause_of
 from harness.judging.complaints import ORDER
@@ -60,6 +75,8 @@ class SuiteRun:
     sets: Mapping[str, Mapping[str, SetScore]] = field(default_factory=dict)  # by gate provider and metric
     readings: Sequence[Any] = ()  # `harness.references.Reading`: every category as the training pictures show it
     baseline: HeldBaseline | None = None  # None: there is none
+    file: str = ""  # from the project's root on; "": as it lies here
+    own_name: str = ""  # what its file calls it, where the run has several suites of that name
     about: SuiteFindings = field(default_factory=SuiteFindings)
 
 
@@ -79,7 +96,7 @@ def build_results(
         rounds: of retraining.
         trouble: why the run broke down, if it did; turns the verdict to error.
     """
-    suites = [_lit(item) for item in suites]
+    suites, rounds = tell_apart([_lit(item) for item in suites], rounds)
     costs = {"cost_usd": _cost(suites), "emulated_usd": _cost(suites, True)}
     record = RunRecord(
         schema=SCHEMA,
@@ -93,6 +110,35 @@ def build_results(
         feedback=tuple(_feedback(item, provider, rounds) for item in suites for provider in _judged(item)),
     )
     return RunRecord.of(record)
+
+
+def tell_apart(suites: Sequence[SuiteRun], rounds: Sequence[RoundRecord]) -> tuple[list[SuiteRun], list[RoundRecord]]:
+    """Suites of one name get their folders' beside it, as a name that is an id; whoever is the only one keeps his."""
+    named = [replace(item, file=item.file or project_path(item.suite.path)) for item in suites]
+    count = Counter(item.suite.name for item in named)
+    labels: dict[str, str] = {}
+    for item in (each for each in named if count[each.suite.name] > 1):
+        folder = re.sub(r"[^a-z0-9_-]+", ".", Path(item.file).parent.as_posix().lower()).strip(".")
+        label = f"{item.suite.name}.{folder}" if folder else item.suite.name
+        taken = label in labels.values() or (label != item.suite.name and label in count)
+        labels[item.file] = f"{label}.{digest(item.file)[:6]}" if taken else label
+    told = [
+        replace(item, suite=replace(item.suite, name=labels[item.file]), own_name=item.suite.name)
+        if item.file in labels
+        else item
+        for item in named
+    ]
+    names = {item.file: item.suite.name for item in told}
+    return told, [each.model_copy(update={"suite": names.get(each.file, each.suite)}) for each in rounds]
+
+
+def name_in(results: RunRecord, suite: Suite) -> str:
+    """What a run's record calls a suite: its name, unless the run has several of that name."""
+    known = [item for item in results.suites if item.own_name == suite.name]
+    if len(known) > 1:
+        file = project_path(suite.path)
+        return next((item.name for item in known if file in (item.file, item.path)), suite.name)
+    return known[0].name if known else suite.name
 
 
 def _lit(item: SuiteRun) -> SuiteRun:
@@ -242,6 +288,7 @@ def suite_record(item: SuiteRun) -> SuiteRecord:
     return SuiteRecord(
         name=suite.name,
         path=relative(suite.path),
+        file=item.file or project_path(suite.path),
         subject=SubjectRecord(name=subject.name, kind=subject.kind, trigger=subject.trigger),
         lora=LoraRecord(file=lora.path.name, strength=lora.strength) if lora else None,
         providers=suite.providers,
@@ -262,19 +309,23 @@ def suite_record(item: SuiteRun) -> SuiteRecord:
         sets=item.sets,
         baseline=item.baseline,
         card=CardSummary.of(card) if card else None,
-        definition=definition_record(suite),
+        definition=definition_record(replace(suite, name=item.own_name or suite.name)),
         **{name: value for name in SuiteFindings.model_fields if (value := getattr(item.about, name))},
     )
 
 
 def definition_record(suite: Suite) -> dict[str, object]:
-    """All that the suite's file says, from which runs of parts of it are judged again. Paths as people type them."""
+    """All that the suite's file says, to judge runs of parts of it again. Paths from the project's root on."""
     record: dict[str, object] = to_record(suite)
+    root = find_project(suite.path)
+
+    def shown(path: Path) -> str:
+        return path.relative_to(root).as_posix() if path.is_relative_to(root) else relative(path)
 
     def plain(value: Any) -> Any:
         if isinstance(value, Mapping):
             return {
-                name: relative(Path(item)) if name in PATHS and isinstance(item, str) else plain(item)
+                name: shown(Path(item)) if name in PATHS and isinstance(item, str) else plain(item)
                 for name, item in value.items()
             }
         return [plain(item) for item in value] if isinstance(value, list) else value

@@ -28,7 +28,7 @@ from harness.config.profile import ProviderConfig, extend_vocabulary
 from harness.config.prompts.subject import describe_subject
 from harness.core.errors import MissingKey, SuiteError, nearest
 from harness.core.values import Case, Generation, Outcome, Request, Suite
-from harness.core.yaml import Strict
+from harness.core.yaml import Strict, VariableName
 from harness.models.identity import hash_once
 from harness.providers import ProviderContext
 from harness.providers.http_client.exchange import Unanswered
@@ -73,7 +73,7 @@ class CommandOptions(Strict):
     timeout: float = Field(default=300.0, gt=0)  # seconds, for one start
     concurrency: int = Field(default=1, ge=1, le=64)  # programs at once
     per_call: int = Field(default=1, ge=1, le=256)  # pictures that one start draws
-    pass_env: tuple[str, ...] = ()  # variables, keys among them, that the program may see
+    pass_env: tuple[VariableName, ...] = ()  # variables, keys among them, that the program may see
     describe: bool = True  # the subject's traits take the trigger's place
     seeded: bool = True  # False: the seed changes nothing, and every sample is another draw
     price: Price | None = None

@@ -16,6 +16,7 @@ from PIL import Image
 from pydantic import model_validator
 
 from harness.core.values import Outcome, Request
+from harness.core.yaml import VariableName
 from harness.providers.http_client.exchange import Call, Reply, Unanswered
 from harness.providers.http_client.options import RemoteOptions
 from harness.providers.remote import (
@@ -46,7 +47,7 @@ class DeepAiOptions(RemoteOptions):
     """As documented in November 2026."""
 
     url: str = "https://api.deepai.org"
-    key: str = "DEEPAI_API_KEY"
+    key: VariableName = "DEEPAI_API_KEY"
     header: str = "api-key"
     prefix: str = ""
     version: Literal["standard", "hd", "genius", "super_genius"] = "standard"

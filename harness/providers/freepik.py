@@ -18,6 +18,7 @@ from pydantic import Field
 
 from harness.config.profile import ProviderConfig
 from harness.core.values import Outcome, Request
+from harness.core.yaml import VariableName
 from harness.providers import ProviderContext
 from harness.providers.http_client.exchange import Call, Reply, Unanswered
 from harness.providers.http_client.options import RemoteOptions
@@ -88,7 +89,7 @@ class FreepikOptions(RemoteOptions):
     """The addresses are those of November 2026; the old pair is https://api.freepik.com with x-freepik-api-key."""
 
     url: str = "https://api.magnific.com"
-    key: str = "FREEPIK_API_KEY"
+    key: VariableName = "FREEPIK_API_KEY"
     header: str = "x-magnific-api-key"
     prefix: str = ""
     mode: str = Field("mystic", pattern=r"^[a-z0-9][a-z0-9.-]*$")  # one of MODES, or the last part of a newer path

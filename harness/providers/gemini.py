@@ -15,6 +15,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from harness.core.values import Outcome, Request
+from harness.core.yaml import VariableName
 from harness.providers.http_client.exchange import Call, Reply, Unanswered
 from harness.providers.http_client.options import RemoteOptions
 from harness.providers.refusals import is_refusal
@@ -47,7 +48,7 @@ class GeminiOptions(RemoteOptions):
     """As documented in November 2026; `config/service_models.py` has the other models and when they end."""
 
     url: str = "https://generativelanguage.googleapis.com"
-    key: str = "GEMINI_API_KEY"
+    key: VariableName = "GEMINI_API_KEY"
     header: str = "x-goog-api-key"
     prefix: str = ""
     model: str = "gemini-nano-banana-2.1"

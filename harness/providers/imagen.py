@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 from harness.config.profile import ProviderConfig
 from harness.config.service_models import INSTEAD_OF_IMAGEN
 from harness.core.values import Outcome, Request
+from harness.core.yaml import VariableName
 from harness.providers import ProviderContext
 from harness.providers.gemini import SHAPES as ALL_SHAPES
 from harness.providers.gemini import explain_google, ignored_negative
@@ -44,7 +45,7 @@ class ImagenOptions(RemoteOptions):
     """With `project` it is Vertex AI, and `key` names a variable with an access token, which lasts an hour."""
 
     url: str = "https://generativelanguage.googleapis.com"
-    key: str = "GEMINI_API_KEY"
+    key: VariableName = "GEMINI_API_KEY"
     header: str = "x-goog-api-key"
     prefix: str = ""
     model: str = "imagen-4.0-generate-001"

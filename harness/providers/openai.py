@@ -16,6 +16,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from harness.config.service_models import successor
 from harness.core.values import Outcome, Request
+from harness.core.yaml import VariableName
 from harness.providers.http_client.exchange import Call, Reply, Unanswered
 from harness.providers.http_client.options import RemoteOptions
 from harness.providers.openai_errors import read_error
@@ -51,7 +52,7 @@ class OpenAiOptions(RemoteOptions):
     """As documented in November 2026. `size` and `quality` are pinned: `auto` makes runs incomparable."""
 
     url: str = "https://api.openai.com"
-    key: str = "OPENAI_API_KEY"
+    key: VariableName = "OPENAI_API_KEY"
     model: str = "gpt-image-2.5-sunburst"
     size: Annotated[str, AfterValidator(check_size)] = ""  # "": the nearest of the three that every model has
     quality: Literal["low", "medium", "high", "xhigh", "max"] = "medium"

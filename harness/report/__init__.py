@@ -68,7 +68,7 @@ def rerender(
     from harness.report.several import join_runs
 
     paths = [results] if isinstance(results, Path) else results
-    record = join_runs([load_results(path) for path in paths])
+    record = join_runs([load_results(path) for path in paths], store, tell)
     if other := other_run(folder, record):
         if keep:
             message = (

@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from harness.core.errors import HarnessError
 from harness.engine.merge import merge_engines, merge_results
+from harness.engine.rederive import ScoreStore, verified
 from harness.judging.record import GateRecord, Part, RunFacts, RunRecord
 from harness.judging.results import WORST
 
+Tell = Callable[[str], None]
 SomePart = TypeVar("SomePart", bound=Part)
 
 
-def join_runs(records: Sequence[RunRecord]) -> RunRecord:
-    """One record of several.
+def join_runs(records: Sequence[RunRecord], store: object = None, tell: Tell = lambda words: None) -> RunRecord:
+    """One record of several; of a single one what its pictures' scores give.
 
     Parts of the same suites (shards, or runs of different cases) become one run, with every verdict given again over
     all of it. Runs that cannot be judged as one stand side by side, each with its own verdicts; the page says why.
+
+    Args:
+        store: asked for the pictures' scores, where it is one.
+        tell: hears where a record does not agree with its pictures' scores.
     """
+    derived = [verified(record, store if isinstance(store, ScoreStore) else None) for record in records]
+    for record, (_, told) in zip(records, derived, strict=True):
+        for words in told:
+            tell(f"run {record.run.id}: {words}")
     if len(records) == 1:
-        return records[0]
+        return derived[0][0]
     try:
         return merge_results(records)
     except HarnessError as error:
-        return beside(records, str(error))
+        return beside([record for record, _ in derived], str(error))
 
 
 def beside(records: Sequence[RunRecord], why: str) -> RunRecord:

@@ -6,16 +6,19 @@ import hashlib
 import re
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.core.errors import StoreError
+from harness.store.rows import COLUMNS, is_edited, row_name, selection
 from harness.store.users import FOLDER, alone
 
 KINDS = ("images", "thumbs", "arrays", "journal", "loras", "review")  # folders, in the order in which they are shown
 RECORDS = "records.sqlite"
+DIGESTS = 2  # version of the records that first has digests of rows
 NAMED = re.compile(r"[0-9a-f]{64}")
 REVIEWS = "reviews"  # in the project: votes, comments and decisions
 PINNING = ("suites", "references", REVIEWS)  # whose JSON files name pictures that must stay
@@ -56,12 +59,13 @@ class Health:
     lost: tuple[str, ...] = ()  # pictures that records name and that are not there
     orphans: tuple[str, ...] = ()  # pictures and arrays that no record names; not wrong, but nobody asks for them
     halves: tuple[str, ...] = ()  # that a killed process left half written
+    edited: tuple[str, ...] = ()  # rows of the records that are no longer what was written
     records: str = "ok"  # SQLite's own check
 
     @property
     def sound(self) -> bool:
         """Orphans and halves only cost space."""
-        return not (self.damaged or self.lost or self.records != "ok")
+        return not (self.damaged or self.lost or self.edited or self.records != "ok")
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ def pictures(store: Path) -> list[CachedPicture]:
     return sorted(results, key=lambda picture: (picture.used, picture.sha))
 
 
-def rows(store: Path, question: str) -> list[tuple[str, float]]:
+def rows(store: Path, question: str) -> list[tuple[Any, ...]]:
     """The records' answer; [] where there are none.
 
     Raises:
@@ -166,10 +170,11 @@ def verify(store: Path) -> Health:
     """Hash every picture and array again, and hold the records against the files. Changes nothing."""
     try:
         records = str(rows(store, "PRAGMA quick_check")[0][0]) if (store / RECORDS).is_file() else "ok"
+        edited = tuple(row_name(table, row) for table, row in edited_rows(store))
         images = {str(row[0]) for row in rows(store, "SELECT image, 0 FROM samples")}
         arrays = {str(row[0]) for row in rows(store, "SELECT file, 0 FROM arrays")}
     except StoreError as error:
-        records, images, arrays = str(error), set(), set()
+        records, images, arrays, edited = str(error), set(), set(), ()
     damaged, orphans, halves, there, count = [], [], [], set(), 0
     for folder, named in (("images", images), ("arrays", arrays)):
         for path in files_of(store / folder):
@@ -184,7 +189,15 @@ def verify(store: Path) -> Health:
             elif sha not in named and records == "ok":
                 orphans.append(shown)
     lost = tuple(sorted(images - there))
-    return Health(count, tuple(damaged), lost, tuple(orphans), tuple(halves), records)
+    return Health(count, tuple(damaged), lost, tuple(orphans), tuple(halves), edited, records)
+
+
+def edited_rows(store: Path) -> list[tuple[str, tuple[Any, ...]]]:
+    """The rows that are no longer what was written, with their tables; an older version's have no digests yet."""
+    version = rows(store, "PRAGMA user_version")
+    if not version or version[0][0] < DIGESTS:
+        return []
+    return [(table, row) for table in COLUMNS for row in rows(store, selection(table)) if is_edited(table, row)]
 
 
 def is_damaged(path: Path, sha: str) -> bool:
@@ -274,11 +287,22 @@ def mend(store: Path, health: Health) -> int:
     """
     bad = [store / name for name in (*health.damaged, *health.halves)]
     with alone(store):
+        if health.edited:
+            forget_rows(store, edited_rows(store))
         if (store / RECORDS).is_file():
             forget(store, [*health.lost, *(path.stem for path in bad if path.suffix == ".png")])
         for path in bad:
             path.unlink(missing_ok=True)
-    return len(bad) + len(health.lost)
+    return len(bad) + len(health.lost) + len(health.edited)
+
+
+def forget_rows(store: Path, found: Iterable[tuple[str, Sequence[Any]]]) -> None:
+    """Remove single rows: what they said is made again."""
+    with closing(sqlite3.connect(store / RECORDS, timeout=60)) as records, records:
+        for table, row in found:
+            names = COLUMNS[table][: 1 if table == "samples" else 2]
+            where = " AND ".join(f"{name} = ?" for name in names)
+            records.execute(f"DELETE FROM {table} WHERE {where}", row[: len(names)])  # noqa: S608 - words of ours
 
 
 # --- words --------------------------------------------------------------------------------------------------------

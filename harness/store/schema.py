@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 from harness.core.errors import StoreError
+from harness.store.rows import row_digest
 
 MIGRATIONS: tuple[str, ...] = (
     """
@@ -39,6 +40,17 @@ MIGRATIONS: tuple[str, ...] = (
     );
     CREATE INDEX samples_by_image ON samples (image);
     """,
+    # of what decides each row; what earlier versions wrote is believed, from then on a row without one was edited
+    """
+    ALTER TABLE samples ADD COLUMN digest TEXT;
+    ALTER TABLE scores ADD COLUMN digest TEXT;
+    ALTER TABLE memos ADD COLUMN digest TEXT;
+    ALTER TABLE arrays ADD COLUMN digest TEXT;
+    UPDATE samples SET digest = row_digest('samples', request, recipe, record, image);
+    UPDATE scores SET digest = row_digest('scores', image, scorer, record);
+    UPDATE memos SET digest = row_digest('memos', kind, key, value);
+    UPDATE arrays SET digest = row_digest('arrays', kind, key, file);
+    """,
 )
 
 
@@ -48,6 +60,7 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
     Raises:
         StoreError: they were written by a newer version of the program.
     """
+    connection.create_function("row_digest", -1, row_digest, deterministic=True)
     while True:
         connection.execute("BEGIN IMMEDIATE")
         try:

@@ -10,7 +10,6 @@ import logging
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -23,6 +22,7 @@ from harness.core.errors import StoreError
 from harness.core.files import write_file
 from harness.core.values import Outcome, Request, Sample, Score, canonical_json, sample_from, score_from, to_record
 from harness.store.journal import Journal
+from harness.store.rows import insertion, is_edited, new_row, row_name, selection
 from harness.store.schema import migrate
 from harness.store.users import join
 
@@ -110,7 +110,7 @@ class Store:
         for start in range(0, len(requests), AT_ONCE):
             some = requests[start : start + AT_ONCE]
             marks = ",".join("?" * len(some))
-            for (record,) in self._query(f"SELECT record FROM samples WHERE request IN ({marks})", some):  # noqa: S608 - only marks
+            for _, _, record, _ in self._rows("samples", f"request IN ({marks})", some):
                 sample = sample_from(json.loads(record))
                 if self._whole(sample):
                     results[sample.request] = replace(sample, cached=True)
@@ -121,8 +121,7 @@ class Store:
         if sample.outcome is not Outcome.OK or sample.image is None:
             return
         record = to_record(replace(sample, scores={}, cached=False))
-        values = (request.key, canonical_json(to_record(request)), canonical_json(record), sample.image, time.time())
-        self._execute("INSERT OR REPLACE INTO samples VALUES (?, ?, ?, ?, ?)", values)
+        self._put("samples", request.key, canonical_json(to_record(request)), canonical_json(record), sample.image)
 
     def _whole(self, sample: Sample) -> bool:
         try:
@@ -138,18 +137,17 @@ class Store:
 
     def scores(self, image: str, scorer: str) -> Mapping[str, Score] | None:
         """What a scorer found in a picture, or None when it never looked."""
-        for (text,) in self._query("SELECT record FROM scores WHERE image = ? AND scorer = ?", [image, scorer]):
+        for _, _, text in self._rows("scores", "image = ? AND scorer = ?", [image, scorer]):
             return {name: score_from(record) for name, record in json.loads(text).items()}
         return None
 
     def put_many_scores(self, found: Sequence[tuple[str, str, Mapping[str, Score]]]) -> None:
         """Several (picture, scorer, scores) at the price of one write to the disk."""
-        now = time.time()
-        rows = [(image, scorer, canonical_json(to_record(scores)), now) for image, scorer, scores in found]
+        rows = [new_row("scores", image, scorer, canonical_json(to_record(scores))) for image, scorer, scores in found]
         with self._lock, self._translated():
             self._records.execute("BEGIN IMMEDIATE")
             try:
-                self._records.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?)", rows)
+                self._records.executemany(insertion("scores"), rows)
                 self._records.execute("COMMIT")
             except BaseException:
                 self._records.execute("ROLLBACK")
@@ -159,20 +157,19 @@ class Store:
 
     def memo(self, kind: str, key: str) -> Any | None:
         """A plain value kept under a name, or None."""
-        for (text,) in self._query("SELECT value FROM memos WHERE kind = ? AND key = ?", [kind, key]):
+        for _, _, text in self._rows("memos", "kind = ? AND key = ?", [kind, key]):
             return json.loads(text)
         return None
 
     def put_memo(self, kind: str, key: str, value: Any) -> None:
         """Keep plain JSON data; what is not finite or not plain raises ValueError or TypeError."""
-        values = (kind, key, canonical_json(to_record(value)), time.time())
-        self._execute("INSERT OR REPLACE INTO memos VALUES (?, ?, ?, ?)", values)
+        self._put("memos", kind, key, canonical_json(to_record(value)))
 
     def array(self, kind: str, key: str) -> np.ndarray[Any, Any] | None:
         """An array kept under a name, or None; an altered one is warned about and counts as absent."""
         import numpy as np
 
-        for (sha,) in self._query("SELECT file FROM arrays WHERE kind = ? AND key = ?", [kind, key]):
+        for _, _, sha in self._rows("arrays", "kind = ? AND key = ?", [kind, key]):
             try:
                 result: np.ndarray[Any, Any] = np.load(io.BytesIO(self._file("arrays", "npy", sha)), allow_pickle=False)
             except (StoreError, ValueError, EOFError) as error:
@@ -186,8 +183,7 @@ class Store:
 
         buffer = io.BytesIO()
         np.save(buffer, value, allow_pickle=False)
-        sha = self._put_file("arrays", "npy", buffer.getvalue())
-        self._execute("INSERT OR REPLACE INTO arrays VALUES (?, ?, ?, ?)", (kind, key, sha, time.time()))
+        self._put("arrays", kind, key, self._put_file("arrays", "npy", buffer.getvalue()))
 
     # --- runs -------------------------------------------------------------------------------------------------------
 
@@ -252,6 +248,19 @@ class Store:
     def _query(self, question: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         with self._lock, self._translated():
             return self._records.execute(question, values).fetchall()
+
+    def _rows(self, table: str, where: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """The deciding columns of the rows that are as they were written; an edited one is told of and left out."""
+        rows = self._query(selection(table, where), values)
+        for row in (row for row in rows if is_edited(table, row)):
+            self._notice(
+                f"{self.folder}: {row_name(table, row)} was edited since it was written (its digest differs); "
+                "it does not count and is made again, and `harness cache verify --rescore 5%` looks at the others"
+            )
+        return [row[:-1] for row in rows if not is_edited(table, row)]
+
+    def _put(self, table: str, *values: str) -> None:
+        self._execute(insertion(table), new_row(table, *values))
 
     def _execute(self, statement: str, values: Sequence[Any]) -> None:
         with self._lock, self._translated():

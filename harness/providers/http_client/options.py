@@ -7,7 +7,7 @@ from datetime import date
 
 from pydantic import Field
 
-from harness.core.yaml import Strict
+from harness.core.yaml import Strict, VariableName
 from harness.providers.http_client.exchange import Policy
 
 
@@ -24,7 +24,7 @@ class RemoteOptions(Strict):
 
     url: str = ""  # scheme, host and, where the service has one, a path before its routes
     model: str = ""
-    key: str = ""  # the environment variable that holds the key; "": none is needed
+    key: VariableName = ""  # the environment variable that holds the key; "": none is needed
     header: str = "Authorization"
     prefix: str = "Bearer "  # before the key, in the header
     ca_bundle: str = ""  # a file of authorities, from the profile's folder on; trusted for this service alone

@@ -12,9 +12,10 @@ from collections.abc import Iterable
 from urllib.parse import quote, quote_plus
 from weakref import WeakSet
 
+from harness.core.secrets import SHAPED, STARS
+
 SHOWN = 300  # characters of a message, at most
 LOOKED_AT = 20_000  # characters, before anything is left out
-STARS = "***"
 KEPT = 32  # secrets known at once; a token that old has expired
 BEGINNING = 16  # characters of a key that betray it, even where the rest was cut off
 
@@ -28,10 +29,6 @@ NAMED = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 SCHEME = re.compile(rf"\b(bearer|basic|key|token)(\s+){LIKELY}", re.IGNORECASE)
-SHAPED = re.compile(
-    r"\b(?:sk-[\w-]{8,}|AIza[\w-]{20,}|ya29\.[\w.-]+|r8_\w{16,}|hf_\w{16,}|gh[pousr]_\w{16,}|FPSX\w{12,}"
-    r"|eyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]+)?)"
-)
 
 
 class Redactor:

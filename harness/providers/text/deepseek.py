@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from harness.core.values import Outcome
+from harness.core.yaml import VariableName
 from harness.providers.http_client.exchange import Reply, Unanswered
 from harness.providers.remote import error_text, explain_status
 from harness.providers.text.chat import ChatWriter, Message, Schema, WriterOptions, with_schema
@@ -21,7 +22,7 @@ class DeepSeekOptions(WriterOptions):
 
     url: str = "https://api.deepseek.com"
     model: str = "deepseek-flash"
-    key: str = "DEEPSEEK_API_KEY"
+    key: VariableName = "DEEPSEEK_API_KEY"
     thinking: bool = False  # dearer and slower, and the temperature is then ignored
 
 

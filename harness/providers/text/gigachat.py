@@ -17,6 +17,7 @@ from harness.config.profile import ProviderConfig
 from harness.core.errors import ProviderError
 from harness.core.settings import Secret
 from harness.core.values import Outcome
+from harness.core.yaml import VariableName
 from harness.providers import ProviderContext
 from harness.providers.http_client.exchange import Call, Deadline, Reply, Unanswered
 from harness.providers.http_client.limits import limiter_for
@@ -44,7 +45,7 @@ class GigaChatOptions(WriterOptions):
     url: str = "https://api.giga.chat/v1"
     oauth: str = "https://ngw.devices.sberbank.ru:9443/api/v2/oauth"
     model: str = "GigaChat-2-Max"
-    key: str = "GIGACHAT_CREDENTIALS"  # the authorization key: base64 of client_id:client_secret
+    key: VariableName = "GIGACHAT_CREDENTIALS"  # the authorization key: base64 of client_id:client_secret
     scope: str = "GIGACHAT_API_PERS"  # or GIGACHAT_API_B2B, GIGACHAT_API_CORP
     concurrency: int = Field(1, ge=1, le=64)
     temperature: float | None = Field(0.1, ge=0, le=2)

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from harness.config.service_models import successor
 from harness.core.values import Outcome
+from harness.core.yaml import VariableName
 from harness.providers.http_client.exchange import Call, Deadline, Reply, Unanswered
 from harness.providers.openai_errors import read_error
 from harness.providers.remote import explain_status
@@ -32,7 +33,7 @@ class OpenAiTextOptions(WriterOptions):
 
     url: str = "https://api.openai.com"
     model: str = "gpt-5.4-mini-2026-03-17"
-    key: str = "OPENAI_API_KEY"
+    key: VariableName = "OPENAI_API_KEY"
     temperature: float | None = Field(None, ge=0, le=2)  # reasoning models refuse it
     detail: Literal["auto", "low", "high"] = "auto"  # of a picture: what it costs
 

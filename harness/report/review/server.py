@@ -10,8 +10,9 @@ from __future__ import annotations
 import secrets
 import socketserver
 import sys
+import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,7 +26,10 @@ from harness.report.review.responses import Query, Refusal, Response
 HOST = "127.0.0.1"
 PATIENCE_S = 30.0  # with a client that says nothing
 LARGEST_FORM, LARGEST_DRAIN = 64 * 1024, 1024 * 1024  # bytes that are read, that are thrown away to answer politely
+DIGITS = 15  # of a length that is read as a number
 FIELDS = 40
+FILE = "file"  # whence a browser comes that was sent here by a file
+ENTRY = b'<!doctype html><title>review</title><meta http-equiv="refresh" content="0; url=/"><a href="/">Review</a>\n'
 POLICY = (
     "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'"
@@ -54,6 +58,8 @@ class ReviewServer(ThreadingHTTPServer):
         """
         self.state = state
         self.token, self.session, self.secret = (secrets.token_urlsafe(32) for _ in range(3))
+        self.entered: Callable[[], object] = lambda: None  # called when a token was spent and the next one is there
+        self._door = threading.Lock()
         try:
             super().__init__((HOST, port), ReviewHandler)
         except (OSError, OverflowError) as error:
@@ -77,6 +83,15 @@ class ReviewServer(ThreadingHTTPServer):
     @property
     def address(self) -> str:
         return f"http://{self.hosts[0]}/?token={self.token}"
+
+    def spend(self, token: str) -> bool:
+        """Whether this is the token that lets one browser in; there is a new one for the next."""
+        with self._door:
+            if not same(token, self.token):
+                return False
+            self.token = secrets.token_urlsafe(32)
+        self.entered()
+        return True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that hangs up is no error of ours."""
@@ -119,15 +134,16 @@ class ReviewHandler(BaseHTTPRequestHandler):
         """Let in, check, and hand over to the page or act of this path."""
         from harness.report.review.routes import find_act, find_page
 
-        target = urlsplit(self.path) if self.path.startswith("/") else urlsplit("/")
-        length = self.headers.get("Content-Length", "")
-        self.unread = int(length) if length.isdecimal() else 0
+        self.unread = max(0, read_length(self.headers.get("Content-Length", "")))
         self.close_connection |= self.unread > 0 or self.command not in ("GET", "HEAD")
         if self.headers.get_all("Host", []) not in [[host] for host in self.home.hosts]:
             raise Refusal(HTTPStatus.FORBIDDEN)
+        target = urlsplit(self.path) if self.path.startswith("/") else urlsplit("/")
         query = read_fields(target.query)
-        if target.path == "/" and self.command == "GET" and same(query.get("token"), self.home.token):
+        if target.path == "/" and self.command == "GET" and self.home.spend(query.get("token")):
             cookie = f"{self.home.cookie}={self.home.session}; Path=/; HttpOnly; SameSite=Strict"
+            if query.get("from") == FILE:  # where a redirect leads from a file, a browser keeps strict cookies back
+                return Response(body=ENTRY, headers={"Set-Cookie": cookie})
             return Response(HTTPStatus.SEE_OTHER, headers={"Location": "/", "Set-Cookie": cookie})
         if not self.is_known():
             raise Refusal(HTTPStatus.FORBIDDEN)
@@ -155,13 +171,13 @@ class ReviewHandler(BaseHTTPRequestHandler):
             raise Refusal(HTTPStatus.FORBIDDEN, "a form of another site; nothing was done")
         if self.headers.get_content_type() != "application/x-www-form-urlencoded":
             raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "a form is expected")
-        length = self.headers.get("Content-Length", "")
-        if not length.isdecimal() or "Transfer-Encoding" in self.headers:
+        length = read_length(self.headers.get("Content-Length", ""))
+        if length < 0 or "Transfer-Encoding" in self.headers:
             raise Refusal(HTTPStatus.LENGTH_REQUIRED, "the form must say how long it is")
-        if int(length) > LARGEST_FORM:
+        if length > LARGEST_FORM:
             raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a form has {LARGEST_FORM:,} bytes at most")
         self.unread = 0
-        fields = read_fields(self.rfile.read(int(length)).decode("utf-8", "replace"))
+        fields = read_fields(self.rfile.read(length).decode("utf-8", "replace"))
         if not same(fields.get("csrf"), self.home.secret):
             raise Refusal(HTTPStatus.FORBIDDEN, "the page is from before this server started; open it again")
         return fields
@@ -209,6 +225,13 @@ class ReviewHandler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: the terminal is for the address and for errors, and an address holds the token."""
+
+
+def read_length(text: str) -> int:
+    """What `Content-Length` says, -1 for nothing that it may say; more digits than any body has are its largest."""
+    if not (text.isascii() and text.isdecimal()):
+        return -1
+    return int(text) if len(text) <= DIGITS else 10**DIGITS
 
 
 def read_fields(text: str) -> Query:
