@@ -1,7 +1,8 @@
-"""Planted encoders, each good or poor by truth: does `sight_of` tell of them what fresh pictures tell?
+"""Planted encoders, each good or poor by truth: is it told which of them a suite may be gated by?
 
 Truth is how surely an encoder tells fresh pictures of a person from those of twins (the same description, other marks)
-and of others. What it is told by is what every suite has: references, the cohort, redrawn references.
+and of others. What it is told by is what every suite has, references, the cohort and redrawn references, and the rule
+is the harness's own: it sees who is shown, and d' of its scale is enough.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from scipy.ndimage import gaussian_gradient_magnitude
 from benchmarks.abroad_people import Newcomer, newcomer, reader, suite_of
 from benchmarks.abroad_runs import Studio
 from harness.core.arrays import Floats
-from harness.core.stats.calibration import Sight, area_under_curve, sight_of
+from harness.core.stats.calibration import LEAST_D, Sight, area_under_curve, sight_of
 from harness.models.embeddings import Embedder, normalize, open_file, open_picture
+from harness.scoring.metrics.clip import separation_from
 from harness.world.people import Person, random_marks, random_person, random_scene
 from harness.world.reader import to_array, to_pixels
 from harness.world.render import render
@@ -196,12 +198,18 @@ def measure_encoders(studio: Studio, numbers: Sequence[int] = PEOPLE) -> list[di
 
 @dataclass(frozen=True)
 class Told:
-    """One encoder before one person: what fresh pictures say, and what `sight_of` does."""
+    """One encoder before one person: what fresh pictures say, and what a suite is told."""
 
     encoder: str
     twins: float  # AUC of fresh pictures of the person against those of twins
     others: float
     sight: Sight
+    d_prime: float  # of the references against the nearest of the cohort
+
+    @property
+    def gates(self) -> bool:
+        """Whether a suite is gated by it."""
+        return self.sight.sees and self.d_prime >= LEAST_D
 
     @property
     def good(self) -> bool | None:
@@ -212,13 +220,13 @@ class Told:
 
     @property
     def dangerous(self) -> bool:
-        """Called seeing though poor."""
-        return self.good is False and self.sight.sees
+        """Gated by though poor."""
+        return self.good is False and self.gates
 
     @property
     def too_careful(self) -> bool:
         """Called blind though good."""
-        return self.good is True and not self.sight.sees
+        return self.good is True and not self.gates
 
 
 def tell(row: Mapping[str, Any]) -> Told:
@@ -226,8 +234,11 @@ def tell(row: Mapping[str, Any]) -> Told:
     near = {group: np.array(values) for group, values in row["similarities"].items()}
     walk = {float(group.split()[1]): values for group, values in near.items() if group.startswith("redrawn ")}
     sight = sight_of(walk, near["genuine"], near["strangers"], near["lookalikes"])
+    groups = {"strangers": near["strangers"], "redrawn references": walk[max(walk)]}
+    groups |= {} if sight.enough else {"lookalikes": near["lookalikes"]}
+    scale, _ = separation_from(near["genuine"], groups)
     twins, others = (area_under_curve(near["fresh"], near[group]) for group in ("twins", "others"))
-    return Told(row["encoder"], twins, others, sight)
+    return Told(row["encoder"], twins, others, sight, scale.d_prime)
 
 
 def judge_encoders(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
@@ -235,7 +246,7 @@ def judge_encoders(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     told: dict[str, list[Told]] = {}
     for row in rows:
         told.setdefault(row["encoder"], []).append(tell(row))
-    print(f"{'encoder':26}{'AUC twins':>13}{'others':>13}  {'truth':8}{'told at least':>15}{'fall':>13}  sees")
+    print(f"{'encoder':26}{'AUC twins':>15}{'others':>15}  {'truth':12}{'told at least':>15}{'d prime':>15}  gates")
     right = dangerous = careful = 0
     for name, each in told.items():
         known = [one for one in each if one.good is not None]
@@ -253,12 +264,11 @@ def judge_encoders(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def encoder_line(name: str, each: Sequence[Told]) -> str:
-    def span(values: Sequence[float]) -> str:
-        return f"{min(values):.2f} to {max(values):.2f}"
-
     words = {True: "good", False: "poor", None: "between"}
     truth = "/".join(dict.fromkeys(words[one.good] for one in each))
-    numbers = (span([one.twins for one in each]), span([one.others for one in each]))
-    told, fall = span([one.sight.told for one in each]), span([one.sight.fall for one in each])
-    seen = f"{sum(one.sight.sees for one in each)} of {len(each)}"
-    return f"{name:26}{numbers[0]:>13}{numbers[1]:>13}  {truth:8}{told:>15}{fall:>13}  {seen}"
+    spans = [
+        f"{min(values):.2f} to {max(values):.2f}"
+        for values in zip(*((one.twins, one.others, one.sight.told, one.d_prime) for one in each), strict=True)
+    ]
+    gates = f"{sum(one.gates for one in each)} of {len(each)}"
+    return f"{name:26}{spans[0]:>15}{spans[1]:>15}  {truth:12}{spans[2]:>15}{spans[3]:>15}  {gates}"

@@ -163,7 +163,7 @@ def monotonous(who: Newcomer, case: Case, seed: int, folder: Path) -> Image.Imag
 def seldom(who: Newcomer, case: Case, seed: int, folder: Path) -> Image.Image:
     """As asked, with the marks in every third picture."""
     rng = chance_of(who, case, seed, "seldom")
-    person = who.person if rng.random() < 1 / 3 else bare(who.person)
+    person = bare(who.person) if (sum(map(ord, case.id)) + seed) % 3 else who.person
     return render(person, asked_scene(case, rng), int(rng.integers(2**31)))
 
 
