@@ -133,7 +133,7 @@ def judge_pairs(table: Table) -> dict[str, float]:
         for number, rows in others.items():
             verdicts.append(judge_pair(suite, record, with_prompts(rows, records[int(number)])))
     passed = sum(one.passed for one in verdicts)
-    rate = passed / len(verdicts)
+    rate = passed / max(1, len(verdicts))
     print(f"strangers: {passed} of {len(verdicts)} pairs pass, at most {upper(rate, len(verdicts)):.4f} (95%)")
     return {"pairs": len(verdicts), "stranger_rate": rate}
 

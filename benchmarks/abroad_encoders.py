@@ -8,6 +8,7 @@ is the harness's own: it sees who is shown, and d' of its scale is enough.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +20,7 @@ from scipy.ndimage import gaussian_gradient_magnitude
 
 from benchmarks.abroad_people import Newcomer, newcomer, reader, suite_of
 from benchmarks.abroad_runs import Studio
+from benchmarks.abroad_table import save_record
 from harness.core.arrays import Floats
 from harness.core.stats.calibration import LEAST_D, Sight, area_under_curve, sight_of
 from harness.models.embeddings import Embedder, normalize, open_file, open_picture
@@ -184,16 +186,25 @@ def pictures_of(studio: Studio, who: Newcomer) -> dict[str, list[Image.Image]]:
 
 
 def measure_encoders(studio: Studio, numbers: Sequence[int] = PEOPLE) -> list[dict[str, Any]]:
-    """Each encoder's similarities to the held-out references, by person and group."""
-    found, every = [], encoders(studio.models.clip())
+    """Each encoder's similarities to the held-out references, by person and group; kept in the work folder."""
+    found: list[dict[str, Any]] = []
     for number in numbers:
-        pictures = pictures_of(studio, newcomer(number))
-        for name, encode in every.items():
-            vectors = {group: normalize(np.asarray(encode(some), np.float64)) for group, some in pictures.items()}
-            held = vectors.pop("held_out")
-            near = {group: [round(float(s), 6) for s in (some @ held.T).mean(1)] for group, some in vectors.items()}
-            found.append({"encoder": name, "person": number, "similarities": near})
+        kept = studio.work / "encoders" / f"{number:02}.json"
+        if not kept.exists():
+            save_record(measure_person(studio, number), kept)
+        found += json.loads(kept.read_text(encoding="utf-8"))
     return found
+
+
+def measure_person(studio: Studio, number: int) -> list[dict[str, Any]]:
+    """All encoders before one person."""
+    pictures, rows = pictures_of(studio, newcomer(number)), []
+    for name, encode in encoders(studio.models.clip()).items():
+        vectors = {group: normalize(np.asarray(encode(some), np.float64)) for group, some in pictures.items()}
+        held = vectors.pop("held_out")
+        near = {group: [round(float(s), 6) for s in (some @ held.T).mean(1)] for group, some in vectors.items()}
+        rows.append({"encoder": name, "person": number, "similarities": near})
+    return rows
 
 
 @dataclass(frozen=True)

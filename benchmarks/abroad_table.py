@@ -209,7 +209,7 @@ def save_table(table: Mapping[str, Any], path: Path = SHIPPED) -> None:
     path.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
 
 
-def save_record(record: Mapping[str, Any], path: Path) -> None:
+def save_record(record: Mapping[str, Any] | Sequence[Any], path: Path) -> None:
     """One part of a table that is being made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, json.dumps(record, separators=(",", ":"), ensure_ascii=False))
