@@ -209,29 +209,37 @@ def span(values: Sequence[float]) -> str:
 
 
 def make_table(studio: Studio, people: int, looks: int) -> None:
-    """Draw what is missing, and write the table after each step, so that it can be stopped."""
+    """Draw what the work folder lacks, and write the table when all is there; stopped before, the next call goes on."""
     done: dict[int, dict[str, Any]] = {}
-    table: dict[str, Any] = {"people": [], "pairs": {}, "encoders": [], "looks": []}
     for number in range(people):
         done[number] = studio.settle(number)
         print(f"person {number + 1} of {people}", flush=True)
-    table["people"] = [shorter(record) for record in done.values()]
-    table["encoders"] = measure_encoders(studio, [number for number in SEEN_PEOPLE if number in done])
-    save_table(table)
+    again, pairs = [], {}
     for number in LOOK_PEOPLE[:looks]:
-        table["looks"] += [shorter(studio.settle(number, look)) for look in LOOKS]
-        save_table(table)
+        again += [shorter(studio.settle(number, look)) for look in LOOKS]
         print(f"second world, person {number}", flush=True)
     for number in done:
-        table["pairs"][str(number)] = studio.pair(newcomer(number), done)
+        found = studio.pair(newcomer(number), done)
+        pairs[str(number)] = {
+            other: [slim(row) for row in found[other]] for other in sorted(found) if int(other) in done
+        }
         print(f"strangers as person {number + 1} of {people}", flush=True)
-    save_table(table)
+    seen = measure_encoders(studio, [number for number in SEEN_PEOPLE if number in done])
+    save_table({"people": list(map(shorter, done.values())), "looks": again, "pairs": pairs, "encoders": seen})
+
+
+def slim(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A pair's row without what no verdict on it reads."""
+    kept = {name: part for name, part in row.items() if name != "m"}
+    return kept | ({"k": [*row["k"][:2], None]} if "k" in row else {})
 
 
 def shorter(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record without what was said in the run."""
-    providers = {name: {key: part for key, part in each.items() if key != "said"} for name, each in
-                 record["providers"].items()}  # fmt: skip
+    providers = {
+        provider: {name: part for name, part in each.items() if name != "said"}
+        for provider, each in record["providers"].items()
+    }
     return {**record, "providers": providers}
 
 
