@@ -49,6 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--people", type=int, default=PEOPLE, help=f"of the whole table (default: {PEOPLE})")
     parser.add_argument("--looks", type=int, default=len(LOOK_PEOPLE), help="people of the second world")
     parser.add_argument("--work", type=Path, default=WORK, help="what is finished is kept there")
+    parser.add_argument("--no-rows", action="store_true", help="leave out the rows that tests hold; they take minutes")
     parser.add_argument("--runs", type=int, default=4_000, help="simulated runs of each statistic; 0: leave them out")
     parser.add_argument(
         "--drawn", type=int, default=8, help="own pictures by each LoRA; -1: nothing foreign is looked at"
@@ -64,7 +65,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         raise FileNotFoundError(f"{SHIPPED}: no such table; python -m benchmarks abroad --full")
     people, looks = judge_people(table), judge_looks(table)
     pairs, encoders = judge_pairs(table), judge_encoders(table["encoders"])
-    figures = judge_evidence(people["description_passed"] == 0, white_is_right(table)) | people | pairs
+    figures: dict[str, Any] = people | pairs
+    if not options.no_rows:
+        figures = judge_evidence(people["description_passed"] == 0, white_is_right(table)) | figures
     figures |= encoders | looks
     if options.drawn >= 0:
         found = measure_foreign(argparse.Namespace(drawn=options.drawn))
