@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 BENCHMARKS = {
+    "abroad": "verdicts where the truth is known: newcomers, strangers, planted encoders, a second world",
     "cold": "a cold and a warm run of the shipped suite: seconds and peak memory",
     "adaptive": "pictures that planned looks save at the same error rates",
     "gate": "false alarms, power and coverage of the gate over thousands of simulated runs",

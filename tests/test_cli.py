@@ -37,6 +37,11 @@ def test_init_writes_a_suite_for_a_folder_of_pictures(tmp_path: Path, capsys: py
     suite = load_suite(tmp_path / "suites" / "toma.yaml", load_profile("embedded", ROOT))
     assert status == 0
     assert suite.subject.trigger == "toma"
+    assert {name: bound.fail for name, bound in suite.thresholds.items()} == {
+        "quality": 0.6,
+        "clip": 0.5,
+        "prompt": 0.5,
+    }
     assert sum(case.split == "locked" for case in suite.cases) == 8
     assert len(list((tmp_path / "references" / "toma" / "held_out").glob("*.png"))) == 4
     assert "suites/toma.yaml" in capsys.readouterr().out

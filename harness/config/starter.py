@@ -21,6 +21,7 @@ DEMO = ("suites", "references", ".env.example")
 INI = "[pytest]\nharness_suites = suites\n"
 IGNORED = ".harness/\nreports/\n.env\n"
 PLUGIN = "pytest_lora_harness"
+HALF_WAY = 0.5  # from what the description alone draws to the subject; `quality` counts the describable traits as well
 EXPRESSIONS = ("smiling", "sad", "surprised", "angry")
 PLACES = ("steppe", "city", "snowy mountain", "starry night", "desert", "forest")
 
@@ -130,7 +131,7 @@ def suite_text(slug: str, name: str, trigger: str, kind: str, class_word: str = 
         "providers": ["lora", "base", "prompt_only"],
         "gate": ["lora"],
         "samples": 3,
-        "thresholds": {"quality": {"fail": 0.6, "warn": 0.7}, "prompt": 0.5},
+        "thresholds": {"quality": {"fail": 0.6, "warn": 0.7}, "clip": HALF_WAY, "prompt": 0.5},
         "beat": ["prompt_only"],
         "cases": cases,
     }

@@ -1,0 +1,129 @@
+"""Verdicts abroad: the committed scores judged by the rules of today, and small planted inputs whose truth is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks import abroad
+from benchmarks.abroad_encoders import judge_encoders
+from benchmarks.abroad_looks import LOOKS, ON_WHITE, Look
+from benchmarks.abroad_people import DRAWERS, drawers_of, newcomer, shown, suite_of
+from benchmarks.abroad_table import judge_person, load_table, pack, save_table, unpack
+from harness.config.starter import HALF_WAY
+from harness.core.values import Threshold
+
+TABLE = load_table()
+PEOPLE = {record["number"]: record for record in TABLE["people"]}
+
+
+# --- the committed table ----------------------------------------------------------------------------------------------
+
+
+def test_good_loras_pass_and_what_only_looks_like_them_does_not() -> None:
+    found = abroad.judge_people(TABLE)
+    people = found["people"]
+
+    assert people >= 10 and found["good_passed"] >= 0.9 * people
+    assert found["description_passed"] <= 1 and found["overtrained_passed"] <= 1
+    assert found["undertrained_passed"] <= 0.1 * people
+
+
+def test_nobody_passes_as_somebody_else() -> None:
+    found = abroad.judge_pairs(TABLE)
+
+    assert found["pairs"] >= 90 and found["stranger_rate"] <= 0.01
+
+
+def test_encoders_are_told_as_fresh_pictures_tell_them() -> None:
+    found = judge_encoders(TABLE["encoders"])
+
+    assert found["encoders"] >= 10 and found["encoders_dangerous"] == 0
+    assert found["encoders_blind_though_good"] <= 1 and found["encoders_right"] >= found["encoders"] - 1
+
+
+def test_no_verdict_of_the_second_world_is_sure_and_wrong() -> None:
+    found = abroad.judge_looks(TABLE)
+
+    assert found["confident_wrong"] == 0 and found["judged_share"] >= 0.8
+    assert abroad.white_is_right(TABLE)
+
+
+def test_the_judge_says_of_the_table_what_the_runs_said() -> None:
+    for record in PEOPLE.values():
+        for name, verdict in abroad.judge_all(record).items():
+            word, red = record["providers"][name]["run"]
+            assert (verdict.word == "pass" and not verdict.red_cases) == (word == "pass" and not red), (record, name)
+
+
+def test_every_trait_and_no_mark_reaches_the_bound_on_quality_and_not_that_on_clip() -> None:
+    """What `harness init` bounds clip for."""
+    passed = {HALF_WAY: 0, None: 0}
+    for record in PEOPLE.values():
+        if "description" in record["providers"]:
+            suite = abroad.suite_for(record)
+            for bound in passed:
+                held = replace(suite, thresholds={**suite.thresholds, "clip": Threshold(bound)})
+                passed[bound] += judge_person(held, record, "description").passed
+
+    assert passed[HALF_WAY] == 0 < passed[None]
+
+
+# --- what it is made of -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", DRAWERS)
+def test_drawers_draw_what_they_are_said_to(name: str, tmp_path: Path) -> None:
+    who = newcomer(1)
+    Look().draw_references(tmp_path / "references", who.person, who.seed)
+    suite = suite_of(who, tmp_path, ("good",))
+    cases = [case for case in suite.cases for _ in range(2)]
+    pictures = [DRAWERS[name](who, case, place % 2, tmp_path) for place, case in enumerate(cases)]
+
+    truth = shown(who, pictures, cases)
+
+    assert abroad.should_pass(truth) is (name == "good"), truth
+
+
+def test_of_whom_words_tell_everything_no_description_is_wrong() -> None:
+    without = newcomer(3)
+
+    assert without.told_by_words and not {"description", "seldom", "faint"} & set(drawers_of(without))
+    assert suite_of(newcomer(6), Path("x"), ("good",)).subject.traits == {}
+
+
+@pytest.mark.parametrize(
+    ("marks", "asked", "right"),
+    [(0.8, 0.8, True), (0.79, 1.0, None), (0.5, 1.0, None), (0.49, 1.0, False), (1.0, 0.49, False), (1.0, 0.79, None)],
+)
+def test_what_should_pass(marks: float, asked: float, right: bool | None) -> None:
+    assert abroad.should_pass({"marks": marks, "asked": asked}) is right
+
+
+@pytest.mark.parametrize("look", LOOKS, ids=lambda look: look.name)
+def test_looks_change_references_and_keep_the_size_of_drawings(look: Look, tmp_path: Path) -> None:
+    who = newcomer(0)
+    look.draw_references(tmp_path, who.person, who.seed)
+    first = Image.open(tmp_path / "train" / "01.png")
+
+    assert first.width == 96 * look.times
+    assert look.draw(first, np.random.default_rng(0)).size == (96, 96)
+    if look.name == ON_WHITE:
+        assert min(first.getpixel((2, 2))) > 240
+    assert len(list((tmp_path / "held_out").glob("*.png"))) == 8
+
+
+def test_rows_come_back_as_they_were_packed(tmp_path: Path) -> None:
+    record: dict[str, Any] = PEOPLE[0]
+    suite, rows = abroad.suite_for(record), record["providers"]["good"]["rows"]
+
+    assert pack(unpack(suite, "good", rows)) == rows
+
+    save_table({"people": [record]}, tmp_path / "table.json.gz")
+    again = load_table(tmp_path / "table.json.gz")
+    assert again["people"] == [record]
