@@ -11,7 +11,7 @@ import pytest
 
 from harness.commands.ci import named_tests
 from harness.commands.cli import main
-from pytest_lora_harness import ALWAYS, OPTIONS, is_suite_file
+from harness.core.claim import ALWAYS, OPTIONS, is_suite_file
 from tests.support import ROOT
 from tests.test_foreign_harness import run_pytest
 from tests.test_plugin_hooks import SUITE, Project, project  # noqa: F401
