@@ -193,3 +193,29 @@ def test_this_repository_names_its_suites() -> None:
         cwd=ROOT, capture_output=True, text=True, check=False, env=None,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+# --- what a person types first ---------------------------------------------------------------------------------------
+
+
+def test_a_folder_of_suites_is_linted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lint", str(ROOT / "suites")]) == 0
+    said = capsys.readouterr().out
+    assert "smoke.yaml: " in said and "aldar_kose.yaml: " in said and "embedded.yaml" not in said
+
+    assert main(["lint", str(tmp_path)]) == 2
+    assert "no suite lies in this folder" in capsys.readouterr().err
+
+
+def test_a_record_is_named_without_an_option(
+    project: Project,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    project.suite()
+    project.run()
+    monkeypatch.chdir(project.folder)
+
+    for words in (["reports/results.json"], ["reports"], ["--from", "reports/results.json"]):
+        assert main(["report", *words]) == 0
+        assert "wrote reports/index.html" in capsys.readouterr().out
