@@ -1,6 +1,6 @@
 """The name by which pytest loads the plugin: light, quiet, and out of the way where no suite is.
 
-Every pytest session of a machine loads this file, so it imports nothing but the standard library and pluggy. What it
+Every pytest session of a machine loads this file, so it imports nothing but the standard library and pytest. What it
 does before it meets a suite: it declares options. Those with `--harness-` before their names are always there, and so
 are four that nobody else means; the short names of the others only where suites are, or where the configuration of
 pytest names `harness_suites`, because `--profile`, `--baseline` and their like belong to others, too. The plugin itself
@@ -14,57 +14,23 @@ project has suites, it is told.
 from __future__ import annotations
 
 import os
-import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from importlib.util import find_spec
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pluggy import HookimplMarker
+import pytest
 
 if TYPE_CHECKING:
-    import pytest
+    from harness.core import claim
 
 OURS = Path(__file__).resolve().with_name("harness")
-INI = "harness_suites"
 PLUGIN = "harness.plugin"
-SUFFIXES = (".yaml", ".yml")
-MOST, DEPTH = 2_000, 4  # files that are looked at for suites, and folders below one that is named
-CONFIGURED = re.compile(rf"^\s*{INI}\s*=", re.MULTILINE)
-CONFIGURATIONS = ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg")
-
-OPTIONS: Mapping[str, tuple[str, str]] = {
-    "--profile": ("NAME", "models, providers and scorers: embedded, sdxl or a file (default: embedded)"),
-    "--providers": ("A,B", "only these providers of each suite"),
-    "--samples": ("N", "seeds per prompt instead of the suite's own number"),
-    "--lora": (
-        "FILE[@STRENGTH][+...]",
-        "the LoRA under test instead of the suite's own; behind + come LoRAs that are drawn with it",
-    ),
-    "--store": ("DIR", "where pictures and records are kept (default: .harness)"),
-    "--fresh": ("", "draw and score everything again"),
-    "--locked": ("", "also run the cases that are kept for promotions"),
-    "--report-dir": ("DIR", "where the report goes (default: reports)"),
-    "--baseline": (
-        "FILE|compare|off|save|git:REF",
-        "what to compare with, paired by case and seed (default: baselines/<suite>.json beside the suite, if any)",
-    ),
-    "--update-baseline": (
-        "",
-        "write baselines/<suite>.json beside each suite from this run, if it is green and complete",
-    ),
-    "--update-baseline-anyway": ("", "write it from a red or incomplete run too"),
-    "--budget": ("USD", "stop asking remote services before more than this is spent (default: no limit)"),
-    "--max-calls": ("N", "make at most N paid calls (default: no limit)"),
-    "--shard": ("I/N", "draw only every N-th case; `harness merge` judges the suites over all N shards"),
-    "--retrain": ("N", "retrain a failing LoRA, up to N rounds, and keep it only if it is proven better"),
-    "--retrain-budget": ("MINUTES", "let no training of --retrain go on after so many minutes (default: no limit)"),
-}
-"""Option to the name of its value, "" for a switch, and its help; `Settings.load` reads what is given."""
-WHOLE = ("--samples", "--retrain")  # options whose value is a whole number
-ALWAYS = ("--lora", "--retrain", "--retrain-budget", "--locked")  # short names that nobody else means
-
+if not TYPE_CHECKING:  # by its place and not by its name: that may be somebody else's
+    _spec = spec_from_file_location("lora_harness_claim", OURS / "core" / "claim.py")
+    claim = module_from_spec(_spec)
+    _spec.loader.exec_module(claim)
 
 # --- whose `harness`? ---------------------------------------------------------------------------------------------
 
@@ -85,7 +51,7 @@ def in_project(start: Path) -> Iterator[Path]:
         for place in (folder, folder / "src"):
             yield place / "harness" / "__init__.py"
             yield place / "harness.py"
-        if any((folder / name).exists() for name in (".git", *CONFIGURATIONS)):
+        if any((folder / name).exists() for name in (".git", *claim.CONFIGURATIONS)):
             return
 
 
@@ -96,57 +62,6 @@ def foreign(candidates: Iterable[Path]) -> Path | None:
 
 CHOSEN = "harness" in sys.modules  # `harness ci` has imported ours already: then it is wanted, whatever lies here
 FOREIGN = foreign(found_first()) or (None if CHOSEN else foreign(in_project(Path.cwd())))
-
-
-# --- what is a suite? -----------------------------------------------------------------------------------------------
-
-HEAD = 100_000  # bytes of a file that are looked at
-WORDS = ("version", "suite", "subject", "cases", "providers", "matrix", "include")  # a suite's own, at its top level
-KEYS = re.compile(rf"""^\ufeff?["']?({"|".join(WORDS)})["']?\s*:""", re.MULTILINE)
-TRIGGER = re.compile(r"""^\s+["']?trigger["']?\s*:|[{,]\s*["']?trigger["']?\s*:""", re.MULTILINE)
-SCHEMA_LINE = re.compile(r"^# yaml-language-server: \$schema=\S*suite\.json", re.MULTILINE)
-
-
-def is_suite_file(path: Path, named: bool = False) -> bool:
-    """Whether a YAML file is one of ours.
-
-    By itself only what nobody else writes is: the editors' line with our schema (of a file that was cut off nothing
-    else may be left), or three of the four things that a suite is made of and a subject's trigger.
-
-    Args:
-        named: by hand, or it lies where the configuration says that suites do: two of a suite's keys will do, so that
-            a broken one is told of.
-    """
-    try:
-        with path.open("rb") as stream:
-            raw = stream.read(HEAD)
-    except OSError:
-        return named
-    wide = raw[:2] in (b"\xff\xfe", b"\xfe\xff")  # UTF-16 or UTF-32; refused later, in words
-    head = "\n".join(raw.replace(b"\0", b"").decode("latin-1" if wide else "utf-8", "replace").splitlines())
-    if SCHEMA_LINE.search(head):
-        return True
-    keys = set(KEYS.findall(head))
-    parts = ("suite" in keys, "subject" in keys, "providers" in keys, bool(keys & {"cases", "matrix", "include"}))
-    return (sum(parts) >= 3 and bool(TRIGGER.search(head))) or (named and bool(keys & set(WORDS[1:4])))
-
-
-def suites_in(place: Path) -> Iterator[Path]:
-    """The YAML files of a folder that are suites, not too deep and not too many; a file by itself."""
-    if place.is_file():
-        yield from [place] if place.suffix in SUFFIXES and is_suite_file(place) else []
-        return
-    left = MOST
-    for folder, folders, files in os.walk(place):
-        depth = len(Path(folder).relative_to(place).parts)
-        hidden = {name for name in folders if name.startswith((".", "_")) or name in ("node_modules", "venv", "build")}
-        folders[:] = sorted(set(folders) - hidden) if depth < DEPTH else []
-        for name in sorted(files):
-            left -= 1
-            if left < 0:
-                return
-            if name.endswith(SUFFIXES) and is_suite_file(Path(folder) / name):
-                yield Path(folder) / name
 
 
 # --- is the plugin wanted? ------------------------------------------------------------------------------------------
@@ -164,16 +79,18 @@ def configured(config: pytest.Config) -> bool:
     """Whether the configuration of the project says where suites are; pytest may have read another's."""
     files = [config.inipath] if config.inipath else []
     for start in (config.invocation_params.dir, *places_of(config)):
-        around = ([folder / name for name in CONFIGURATIONS] for folder in (start, *start.parents))
+        around = ([folder / name for name in claim.CONFIGURATIONS] for folder in (start, *start.parents))
         files += next(filter(None, ([path for path in paths if path.is_file()] for paths in around)), [])
-    return any(CONFIGURED.search(file.read_text("utf-8", "replace")) for file in dict.fromkeys(files) if file.is_file())
+    return any(
+        claim.CONFIGURED.search(file.read_text("utf-8", "replace")) for file in dict.fromkeys(files) if file.is_file()
+    )
 
 
 def wanted(config: pytest.Config) -> bool:
     """Whether there are suites: by the configuration, or because some lie where pytest is to look."""
     key = "_lora_harness_wanted"
     if not hasattr(config, key):
-        here = configured(config) or any(True for place in places_of(config) for _ in suites_in(place))
+        here = configured(config) or any(True for place in places_of(config) for _ in claim.suites_in(place))
         setattr(config, key, here)
     return bool(getattr(config, key))
 
@@ -181,9 +98,7 @@ def wanted(config: pytest.Config) -> bool:
 def load(config: pytest.Config) -> Any:
     """The plugin, registered. Raises pytest.UsageError where another `harness` is in its way."""
     if FOREIGN is not None:
-        from pytest import UsageError
-
-        raise UsageError(f"lora-harness: stands aside, because {FOREIGN} is a `harness` of this project's own")
+        raise pytest.UsageError(f"lora-harness: stands aside, because {FOREIGN} is a `harness` of this project's own")
     config.pluginmanager.import_plugin(PLUGIN)
     return sys.modules[PLUGIN]
 
@@ -193,34 +108,36 @@ def load(config: pytest.Config) -> Any:
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """All options by their long names; by their short ones where they are nobody else's."""
-    parser.addini(INI, "where LoRA quality suites are; with it their options have short names", "args", [])
+    parser.addini(claim.INI, "where LoRA quality suites are; with it their options have short names", "args", [])
     if FOREIGN is not None:
         return
-    config: pytest.Config = pluginmanager.get_plugin("pytestconfig")
+    config: Any = pluginmanager.get_plugin("pytestconfig")
     short = wanted(config)
     add_options(parser, short)
     given = [os.fspath(word).partition("=")[0] for word in config.invocation_params.args]
-    used = [word for word in dict.fromkeys(given) if word in OPTIONS and word not in ALWAYS]
+    used = [word for word in dict.fromkeys(given) if word in claim.OPTIONS and word not in claim.ALWAYS]
     if used and not short:
         words = ", ".join(f"{word} is --harness-{word.removeprefix('--')}" for word in used)
-        parser.extra_info["lora-harness"] = f"{words} here, where no suite is and pytest's ini names no {INI}"
+        parser.extra_info["lora-harness"] = f"{words} here, where no suite is and pytest's ini names no {claim.INI}"
 
 
 def add_options(parser: pytest.Parser, short: bool) -> None:
     """Each under its long name, and under its short one where that is wanted or nobody else's."""
     group = parser.getgroup("harness", "LoRA quality suites")
-    for option, (value, text) in OPTIONS.items():
+    for option, (value, text) in claim.OPTIONS.items():
         name = option.removeprefix("--")
         settings: dict[str, Any] = {"dest": f"harness_{name.replace('-', '_')}", "help": text}
-        settings |= {"type": int if option in WHOLE else str, "metavar": value} if value else {"action": "store_true"}
+        settings |= (
+            {"type": int if option in claim.WHOLE else str, "metavar": value} if value else {"action": "store_true"}
+        )
         long = f"--harness-{name}"
         try:
-            group.addoption(*([option, long] if short or option in ALWAYS else [long]), **settings)
+            group.addoption(*([option, long] if short or option in claim.ALWAYS else [long]), **settings)
         except ValueError:  # another plugin's already
             group.addoption(long, **settings)
 
 
-@HookimplMarker("pytest")(trylast=True)
+@pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Late, because the plugin wants pytest's own terminal reporter to be there."""
     given = getattr(config, "workerinput", None)  # of xdist: what the controller tells a worker
@@ -234,11 +151,11 @@ def pytest_report_header() -> str | None:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    if file_path.suffix not in SUFFIXES:
+    if file_path.suffix not in claim.SUFFIXES:
         return None
     config, session = parent.config, parent.session
     named = file_path in session._initialpaths or in_folders(config, file_path)
-    if not is_suite_file(file_path, named) or FOREIGN is not None:
+    if not claim.is_suite_file(file_path, named) or FOREIGN is not None:
         return None
     collector: pytest.Collector = load(config).SuiteFile.from_parent(parent, path=file_path)
     return collector
@@ -246,7 +163,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 def in_folders(config: pytest.Config, path: Path) -> bool:
     """Whether a file lies where the configuration says that suites do."""
-    return any(path.is_relative_to(config.rootpath / folder) for folder in config.getini(INI))
+    return any(path.is_relative_to(config.rootpath / folder) for folder in config.getini(claim.INI))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -41,7 +41,8 @@ models 3 s) or is a compiled library of megabytes (tokenizers), to what it bring
 stands by itself: it prints advice when it loads, unless `quiet_libraries` was entered before."""
 
 STARTS: Mapping[str, str] = {
-    f"{PACKAGE}.plugin": "every pytest session loads it, those of projects without a suite too",
+    "pytest_lora_harness": "every pytest session loads it, those of projects without a suite too",
+    f"{PACKAGE}.plugin": "every pytest session with a suite loads it",
     f"{PACKAGE}.commands.session": "the plugin loads it",
     f"{PACKAGE}.commands.cli": "every command loads it, `harness --version` too",
     f"{PACKAGE}.__main__": "it is `python -m harness`",

@@ -58,7 +58,8 @@ def test_init_alone_writes_the_demo(tmp_path: Path) -> None:
     assert main(["init", "--into", str(tmp_path)]) == 0
 
     assert load_suite(tmp_path / "suites" / "aldar_kose.yaml").subject.name == "Aldar Kose"
-    assert (tmp_path / "conftest.py").exists()
+    assert (tmp_path / "pytest.ini").read_text(encoding="utf-8").count("harness_suites = suites") == 1
+    assert not (tmp_path / "conftest.py").exists(), "the entry point brings the plugin"
 
 
 def test_doctor_lists_what_a_run_needs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from harness.commands.ci import named_tests
 from harness.commands.cli import main
-from pytest_lora_harness import ALWAYS, OPTIONS, is_suite_file
+from harness.core.claim import ALWAYS, OPTIONS, is_suite_file
 from tests.support import ROOT
 from tests.test_foreign_harness import run_pytest
 from tests.test_plugin_hooks import SUITE, Project, project  # noqa: F401
@@ -193,3 +193,29 @@ def test_this_repository_names_its_suites() -> None:
         cwd=ROOT, capture_output=True, text=True, check=False, env=None,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+# --- what a person types first ---------------------------------------------------------------------------------------
+
+
+def test_a_folder_of_suites_is_linted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lint", str(ROOT / "suites")]) == 0
+    said = capsys.readouterr().out
+    assert "smoke.yaml: " in said and "aldar_kose.yaml: " in said and "embedded.yaml" not in said
+
+    assert main(["lint", str(tmp_path)]) == 2
+    assert "no suite lies in this folder" in capsys.readouterr().err
+
+
+def test_a_record_is_named_without_an_option(
+    project: Project,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    project.suite()
+    project.run()
+    monkeypatch.chdir(project.folder)
+
+    for words in (["reports/results.json"], ["reports"], ["--from", "reports/results.json"]):
+        assert main(["report", *words]) == 0
+        assert "wrote reports/index.html" in capsys.readouterr().out

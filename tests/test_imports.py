@@ -17,6 +17,7 @@ HOUSE = Source(ROOT)
 OPTIONAL = optional_distributions(ROOT / "pyproject.toml")
 PYTEST = {
     "harness.plugin": "it is one",
+    "pytest_lora_harness": "pytest loads it",
     "harness.commands.session": "its stash keeps the session",
     "harness.commands.pytest_internals": "it keeps what pytest does not promise",
     "harness.commands.ci": "it runs pytest, with a plugin of its own",

@@ -12,11 +12,11 @@ import pytest
 
 from harness.commands.options import ForeignCommand
 from harness.commands.session import SESSION
+from harness.core.claim import OPTIONS
 from harness.core.errors import HarnessError
 from harness.core.project import find_project
 from harness.core.settings import Settings
 from harness.report.ci.outputs import final_record
-from pytest_lora_harness import OPTIONS
 
 USAGE = """usage: harness ci [SUITES...] [OPTIONS OF PYTEST]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.commands.lint_tokens import show_suite
@@ -11,7 +12,8 @@ from harness.commands.project import open_profile
 from harness.config.profile import Profile
 from harness.config.prompts.tokens import Encoder
 from harness.config.suite import idle_bounds, lint_suite, load_suite
-from harness.core.errors import ModelError
+from harness.core.claim import suites_in
+from harness.core.errors import ModelError, UsageError
 from harness.core.settings import Settings
 from harness.core.values import Suite
 from harness.judging.adaptive import plan_notes
@@ -23,7 +25,7 @@ from harness.store import Store
 
 
 @command
-@argument("suites", nargs=-1, required=True, type=Path, metavar="SUITE...")
+@argument("suites", nargs=-1, required=True, type=Path, metavar="SUITE...", help="suites, or folders of them")
 @profile_option
 @flag("--tokens", help="show each prompt as the text encoder's tokens")
 @flag("--ids", help="with --tokens: the tokens' numbers too")
@@ -40,7 +42,7 @@ def lint(suites: tuple[Path, ...], profile: str | None, tokens: bool, ids: bool)
     except ModelError as error:
         print(f"prompts are checked roughly, because their tokens cannot be counted: {error}")
     refused = False
-    for path in suites:
+    for path in listed(suites):
         suite = load_suite(path.resolve(), chosen)
         split = sum(case.split == "locked" for case in suite.cases)
         print(f"{path}: {len(suite.cases) - split} open and {split} locked cases, {len(suite.providers)} providers")
@@ -51,6 +53,21 @@ def lint(suites: tuple[Path, ...], profile: str | None, tokens: bool, ids: bool)
         if encoders and (tokens or ids):
             print(show_suite(suite, chosen, encoders, ids=ids, width=shutil.get_terminal_size((100, 24)).columns))
     return 1 if refused else 0
+
+
+def listed(places: Sequence[Path]) -> list[Path]:
+    """Suites by name, and all that lie in a folder.
+
+    Raises:
+        UsageError: a folder has none.
+    """
+    results: list[Path] = []
+    for place in places:
+        found = list(suites_in(place)) if place.is_dir() else [place]
+        if not found:
+            raise UsageError(f"{place}: no suite lies in this folder; `harness init` writes one")
+        results += found
+    return results
 
 
 def calibrated_notes(suite: Suite, profile: Profile, settings: Settings) -> list[str]:

@@ -19,11 +19,11 @@ from harness.config.prompts.lint import lint_prompts
 from harness.config.prompts.negatives import read_negative
 from harness.config.prompts.tokens import Encoder
 from harness.config.prompts.trigger import trigger_pattern
+from harness.core.claim import is_suite_file
 from harness.core.clusters import fold
 from harness.core.errors import SuiteError, nearest
 from harness.core.values import ALARMS, BESIDE, METRICS, Case, Lora, Subject, Suite, Threshold, Vocabulary
 from harness.core.yaml import Document, PathText, Place, Strict, read_yaml, validate
-from pytest_lora_harness import is_suite_file
 
 __all__ = ["is_suite_file", "lint_suite", "load_suite"]
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")

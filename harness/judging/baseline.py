@@ -303,6 +303,9 @@ def update_baseline(results: RunRecord, suite: Suite, pictures: Pictures, *, any
     """
     path, reasons = baseline_path(suite), objections(results, suite)
     shown = relative(path)
+    ran = results.suite(name_in(results, suite)).file
+    if belongs_to_another(ran, suite.path):
+        return Saved(f"{shown} was not written: the run is of {ran}, another suite called {suite.name!r}", True)
     if taken := others_baseline(suite):
         return Saved(f"{shown} was not written: {taken}", True)
     if reasons and not anyway:

@@ -16,7 +16,7 @@ from harness.core.values import Suite
 from harness.report import rerender
 from harness.report.review.decisions import Decisions
 from harness.report.review.ledger import Ballot, Comment, RecordLedger
-from harness.report.review.runs import Runs, RunSummary
+from harness.report.review.runs import Runs, RunSummary, SuiteSummary
 from harness.report.review.seats import Seat, find_seats
 from harness.store import Store
 from harness.store.cache import REVIEWS
@@ -60,6 +60,14 @@ class AppState:
                     suite = load_suite(path)
                     results.setdefault(suite.name, suite)
         return list(results.values())
+
+    def suite_of(self, part: SuiteSummary, runs: Sequence[RunSummary]) -> Suite | None:
+        """The suite that a part of a run is of: by its file, because others may have its name."""
+        path = (self.root / part.file).resolve()
+        if part.file and path.is_relative_to(self.root) and path.is_file():
+            with suppress(HarnessError):
+                return load_suite(path)
+        return next((suite for suite in self.suites(runs) if suite.name == part.name), None)
 
     def seats(self, runs: Sequence[RunSummary]) -> list[Seat]:
         return find_seats(self.suites(runs), runs, self.store.folder / "loras")

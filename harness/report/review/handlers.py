@@ -121,7 +121,7 @@ def roll_back(state: AppState, form: Query) -> Response:
 def bless(state: AppState, form: Query) -> Response:
     """A run becomes its suite's baseline."""
     evidence, runs = find_evidence(state, form.get("run")), state.runs.all()
-    suite = next((suite for suite in state.suites(runs) if suite.name == evidence.part.name), None)
+    suite = state.suite_of(evidence.part, runs)
     if suite is None:
         raise UsageError(
             f"the suite {evidence.part.name!r:.60} has no file in this project, so no place for a baseline"

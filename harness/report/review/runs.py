@@ -52,6 +52,7 @@ class SuiteSummary:
 
     name: str
     path: str  # of the YAML file, as the run says it
+    file: str  # the same from the project's root on; "" in older runs
     subject: str
     providers: tuple[str, ...]
     gate: tuple[str, ...]
@@ -184,6 +185,7 @@ def read_part(record: RunRecord, about: SuiteRecord) -> SuiteSummary:
     return SuiteSummary(
         name=about.name,
         path=about.path,
+        file=about.file,
         subject=about.subject.name or about.name,
         providers=providers,
         gate=tuple(row.provider for row in rows if row.gate),
