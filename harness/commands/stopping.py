@@ -1,0 +1,102 @@
+"""SIGINT and SIGTERM during a run: the first ends it in order, a second one at once, and both leave the record.
+
+A container that is stopped gets ten seconds, a cancelled job of GitHub's seven and a half until its second signal. So
+the record of what is done is written first, and only then may the picture under way come to its end.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from harness.commands.session import HarnessSession
+
+STATUS = int(pytest.ExitCode.INTERRUPTED)
+GRACE_S = 2.0  # for the picture under way, before the record is made without it
+PATIENCE_S: Mapping[str, float] = {"SIGINT": 30.0, "SIGTERM": 4.0}  # for it afterwards: the store keeps it, paid or not
+LAST_S = 3.0  # after a second signal, for the record that is being written
+
+
+class Stopping:
+    """What a session does about signals; handlers that are not Python's own stay in place."""
+
+    def __init__(self, harness: HarnessSession, say: Callable[[str], object]) -> None:
+        """`say` writes at once, wherever the process is just now."""
+        self.hurry = False  # whether somebody asked twice
+        self.patience: float | None = None  # seconds that the picture under way may take; None: nothing was stopped
+        self._harness, self._say, self._count = harness, say, 0
+        self._before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
+
+    def install(self, plugins: pytest.PytestPluginManager) -> None:
+        """Take the signals that nobody else has taken; only the main thread may."""
+        if not plugins.is_registered(self):
+            plugins.register(self)
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number, own in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+            now = signal.getsignal(number)
+            if number not in self._before and now in (own, terminate):
+                self._before[number] = now
+                signal.signal(number, self._handle)
+
+    def restore(self) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+        self._before.clear()
+
+    def pytest_keyboard_interrupt(self) -> None:
+        """Whoever stopped the session may not wait for long."""
+        self.patience = GRACE_S if self.patience is None else self.patience
+        self._harness.interrupt(GRACE_S, LAST_S, lambda: self.hurry)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._count += 1
+        name = signal.Signals(number).name
+        if self._count == 1:
+            self.patience = PATIENCE_S[name]
+            self._say(f"\nharness: {name}: {self._harness.standing}; a second signal ends at once\n")
+            raise KeyboardInterrupt(name)
+        if self._count == 2:
+            self.hurry = True
+            self._say(f"\nharness: {name}: ending now, with the record of what is done\n")
+            timer = threading.Timer(LAST_S, end_at_once)
+            timer.daemon = True
+            timer.start()
+        else:
+            end_at_once()
+
+
+def terminate(number: int, frame: FrameType | None) -> None:
+    """SIGTERM as Ctrl-C, for commands that do not run pytest."""
+    raise KeyboardInterrupt(signal.Signals(number).name)
+
+
+def end_at_once(status: int = STATUS) -> None:
+    """End the process with all programs that it started; what has been written stays."""
+    command = sys.modules.get("harness.providers.command")
+    if command is not None:
+        command.end_programs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    os._exit(status)
+
+
+def end_without(is_alive: Callable[[], bool], status: int) -> None:
+    """Where a thread still draws when the process ends, end it regardless: native code under way would crash it."""
+
+    def leave() -> None:
+        if is_alive():
+            end_at_once(status)
+
+    atexit.register(leave)
