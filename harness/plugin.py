@@ -26,9 +26,10 @@ from harness.commands.pytest_internals import (
 )
 from harness.commands.session import SESSION, HarnessSession
 from harness.commands.stopping import STATUS, Stopping, end_without
-from harness.commands.streams import Terminal, make_unbroken, spell_out
+from harness.commands.streams import Terminal, make_unbroken
 from harness.config.suite import is_suite_file
 from harness.core.errors import HarnessError, UsageError
+from harness.core.streams import spell_out
 from harness.core.values import Case, CaseResult, Complaint, Decision, Job, Suite, Verdict
 from harness.report.ci.junit import attachment, junit_properties, worst_picture
 from harness.report.failure import failure_text, place_of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ from harness.commands.options import command, flag, option, profile_option, suit
 from harness.commands.project import open_suite
 from harness.core.errors import UsageError
 from harness.core.files import write_file
+from harness.core.streams import json_for
 from harness.models.loading import Models
 from harness.report.calibration_page import cost_of, report_page, report_text, spread
 from harness.scoring.calibration.distributions import FALSE_ALARM
@@ -57,7 +57,7 @@ def calibrate(
         scorer = scorer_of(read, profile, Models(profile, settings), store, tell=warn)
         report = calibrate_suite(scorer, false_alarm)
         kept = scorer.freeze(rounded(report.sides)) if freeze else None
-    print(json.dumps(report.record, indent=2, ensure_ascii=False) if as_json else report_text(report))
+    print(json_for(sys.stdout, report.record, 2) if as_json else report_text(report))
     if kept and not as_json:
         print(f"kept {kept.as_posix()}")
     if html:

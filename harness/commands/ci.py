@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from harness.commands.options import ForeignCommand
 from harness.commands.session import SESSION
 from harness.core.errors import HarnessError
 from harness.core.settings import Settings
+from harness.core.streams import drop_buffer, json_for
 from harness.report.ci.outputs import final_record
 
 USAGE = """usage: harness ci [SUITES...] [OPTIONS OF PYTEST]
@@ -58,7 +58,11 @@ def run_watched(arguments: Sequence[str]) -> int:
     paths = [word for word in arguments if not word.startswith("-") and is_test(word)]
     words = [*junit_words(arguments), *arguments, *([] if paths else ["suites"])]
     status = int(pytest.main(words, plugins=[watcher]))
-    print(json.dumps(watched_record(watcher, status), ensure_ascii=False), flush=True)
+    try:
+        text = json_for(sys.stdout, watched_record(watcher, status))
+        print(text, flush=True)
+    except BrokenPipeError:  # whoever reads has seen enough, and the status still counts
+        drop_buffer(sys.stdout)
     return status
 
 

@@ -7,16 +7,15 @@ the record of what is done is written first, and only then may the picture under
 from __future__ import annotations
 
 import atexit
-import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
 import pytest
+
+from harness.core.signals import Handler, end_at_once, is_ours_to_take
 
 if TYPE_CHECKING:
     from harness.commands.session import HarnessSession
@@ -35,7 +34,7 @@ class Stopping:
         self.hurry = False  # whether somebody asked twice
         self.patience: float | None = None  # seconds that the picture under way may take; None: nothing was stopped
         self._harness, self._say, self._count = harness, say, 0
-        self._before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
+        self._before: dict[int, Handler] = {}
 
     def install(self, plugins: pytest.PytestPluginManager) -> None:
         """Take the signals that nobody else has taken; only the main thread may."""
@@ -43,11 +42,9 @@ class Stopping:
             plugins.register(self)
         if threading.current_thread() is not threading.main_thread():
             return
-        for number, own in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
-            now = signal.getsignal(number)
-            if number not in self._before and now in (own, terminate):
-                self._before[number] = now
-                signal.signal(number, self._handle)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if number not in self._before and is_ours_to_take(number):
+                self._before[number] = signal.signal(number, self._handle)
 
     def restore(self) -> None:
         for number, before in self._before.items():
@@ -69,27 +66,11 @@ class Stopping:
         if self._count == 2:
             self.hurry = True
             self._say(f"\nharness: {name}: ending now, with the record of what is done\n")
-            timer = threading.Timer(LAST_S, end_at_once)
+            timer = threading.Timer(LAST_S, end_at_once, [STATUS])
             timer.daemon = True
             timer.start()
         else:
-            end_at_once()
-
-
-def terminate(number: int, frame: FrameType | None) -> None:
-    """SIGTERM as Ctrl-C, for commands that do not run pytest."""
-    raise KeyboardInterrupt(signal.Signals(number).name)
-
-
-def end_at_once(status: int = STATUS) -> None:
-    """End the process with all programs that it started; what has been written stays."""
-    command = sys.modules.get("harness.providers.command")
-    if command is not None:
-        command.end_programs()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):
-            stream.flush()
-    os._exit(status)
+            end_at_once(STATUS)
 
 
 def end_without(is_alive: Callable[[], bool], status: int) -> None:

@@ -1,8 +1,7 @@
-"""Standard output as it really is: a pipe whose reader goes away, a terminal without our letters, a captured one."""
+"""pytest's terminal, whatever stands behind it: a pipe whose reader goes away, a terminal without our letters."""
 
 from __future__ import annotations
 
-import codecs
 import io
 import os
 import sys
@@ -13,21 +12,7 @@ from typing import Any
 import pytest
 
 from harness.commands.pytest_internals import replace_stream, terminal_stream
-
-
-def spell_out(*streams: object) -> None:
-    """Letters that a stream lacks become `\\u0433` there, and no error."""
-    for stream in streams:
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def writes_unicode(stream: object) -> bool:
-    """Whether every letter can be written as it is."""
-    try:
-        return codecs.lookup(getattr(stream, "encoding", None) or "ascii").name.startswith("utf")
-    except LookupError:
-        return False
+from harness.core.streams import drop_buffer, spell_out
 
 
 class Terminal:
@@ -91,28 +76,12 @@ class Unbroken:
                 self._forget()
 
     def _forget(self) -> None:
-        """Drop what is still in the buffer, or Python would try again at exit, and end with a status of its own."""
+        """Nobody reads this any more, what is still in the buffer included."""
         self._gone = True
         drop_buffer(self._stream)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
-
-
-def drop_buffer(stream: Any) -> None:
-    """Empty a stream's buffer where nobody reads it any more."""
-    try:
-        descriptor = stream.fileno()
-        kept, nowhere = os.dup(descriptor), os.open(os.devnull, os.O_WRONLY)
-    except (OSError, ValueError):
-        return
-    try:
-        os.dup2(nowhere, descriptor)
-        stream.flush()
-        os.dup2(kept, descriptor)  # pytest's capture has copies of it, and compares
-    finally:
-        os.close(kept)
-        os.close(nowhere)
 
 
 def make_unbroken(config: pytest.Config) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from pathlib import Path
 
 from harness.commands.options import flag, option, together
 from harness.core.errors import StoreError
 from harness.core.settings import Settings
+from harness.core.streams import json_for
 
 store_options = together(
     option("--store", metavar="DIR", help="default: .harness, or HARNESS_STORE"),
@@ -25,4 +26,4 @@ def find_store(store: str | None) -> Settings:
 
 
 def show(record: dict[str, object]) -> None:
-    print(json.dumps(record, ensure_ascii=False))
+    print(json_for(sys.stdout, record))
