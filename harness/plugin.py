@@ -22,14 +22,12 @@ from harness.commands.pytest_internals import (
     is_named,
     parameter_of,
     rerun_report,
-    terminal_stream,
 )
 from harness.commands.session import SESSION, HarnessSession
 from harness.commands.stopping import STATUS, Stopping, end_without
 from harness.commands.streams import Terminal, make_unbroken
 from harness.config.suite import is_suite_file
 from harness.core.errors import HarnessError, UsageError
-from harness.core.streams import spell_out
 from harness.core.values import Case, CaseResult, Complaint, Decision, Job, Suite, Verdict
 from harness.report.ci.junit import attachment, junit_properties, worst_picture
 from harness.report.failure import failure_text, place_of
@@ -176,6 +174,7 @@ class SuiteFile(HarnessCollector, pytest.File):
 
     def collect(self) -> Iterator[pytest.Collector]:
         session = self.config.stash[SESSION]
+        make_unbroken(self.config)
         self.suite = session.load(self.path)
         self.add_marker(pytest.mark.suite(self.suite.name))
         cases = session.cases(self.suite)
@@ -502,13 +501,6 @@ def jobs_of(item: pytest.Item) -> list[Job]:
     return [case.job] if isinstance(case, LoraCase) else []
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """What is listed may be spelled in letters that the terminal lacks."""
-    if any(map(is_ours, session.items)) and session.config.pluginmanager.getplugin("terminalreporter"):
-        spell_out(terminal_stream(session.config))
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
     """The plan is known: what -k, -m and --lf left over is drawn in batches, ahead of the tests.
@@ -525,8 +517,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         return
     if not harness.is_worker:
         config.stash[STOPPING].install(config.pluginmanager)
-    if config.pluginmanager.getplugin("terminalreporter"):
-        make_unbroken(config)
+    make_unbroken(config)
     if jobs:
         try:
             harness.submit(list(dict.fromkeys(jobs)))

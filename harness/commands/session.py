@@ -173,15 +173,23 @@ class HarnessSession:
             raise
 
     @property
-    def standing(self) -> str:
-        """How far the run has come, in words."""
+    def paid_calls(self) -> int:
+        """How many of this process are under way."""
+        from harness.engine.run import Run
+
+        return self._run.paid_calls if isinstance(self._run, Run) else 0
+
+    def standing(self, patience: float) -> str:
+        """How far the run has come, and what is done before it ends; `patience` in seconds."""
         from harness.engine.run import Run
 
         done, total = self._run.standing if isinstance(self._run, Run) else (0, 0)
         if not total:
             return "stopping"
-        rest = "" if done == total else ", then the picture under way may come to its end"
-        return f"stopping with {done} of {total} pictures; their report is written now{rest}"
+        paid = self.paid_calls
+        what = f"{paid} paid call{'s' * (paid > 1)}" if paid else "the picture under way"
+        rest = "" if done == total else f"; after it {what} may take {patience:.0f} s more"
+        return f"stopping with {done} of {total} pictures, whose report is written now{rest}"
 
     def image_path(self, sha: str) -> Path:
         """Where a picture lies, for people."""

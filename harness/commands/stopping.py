@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 STATUS = int(pytest.ExitCode.INTERRUPTED)
 GRACE_S = 2.0  # for the picture under way, before the record is made without it
-PATIENCE_S: Mapping[str, float] = {"SIGINT": 30.0, "SIGTERM": 4.0}  # for it afterwards: the store keeps it, paid or not
+PATIENCE_S = 4.0  # for it afterwards, so that the store keeps it
+PAID_S = 30.0  # for what is paid for, where a person waits, who can ask again
 LAST_S = 3.0  # after a second signal, for the record that is being written
 
 
@@ -60,8 +61,8 @@ class Stopping:
         self._count += 1
         name = signal.Signals(number).name
         if self._count == 1:
-            self.patience = PATIENCE_S[name]
-            self._say(f"\nharness: {name}: {self._harness.standing}; a second signal ends at once\n")
+            self.patience = PAID_S if number == signal.SIGINT and self._harness.paid_calls else PATIENCE_S
+            self._say(f"\nharness: {name}: {self._harness.standing(self.patience)}; a second signal ends at once\n")
             raise KeyboardInterrupt(name)
         if self._count == 2:
             self.hurry = True

@@ -86,6 +86,8 @@ class Unbroken:
 
 def make_unbroken(config: pytest.Config) -> None:
     """pytest's terminal from now on: every letter in some form, and no error when its reader goes away."""
+    if not config.pluginmanager.getplugin("terminalreporter"):
+        return
     stream = terminal_stream(config)
     if isinstance(stream, io.TextIOWrapper):
         spell_out(stream)

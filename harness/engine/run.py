@@ -169,6 +169,11 @@ class Run:
         return self._resources.meter.standing
 
     @property
+    def paid_calls(self) -> int:
+        """How many are under way."""
+        return self._resources.budget.under_way
+
+    @property
     def is_drawing(self) -> bool:
         """Whether something is still under way, told to stop or not."""
         return self._worker.is_alive

@@ -5,12 +5,13 @@ With `markup` verdicts have a colour and the gate is bold; without, there is no 
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from harness.core.text import STYLES, bounds_text, cells, clean, clip_cells, headline, paint, styled, table, wrap
-from harness.core.values import Progress
+from harness.core.values import Decision, Progress
 from harness.judging.record import Change, EngineRecord, GateRecord, HeldBaseline, HeldProvider, RoundRecord, RunRecord
 from harness.report.failure import OUTCOME_ADVICE, failure_text, metrics_table
 from harness.report.leaderboard_table import (
@@ -79,6 +80,8 @@ def summary_text(
 def verdict_lines(gate: GateRecord, width: int, verbosity: int = 0, markup: bool = False) -> list[str]:
     """The run's verdict and its reasons, the first beside it."""
     reasons = [clean(reason) for reason in gate.reasons]
+    if gate.verdict is Decision.ERROR:  # elsewhere the numbers are what is told
+        reasons = fold_reasons(reasons)
     word = styled("").append(headline(gate.verdict), STYLES.get(gate.verdict))
     below = " " * len("verdict: ")
     lines = wrap(word.append(f"  {reasons[0]}" if reasons else ""), width, "verdict: ", below, markup)
@@ -87,6 +90,18 @@ def verdict_lines(gate: GateRecord, width: int, verbosity: int = 0, markup: bool
         lines += wrap(reason, width, below, f"{below}  ")
     left = len(reasons) - most
     return [*lines, f"{below}and {left} more, in the report"] if left > 0 else lines
+
+
+def fold_reasons(reasons: Sequence[str]) -> list[str]:
+    """Reasons that say the same of several cases, but for numbers, as one."""
+    groups: dict[str, list[str]] = {}
+    for reason in reasons:
+        groups.setdefault(re.sub(r"\d+", "#", reason.partition(": ")[2]) or reason, []).append(reason)
+    return [
+        first if not more else f"{who} and {len(more)} more: {why}"
+        for first, *more in groups.values()
+        for who, _, why in [first.partition(": ")]
+    ]
 
 
 def suite_lines(results: RunRecord, suite: str, width: int, verbosity: int, markup: bool = False) -> list[str]:
