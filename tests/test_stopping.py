@@ -26,8 +26,8 @@ SUITE = """\
 version: 1
 suite: painted
 subject: {name: Aldar, trigger: aldar, references: ../pictures}
-providers: [prog]
-gate: [prog]
+providers: [prog, slow]
+gate: [slow]
 samples: 2
 thresholds: {quality: 0.6}
 cases:
@@ -38,12 +38,12 @@ cases:
 DRAW = """\
 import json, os, pathlib, sys, time
 job = json.load(sys.stdin)
-if "two" in job["prompt"] and not pathlib.Path("quick").exists():
+if "slow" in sys.argv and "two" in job["prompt"] and not pathlib.Path("quick").exists():
     pathlib.Path("slow.part").write_text(str(os.getpid()))
     os.replace("slow.part", "slow")
     time.sleep(300)
 with open("drawn", "a") as log:
-    log.write(f"{job['prompt']} {job['seed']}\\n")
+    log.write(f"{sys.argv[1]} {job['prompt']} {job['seed']}\\n")
 sys.path.insert(0, ROOT)
 from tests.painter import shades
 pathlib.Path(job["out"]).write_bytes(shades(0.9, job["seed"], job["prompt"]))
@@ -58,8 +58,11 @@ from harness.engine.run import Run
 from harness.store import Store
 from tests.painter import SIZE, Brightness
 
-PROG = {"command": ["python", "draw.py", "--out={out}"], "describe": False, PRICE}
-PROVIDERS = {"prog": ProviderConfig("command", PROG)}
+def program(name):
+    return ProviderConfig("command", {"command": ["python", "draw.py", name, "{out}"], "describe": False, PRICE})
+
+
+PROVIDERS = {name: program(name) for name in ("prog", "slow")}
 PROFILE = replace(load_profile("embedded", Path(ROOT)), providers=PROVIDERS, size=(SIZE, SIZE))
 
 
@@ -88,9 +91,8 @@ class Stopped:
         (folder / "suites").mkdir(exist_ok=True)
         (folder / "suites" / "painted.yaml").write_text(SUITE, encoding="utf-8")
         (folder / "draw.py").write_text(DRAW.replace("ROOT", repr(str(ROOT))), encoding="utf-8")
-        (folder / "conftest.py").write_text(
-            CONFTEST.replace("PRICE", price).replace("ROOT", repr(str(ROOT))), encoding="utf-8"
-        )
+        conftest = CONFTEST.replace("PRICE", price).replace("ROOT", repr(str(ROOT)))
+        (folder / "conftest.py").write_text(conftest, encoding="utf-8")
         (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "HARNESS_", "GITHUB_"))}
         command = [sys.executable, "-m", "pytest", "suites", "-p", "no:cacheprovider", "-p", "no:hypothesispytest"]
@@ -100,7 +102,7 @@ class Stopped:
                 cwd=folder,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                env=environment | {"PYTHONPATH": str(ROOT)},
+                env=environment | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
                 restore_signals=True,
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
             )
@@ -121,7 +123,10 @@ class Stopped:
 
     def until_slow(self) -> int:
         """The process id of the program that takes five minutes."""
-        self.until((self.folder / "slow").exists, "the slow picture")
+        ready = (self.folder / "slow").exists
+        self.until(lambda: ready() and len(self.drawn) == 8, "the slow picture, and all that are quick")
+        self.until(lambda: "suites/painted.yaml ." in self.text, "the first test")
+        time.sleep(0.5)  # for pytest to write down what it has just shown
         return int((self.folder / "slow").read_text())
 
     def end(self) -> int:
@@ -135,7 +140,8 @@ class Stopped:
 
     @property
     def drawn(self) -> list[str]:
-        return (self.folder / "drawn").read_text().splitlines()
+        log = self.folder / "drawn"
+        return log.read_text().splitlines() if log.exists() else []
 
 
 def is_alive(pid: int) -> bool:
@@ -152,18 +158,19 @@ def test_a_signal_leaves_report_and_junit_ends_programs_and_loses_nothing(tmp_pa
 
     run.process.send_signal(signal.Signals[name])
 
-    run.until(lambda: f"harness: {name}: stopping with 2 of 6 pictures" in run.text, "what is said")
+    run.until(lambda: f"harness: {name}: stopping with 8 of 12 pictures" in run.text, "what is said")
     assert run.end() == 2 and not is_alive(program)
-    assert "Traceback" not in run.text and "verdict: NOT JUDGED  painted, prog: gate not judged, 1 of 3" in run.text
+    assert "Traceback" not in run.text and "verdict: NOT JUDGED  " in run.text
     gate = run.results["gate"]
     assert isinstance(gate, dict) and gate["verdict"] == "not_judged", "half a run is no verdict"
-    assert ElementTree.parse(tmp_path / "j.xml").getroot().find("testsuite") is not None
+    done = [case.get("name") for case in ElementTree.parse(tmp_path / "j.xml").getroot().iter("testcase")]
+    assert done[0] == "prog" and len(done) < 7, "what was done"
     first = run.drawn
 
     (tmp_path / "quick").touch()
     again = Stopped(tmp_path)
     assert again.end() == 0, again.text
-    assert len(first) == 2 and len(again.drawn) == len(set(again.drawn)) == 6, "nothing is drawn twice"
+    assert len(first) == 8 and len(again.drawn) == len(set(again.drawn)) == 12, "nothing is drawn twice"
 
 
 @pytest.mark.parametrize("second", ["SIGINT", "SIGTERM"])

@@ -11,14 +11,11 @@ import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import pytest
 
 from harness.core.signals import Handler, end_at_once, is_ours_to_take
-
-if TYPE_CHECKING:
-    from harness.commands.session import HarnessSession
 
 STATUS = int(pytest.ExitCode.INTERRUPTED)
 GRACE_S = 2.0  # for the picture under way, before the record is made without it
@@ -27,10 +24,21 @@ PAID_S = 30.0  # for what is paid for, where a person waits, who can ask again
 LAST_S = 3.0  # after a second signal, for the record that is being written
 
 
+class Interruptible(Protocol):
+    """A session that draws."""
+
+    @property
+    def paid_calls(self) -> int: ...
+
+    def standing(self, patience: float) -> str: ...
+
+    def interrupt(self, grace: float, last: float, hurry: Callable[[], bool]) -> None: ...
+
+
 class Stopping:
     """What a session does about signals; handlers that are not Python's own stay in place."""
 
-    def __init__(self, harness: HarnessSession, say: Callable[[str], object]) -> None:
+    def __init__(self, harness: Interruptible, say: Callable[[str], object]) -> None:
         """`say` writes at once, wherever the process is just now."""
         self.hurry = False  # whether somebody asked twice
         self.patience: float | None = None  # seconds that the picture under way may take; None: nothing was stopped
