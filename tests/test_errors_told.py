@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.commands.output import json_for
 from harness.commands.places import LEAST, ReportFolderError, try_folder
 from harness.core.errors import ModelError, StoreError
-from harness.core.streams import json_for, spell_out, writes_unicode
+from harness.core.streams import spell_out, writes_unicode
 from harness.core.values import Generation, Outcome, Request
 from tests.painter import Brightness
 from tests.test_plugin_hooks import Project, junit, properties

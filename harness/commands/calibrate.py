@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 
 from harness.commands.options import command, flag, option, profile_option, suite_argument
+from harness.commands.output import json_for
 from harness.commands.project import open_suite
 from harness.core.errors import UsageError
 from harness.core.files import write_file
-from harness.core.streams import json_for
 from harness.models.loading import Models
 from harness.report.calibration_page import cost_of, report_page, report_text, spread
 from harness.scoring.calibration.distributions import FALSE_ALARM

@@ -10,10 +10,11 @@ import click
 import pytest
 
 from harness.commands.options import ForeignCommand
+from harness.commands.output import json_for
 from harness.commands.session import SESSION
 from harness.core.errors import HarnessError
 from harness.core.settings import Settings
-from harness.core.streams import drop_buffer, json_for
+from harness.core.streams import drop_buffer
 from harness.report.ci.outputs import final_record
 
 USAGE = """usage: harness ci [SUITES...] [OPTIONS OF PYTEST]

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.commands.options import argument, command, option
+from harness.commands.output import json_for
 from harness.core.errors import StoreError
 from harness.core.settings import Settings
-from harness.core.streams import json_for
 from harness.engine.merge import merge_results
 from harness.judging.record import load_results
 from harness.report import write_report

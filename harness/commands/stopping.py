@@ -42,7 +42,7 @@ class Stopping:
         """`say` writes at once, wherever the process is just now."""
         self.hurry = False  # whether somebody asked twice
         self.patience: float | None = None  # seconds that the picture under way may take; None: nothing was stopped
-        self._harness, self._say, self._count = harness, say, 0
+        self._harness, self._say, self._count, self._finishing = harness, say, 0, False
         self._before: dict[int, Handler] = {}
 
     def install(self, plugins: pytest.PytestPluginManager) -> None:
@@ -65,14 +65,22 @@ class Stopping:
         self.patience = GRACE_S if self.patience is None else self.patience
         self._harness.interrupt(GRACE_S, LAST_S, lambda: self.hurry)
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """From here on a signal only hurries: an exception would cost the report that is being written."""
+        self._finishing = True
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._count += 1
         name = signal.Signals(number).name
-        if self._count == 1:
+        if self._count == 1 and self._finishing:
+            self.hurry = True
+            self._say(f"\nharness: {name}: the report is being written; a second signal ends at once\n")
+        elif self._count == 1:
             self.patience = PAID_S if number == signal.SIGINT and self._harness.paid_calls else PATIENCE_S
             self._say(f"\nharness: {name}: {self._harness.standing(self.patience)}; a second signal ends at once\n")
             raise KeyboardInterrupt(name)
-        if self._count == 2:
+        elif self._count == 2:
             self.hurry = True
             self._say(f"\nharness: {name}: ending now, with the record of what is done\n")
             timer = threading.Timer(LAST_S, end_at_once, [STATUS])

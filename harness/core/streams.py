@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import io
-import json
 import os
 from typing import Any
 
@@ -22,11 +21,6 @@ def writes_unicode(stream: object) -> bool:
         return codecs.lookup(getattr(stream, "encoding", None) or "ascii").name.startswith("utf")
     except LookupError:
         return False
-
-
-def json_for(stream: object, record: object, indent: int | None = None) -> str:
-    """A record as JSON that the stream can take: what is spelled out otherwise would be no JSON."""
-    return json.dumps(record, indent=indent, ensure_ascii=not writes_unicode(stream))
 
 
 def drop_buffer(stream: Any) -> None:

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 from harness.commands.options import flag, option, together
+from harness.commands.output import json_for
 from harness.core.errors import StoreError
 from harness.core.settings import Settings
-from harness.core.streams import json_for
 
 store_options = together(
     option("--store", metavar="DIR", help="default: .harness, or HARNESS_STORE"),

@@ -6,9 +6,9 @@ import sys
 from dataclasses import replace
 
 from harness.commands.options import command
+from harness.commands.output import json_for
 from harness.commands.references.source import PictureSource, PicturesSeen, with_source, with_view
 from harness.core.errors import HarnessError
-from harness.core.streams import json_for
 from harness.core.values import to_record
 from harness.report.references_page import analysis_text
 from harness.scoring.references import analyse as reading

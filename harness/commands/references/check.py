@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from harness.commands.options import command, flag, option
+from harness.commands.output import json_for
 from harness.commands.references.source import PictureSource, with_source, with_view
-from harness.core.streams import json_for
 from harness.report.references_page import audit_page, audit_record, audit_text
 from harness.scoring.references.check import check_references
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from harness.commands.options import command, flag, option
+from harness.commands.output import json_for
 from harness.commands.references.source import PictureSource, with_source
-from harness.core.streams import json_for
 from harness.core.values import to_record
 from harness.report.references_page import prepared_text
 from harness.scoring.references.prepare import PrepareOptions, prepare_references

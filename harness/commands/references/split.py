@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 from harness.commands.options import command, flag, option
+from harness.commands.output import json_for
 from harness.commands.references.source import PictureSource, is_readable, with_source, with_view
 from harness.core.errors import ReferencesError, UsageError
-from harness.core.streams import json_for
 from harness.scoring.references.duplicates import take_fingerprint
 from harness.scoring.references.gather import Gathered
 from harness.scoring.references.splitting import LEAST_HELD_OUT, carry_out, choose_held_out, plan_moves
