@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.commands.stopping import Stopping
 from harness.core.signals import AGAIN, interruptible
 from harness.core.threads import DaemonThreads
 from tests.support import ROOT
@@ -239,3 +240,30 @@ def test_threads_do_what_is_submitted_and_pass_errors_on() -> None:
     assert [result.result() for result in results] == [number**2 for number in range(20)]
     with pytest.raises(ValueError, match="no"):
         broken.result()
+
+
+def test_a_signal_while_the_report_is_written_only_hurries() -> None:
+    said: list[str] = []
+    stopping = Stopping(Idle(), said.append)
+    stopping.install(pytest.PytestPluginManager())
+    try:
+        stopping.pytest_sessionfinish()
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        stopping.restore()
+
+    assert stopping.hurry and said == [
+        "\nharness: SIGTERM: the report is being written; a second signal ends at once\n"
+    ]
+
+
+class Idle:
+    """A session that draws nothing."""
+
+    paid_calls = 0
+
+    def standing(self, patience: float) -> str:
+        return "stopping"
+
+    def interrupt(self, grace: float, last: float, hurry: Callable[[], bool]) -> None:
+        return None
