@@ -5,26 +5,37 @@ PYTEST_DONT_REWRITE: a warning filter of pytest.ini that names QualityWarning im
 
 from __future__ import annotations
 
-import io
-import os
+import re
 import sys
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.commands.pytest_internals import Told, parameter_of, rerun_report, terminal_stream
+from harness.commands.places import ReportFolderError
+from harness.commands.pytest_internals import (
+    Folding,
+    Told,
+    ini_value,
+    parameter_of,
+    rerun_report,
+)
 from harness.commands.session import SESSION, HarnessSession
-from harness.core.errors import HarnessError, SuiteError, UsageError
+from harness.commands.stopping import STATUS, Stopping, end_without
+from harness.commands.streams import Terminal, make_unbroken
+from harness.core.errors import HarnessError, UsageError
 from harness.core.project import find_project
 from harness.core.values import Case, CaseResult, Complaint, Decision, Job, Suite, Verdict
 from harness.report.ci.junit import attachment, junit_properties, worst_picture
-from harness.report.terminal import ProgressLine, failure_text, summary_text
+from harness.report.failure import failure_text, place_of
+from harness.report.terminal import ProgressLine, summary_text
 
 EXIT_BROKEN, EXIT_OPEN = 10, 11
 SUFFIXES = (".yaml", ".yml")
+TOLD = "harness_told"  # an attribute of reports
+STOPPING: pytest.StashKey[Stopping] = pytest.StashKey()
 MARKS = {
     "suite(name)": "the suite that an item belongs to",
     "provider(name)": "who draws it",
@@ -43,8 +54,8 @@ class GateBroken(HarnessError):
     """A gate provider did not deliver: an error, never a failure."""
 
 
-class QualityFailure(Exception):
-    """A verdict that fails; its text is what the person reads."""
+class QualityFailure(AssertionError):
+    """A verdict that fails; its text is what the person reads. What no assertion denies, some reports call broken."""
 
 
 # --- options and session ------------------------------------------------------------------------------------------
@@ -56,6 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for mark, meaning in MARKS.items():
         config.addinivalue_line("markers", f"{mark}: {meaning}")
     reporter = config.pluginmanager.getplugin("terminalreporter")
+    terminal = Terminal(config) if reporter else None
     options = {
         name.removeprefix("harness_"): value
         for name, value in vars(config.option).items()
@@ -65,8 +77,10 @@ def pytest_configure(config: pytest.Config) -> None:
         options=options,
         root=project_of(config),
         broker=getattr(config, "workerinput", {}).get("harness"),
-        listener=ProgressLine(open_terminal(config), config.get_terminal_writer().hasmarkup) if reporter else None,
+        listener=ProgressLine(terminal.write, config.get_terminal_writer().hasmarkup) if terminal else None,
     )
+    config.pluginmanager.register(Folding())
+    config.stash[STOPPING] = Stopping(harness, terminal.write_now if terminal else sys.stderr.write)
     if any(options.values()):  # a project without suites must not suffer from what it never asked for
         try:
             _ = harness.settings
@@ -84,34 +98,6 @@ def project_of(config: pytest.Config) -> Path:
     return find_project(next(iter([*suites, *there]), config.invocation_params.dir))
 
 
-def spell_out(config: pytest.Config) -> None:
-    """Letters that the terminal lacks become `\\u0433`; by itself pytest would write line ends as `\\n` then, too."""
-    stream = terminal_stream(config) if config.pluginmanager.getplugin("terminalreporter") else None
-    if isinstance(stream, io.TextIOWrapper):
-        stream.reconfigure(errors="backslashreplace")
-
-
-def open_terminal(config: pytest.Config) -> Callable[[str], object]:
-    """A way to the terminal beside pytest's own.
-
-    While a test waits for its pictures, pytest captures whatever is written, and that is just when progress matters.
-    Capturing has not begun here, so a copy of the descriptor still leads to the terminal.
-    """
-    try:
-        descriptor = os.dup(sys.stdout.fileno())
-    except (OSError, ValueError):  # a program that runs pytest inside itself
-        return config.get_terminal_writer().write
-    stream = open(descriptor, "w", encoding=sys.stdout.encoding, errors="replace")  # noqa: PTH123, SIM115
-    config.add_cleanup(stream.close)
-
-    def write(text: str) -> None:
-        sys.stdout.flush()
-        stream.write(text)
-        stream.flush()
-
-    return write
-
-
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """xdist: the controller owns the models; a worker is told where to ask."""
@@ -123,24 +109,35 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    if SESSION in config.stash:
-        config.stash[SESSION].close()
+    if SESSION not in config.stash:
+        return
+    harness, stopping = config.stash[SESSION], config.stash[STOPPING]
+    harness.close(stopping.patience, lambda: stopping.hurry)
+    stopping.restore()
+    if harness.is_drawing:
+        end_without(lambda: harness.is_drawing, STATUS)
 
 
 # --- collection ---------------------------------------------------------------------------------------------------
 
 
-class SuiteFile(pytest.File):
+class HarnessCollector(pytest.Collector):
+    """What the collectors share: how it reads that they cannot collect."""
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        error = excinfo.value
+        return Told(str(error), cause=str(error)) if isinstance(error, HarnessError) else super().repr_failure(excinfo)
+
+
+class SuiteFile(HarnessCollector, pytest.File):
     """One suite; its children are its cases and, last, the gate."""
 
     suite: Suite
 
     def collect(self) -> Iterator[pytest.Collector]:
         session = self.config.stash[SESSION]
-        try:
-            self.suite = session.load(self.path)
-        except SuiteError as error:
-            raise self.CollectError(str(error)) from error
+        make_unbroken(self.config)
+        self.suite = session.load(self.path)
         self.add_marker(pytest.mark.suite(self.suite.name))
         cases = session.cases(self.suite)
         for case in cases:
@@ -149,7 +146,7 @@ class SuiteFile(pytest.File):
             yield GateNode.from_parent(self, name="gate")
 
 
-class CaseNode(pytest.Collector):
+class CaseNode(HarnessCollector):
     """One case; its children are its providers."""
 
     def __init__(self, *, case: Case, **kwargs: Any) -> None:
@@ -164,7 +161,7 @@ class CaseNode(pytest.Collector):
             yield CaseItem.from_parent(self, name=provider, suite=suite, case=self.case)
 
 
-class GateNode(pytest.Collector):
+class GateNode(HarnessCollector):
     """The suite's verdict, one item for each provider that may turn the run red."""
 
     def collect(self) -> Iterator[pytest.Item]:
@@ -184,6 +181,8 @@ class HarnessItem(pytest.Item):
         self.add_marker(pytest.mark.provider(self.provider, name=self.provider))
         self.add_marker("gate" if self.provider in suite.gate else "competitor")
         self.verdict = Verdict(Decision.ERROR)
+        self._attached = ""
+        self._noted: list[tuple[str, object]] = []  # what `user_properties` has of ours
 
     @property
     def harness(self) -> HarnessSession:
@@ -194,35 +193,78 @@ class HarnessItem(pytest.Item):
         heading = self.nodeid.rpartition("/")[2].replace("::", ": ", 1)
         return self.path, (self.case.line - 1) if self.case else 0, heading
 
+    @property
+    def is_dry(self) -> bool:
+        """Whether pytest only shows what it would do: then nothing is asked, because nothing was drawn."""
+        return bool(self.config.getoption("setuponly", False))
+
     def note(self, verdict: Verdict) -> None:
-        """Scores as JUnit properties."""
+        """Scores as JUnit properties, once however often the item is run."""
         self.verdict = verdict
-        self.user_properties += junit_properties(self.suite, self.case, self.provider, verdict)
+        self.user_properties[:] = [pair for pair in self.user_properties if pair not in self._noted]
+        self._noted = [*junit_properties(self.suite, self.case, self.provider, verdict)]
+        self.user_properties += self._noted
 
     def attach(self, result: CaseResult) -> None:
         """The picture that a JUnit reader shows beside a test: the worst one, as the report keeps it."""
         if sha := worst_picture(result):
             path = self.harness.report_index.parent / "images" / f"{sha}.png"
-            self.user_properties.append(("image", path.name))
-            if self.config.getini("junit_logging") != "no":  # GitLab and Jenkins read it from a test's output
-                self.add_report_section("call", "stdout", attachment(path, self.config.rootpath))
+            pair = ("image", path.name)
+            self._noted.append(pair)
+            self.user_properties.append(pair)
+            text = attachment(path, self.config.rootpath)
+            wanted = ini_value(self.config, "junit_logging") not in ("", "no")  # GitLab and Jenkins read the output
+            if wanted and text != self._attached:
+                self._attached = text
+                self.add_report_section("call", "stdout", text)
 
     def warn_all(self, complaints: Iterable[Complaint]) -> None:
+        """At the line of the suite that asks for it."""
         for complaint in complaints:
             if complaint.severity == "warn" and self.provider in self.suite.gate:
-                warnings.warn(QualityWarning(f"{self.name}: {complaint.message}"), stacklevel=2)
+                self._warn(f"{self.name}: {complaint.message}")
+
+    def _warn(self, text: str) -> None:
+        """What warns stays green under `-W error`, unless a filter names QualityWarning itself."""
+        message, (_, line) = QualityWarning(text), place_of(self.suite, self.case, self.verdict)
+        try:
+            warnings.warn_explicit(message, None, str(self.path), line)
+        except QualityWarning:
+            filters = [*self.config.getini("filterwarnings"), *(self.config.option.pythonwarnings or ())]
+            if any(each.startswith("error") and QualityWarning.__name__ in each for each in filters):
+                raise QualityFailure(self.told(text)) from None
+            with warnings.catch_warnings():
+                warnings.simplefilter("always", QualityWarning)
+                warnings.warn_explicit(message, None, str(self.path), line)
 
     def skip_unjudged(self) -> None:
         """What could not be judged neither passes nor fails."""
         if self.verdict.decision is Decision.NOT_JUDGED:
             pytest.skip(f"NOT JUDGED: {'; '.join(item.message for item in self.verdict.complaints)}")
 
+    def inform(self, reason: str) -> None:
+        """Not good, and not red: xfailed, or skipped where pytest is told to take no xfail for what it is."""
+        if self.config.getoption("runxfail", True):
+            pytest.skip(reason)
+        pytest.xfail(reason)
+
+    def told(self, text: str, coloured: str = "", cause: str = "") -> Told:
+        """A text at this item's place; `cause`: what other items may fail of, too."""
+        path, line = place_of(self.suite, self.case, self.verdict)
+        key = (
+            f"{self.provider}: {re.sub('[0-9]+', '#', cause)}" if cause else ""
+        )  # so many of so many, this or that seed
+        return Told(text, path, line, coloured, key)
+
+    def text(self, result: CaseResult | None, why: str | None = None) -> Told:
+        """The verdict in words; `why`: what the gate found, for a case."""
+        about = (self.suite, self.case, self.provider, self.verdict, result, self.harness.image_path)
+        plain, coloured = (failure_text(*about, markup=markup, cause=why) for markup in (False, True))
+        broken = self.verdict.decision is Decision.ERROR
+        return self.told(plain, coloured, plain.partition("\n")[0] if broken else "")
+
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        messages = (QualityFailure, HarnessError, pytest.xfail.Exception)  # their text says it all; tracebacks are slow
-        if isinstance(excinfo.value, messages):
-            words = excinfo.value.args[0] if excinfo.value.args else ""
-            return words if isinstance(words, Told) else str(excinfo.value)
-        return super().repr_failure(excinfo, style)
+        return told_of(self, excinfo.value) or super().repr_failure(excinfo, style)
 
 
 class CaseItem(HarnessItem):
@@ -235,6 +277,8 @@ class CaseItem(HarnessItem):
         return self.harness.job(self.suite, self.case, self.provider)
 
     def setup(self) -> None:
+        if self.is_dry:
+            return
         run = self.harness.run
         result = run.result(self.job)
         if result.skipped:
@@ -252,16 +296,22 @@ class CaseItem(HarnessItem):
         self.warn_all(self.verdict.complaints)
         if self.verdict.decision in (Decision.FAIL, Decision.ERROR):
             if self.provider not in self.suite.gate:
-                pytest.xfail(
+                self.inform(
                     "; ".join(complaint.message for complaint in self.verdict.complaints) or "below its thresholds"
                 )
             if shard := self.harness.settings.shard:
-                pytest.xfail(f"shard {shard} sees a part of the suite; `harness merge` judges it")
-            raise QualityFailure(self.text(self.harness.run.result(self.job)))
+                self.inform(f"shard {shard} sees a part of the suite; `harness merge` judges it")
+            raise QualityFailure(self.text(self.harness.run.result(self.job), self.why()))
 
-    def text(self, result: CaseResult) -> Told:
-        about = (self.suite, self.case, self.provider, self.verdict, result, self.harness.image_path)
-        return Told.make(lambda markup: failure_text(*about, markup=markup))
+    def why(self) -> str | None:
+        """The gate's cause, which explains its cases: told before any advice.
+
+        None where nobody knows it: the session stops at this failure, or the gate is not among what was selected.
+        """
+        gates = [item for item in self.session.items if isinstance(item, GateItem) and item.name == self.name]
+        if self.config.getoption("maxfail", 0) or not any(gate.suite is self.suite for gate in gates):
+            return None
+        return self.harness.run.gate(self.suite.path.as_posix(), self.provider).cause
 
 
 class GateItem(HarnessItem):
@@ -272,35 +322,70 @@ class GateItem(HarnessItem):
         return self.harness.gate_jobs(self.suite, self.provider)
 
     def setup(self) -> None:
+        if self.is_dry:
+            return
         run = self.harness.run
         self.note(run.gate(self.suite.path.as_posix(), self.provider))
         if shard := self.harness.settings.shard:  # what it found goes into the record, for the merge
             pytest.skip(f"shard {shard} sees a part of the suite; `harness merge` judges it")
         self.skip_unjudged()
         if self.verdict.decision is Decision.ERROR:
-            raise GateBroken(self.text())
+            raise GateBroken(self.text(None))
 
     def runtest(self) -> None:
         self.warn_all(self.verdict.complaints)
         if self.verdict.decision is Decision.FAIL:
-            raise QualityFailure(self.text())
+            raise QualityFailure(self.text(None))
         if self.verdict.decision is Decision.INCONCLUSIVE and self.suite.on_inconclusive == "fail":
-            raise QualityFailure(self.text())
+            raise QualityFailure(self.text(None))
 
-    def text(self) -> Told:
-        about = (self.suite, None, self.provider, self.verdict, None, self.harness.image_path)
-        return Told.make(lambda markup: failure_text(*about, markup=markup))
+
+def told_of(item: pytest.Item, error: BaseException) -> Told | None:
+    """What an item of ours, or a test over a suite's cases, says of what we raised; None of anything else."""
+    if not (isinstance(item, HarnessItem) or isinstance(parameter_of(item, "lora_case"), LoraCase)):
+        return None
+    if isinstance(error, QualityFailure | GateBroken) and error.args and isinstance(error.args[0], Told):
+        return error.args[0]
+    if isinstance(error, HarnessError):
+        text = str(error)
+        return item.told(text, cause=text) if isinstance(item, HarnessItem) else Told(text, cause=text)
+    return Told(str(error)) if isinstance(error, pytest.xfail.Exception) else None  # tracebacks are slow
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """pytest asks an item for words only when its call fails; a broken setup would be hundreds of lines of pytest."""
+    """pytest asks an item for words only when its call fails; a broken setup would be hundreds of lines of pytest.
+
+    What is told goes beside the report, too: workers send nothing but plain text to the one who shows it.
+    """
     report = yield
-    if isinstance(item, HarnessItem) and call.when == "setup" and call.excinfo and report.failed:
-        report.longrepr = item.repr_failure(call.excinfo)
+    if call.excinfo and report.failed and (told := told_of(item, call.excinfo.value)):
+        report.longrepr = told  # type: ignore[assignment]
+        report.__dict__[TOLD] = told.plain
     return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """What a worker has sent, as it was."""
+    told = getattr(report, TOLD, None)
+    if told is not None and isinstance(report.longrepr, str):
+        report.longrepr = Told(**told)  # type: ignore[assignment]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """pytest-forked's children would wait for ever: whoever draws is a thread, and threads do not come along."""
+    option = item.config.option
+    if not getattr(option, "forked", False) or not is_ours(item):
+        return (yield)
+    option.forked = False
+    try:
+        return (yield)
+    finally:
+        option.forked = True
 
 
 def report_attempts(item: pytest.Item, attempts: Iterable[Verdict]) -> None:
@@ -363,6 +448,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             seen.add(item.nodeid)
 
 
+def is_ours(item: pytest.Item) -> bool:
+    """Whether an item waits for pictures: one of a suite, or a Python test over its cases."""
+    return isinstance(item, HarnessItem) or isinstance(parameter_of(item, "lora_case"), LoraCase)
+
+
 def jobs_of(item: pytest.Item) -> list[Job]:
     """What must be drawn before an item can be judged."""
     if isinstance(item, CaseItem):
@@ -373,14 +463,28 @@ def jobs_of(item: pytest.Item) -> list[Job]:
     return [case.job] if isinstance(case, LoraCase) else []
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """The plan is known: what -k, -m and --lf left over is drawn in batches, ahead of the tests."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """The plan is known: what -k, -m and --lf left over is drawn in batches, ahead of the tests.
+
+    Not before, because pytest collects where it runs nothing, too: for --collect-only, --fixtures, --setup-plan, and
+    where a file cannot be read.
+    """
+    config, harness = session.config, session.config.stash[SESSION]
+    unread = session.testsfailed and not config.getoption("continue_on_collection_errors", False)
+    if unread or config.option.collectonly or config.getoption("setuponly", False):
+        return
     jobs = [job for item in session.items for job in jobs_of(item)]
+    if not jobs and not harness.serves:
+        return
+    if not harness.is_worker:
+        config.stash[STOPPING].install(config.pluginmanager)
+    make_unbroken(config)
     if jobs:
-        spell_out(session.config)
-    if jobs and not session.config.option.collectonly:
-        session.config.stash[SESSION].submit(list(dict.fromkeys(jobs)))
+        try:
+            harness.submit(list(dict.fromkeys(jobs)))
+        except ReportFolderError as error:
+            raise pytest.UsageError(str(error)) from None
 
 
 @pytest.hookimpl(trylast=True)

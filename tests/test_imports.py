@@ -20,6 +20,8 @@ PYTEST = {
     "pytest_lora_harness": "pytest loads it",
     "harness.commands.session": "its stash keeps the session",
     "harness.commands.pytest_internals": "it keeps what pytest does not promise",
+    "harness.commands.stopping": "it is a plugin that is told of interruptions",
+    "harness.commands.streams": "it stands in for what pytest's terminal writes to",
     "harness.commands.ci": "it runs pytest, with a plugin of its own",
     "harness.commands.run": "it is pytest",
 }

@@ -262,8 +262,10 @@ def test_a_level_that_warns_is_a_warning_of_the_gate_alone(project: Project) -> 
     run = project.run()
 
     told = [line.strip() for line in run.outlines if "QualityWarning" in line]
-    assert run.ret == 0 and len(told) == 2 and all("QualityWarning: lora: quality 0.90" in line for line in told)
-    run.stdout.fnmatch_lines(["suites/painted.yaml::one::lora", "suites/painted.yaml::two::lora", "*QualityWarning*"])
+    assert run.ret == 0 and all("QualityWarning: lora: quality 0.90" in line for line in told)
+    assert [line.partition("suites/")[2].partition(": Q")[0] for line in told] == [
+        f"painted.yaml:{line}" for line in (9, 10, 7)
+    ], "the suite's own lines: of each case, and of the bound"
     run.stdout.fnmatch_lines(["suites/painted.yaml::gate::lora", "*QualityWarning*"])
     run.stdout.no_fnmatch_line("suites/painted.yaml::*::base")
 
@@ -336,8 +338,15 @@ def test_colours_are_for_terminals_and_plain_words_for_reports(project: Project)
     coloured = project.run("--color=yes", "--junitxml=junit.xml")
     plain = project.run("--color=no")
 
-    plain.stdout.fnmatch_lines(["=* FAILURES *=", "painted::one::lora  FAIL", "  metric *needed*", "  quality *below*"])
-    coloured.stdout.fnmatch_lines(["painted::one::lora  \x1b*FAIL\x1b*", "*quality *\x1b*below\x1b*"])
+    plain.stdout.fnmatch_lines(
+        [
+            "=* FAILURES *=",
+            "  suites/painted.yaml:9  painted::one::lora  FAIL",
+            "  metric *needed*",
+            "  quality *below*",
+        ]
+    )
+    coloured.stdout.fnmatch_lines(["*painted::one::lora  \x1b*FAIL\x1b*", "*quality *\x1b*below\x1b*"])
     assert "\x1b" not in plain.stdout.str()
     report = (project.folder / "junit.xml").read_text(encoding="utf-8")
     assert "painted::one::lora  FAIL" in report and "\x1b" not in report and "#x1B" not in report
@@ -368,7 +377,7 @@ def test_an_error_of_anybody_elses_keeps_its_traceback(project: Project, monkeyp
     project.suite()
     project.level(0.4)
 
-    def failure_text(*about: object, markup: bool) -> str:
+    def failure_text(*about: object, markup: bool, cause: str | None) -> str:
         return str(1 / 0)
 
     monkeypatch.setattr("harness.plugin.failure_text", failure_text)

@@ -7,9 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from harness.core.values import CaseResult, Complaint, Decision, Interval, Job, Outcome, Progress, Sample, Verdict
+from harness.core.values import (
+    CaseResult,
+    Complaint,
+    Decision,
+    Interval,
+    Job,
+    Outcome,
+    Progress,
+    Sample,
+    Threshold,
+    Verdict,
+)
 from harness.judging.record import RunRecord
 from harness.judging.results import SuiteRun
+from harness.report.failure import bound_word
 from harness.report.leaderboard_table import gap_lines, left_out_lines, legend_lines, rank_lines
 from harness.report.terminal import (
     ProgressLine,
@@ -62,7 +74,7 @@ def test_the_table_says_what_the_pictures_leave_open(record: RunRecord) -> None:
     first = rows[0].simultaneous
     assert first and rows[0].rank_range
 
-    table, legend = leaderboard_table(rows, 100), legend_lines(rows, 80)
+    table, legend = leaderboard_table(rows, 100), legend_lines(rows, 100)
 
     assert table.splitlines()[0].split()[:4] == ["#", "ranks", "tie", "provider"]
     low, high = rows[0].rank_range
@@ -126,7 +138,8 @@ def test_columns_that_had_to_go_are_named(record: RunRecord) -> None:
     assert left_out_lines(rows, 200) == []
     gone = " ".join(left_out_lines(rows, 60)).partition("columns left out: ")[2].partition(";")[0].split(", ")
     shown = leaderboard_table(rows, 60).splitlines()[0].split()
-    assert {"clip", "features", "ssim"} <= set(gone) and not {*gone} & {*shown}
+    assert {"features", "ssim", "pictures"} <= set(gone) and not {*gone} & {*shown}
+    assert "clip" in leaderboard_table(rows, 80).splitlines()[0].split()
     assert "columns left out" in summary_text(record, 60) and "columns left out" not in summary_text(
         record, 60, None, -1
     )
@@ -195,7 +208,8 @@ def test_a_failing_case_says_what_why_where_and_what_to_do(store: Store, weak: S
     text = failure_text(weak.suite, case, "lora", weak.verdicts[result.job], result, store.image_path)
 
     coloured = failure_text(weak.suite, case, "lora", weak.verdicts[result.job], result, store.image_path, markup=True)
-    assert text.startswith("aldar-kose::smiling-steppe::lora  FAIL") and "\x1b" not in text
+    assert text.startswith("quality is 0.48, wanted 0.60 or more") and "\x1b" not in text
+    assert f":{case.line}  aldar-kose::smiling-steppe::lora  FAIL" in text.splitlines()[1]
     assert "\x1b[1;31mFAIL" in coloured and "\x1b[1;31mbelow" in coloured
     assert "prompt: aldar kose, smiling, steppe background" in text
     assert "0.48 [0.42, 0.54]  >= 0.60  below" in text
@@ -212,8 +226,8 @@ def test_an_error_says_how_it_ended(weak: SuiteRun) -> None:
 
     text = failure_text(weak.suite, weak.suite.case("angry-city"), "lora", verdict, lost, Path)
 
-    assert "seed 0: auth 401" in text
-    assert "error: no picture came" in text
+    assert text.startswith("no picture came\n") and text.count("no picture came") == 1
+    assert "seeds 0, 1: auth 401" in text and text.count("401") == 1
     assert "do: the key was not accepted" in text
 
 
@@ -222,8 +236,39 @@ def test_the_gate_names_its_cause(weak: SuiteRun) -> None:
 
     text = failure_text(weak.suite, None, "lora", verdict, None, Path)
 
-    assert text.startswith("aldar-kose::gate::lora  FAIL")
-    assert "cause: strength is 0" in text and "do: mend the cause" in text
+    assert text.splitlines()[:2] == ["nothing changed", "  cause: strength is 0"] and "do: mend the cause" in text
+
+
+def test_a_case_is_told_the_gates_cause_before_any_advice(store: Store, weak: SuiteRun) -> None:
+    result = weak.results["lora"][0]
+    about = (weak.suite, weak.suite.case(result.job.case), "lora", weak.verdicts[result.job], result, store.image_path)
+
+    known, none, unknown = (failure_text(*about, cause=cause) for cause in ("LoRA of another person", "", None))
+
+    assert known.splitlines()[1] == "  cause: LoRA of another person"
+    assert "train longer or" not in known and known.endswith("do: mend the cause above first; training longer cannot")
+    assert "cause" not in none and "train longer or" in none
+    assert unknown.endswith("unless the gate names a cause to mend first")
+
+
+@pytest.mark.parametrize(
+    ("low", "mean", "told", "word"),
+    [
+        (0.93, 0.95, False, "ok"),
+        (0.92, 0.95, False, "open: the interval holds it"),
+        (0.90, 0.92, False, "below, but not surely"),
+        (0.93, 0.95, True, "open"),
+    ],
+)
+def test_what_is_open_is_never_called_ok(low: float, mean: float, told: bool, word: str) -> None:
+    assert bound_word(Interval(mean, low, mean + 0.02, 6), Threshold(fail=0.93), told) == word
+
+
+def test_no_sentence_is_told_twice(weak: SuiteRun) -> None:
+    said = Complaint("references", "references of another person: restore them")
+    verdict = Verdict(Decision.FAIL, complaints=(Complaint("cause", said.message), said, said), cause=said.message)
+
+    assert failure_text(weak.suite, None, "lora", verdict, None, Path).count(said.message) == 1
 
 
 def test_a_foreign_text_cannot_drive_the_terminal() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import click
 
 from harness.commands.options import command, flag, option, profile_option, suite_argument
+from harness.commands.output import json_for
 from harness.commands.project import open_suite
 from harness.core.errors import UsageError
 from harness.core.files import write_file
@@ -57,7 +57,7 @@ def calibrate(
         scorer = scorer_of(read, profile, Models(profile, settings), store, tell=warn)
         report = calibrate_suite(scorer, false_alarm)
         kept = scorer.freeze(rounded(report.sides)) if freeze else None
-    print(json.dumps(report.record, indent=2, ensure_ascii=False) if as_json else report_text(report))
+    print(json_for(sys.stdout, report.record, 2) if as_json else report_text(report))
     if kept and not as_json:
         print(f"kept {kept.as_posix()}")
     if html:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +10,13 @@ import click
 import pytest
 
 from harness.commands.options import ForeignCommand
+from harness.commands.output import json_for
 from harness.commands.session import SESSION
 from harness.core.claim import OPTIONS
 from harness.core.errors import HarnessError
 from harness.core.project import find_project
 from harness.core.settings import Settings
+from harness.core.streams import drop_buffer
 from harness.report.ci.outputs import final_record
 
 USAGE = """usage: harness ci [SUITES...] [OPTIONS OF PYTEST]
@@ -68,7 +69,11 @@ def run_watched(arguments: Sequence[str]) -> int:
     paths = named_tests(arguments)
     words = [*junit_words(arguments, paths), *arguments, *([] if paths else ["suites"])]
     status = int(pytest.main(words, plugins=[watcher]))
-    print(json.dumps(watched_record(watcher, status), ensure_ascii=False), flush=True)
+    try:
+        text = json_for(sys.stdout, watched_record(watcher, status))
+        print(text, flush=True)
+    except BrokenPipeError:  # whoever reads has seen enough, and the status still counts
+        drop_buffer(sys.stdout)
     return status
 
 

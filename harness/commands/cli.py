@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -11,6 +10,8 @@ import click
 
 from harness import __version__
 from harness.core.errors import HarnessError
+from harness.core.signals import INTERRUPTED, TERMINATED, interruptible
+from harness.core.streams import drop_buffer, spell_out
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "init": ("init:init", "write the demo suite here, or a suite for a folder of your pictures"),
@@ -113,8 +114,12 @@ def build_cli() -> Commands:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; errors raised on purpose are printed, not traced. The exit status."""
     cli = build_cli()
+    spell_out(sys.stdout, sys.stderr)
     try:
-        with cli.make_context("harness", list(sys.argv[1:] if arguments is None else arguments)) as context:
+        with (
+            interruptible(),
+            cli.make_context("harness", list(sys.argv[1:] if arguments is None else arguments)) as context,
+        ):
             status: int = cli.invoke(context)
         sys.stdout.flush()  # here, where a reader that went away can still be told from a fault
         return status
@@ -126,9 +131,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except HarnessError as error:
         print(f"harness: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # `| head` has seen enough; as Python's manual advises, nothing is left to flush at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # `| head` has seen enough
+        drop_buffer(sys.stdout)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("harness: interrupted; the same command goes on where it stopped", file=sys.stderr)
-        return 130
+        return INTERRUPTED if stop.args != ("SIGTERM",) else TERMINATED

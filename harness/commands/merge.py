@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.commands.options import argument, command, option
+from harness.commands.output import json_for
 from harness.core.errors import StoreError
 from harness.core.settings import Settings
 from harness.engine.merge import merge_results
@@ -36,7 +36,7 @@ def merge(results: Sequence[Path], report_dir: Path) -> int:
     for line in publish(merged, [], Settings.load(Path.cwd())):
         print(line)
     status = exit_code(merged)
-    print(json.dumps(final_record(merged, status, report_dir), ensure_ascii=False), flush=True)
+    print(json_for(sys.stdout, final_record(merged, status, report_dir)), flush=True)
     return status
 
 

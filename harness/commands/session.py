@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.commands.places import ReportFolderError, try_folder
 from harness.config.profile import Profile, load_profile
 from harness.config.suite import load_suite
-from harness.core.errors import UsageError, nearest
+from harness.core.errors import HarnessError, UsageError, nearest
 from harness.core.settings import Settings
 from harness.core.values import Case, Job, Listener, Suite
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from harness.judging.record import RunRecord
 
 
+GLANCE_S = 0.1  # how often whoever waits for a report asks whether to hurry
 SESSION: pytest.StashKey[HarnessSession] = pytest.StashKey()
 """Where a pytest session keeps its HarnessSession."""
 
@@ -42,7 +45,9 @@ class HarnessSession:
         self._run: Run | RemoteRun | None = None
         self._broker: Broker | None = None
         self.submitted = False
-        self.trouble = ""  # why there are no results
+        self.finished = False
+        self.trouble = ""  # why there are no results, or no report of them
+        self._broken: HarnessError | None = None  # why nothing can be drawn
         self.results: RunRecord | None = None
         self.problems: list[str] = []  # suites that could not be collected
         self.saved: list[Saved] = []  # what came of --update-baseline
@@ -94,7 +99,13 @@ class HarnessSession:
 
     @property
     def run(self) -> Run | RemoteRun:
-        """Whoever draws and judges: here, or in the controller when this is a worker."""
+        """Whoever draws and judges: here, or in the controller when this is a worker.
+
+        Raises:
+            HarnessError: nothing can be drawn, whoever asks.
+        """
+        if self._broken is not None:
+            raise self._broken
         if self._run is None:
             if self._address is not None:
                 from harness.engine.broker import RemoteRun
@@ -127,12 +138,58 @@ class HarnessSession:
         if self._broker is None:
             from harness.engine.broker import Broker
 
-            self._broker = Broker(self._open)
+            self._broker = Broker(self._open_checked)
         return self._broker.address
 
+    @property
+    def serves(self) -> bool:
+        """Whether workers draw through this process."""
+        return self._broker is not None
+
     def submit(self, jobs: Sequence[Job]) -> None:
+        """Have the jobs drawn; where nothing can be, each item that asks is told why.
+
+        Raises:
+            ReportFolderError: there would be no place for what comes of it.
+        """
         self.submitted = True
-        self.run.submit(jobs)
+        try:
+            if not self.is_worker:
+                try_folder(self.settings.report_dir)
+            self.run.submit(jobs)
+        except ReportFolderError:
+            raise
+        except HarnessError as error:
+            self.trouble, self._broken = ("" if self.is_worker else str(error)), error
+
+    def _open_checked(self) -> Run:
+        """As `_open`, for workers: the folder of the report is tried before anything is drawn."""
+        try:
+            if self._run is None:
+                try_folder(self.settings.report_dir)
+            return self._open()
+        except HarnessError as error:
+            self.trouble = str(error)
+            raise
+
+    @property
+    def paid_calls(self) -> int:
+        """How many of this process are under way."""
+        from harness.engine.run import Run
+
+        return self._run.paid_calls if isinstance(self._run, Run) else 0
+
+    def standing(self, patience: float) -> str:
+        """How far the run has come, and what is done before it ends; `patience` in seconds."""
+        from harness.engine.run import Run
+
+        done, total = self._run.standing if isinstance(self._run, Run) else (0, 0)
+        if not total:
+            return "stopping"
+        paid = self.paid_calls
+        what = f"{paid} paid call{'s' * (paid > 1)}" if paid else "the picture under way"
+        rest = "" if done == total else f"; after it {what} may take {patience:.0f} s more"
+        return f"stopping with {done} of {total} pictures, whose report is written now{rest}"
 
     def image_path(self, sha: str) -> Path:
         """Where a picture lies, for people."""
@@ -144,19 +201,39 @@ class HarnessSession:
     def report_index(self) -> Path:
         return self.settings.report_dir / "index.html"
 
-    def finish(self) -> RunRecord | None:
-        """Write the report; None in a worker and where no suite was run."""
+    def finish(self, patience: float | None = None) -> RunRecord | None:
+        """Write the report, once; None in a worker and where no suite was run.
+
+        Args:
+            patience: seconds that the picture under way may take; None: as many as the engine thinks right.
+
+        Raises:
+            HarnessError: there is no record of the run.
+        """
         from harness.engine.run import Run
 
-        if not isinstance(self._run, Run) or not self._run.submitted:
-            return None
+        run = self._run
+        if self.finished or not isinstance(run, Run) or not run.submitted:
+            return self.results
+        self.finished = True
+        self.results = run.finish() if patience is None else run.finish(patience)
+        self._write_report(run, self.results)
+        return self.results
+
+    def _write_report(self, run: Run, results: RunRecord) -> None:
+        """A report that cannot be written costs no verdict: the terminal still has it."""
+        from harness.engine.generation import explain
         from harness.report import write_report
         from harness.report.ci.outputs import write_contact_sheet
 
-        self.results = self._run.finish()
-        write_report(self.results, self._run.store, self.settings.report_dir)
-        write_contact_sheet(self.results, self._run.store.image, self.settings.report_dir)
-        return self.results
+        folder = self.settings.report_dir
+        try:
+            write_report(results, run.store, folder)
+            write_contact_sheet(results, run.store.image, folder)
+        except Exception as error:
+            why = (error.strerror or str(error)) if isinstance(error, OSError) else explain(error, 1)
+            again = "the same command writes it and draws nothing again"
+            self.trouble = f"{folder}: the report cannot be written ({why}); use --report-dir DIR: {again}"
 
     @property
     def status(self) -> int:
@@ -212,8 +289,49 @@ class HarnessSession:
         except Exception as error:  # a header must not hide what collection will say properly
             return f"harness: {error}"
 
-    def close(self) -> None:
+    def interrupt(self, grace: float, last: float, hurry: Callable[[], bool]) -> None:
+        """Write the report of what is done, while somebody waits for the prompt.
+
+        In a thread of its own, because the record may wait for a model that is at work.
+
+        Args:
+            grace: seconds that the picture under way may take.
+            last: seconds that are left once `hurry` says so.
+        """
+        thread = threading.Thread(target=self._finish_quietly, args=(grace,), name="harness-report", daemon=True)
+        thread.start()
+        left = last
+        while thread.is_alive() and left > 0:
+            thread.join(GLANCE_S)
+            left -= GLANCE_S if hurry() else 0.0
+        if thread.is_alive():
+            self.trouble = "ended before the report was written; the same command goes on where it stopped"
+
+    def _finish_quietly(self, grace: float) -> None:
+        try:
+            self.finish(grace)
+        except HarnessError as error:
+            self.trouble = str(error)
+
+    @property
+    def is_drawing(self) -> bool:
+        """Whether something is under way in this process."""
+        from harness.engine.run import Run
+
+        return isinstance(self._run, Run) and self._run.is_drawing
+
+    def close(self, patience: float | None = None, hurry: Callable[[], bool] = lambda: False) -> None:
+        """Let go of everything.
+
+        Args:
+            patience: seconds that the picture under way may take; None: as many as the engine thinks right.
+            hurry: asked meanwhile; True ends the waiting.
+        """
+        from harness.engine.run import Run
+
         if self._broker is not None:
             self._broker.close()
-        if self._run is not None:
+        if isinstance(self._run, Run) and patience is not None:
+            self._run.close(patience, hurry)
+        elif self._run is not None:
             self._run.close()

@@ -32,6 +32,7 @@ class JobTable:
         self._suites: dict[str, Suite] = {}
         self._jobs: dict[Job, None] = {}  # submitted, in order
         self._results: dict[Job, CaseResult | HarnessError] = {}
+        self._closed = False
 
     def suite(self, path: str) -> Suite:
         """The suite that jobs name by this path, read once.
@@ -92,8 +93,15 @@ class JobTable:
     def put(self, step: Step, result: CaseResult | HarnessError) -> None:
         """Keep a step's result, and tell whoever waits for it."""
         with self.changed:
+            if self._closed:
+                return
             self.steps[step.job], self._results[step.job] = step, result
             self.changed.notify_all()
+
+    def close(self) -> None:
+        """What comes now is too late for the record; the store still keeps its pictures."""
+        with self.changed:
+            self._closed = True
 
     def has(self, job: Job) -> bool:
         """Whether anything came of a job, a result or an error."""

@@ -6,7 +6,6 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -14,6 +13,7 @@ from functools import cached_property
 from harness.config.profile import Profile
 from harness.core.errors import EngineError, HarnessError
 from harness.core.settings import Settings
+from harness.core.threads import DaemonThreads
 from harness.core.values import (
     Case,
     CaseResult,
@@ -72,6 +72,11 @@ class Meter:
         with self._lock:
             self._done, self._drawn, self._cost = self._done + 1, self._drawn + 1, self._cost + sample.cost_usd
         self.tell("draw", task.provider.name, task.suite)
+
+    @property
+    def standing(self) -> tuple[int, int]:
+        """Pictures that are there, and those wanted; without the lock, because who was interrupted may hold it."""
+        return self._done, self._total
 
     def tell(self, stage: str, provider: str = "", suite: str = "", message: str = "") -> None:
         """Where the run stands now."""
@@ -212,7 +217,7 @@ class Resources:
         results = lanes(tasks)
         if not results:
             return
-        with ThreadPoolExecutor(len(results), thread_name_prefix="harness-lane") as pool:
+        with DaemonThreads(len(results), "harness-lane") as pool:
             futures = [pool.submit(self._draw_lane, lane, bench) for lane in results]
         for future in futures:
             future.result()

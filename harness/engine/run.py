@@ -17,11 +17,13 @@ from harness.engine.resources import OpenProvider, Resources
 from harness.engine.retraining import Improve, Retraining
 from harness.engine.sampling import RunSampling
 from harness.engine.verdicts import RunVerdicts
-from harness.engine.worker import Worker
+from harness.engine.worker import PATIENCE_S, Worker
 from harness.judging.feedback import Feedback
 from harness.judging.record import RunRecord
 from harness.models.loading import Models
 from harness.store import Store
+
+AFTERWARDS_S = 1.0  # for a thread to notice that what it waited for was ended
 
 
 class Run:
@@ -146,9 +148,14 @@ class Run:
         """Stop after the picture that is being drawn; whoever waits is released with EngineError."""
         self._worker.stop()
 
-    def finish(self) -> RunRecord:
-        """Stop, and make the record of what there is: the content of `results.json`."""
-        self._worker.leave()
+    def finish(self, patience: float = PATIENCE_S) -> RunRecord:
+        """Stop, and make the record of what there is: the content of `results.json`.
+
+        Args:
+            patience: seconds that the picture under way may take; when it comes later, only the store keeps it.
+        """
+        if not self._worker.leave(patience):
+            self._table.close()
         with self._verdicts.lock:
             record = self._recorder.record(self.id, self.started, str(self._worker.dead or ""))
             event = {"event": "finish", "gate": record.gate.plain, "usage": to_record(self.usage)}
@@ -156,10 +163,33 @@ class Run:
         self._resources.listener(Progress("done"))
         return record
 
-    def close(self) -> None:
-        """Stop and let go of models, providers and the store; closing twice is fine."""
-        self._worker.leave()
+    @property
+    def standing(self) -> tuple[int, int]:
+        """Pictures that are there, and those wanted."""
+        return self._resources.meter.standing
+
+    @property
+    def paid_calls(self) -> int:
+        """How many are under way."""
+        return self._resources.budget.under_way
+
+    @property
+    def is_drawing(self) -> bool:
+        """Whether something is still under way, told to stop or not."""
+        return self._worker.is_alive
+
+    def close(self, patience: float = PATIENCE_S, hurry: Callable[[], bool] = lambda: False) -> None:
+        """Stop and let go of models, providers and the store; closing twice is fine.
+
+        What is under way then, a program say, is ended.
+
+        Args:
+            patience: seconds that the picture under way may take.
+            hurry: asked meanwhile; True ends the waiting.
+        """
+        self._worker.leave(patience, hurry)
         self._resources.close()
+        self._worker.leave(AFTERWARDS_S)
         self.store.close()
 
     # --- the worker's thread, and waiting for it --------------------------------------------------------------------

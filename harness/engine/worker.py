@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from harness.core.errors import EngineError, HarnessError
@@ -10,6 +11,7 @@ from harness.core.values import Job
 
 LOOK_S = 0.5  # how often a waiting test looks around, so that Ctrl-C works on every system
 PATIENCE_S = 60.0  # how long closing waits for the picture that is being drawn
+GLANCE_S = 0.1  # how often it asks whether it should still wait
 
 
 class Worker:
@@ -30,6 +32,12 @@ class Worker:
     def stopped(self) -> bool:
         """Whether work should end as soon as possible."""
         return self._stop.is_set()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread is still at work, told to stop or not."""
+        thread = self._thread
+        return thread is not None and thread.is_alive()
 
     def put(self, jobs: Sequence[Job]) -> None:
         """Queue jobs; work begins at once."""
@@ -68,12 +76,21 @@ class Worker:
         with self._changed:
             self._changed.notify_all()
 
-    def leave(self) -> None:
-        """Stop, and wait until the thread has ended; it may call this too."""
+    def leave(self, patience: float = PATIENCE_S, hurry: Callable[[], bool] = lambda: False) -> bool:
+        """Stop, and wait until the thread has ended; it may call this too. Whether it has.
+
+        Args:
+            patience: seconds to wait at most.
+            hurry: asked meanwhile; True ends the waiting.
+        """
         self.stop()
         thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(PATIENCE_S)
+        if thread is None or thread is threading.current_thread():
+            return True
+        until = time.monotonic() + patience
+        while thread.is_alive() and (left := until - time.monotonic()) > 0 and not hurry():
+            thread.join(min(left, GLANCE_S))
+        return not thread.is_alive()
 
     def _run(self) -> None:
         try:

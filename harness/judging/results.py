@@ -231,7 +231,8 @@ def _reason(name: str, verdict: Verdict) -> str:
 def _gate_reasons(suite: Suite, provider: str, gate: Verdict) -> list[str]:
     """One reason a complaint that matters; the score itself when there is nothing to complain of."""
     name = f"{suite.name}, {provider}"
-    serious = [item.message for item in gate.complaints if item.severity != "warn"]
+    told = "outcome" if gate.cause_name == "pictures_missing" else ""  # the cause says the same
+    serious = [item.message for item in gate.complaints if item.severity != "warn" and item.metric != told]
     if gate.decision is Decision.PASS:
         bound = suite.threshold(None, "quality").fail
         wanted = "" if bound is None else f", wanted {bound:.2f}"

@@ -34,6 +34,7 @@ class Budget:
         self.calls = 0  # paid calls that were made
         self.unpriced = 0  # of them, those whose price the profile does not say
         self.held_back = 0  # pictures that were not asked for because a limit was reached
+        self.under_way = 0  # paid calls of which nobody knows yet what becomes of them
         self._reserved = 0.0
         self._lock = threading.Lock()
 
@@ -50,6 +51,7 @@ class Budget:
                 self.held_back += pictures
                 raise Unanswered(Outcome.QUOTA, f"not asked: {why}")
             self.calls += 1
+            self.under_way += 1
             self.unpriced += price_usd is None
             self._reserved += taken.usd
         return taken
@@ -73,6 +75,7 @@ class Budget:
         came = sum(drawing.cost_usd for drawing in drawings)
         maybe = sum(bool(drawing.meta.get("possibly_billed")) for drawing in drawings)
         with self._lock:
+            self.under_way -= 1
             self._reserved -= taken.usd
             self.spent += came
             self.possible += maybe * (taken.price_usd or 0.0)

@@ -60,6 +60,7 @@ BATCH_WORDS = ("out",)  # the rest differs from picture to picture, and stands i
 BYTES_CAP = 100_000_000
 TAIL = 240  # bytes of what a program says in the end
 META_CAP = 10_000  # bytes
+RUNNING: set[subprocess.Popen[bytes]] = set()  # of every provider: whoever ends this process at once ends them first
 
 
 class CommandOptions(Strict):
@@ -204,6 +205,7 @@ class CommandProvider:
             process.wait()
             with self._lock:
                 self._running.discard(process)
+                RUNNING.discard(process)
         if self._stopped:
             return self._failed(Outcome.PROVIDER_ERROR, "stopped, as nobody waits for it any more; run again")
         if code == 0:
@@ -227,6 +229,7 @@ class CommandProvider:
                 start_new_session=True,
             )
             self._running.add(process)
+            RUNNING.add(process)
         return process
 
     def _environment(self) -> dict[str, str]:
@@ -320,6 +323,12 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, signal.SIGKILL)  # it leads its group: start_new_session
     else:
         process.kill()
+
+
+def end_programs() -> None:
+    """End every program that a provider of this process has started."""
+    for process in list(RUNNING):
+        end_group(process)
 
 
 def read_tail(path: Path) -> str:

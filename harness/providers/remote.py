@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,6 +23,7 @@ from harness.config.prompts.syntax import plain_text
 from harness.core.errors import HarnessError, MissingKey, SuiteError, nearest
 from harness.core.moved import keep_former_names
 from harness.core.settings import Secret
+from harness.core.threads import DaemonThreads
 from harness.core.values import Case, Generation, Outcome, Request, Suite
 from harness.emulator import share
 from harness.emulator.shared import Shared
@@ -397,7 +398,7 @@ def in_order(
     `stop` is told when whoever listens has gone and something is still under way.
     """
     waiting, running = deque(groups), deque[Future[list[Generation]]]()
-    with ThreadPoolExecutor(threads, thread_name_prefix=name) as pool:
+    with DaemonThreads(threads, name) as pool:
         try:
             while waiting or running:
                 while waiting and len(running) < AHEAD * threads:

@@ -9,7 +9,7 @@ from harness.core.values import METRICS, Interval
 from harness.judging.record import LeaderboardRow
 
 COLUMNS = ("#", "ranks", "tie", "provider", "quality", "clip", "features", "ssim", "versus", "pictures")
-EXPENDABLE = ("ssim", "clip", "features", "pictures", "ranks", "versus", "tie")
+EXPENDABLE = ("ssim", "features", "pictures", "ranks", "versus", "clip", "tie")
 """What a narrow terminal goes without, in this order; before them the metrics that stand in no suite by themselves."""
 INDENT = "  "
 SHORTEST = 12  # columns of a provider's name that a narrow terminal keeps

@@ -5,17 +5,15 @@ With `markup` verdicts have a colour and the gate is bold; without, there is no 
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harness.core.text import STYLES, bounds_text, cells, clean, clip_cells, headline, paint, styled, table, wrap
-from harness.core.values import METRICS, Case, CaseResult, Decision, Interval, Outcome, Progress, Suite, Verdict
-from harness.judging.feedback import GOOD, advice_for
-from harness.judging.foreign import foreign
+from harness.core.values import Decision, Progress
 from harness.judging.record import Change, EngineRecord, GateRecord, HeldBaseline, HeldProvider, RoundRecord, RunRecord
-from harness.judging.scores import scores_of, trait_means
+from harness.report.failure import OUTCOME_ADVICE, failure_text, metrics_table
 from harness.report.leaderboard_table import (
     added_metrics,
     gap_lines,
@@ -24,9 +22,6 @@ from harness.report.leaderboard_table import (
     legend_lines,
     rank_lines,
 )
-
-if TYPE_CHECKING:
-    from rich.text import Text
 
 __all__ = [  # the words of other modules too: a terminal's text is imported from here
     "OUTCOME_ADVICE",
@@ -47,15 +42,6 @@ __all__ = [  # the words of other modules too: a terminal's text is imported fro
     "table",
 ]
 
-OUTCOME_ADVICE: Mapping[str, str] = {
-    "refused": "the service's moderation refused the prompt: change the prompt or leave the provider out",
-    "quota": "the service's quota or budget is used up: wait, raise it, or leave the provider out",
-    "auth": "the key was not accepted: check it with `harness doctor`",
-    "model_retired": "the model is gone: name another one in the profile",
-    "timeout": "the service did not answer in time: run again, what was drawn is kept",
-    "provider_error": "the provider broke: its message says how; run again, what was drawn is kept",
-    "bad_image": "what came is not a usable picture: its message says why",
-}
 REASONS = 6  # of a verdict, a line each; the report has them all
 
 
@@ -94,6 +80,8 @@ def summary_text(
 def verdict_lines(gate: GateRecord, width: int, verbosity: int = 0, markup: bool = False) -> list[str]:
     """The run's verdict and its reasons, the first beside it."""
     reasons = [clean(reason) for reason in gate.reasons]
+    if gate.verdict is Decision.ERROR:  # elsewhere the numbers are what is told
+        reasons = fold_reasons(reasons)
     word = styled("").append(headline(gate.verdict), STYLES.get(gate.verdict))
     below = " " * len("verdict: ")
     lines = wrap(word.append(f"  {reasons[0]}" if reasons else ""), width, "verdict: ", below, markup)
@@ -102,6 +90,18 @@ def verdict_lines(gate: GateRecord, width: int, verbosity: int = 0, markup: bool
         lines += wrap(reason, width, below, f"{below}  ")
     left = len(reasons) - most
     return [*lines, f"{below}and {left} more, in the report"] if left > 0 else lines
+
+
+def fold_reasons(reasons: Sequence[str]) -> list[str]:
+    """Reasons that say the same of several cases, but for numbers, as one."""
+    groups: dict[str, list[str]] = {}
+    for reason in reasons:
+        groups.setdefault(re.sub(r"\d+", "#", reason.partition(": ")[2]) or reason, []).append(reason)
+    return [
+        first if not more else f"{who} and {len(more)} more: {why}"
+        for first, *more in groups.values()
+        for who, _, why in [first.partition(": ")]
+    ]
 
 
 def suite_lines(results: RunRecord, suite: str, width: int, verbosity: int, markup: bool = False) -> list[str]:
@@ -196,121 +196,6 @@ def round_text(number: int, record: RoundRecord) -> str:
     shown += f", challenger {bounds_text(record.gap, signed=True)} over champion" if record.gap else ""
     number = number if record.round is None else record.round
     return clean(f"round {number}: {end}{shown}" + (f"; {record.reason}" if record.reason else ""))
-
-
-# --- a failing item -----------------------------------------------------------------------------------------------
-
-
-def failure_text(
-    suite: Suite,
-    case: Case | None,
-    provider: str,
-    verdict: Verdict,
-    result: CaseResult | None,
-    image_path: Callable[[str], Path],
-    markup: bool = False,
-) -> str:
-    """What a failing test prints: metrics beside thresholds, missing traits, the worst sample's path, what to do.
-
-    Args:
-        suite: for its thresholds.
-        case: None for the gate's item.
-        provider: whose pictures they are.
-        verdict: the judge's.
-        result: the samples; None for the gate's item.
-        image_path: where a stored picture lies, by its SHA-256.
-    """
-    word = verdict.decision.value
-    shown = paint(headline(word), STYLES.get(word, ""), markup)
-    lines = [f"{suite.name}::{case.id if case else 'gate'}::{provider}  {shown}"]
-    if case:
-        lines.append(f"  prompt: {clean(case.prompt)}")
-    if verdict.cause:
-        lines.append(f"  cause: {clean(verdict.cause)}")
-    lines += metrics_table(suite, case, verdict.scores, result, markup)
-    lines += [f"  {item.severity}: {clean(item.message)}" for item in verdict.complaints]
-    if result:
-        lines += _missing_traits(result) + _lost_samples(result) + _worst_sample(result, image_path)
-    lines += [f"  do: {advice}" for advice in what_to_do(suite, case, verdict, result)]
-    return "\n".join(lines)
-
-
-def metrics_table(
-    suite: Suite,
-    case: Case | None,
-    scores: Mapping[str, Interval],
-    result: CaseResult | None,
-    markup: bool = False,
-) -> list[str]:
-    """A line a metric: the score with its interval, the bound, and what that means."""
-    known = [*METRICS, *(name for name in scores if name not in METRICS)]
-    rows = [_metric_row(suite, case, name, scores[name], result) for name in known if name in scores]
-    heads = [styled(name, "dim") for name in ("metric", "score", "needed", "", "raw")]
-    looks = ({"": "", "ok": "green", "below": "bold red"}.get(row[3], "yellow") for row in rows)
-    shown: list[list[str | Text]] = [
-        [*row[:3], styled(row[3], look), row[4]] for row, look in zip(rows, looks, strict=True)
-    ]
-    return table([[*heads], *shown], markup=markup) if rows else []
-
-
-def _metric_row(
-    suite: Suite, case: Case | None, name: str, score: Interval, result: CaseResult | None
-) -> tuple[str, ...]:
-    bound = suite.threshold(case, name)
-    if bound.fail is not None and score.mean < bound.fail:
-        sure = score.high is None or score.high < bound.fail
-        word = "below" if sure else "below, but not surely"
-    elif bound.warn is not None and score.mean < bound.warn:
-        word = "worth a look"
-    else:
-        word = "" if bound.fail is None and bound.warn is None else "ok"
-    needed = "" if bound.fail is None else f">= {bound.fail:.2f}"
-    raw = [score.raw for score in scores_of([result], name).values() if score.raw is not None] if result else []
-    return name, bounds_text(score), needed, word, f"{sum(raw) / len(raw):.3f}" if raw else ""
-
-
-def _missing_traits(result: CaseResult) -> list[str]:
-    """The traits that these pictures show too rarely."""
-    low = sorted(
-        (trait.mean, trait.name(name)) for name, trait in trait_means(result.scored).items() if trait.mean < GOOD
-    )
-    return ["  missing traits: " + ", ".join(f"{clean(name, 60)} {mean:.2f}" for mean, name in low)] if low else []
-
-
-def _lost_samples(result: CaseResult) -> list[str]:
-    lost = [sample for sample in result.samples if sample.outcome is not Outcome.OK]
-    return [f"  seed {sample.seed}: {sample.outcome.value} {clean(sample.message)}".rstrip() for sample in lost]
-
-
-def _worst_sample(result: CaseResult, image_path: Callable[[str], Path]) -> list[str]:
-    scored = [sample for sample in result.scored if sample.image and sample.scores.get("quality")]
-    known = [(score.value, sample) for sample in scored if (score := sample.scores["quality"]).value is not None]
-    if not known:
-        return []
-    value, worst = min(known, key=lambda pair: pair[0])
-    return [f"  worst sample: seed {worst.seed}, quality {value:.2f}: {image_path(worst.image or '')}"]
-
-
-def what_to_do(suite: Suite, case: Case | None, verdict: Verdict, result: CaseResult | None) -> list[str]:
-    """Advice in words, for errors by outcome and for failures by metric."""
-    if result and result.outcome is not Outcome.OK:
-        return [OUTCOME_ADVICE[result.outcome.value]]
-    if result and foreign(result.scored):
-        return ["choose a profile whose models know such pictures: training and more seeds change nothing here"]
-    if verdict.cause:
-        return ["mend the cause above first; training longer cannot"]
-    if verdict.decision is Decision.NOT_JUDGED:
-        return []
-    if verdict.decision is Decision.INCONCLUSIVE:
-        return ["more seeds decide it: --samples with twice the number"]
-    short = []
-    for name in suite.metrics(case):
-        bound = suite.threshold(case, name).fail
-        if bound is not None and name in verdict.scores and verdict.scores[name].mean < bound:
-            short.append(name)
-    advice = [advice_for(name)[1] for name in short if name != "quality" or len(short) == 1]
-    hint = f"or let `--retrain 2` try it{', unless the gate names a cause to mend first' if case else ''}"
-    return [*advice, hint] if short and verdict.decision is Decision.FAIL else advice
 
 
 # --- the live line ------------------------------------------------------------------------------------------------

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from pathlib import Path
 
 from harness.commands.options import flag, option, together
+from harness.commands.output import json_for
 from harness.core.errors import StoreError
 from harness.core.settings import Settings
 
@@ -25,4 +26,4 @@ def find_store(store: str | None) -> Settings:
 
 
 def show(record: dict[str, object]) -> None:
-    print(json.dumps(record, ensure_ascii=False))
+    print(json_for(sys.stdout, record))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from dataclasses import replace
 
 from harness.commands.options import command
+from harness.commands.output import json_for
 from harness.commands.references.source import PictureSource, PicturesSeen, with_source, with_view
 from harness.core.errors import HarnessError
 from harness.core.values import to_record
@@ -28,5 +29,5 @@ def analyse(source: PictureSource, as_json: bool) -> int:
         return reading.analyse(replace(work.gathered, pictures=pictures), view.tagger)
 
     analysis = with_view(work, source.no_clip, use)
-    print(json.dumps(to_record(analysis), indent=2, ensure_ascii=False) if as_json else analysis_text(analysis))
+    print(json_for(sys.stdout, to_record(analysis), 2) if as_json else analysis_text(analysis))
     return 1 if analysis.blind else 0

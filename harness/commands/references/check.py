@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from pathlib import Path
 
 from harness.commands.options import command, flag, option
+from harness.commands.output import json_for
 from harness.commands.references.source import PictureSource, with_source, with_view
 from harness.report.references_page import audit_page, audit_record, audit_text
 from harness.scoring.references.check import check_references
@@ -22,7 +23,7 @@ def check(source: PictureSource, as_json: bool, html: Path | None, strict: bool)
     audit = with_view(
         work, source.no_clip, lambda view: check_references(work.gathered, size, view.tagger, view.why, view.domain)
     )
-    print(json.dumps(audit_record(audit), indent=2, ensure_ascii=False) if as_json else audit_text(audit))
+    print(json_for(sys.stdout, audit_record(audit), 2) if as_json else audit_text(audit))
     if html:
         html.parent.mkdir(parents=True, exist_ok=True)
         html.write_text(audit_page(audit), encoding="utf-8")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from pathlib import Path
 
 import click
 
 from harness.commands.options import command, flag, option
+from harness.commands.output import json_for
 from harness.commands.references.source import PictureSource, with_source
 from harness.core.values import to_record
 from harness.report.references_page import prepared_text
@@ -46,6 +47,6 @@ def prepare(
     work = source.open()
     chosen = PrepareOptions(crop, size or work.profile.size, buckets, padding)
     done = list(prepare_references(work.gathered, into, chosen))
-    message = json.dumps(to_record(done), indent=2, ensure_ascii=False)
+    message = json_for(sys.stdout, to_record(done), 2)
     print(message if as_json else prepared_text(done, into.as_posix()))
     return 1 if any(item.state == "failed" for item in done) else 0

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from pathlib import Path
 
 from harness.commands.options import command, flag, option
+from harness.commands.output import json_for
 from harness.commands.references.source import PictureSource, is_readable, with_source, with_view
 from harness.core.errors import ReferencesError, UsageError
 from harness.scoring.references.duplicates import take_fingerprint
@@ -39,7 +40,7 @@ def split(source: PictureSource, as_json: bool, into: Path | None, in_place: boo
         carry_out(moves, in_place)
     record = [{"source": work.gathered.label(move.source), "split": move.split} for move in moves]
     if as_json:
-        print(json.dumps({"into": target.as_posix(), "pictures": record}, indent=2, ensure_ascii=False))
+        print(json_for(sys.stdout, {"into": target.as_posix(), "pictures": record}, 2))
         return 0
     for item in record:
         print(f"{item['split']:10}{item['source']}")
