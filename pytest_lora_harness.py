@@ -72,7 +72,8 @@ def places_of(config: pytest.Config) -> list[Path]:
     here = config.invocation_params.dir
     words = [os.fspath(word).split("::")[0] for word in config.invocation_params.args]
     named = [here / word for word in words if word and not word.startswith("-") and (here / word).exists()]
-    return named or [here / "suites"]
+    tests = [path for path in named if path.is_dir() or path.suffix in (".py", *claim.SUFFIXES)]
+    return named if tests else [*named, here / "suites"]
 
 
 def configured(config: pytest.Config) -> bool:

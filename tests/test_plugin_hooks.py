@@ -572,6 +572,7 @@ def test_a_suite_that_cannot_be_read_is_told_with_its_line(project: Project) -> 
 
 
 def settings_of(project: Project, *arguments: str) -> Settings:
+    project.suite()  # where none is, short names are not ours
     return project.pytester.parseconfigure(*arguments).stash[SESSION].settings
 
 

@@ -85,7 +85,7 @@ def is_suite_file(path: Path, named: bool = False) -> bool:
 def suites_in(place: Path) -> Iterator[Path]:
     """The YAML files of a folder that are suites, not too deep and not too many; a file by itself."""
     if place.is_file():
-        yield from [place] if place.suffix in SUFFIXES and is_suite_file(place) else []
+        yield from [place] if place.suffix in SUFFIXES and is_suite_file(place, named=True) else []
         return
     left = MOST
     for folder, folders, files in os.walk(place):
