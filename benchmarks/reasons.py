@@ -45,6 +45,7 @@ STARTS: Mapping[str, str] = {
     f"{PACKAGE}.plugin": "every pytest session with a suite loads it",
     f"{PACKAGE}.commands.session": "the plugin loads it",
     f"{PACKAGE}.commands.cli": "every command loads it, `harness --version` too",
+    f"{PACKAGE}.core.errors": "every command loads it, for the statuses that errors end with",
     f"{PACKAGE}.__main__": "it is `python -m harness`",
     f"{PACKAGE}.core.moved": "whatever imports the package loads it",
 }

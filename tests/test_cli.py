@@ -257,7 +257,7 @@ def modules_of(start: str, *words: str) -> set[str]:
 def test_the_version_is_told_at_once(start: str) -> None:
     loaded = modules_of(start, "--version")
 
-    assert len(loaded) < 125
+    assert len(loaded) < 120
     assert not loaded & set(HEAVY)
 
 

@@ -14,7 +14,6 @@ HarnessError                   whatever this package raises on purpose
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
 
 
@@ -69,6 +68,8 @@ class EngineError(HarnessError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of an error message: the nearest right spelling, or all of them."""
+    from difflib import get_close_matches  # few processes ever guess
+
     choices = sorted(known)
     guess = get_close_matches(name, choices, n=1)
     return f"did you mean {guess[0]!r}?" if guess else f"known: {', '.join(choices)}"
