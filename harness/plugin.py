@@ -79,6 +79,7 @@ def pytest_configure(config: pytest.Config) -> None:
         broker=getattr(config, "workerinput", {}).get("harness"),
         listener=ProgressLine(terminal.write, config.get_terminal_writer().hasmarkup) if terminal else None,
     )
+    make_unbroken(config)  # at once: `| head` has seen enough with the header, and wants its report
     config.pluginmanager.register(Folding())
     config.stash[STOPPING] = Stopping(harness, terminal.write_now if terminal else sys.stderr.write)
     if any(options.values()):  # a project without suites must not suffer from what it never asked for
@@ -136,7 +137,6 @@ class SuiteFile(HarnessCollector, pytest.File):
 
     def collect(self) -> Iterator[pytest.Collector]:
         session = self.config.stash[SESSION]
-        make_unbroken(self.config)
         self.suite = session.load(self.path)
         self.add_marker(pytest.mark.suite(self.suite.name))
         cases = session.cases(self.suite)
@@ -479,7 +479,6 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         return
     if not harness.is_worker:
         config.stash[STOPPING].install(config.pluginmanager)
-    make_unbroken(config)
     if jobs:
         try:
             harness.submit(list(dict.fromkeys(jobs)))

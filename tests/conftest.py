@@ -19,7 +19,7 @@ LEFT_OUT = """adaptive calibration_command checkpoints cohort docs docs_commands
     training training_data training_runs training_samples training_variants wheel world write_your_own yaml_fuzz"""
 SLOW = frozenset(f"test_{name}.py" for name in LEFT_OUT.split())
 """Files whose tests draw, train, simulate, compile, install or wait for services; not of the inner loop."""
-MINUTES = "main_job faults abroad compare pytest_versions docs_commands"
+MINUTES = "main_job faults world abroad compare pytest_versions docs_commands"
 FIRST = {f"test_{name}.py": place for place, name in enumerate(MINUTES.split())}
 """Files of several minutes: begun first, or one worker ends with one of them while the other is idle."""
 FILTERS = (

@@ -123,7 +123,7 @@ def test_copies_among_pictures_are_named_and_reported(train: TrainSet) -> None:
 
     assert [place for place, _ in found.found] == [4, 3] or [place for place, _ in found.found] == [3, 4]
     assert found.alarm and found.share == 0.4
-    assert "2 of 5 pictures copy a training picture" in found.sentence and "learnt by heart" in found.sentence
+    assert "2 of 5 pictures copy a training picture" in found.sentence and "memorised" in found.sentence
 
 
 def test_one_copy_among_very_many_can_be_chance() -> None:

@@ -21,6 +21,7 @@ from harness.models.aesthetics_predictor import HEAD_FILE, read_head
 from harness.world.aesthetics import draw_rated, measure_head, see_all
 from harness.world.captions import describe
 from harness.world.clip import zero_shot
+from harness.world.loop import autocast
 from harness.world.people import (
     ALDAR,
     CATEGORIES,
@@ -115,7 +116,7 @@ def draw_prompts(
     for start in range(0, len(prompts), batch):
         part = list(prompts[start : start + batch])
         generators = [torch.Generator().manual_seed(seed + start + place) for place in range(len(part))]
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        with torch.inference_mode(), autocast(torch.device("cpu")):
             drawn = pipeline(
                 part, num_inference_steps=steps, guidance_scale=4.0, height=96, width=96, generator=generators
             )

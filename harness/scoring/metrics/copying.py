@@ -32,7 +32,7 @@ FALSE = 0.01  # alarms a picture that copies nothing; so many prove nothing
 DESCRIBED = 0.1  # prompts that describe a training picture, so that an honest LoRA draws its like: 5 of 42 measured
 MOST = 0.5  # share of copies, or of prompts with one, that no description excuses
 KINDS: Mapping[str, tuple[str, str]] = {
-    "train": ("training", "learnt by heart: a LoRA needs fewer steps, a lower rank or more pictures"),
+    "train": ("training", "memorised: a LoRA needs fewer steps, a lower rank or more pictures"),
     "held_out": ("held-out", "a leak: whoever drew this has seen the pictures that judge it, so no score counts"),
 }
 """By the split of the references: what its pictures are called, and what many copies of them mean."""
