@@ -47,7 +47,7 @@ def rerun_report(item: pytest.Item, text: str) -> pytest.TestReport:
 
 
 @dataclass(frozen=True)
-class Place:
+class Crash:
     """Where it went wrong, and the one line that pytest puts behind FAILED, and JUnit above the rest."""
 
     path: str
@@ -82,10 +82,10 @@ class Told:
         return {"text": self.text, "path": self.path, "line": self.line, "coloured": self.coloured, "cause": self.cause}
 
     @property
-    def reprcrash(self) -> Place:
+    def reprcrash(self) -> Crash:
         """What pytest reads its one line from."""
         first = self.text.partition("\n")[0]
-        return Place(self.path, self.line, first + (f" (and {len(self.more)} more items)" if self.more else ""))
+        return Crash(self.path, self.line, first + (f" (and {len(self.more)} more items)" if self.more else ""))
 
     def toterminal(self, writer: Any) -> None:
         writer.line(self.coloured if writer.hasmarkup and self.coloured else self.text)

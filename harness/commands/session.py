@@ -30,27 +30,12 @@ SESSION: pytest.StashKey[HarnessSession] = pytest.StashKey()
 """Where a pytest session keeps its HarnessSession."""
 
 
-class HarnessSession:
-    """One pytest session, in the only process, in xdist's controller, or in one of its workers."""
+class SessionSuites:
+    """The suites of one pytest session, and what its options choose of them."""
 
-    def __init__(
-        self,
-        options: Mapping[str, object],
-        root: Path,
-        broker: BrokerAddress | None = None,
-        listener: Listener | None = None,
-    ) -> None:
-        self._options, self._root, self._address, self._listener = options, root, broker, listener
+    def __init__(self, options: Mapping[str, object], root: Path) -> None:
+        self._options, self._root = options, root
         self._suites: dict[Path, Suite] = {}
-        self._run: Run | RemoteRun | None = None
-        self._broker: Broker | None = None
-        self.submitted = False
-        self.finished = False
-        self.trouble = ""  # why there are no results, or no report of them
-        self._broken: HarnessError | None = None  # why nothing can be drawn
-        self.results: RunRecord | None = None
-        self.problems: list[str] = []  # suites that could not be collected
-        self.saved: list[Saved] = []  # what came of --update-baseline
 
     @cached_property
     def settings(self) -> Settings:
@@ -59,12 +44,6 @@ class HarnessSession:
     @cached_property
     def profile(self) -> Profile:
         return load_profile(self.settings.profile, self._root)
-
-    @property
-    def is_worker(self) -> bool:
-        return self._address is not None
-
-    # --- suites and jobs ----------------------------------------------------------------------------------------
 
     def load(self, path: Path) -> Suite:
         """A suite, read once."""
@@ -94,6 +73,33 @@ class HarnessSession:
         """What a gate needs: all cases of its provider and of those that it is held against."""
         names = dict.fromkeys([provider, *suite.rivals(self.providers(suite))])
         return [self.job(suite, case, name) for name in names for case in self.cases(suite)]
+
+
+class HarnessSession(SessionSuites):
+    """One pytest session, in the only process, in xdist's controller, or in one of its workers."""
+
+    def __init__(
+        self,
+        options: Mapping[str, object],
+        root: Path,
+        broker: BrokerAddress | None = None,
+        listener: Listener | None = None,
+    ) -> None:
+        super().__init__(options, root)
+        self._address, self._listener = broker, listener
+        self._run: Run | RemoteRun | None = None
+        self._broker: Broker | None = None
+        self.submitted = False
+        self.finished = False
+        self.trouble = ""  # why there are no results, or no report of them
+        self._broken: HarnessError | None = None  # why nothing can be drawn
+        self.results: RunRecord | None = None
+        self.problems: list[str] = []  # suites that could not be collected
+        self.saved: list[Saved] = []  # what came of --update-baseline
+
+    @property
+    def is_worker(self) -> bool:
+        return self._address is not None
 
     # --- the run ------------------------------------------------------------------------------------------------
 
