@@ -74,6 +74,23 @@ class SessionSuites:
         names = dict.fromkeys([provider, *suite.rivals(self.providers(suite))])
         return [self.job(suite, case, name) for name in names for case in self.cases(suite)]
 
+    @property
+    def empty_shard(self) -> bool:
+        """Whether this is a shard to which no case of the suites fell: with so few there is nothing to complain of."""
+        return (
+            bool(self._suites) and self.settings.shard is not None and not any(map(self.cases, self._suites.values()))
+        )
+
+    def header(self) -> str | None:
+        """One line for pytest's header, only where suites are at hand."""
+        try:
+            if not (self._root / "suites").is_dir():
+                return None
+            under_test = f", lora {self.settings.lora.path.name}" if self.settings.lora else ""
+            return f"harness: profile {self.profile.name}{under_test}, store {self.settings.store}"
+        except Exception as error:  # a header must not hide what collection will say properly
+            return f"harness: {error}"
+
 
 class HarnessSession(SessionSuites):
     """One pytest session, in the only process, in xdist's controller, or in one of its workers."""
@@ -277,23 +294,6 @@ class HarnessSession(SessionSuites):
         from harness.report.ci.outputs import publish
 
         return publish(self.results, problems, self.settings)
-
-    @property
-    def empty_shard(self) -> bool:
-        """Whether this is a shard to which no case of the suites fell: with so few there is nothing to complain of."""
-        return (
-            bool(self._suites) and self.settings.shard is not None and not any(map(self.cases, self._suites.values()))
-        )
-
-    def header(self) -> str | None:
-        """One line for pytest's header, only where suites are at hand."""
-        try:
-            if not (self._root / "suites").is_dir():
-                return None
-            under_test = f", lora {self.settings.lora.path.name}" if self.settings.lora else ""
-            return f"harness: profile {self.profile.name}{under_test}, store {self.settings.store}"
-        except Exception as error:  # a header must not hide what collection will say properly
-            return f"harness: {error}"
 
     def interrupt(self, grace: float, last: float, hurry: Callable[[], bool]) -> None:
         """Write the report of what is done, while somebody waits for the prompt.
