@@ -316,7 +316,7 @@ def test_likeness(lora_case):
 
 def pytest_page() -> str:
     recorder = Recorder()
-    pytest_lora_harness.add_options(recorder, True)  # type: ignore[arg-type]
+    pytest_lora_harness.add_options(recorder, True)  # type: ignore[arg-type]  # it records what a parser is told
     marks = [[f"`{mark}`", meaning] for mark, meaning in plugin.MARKS.items()]
     codes = [[str(code), EXIT_CODES[code]] for code in sorted(EXIT_CODES)]
     return (

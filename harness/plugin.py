@@ -362,7 +362,7 @@ def pytest_runtest_makereport(
     """
     report = yield
     if call.excinfo and report.failed and (told := told_of(item, call.excinfo.value)):
-        report.longrepr = told  # type: ignore[assignment]
+        report.longrepr = told  # type: ignore[assignment]  # a dict on its way through xdist
         report.__dict__[TOLD] = told.plain
     return report
 
@@ -372,7 +372,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """What a worker has sent, as it was."""
     told = getattr(report, TOLD, None)
     if told is not None and isinstance(report.longrepr, str):
-        report.longrepr = Told(**told)  # type: ignore[assignment]
+        report.longrepr = Told(**told)  # type: ignore[assignment]  # pytest takes what has its methods
 
 
 @pytest.hookimpl(wrapper=True)

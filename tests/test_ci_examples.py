@@ -73,7 +73,7 @@ class Options:
 def test_scripts_are_bash_and_call_commands_that_exist(where: str, text: str) -> None:
     assert subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True).returncode == 0
     options = Options()
-    add_options(options, True)  # type: ignore[arg-type]
+    add_options(options, True)  # type: ignore[arg-type]  # it records what a parser is told
     for call in re.findall(r"(?<![\w-])harness (?=ci|merge|cache)([^\n;|]+)", text):
         words = [word.strip('"') for word in call.split()]
         if words[0] == "ci":

@@ -44,7 +44,7 @@ def errors_of(run: pytest.RunResult) -> list[str]:
 class Blunt(Brightness):
     """A scorer without its weights."""
 
-    def score(self, items: object) -> list[object]:  # type: ignore[override]
+    def score(self, items: object) -> list[object]:  # type: ignore[override]  # it never looks at its items
         raise ModelError("clip: no weights at fixtures/clip; fetch them with `harness fetch`")
 
 
@@ -176,7 +176,7 @@ def test_a_quality_failure_is_a_failed_assertion_for_whoever_reports_it(project:
 
     run = project.run("suites/painted.yaml::gate::lora")
 
-    calls = [call for call in run.reprec.getcalls("pytest_runtest_makereport") if call.call.excinfo]  # type: ignore[attr-defined]
+    calls = [call for call in run.reprec.getcalls("pytest_runtest_makereport") if call.call.excinfo]  # type: ignore[attr-defined]  # hook calls have the hook's arguments
     assert calls and all(isinstance(each.call.excinfo.value, AssertionError) for each in calls)
 
 
