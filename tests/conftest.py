@@ -6,8 +6,12 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.test_plugin_hooks import Project
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores; set before torch is imported
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -39,6 +43,14 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     save_models(folder)
     return folder
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A folder with painted suites; whoever asks names `pytester` in its `pytest_plugins`."""
+    from tests.test_plugin_hooks import Project
+
+    return Project(pytester, monkeypatch)
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from harness.commands.cli import main
 from harness.core.claim import ALWAYS, OPTIONS, is_suite_file
 from tests.support import ROOT
 from tests.test_foreign_harness import run_pytest
-from tests.test_plugin_hooks import SUITE, Project, project  # noqa: F401
+from tests.test_plugin_hooks import SUITE, Project
 
 pytest_plugins = ["pytester"]
 PYTEST = (sys.executable, "-m", "pytest")
@@ -102,7 +102,7 @@ def test_whoever_uses_a_short_one_elsewhere_is_told_the_long_one(pytester: pytes
 
 
 @pytest.mark.parametrize("ini", ["harness_suites = suites\n", ""])
-def test_where_suites_are_short_and_long_ones_mean_the_same(project: Project, ini: str) -> None:  # noqa: F811
+def test_where_suites_are_short_and_long_ones_mean_the_same(project: Project, ini: str) -> None:
     project.suite()
     project.pytester.makeini(f"[pytest]\n{ini}")
 
@@ -111,7 +111,7 @@ def test_where_suites_are_short_and_long_ones_mean_the_same(project: Project, in
 
 
 def test_a_value_that_is_a_path_moves_nothing(
-    project: Project,  # noqa: F811
+    project: Project,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     project.suite()
@@ -130,7 +130,7 @@ def test_a_value_that_is_a_path_moves_nothing(
 
 
 def test_the_root_is_the_suites_own_wherever_one_stands(
-    project: Project,  # noqa: F811
+    project: Project,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     project.suite()
@@ -208,7 +208,7 @@ def test_a_folder_of_suites_is_linted(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_a_record_is_named_without_an_option(
-    project: Project,  # noqa: F811
+    project: Project,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:

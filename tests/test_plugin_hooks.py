@@ -133,11 +133,6 @@ class Project:
         return found
 
 
-@pytest.fixture
-def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
-    return Project(pytester, monkeypatch)
-
-
 def lost(requests: Sequence[Request]) -> Generation:
     return Generation(Outcome.QUOTA, message="out of credits")
 

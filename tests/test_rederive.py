@@ -12,14 +12,14 @@ import pytest
 from harness.commands.cli import main
 from harness.engine.rederive import verified
 from harness.judging.record import load_results
-from tests.test_plugin_hooks import Project, lose, project  # noqa: F401
+from tests.test_plugin_hooks import Project, lose
 
 pytest_plugins = ["pytester"]
 Edit = Callable[[dict[str, Any]], None]
 
 
 @pytest.fixture
-def red(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:  # noqa: F811
+def red(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A suite that was run, and is red."""
     project.suite()
     project.level(0.4)
@@ -28,7 +28,7 @@ def red(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:  # noqa: 
     return project
 
 
-def rerender(project: Project, edit: Edit, capsys: pytest.CaptureFixture[str]) -> tuple[str, str, dict[str, Any]]:  # noqa: F811
+def rerender(project: Project, edit: Edit, capsys: pytest.CaptureFixture[str]) -> tuple[str, str, dict[str, Any]]:
     """What `harness report` says, the page's text, and the record beside the page."""
     record = project.results
     edit(record)
@@ -82,7 +82,7 @@ def test_edited_scores_of_pictures_are_held_against_the_store(red: Project, caps
     assert again["gate"]["verdict"] == "error" and "<title>PASS" not in page
 
 
-def test_an_edited_row_is_told_and_the_verdict_stays(project: Project, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+def test_an_edited_row_is_told_and_the_verdict_stays(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     project.suite()
     assert project.run().ret == 0
 
@@ -99,7 +99,7 @@ def test_an_edited_row_is_told_and_the_verdict_stays(project: Project, capsys: p
     assert shown.gate.verdict == "pass" and shown.rows("painted")[0].scores["quality"].mean < 0.91
 
 
-def test_means_within_what_is_shown_are_the_same(project: Project) -> None:  # noqa: F811
+def test_means_within_what_is_shown_are_the_same(project: Project) -> None:
     project.suite()
     project.run()
     record = project.results
@@ -124,46 +124,46 @@ def test_a_record_without_what_is_needed_says_so(red: Project, capsys: pytest.Ca
 Prepare = Callable[[Project], tuple[str, ...]]
 
 
-def some(project: Project) -> tuple[str, ...]:  # noqa: F811
+def some(project: Project) -> tuple[str, ...]:
     return ("-k", "one")
 
 
-def more_seeds(project: Project) -> tuple[str, ...]:  # noqa: F811
+def more_seeds(project: Project) -> tuple[str, ...]:
     return ("--samples", "5", "--locked")
 
 
-def shard(project: Project) -> tuple[str, ...]:  # noqa: F811
+def shard(project: Project) -> tuple[str, ...]:
     return ("--shard", "1/2")
 
 
-def lossy(project: Project) -> tuple[str, ...]:  # noqa: F811
+def lossy(project: Project) -> tuple[str, ...]:
     project.painters["lora"]["trouble"] = lose("two")
     return ()
 
 
-def beaten(project: Project) -> tuple[str, ...]:  # noqa: F811
+def beaten(project: Project) -> tuple[str, ...]:
     project.suite(("cases:", "beat: [base]\ncases:"))
     return ()
 
 
-def open_number(project: Project) -> tuple[str, ...]:  # noqa: F811
+def open_number(project: Project) -> tuple[str, ...]:
     project.suite(("samples: 2", "samples: {min: 2, max: 6}"))
     project.level(0.6)
     return ()
 
 
-def unwritten(project: Project) -> tuple[str, ...]:  # noqa: F811
+def unwritten(project: Project) -> tuple[str, ...]:
     project.suite(("{quality: 0.6}", "{quality: 0.6, prompt: 0.5}"))
     return ()
 
 
-def regressed(project: Project) -> tuple[str, ...]:  # noqa: F811
+def regressed(project: Project) -> tuple[str, ...]:
     project.run("--update-baseline")
     project.level(0.75)
     return ()
 
 
-def improved(project: Project) -> tuple[str, ...]:  # noqa: F811
+def improved(project: Project) -> tuple[str, ...]:
     project.run("--update-baseline")
     project.level(0.95)
     return ()
@@ -173,7 +173,7 @@ def improved(project: Project) -> tuple[str, ...]:  # noqa: F811
     "prepare", [some, more_seeds, shard, lossy, beaten, open_number, unwritten, regressed, improved]
 )
 @pytest.mark.parametrize("level", [0.9, 0.61, 0.4])
-def test_honest_records_of_every_kind_agree(project: Project, prepare: Prepare, level: float) -> None:  # noqa: F811
+def test_honest_records_of_every_kind_agree(project: Project, prepare: Prepare, level: float) -> None:
     project.suite()
     words = prepare(project)
     if prepare not in (open_number, regressed, improved):

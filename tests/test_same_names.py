@@ -12,13 +12,13 @@ import pytest
 from harness.core.project import find_project, project_path
 from harness.engine.merge import merge_results
 from harness.judging.record import load_results
-from tests.test_plugin_hooks import Project, project  # noqa: F401
+from tests.test_plugin_hooks import Project
 
 pytest_plugins = ["pytester"]
 
 
 @pytest.fixture
-def twins(project: Project) -> Project:  # noqa: F811
+def twins(project: Project) -> Project:
     """Two suites called painted: the one of folder `one` is green, that of folder `two` red."""
     project.pytester.makeini("[pytest]\n")
     text = project.suite().read_text(encoding="utf-8")

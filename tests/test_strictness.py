@@ -19,7 +19,7 @@ from harness.core.settings import Settings
 from harness.core.yaml import LONGEST_ID
 from harness.providers.http_client.options import RemoteOptions
 from tests.support import ROOT
-from tests.test_plugin_hooks import Project, project  # noqa: F401
+from tests.test_plugin_hooks import Project
 
 pytest_plugins = ["pytester"]
 PROFILE = ROOT / "suites" / "profiles" / "embedded.yaml"
@@ -204,7 +204,7 @@ def test_what_looks_like_a_key_is_masked_wherever_a_file_is_refused(tmp_path: Pa
     assert "sk-proj" not in words and "***" in words
 
 
-def test_a_selection_never_ends_with_pass(project: Project) -> None:  # noqa: F811
+def test_a_selection_never_ends_with_pass(project: Project) -> None:
     """The easy case is green, the other red: whoever looks at one of them has judged nothing."""
     project.suite()
     project.painters["lora"]["trouble"] = lambda requests: None

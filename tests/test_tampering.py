@@ -19,7 +19,7 @@ from harness.store.recheck import RecomputingStore
 from harness.store.rows import COLUMNS, row_digest
 from harness.store.schema import MIGRATIONS
 from tests.painter import Brightness
-from tests.test_plugin_hooks import Project, project  # noqa: F401
+from tests.test_plugin_hooks import Project
 
 pytest_plugins = ["pytester"]
 TOLD = "was edited since it was written"
@@ -41,7 +41,7 @@ def edit(store: Path, table: str, column: str, old: str, new: str, anew: bool = 
 
 
 @pytest.fixture
-def red(project: Project) -> Project:  # noqa: F811
+def red(project: Project) -> Project:
     """A suite that was run, and is red."""
     project.suite()
     project.level(0.4)
