@@ -273,6 +273,20 @@ def test_another_scorer_is_refused_by_the_name_of_what_differs(state: Desk) -> N
     assert state.held(results).verdict == "refused"
 
 
+@pytest.mark.parametrize("other", [False, True], ids=["the same scorer", "another scorer"])
+def test_what_cannot_be_compared_is_called_no_regression(state: Desk, other: bool) -> None:
+    state.update(0.9)
+    if other:
+        state.studio.scorer = Named(identity="brightness/2", parts={"dtype": "float32", "impostors": "bb"})
+
+    results, verdict = state.run(0.6)
+
+    told = {item.metric for item in verdict.complaints}
+    assert ("baseline" in told) is other and ("regression" in told) is not other
+    assert bool({"regression", "fallen"} & set(verdict.details)) is not other
+    assert ("quality against the baseline" in summary_text(results, 100)) is not other
+
+
 def test_another_dtype_and_another_added_metric_are_only_warned_about(state: Desk) -> None:
     state.update()
     parts = {"dtype": "bfloat16", "impostors": "aa", "version": 1, "metrics.ssim": "2"}

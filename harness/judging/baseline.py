@@ -64,6 +64,7 @@ THUMB, THUMB_BYTES = 64, 1_500  # pixels of the longer side, bytes of WebP: 2 KB
 QUALITIES = (75, 60, 45, 30, 15)  # of WebP, until it fits
 WORST = 6  # cases that a record shows with their old pictures
 REMEDY = "bless this run with --update-baseline, or leave the baseline out with --baseline off"
+AGAINST_BASELINE = ("regression", "fallen")  # details of a verdict
 OWN = "give one of them another `suite:` name, or compare with a file of its own"
 Pictures = Callable[[str], bytes]
 """SHA-256 to an encoded picture."""
@@ -534,7 +535,9 @@ def hold_verdict(found: BaselineLookup, record: SuiteRecord, provider: str, verd
         return replace(verdict, complaints=(*verdict.complaints, *warned))
     message = f"{found.where} cannot be compared with this run: {'; '.join(comparable.refused)}; {REMEDY}"
     refused = Complaint("baseline", message, "error")
-    return replace(verdict, decision=Decision.ERROR, complaints=(refused, *verdict.complaints, *warned))
+    own = (complaint for complaint in verdict.complaints if complaint.metric != "regression")  # measured nothing
+    details = {name: item for name, item in verdict.details.items() if name not in AGAINST_BASELINE}
+    return replace(verdict, decision=Decision.ERROR, complaints=(refused, *own, *warned), details=details)
 
 
 def hold_record(
