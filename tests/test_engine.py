@@ -684,7 +684,7 @@ def test_feedback_names_what_fails(studio: Studio, opened: Opener) -> None:
 
     told = run.feedback(studio.suite.path.as_posix())
 
-    assert told.needs_improvement
+    assert told.failing
     assert told.metrics[0].name == "quality"
 
 

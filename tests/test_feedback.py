@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,7 +53,7 @@ def test_a_failing_lora_is_told_which_metric_and_how_far(weak: SuiteRun) -> None
     found = told(weak)
 
     clip = next(item for item in found.metrics if item.name == "clip")
-    assert found.needs_improvement
+    assert found.failing
     assert clip.gap is not None and 0.05 < clip.gap < 0.25
     assert clip.certain
     assert clip.images and all(len(image) == 64 for image in clip.images)
@@ -69,9 +70,9 @@ def test_lagging_traits_are_named_and_the_furthest_comes_first(weak: SuiteRun) -
 def test_a_good_lora_needs_nothing(strong: SuiteRun) -> None:
     found = told(strong)
 
-    assert not found.needs_improvement
+    assert not found.failing
     assert (found.metrics, found.cases, found.recommendations) == ((), (), ())
-    assert found.score_gap is not None and found.score_gap.low is not None and found.score_gap.low > 0
+    assert found.lead is not None and found.lead.low is not None and found.lead.low > 0
 
 
 def test_the_best_competitor_is_the_nearest(strong: SuiteRun) -> None:
@@ -87,7 +88,7 @@ def test_the_loras_own_base_is_no_competitor(strong: SuiteRun) -> None:
 
     found = feedback(strong.suite, strong.verdicts, results, TRAITS, gate=strong.gates["lora"])
 
-    assert (found.best_competitor, found.competitor_score, found.score_gap) == (None, None, None)
+    assert (found.best_competitor, found.competitor_score, found.lead) == (None, None, None)
 
 
 def test_locked_cases_never_reach_feedback(weak: SuiteRun, tmp_path: Path) -> None:
@@ -165,7 +166,7 @@ def test_between_fail_and_warn_is_told_and_fails_nothing(weak: SuiteRun) -> None
     assert found.metrics == () and found.to_record()["warned"][0]["gap"] > 0
     told = next(item for item in found.recommendations if item.message.startswith("clip is"))
     assert told.priority == "low" and "below the warning level 0.99, and not failing" in told.message
-    assert not found.needs_improvement
+    assert not found.failing
 
 
 def test_missing_pictures_are_a_matter_of_the_provider(weak: SuiteRun) -> None:
@@ -175,7 +176,7 @@ def test_missing_pictures_are_a_matter_of_the_provider(weak: SuiteRun) -> None:
 
     found = feedback(weak.suite, {job: verdict}, {"lora": [lost]})
 
-    assert found.lora_score is None and found.needs_improvement
+    assert found.lora_score is None and found.failing
     assert (found.recommendations[0].area, found.recommendations[0].priority) == ("provider", "high")
     assert "key not accepted" in found.recommendations[0].message
 
@@ -193,8 +194,8 @@ def test_the_record_is_plain_json_with_the_gaps(weak: SuiteRun) -> None:
 def test_nothing_at_all_is_no_crash(weak: SuiteRun) -> None:
     found = feedback(weak.suite, {}, {})
 
-    assert (found.provider, found.lora_score, found.best_competitor, found.score_gap) == ("lora", None, None, None)
-    assert not found.needs_improvement
+    assert (found.provider, found.lora_score, found.best_competitor, found.lead) == ("lora", None, None, None)
+    assert not found.failing
 
 
 def test_every_score_has_its_interval_and_every_shortfall_its_evidence(weak: SuiteRun) -> None:
@@ -214,14 +215,50 @@ def test_the_file_has_plain_numbers_and_the_provider_most_in_need_first(weak: Su
 
     file = json.loads(json.dumps(feedback_file([good, bad]), allow_nan=False))
 
-    assert file["needs_improvement"] and file["lora_score"] == bad["lora_score"]
-    assert file["score_gap"] == bad["score_gap"]["mean"] and file["intervals"]["score_gap"]["high"] is not None
+    assert file["failing"] and file["lora_score"] == bad["lora_score"]
+    assert file["score_gap"] == -bad["score_gap"]["mean"]
+    assert file["intervals"]["score_gap"]["high"] == -bad["score_gap"]["low"]
     assert file["best_competitor"] == "painter" and file["recommendations"][0]["priority"] == "high"
     assert [other["lora_score"] for other in file["others"]] == [good["lora_score"]]
 
 
 def test_the_file_of_a_run_without_a_gate_has_every_key() -> None:
-    assert feedback_file([])["recommendations"] == [] and feedback_file([])["needs_improvement"] is False
+    empty = feedback_file([])
+
+    assert (empty["recommendations"], empty["others"], empty["failing"]) == ([], [], False)
+    assert (empty["score_gap"], empty["needs_improvement"]) == (None, None)
+
+
+def should_continue_training(told: dict[str, Any]) -> bool:
+    """As training scripts decide it from such a file."""
+    return bool(told["score_gap"] > 0.05)
+
+
+@pytest.mark.parametrize(("lead", "goes_on"), [(-0.077, True), (-0.051, True), (-0.049, False), (0.077, False)])
+def test_a_script_that_asks_who_is_behind_by_more_than_a_twentieth_decides_rightly(
+    strong: SuiteRun, lead: float, goes_on: bool
+) -> None:
+    record = replace(told(strong), lead=Interval(lead, lead - 0.02, lead + 0.01, 4)).to_record()
+
+    file = feedback_file([record])
+
+    assert should_continue_training(file) is goes_on
+    assert file["needs_improvement"] is (lead < 0)
+    assert file["intervals"]["score_gap"] == to_record(Interval(-lead, -lead - 0.01, -lead + 0.02, 4))
+
+
+def test_areas_say_how_far_the_lora_lags_and_agree_with_the_gap(weak: SuiteRun, strong: SuiteRun) -> None:
+    behind, ahead = (feedback_file([told(run).to_record()]) for run in (weak, strong))
+
+    assert behind["areas"].keys() == ahead["areas"].keys() == {"clip_similarity", "feature_matching", "ssim"}
+    assert behind["score_gap"] > 0 and behind["areas"]["clip_similarity"]["mean"] > 0
+    assert ahead["score_gap"] < 0 and ahead["areas"]["clip_similarity"]["mean"] < 0
+
+
+def test_a_record_of_an_older_run_has_its_gap_turned_as_well() -> None:
+    file = feedback_file([{"score_gap": 0.077, "needs_improvement": True}])
+
+    assert (file["score_gap"], file["needs_improvement"], file["failing"]) == (-0.077, False, True)
 
 
 # --- problems of LoRA practice, told from figures ---------------------------------------------------------------------

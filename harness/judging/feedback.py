@@ -6,10 +6,10 @@ Only open cases are read: what a locked case shows must never reach a training.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness.core.stats import Pair
+from harness.core.stats import Pair, clustered, differences
 from harness.core.text import bounds_text, measured_text
 from harness.core.values import (
     WITHOUT_LORA,
@@ -77,8 +77,8 @@ class Feedback:
     lora_score: float | None  # calibrated quality, mean over the open cases
     best_competitor: str | None
     competitor_score: float | None
-    score_gap: Interval | None  # quality minus the best of the others', paired, corrected for their number
-    needs_improvement: bool
+    lead: Interval | None  # quality minus the best of the others', paired, corrected for their number
+    failing: bool  # a case or the gate is red or broke
     metrics: tuple[Shortfall, ...] = ()
     traits: tuple[Shortfall, ...] = ()
     cases: tuple[Shortfall, ...] = ()
@@ -86,10 +86,12 @@ class Feedback:
     cause: str = ""  # a diagnosed fault; mend it before training anything
     warned: tuple[Shortfall, ...] = ()  # metrics between `fail` and `warn`: they fail nothing
     intervals: Mapping[str, Interval | None] = field(default_factory=dict)  # of the three scores above, by their names
+    areas: Mapping[str, Interval] = field(default_factory=dict)  # how far each lags behind the best competitor
 
     def to_record(self) -> dict[str, object]:
-        """Plain JSON, with each shortfall's gap written out."""
+        """Plain JSON, with each shortfall's gap written out; two keys of `results.json` are older than their names."""
         record: dict[str, Any] = to_record(self)
+        record |= {"score_gap": record.pop("lead"), "needs_improvement": record.pop("failing")}
         for kind in ("metrics", "traits", "cases", "warned"):
             for shortfall, item in zip(record[kind], getattr(self, kind), strict=True):
                 shortfall["gap"] = item.gap
@@ -127,7 +129,7 @@ def feedback(
     own = results.get(name, ())
     judged = {job: item for job, item in verdicts.items() if job.provider == name and job.case in open_cases}
     every_quality = {other: values_of(items, "quality") for other, items in {name: own, **results}.items()}
-    rival, gap = gap_to_best(every_quality, name, suite.gate)
+    rival, lead = gap_to_best(every_quality, name, suite.gate)
     quality = interval_of(every_quality[name])
     rival_quality = interval_of(every_quality[rival]) if rival else None
     low = low_metrics(suite, own)
@@ -139,22 +141,23 @@ def feedback(
     facts = facts_of(short, results, name, gate, sets or {}, readings)
     others = [*(about_causes(causes, facts) if bad else []), *map(_about_metric, warned)]
     # a LoRA of somebody else has every problem at once, and no training mends one of them
-    advice = about_fault(faulty, facts) if faulty else recommend(*short, facts, rival, gap, every, others)
+    advice = about_fault(faulty, facts) if faulty else recommend(*short, facts, rival, lead, every, others)
     return Feedback(
         suite=suite.name,
         provider=name,
         lora_score=quality.mean if quality else None,
         best_competitor=rival,
         competitor_score=rival_quality.mean if rival_quality else None,
-        score_gap=gap,
-        needs_improvement=bad,
+        lead=lead,
+        failing=bad,
         metrics=short[0],
         traits=short[1],
         cases=short[2],
         warned=warned,
         recommendations=advice,
         cause=faulty.cause if faulty else "",
-        intervals={"lora_score": quality, "competitor_score": rival_quality, "score_gap": gap},
+        intervals={"lora_score": quality, "competitor_score": rival_quality, "score_gap": lead},
+        areas=lags(own, results[rival]) if rival else {},
     )
 
 
@@ -184,6 +187,16 @@ def facts_of(
     )
 
 
+def lags(own: Sequence[CaseResult], rival: Sequence[CaseResult]) -> dict[str, Interval]:
+    """How far the LoRA lags behind a competitor in each metric, over pictures of the same prompt and seed; above 0."""
+    groups = {area: differences(values_of(rival, name), values_of(own, name)) for name, area in AREAS.items()}
+    return {area: clustered(each) for area, each in groups.items() if each}
+
+
+# --- feedback.json ------------------------------------------------------------------------------------------------
+
+FILE_SCHEMA = 2  # 1 had `score_gap` with the other sign, and called failing what needs improvement
+AREAS = {"clip": "clip_similarity", "features": "feature_matching", "ssim": "ssim"}
 NOTHING: Mapping[str, Any] = {
     "lora_score": None,
     "best_competitor": None,
@@ -192,20 +205,37 @@ NOTHING: Mapping[str, Any] = {
     "needs_improvement": False,
     "recommendations": [],
     "intervals": {},
+    "areas": {},
 }
 
 
-def feedback_file(records: Sequence[Mapping[str, object]]) -> dict[str, object]:
+def feedback_file(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The content of `feedback.json`: the provider most in need, its scores plain numbers; the rest under `others`.
 
+    Names, signs and meanings are those of training scripts that compare a LoRA with services: whatever is called gap
+    is above 0 where the LoRA is behind, and what is behind the best competitor needs improvement.
+
     Args:
-        records: `Feedback.to_record()` of each gate provider.
+        records: `Feedback.to_record()` of each gate provider, whose `score_gap` is the LoRA's lead.
     """
-    gaps = [record.get("score_gap") for record in records]
-    means = [gap.get("mean") if isinstance(gap, Mapping) else gap for gap in gaps]
-    plain = [{**record, "score_gap": mean} for record, mean in zip(records, means, strict=True)]
-    first, *others = sorted(plain, key=lambda record: not record.get("needs_improvement")) or [dict(NOTHING)]
-    return {**first, "others": others}
+    first, *others = sorted(records, key=lambda record: not record.get("needs_improvement")) or [NOTHING]
+    return {"schema": FILE_SCHEMA, **as_behind(first), "others": [as_behind(other) for other in others]}
+
+
+def as_behind(record: Mapping[str, Any]) -> dict[str, Any]:
+    """One provider's record with the best competitor's lead over the LoRA in place of the LoRA's."""
+    lead, intervals = record.get("score_gap"), record.get("intervals", {})
+    known = Interval(**lead) if isinstance(lead, Mapping) else None if lead is None else Interval(lead)
+    gap = negated(known) if known else None
+    behind = {"score_gap": gap.mean if gap else None, "needs_improvement": gap.mean > 0 if gap else None}
+    intervals = {**intervals, "score_gap": to_record(gap)} if gap else intervals
+    return {**record, **behind, "failing": record.get("needs_improvement", False), "intervals": intervals}
+
+
+def negated(change: Interval) -> Interval:
+    """The same difference from the other side."""
+    low, high = (None if bound is None else 0.0 - bound for bound in (change.high, change.low))
+    return replace(change, mean=0.0 - change.mean, low=low, high=high)
 
 
 # --- shortfalls ---------------------------------------------------------------------------------------------------
@@ -335,7 +365,7 @@ def recommend(
     cases: Sequence[Shortfall],
     facts: ProviderFacts,
     rival: str | None,
-    gap: Interval | None,
+    lead: Interval | None,
     verdicts: Sequence[Verdict],
     others: Sequence[Recommendation] = (),
 ) -> tuple[Recommendation, ...]:
@@ -356,10 +386,10 @@ def recommend(
     if any(item.decision is Decision.INCONCLUSIVE for item in verdicts):
         message = "some verdicts stay open; more seeds decide them: --samples with twice the number"
         advice.append(Recommendation("evaluation", message, "low"))
-    if rival and gap and gap.mean < 0:
-        behind = gap.high is not None and gap.high < 0
-        better, shown = "better" if behind else "about as well", bounds_text(gap, signed=True)
-        evidence = {"competitor": rival, "score_gap": to_record(gap)}
+    if rival and lead and lead.mean < 0:
+        behind = lead.high is not None and lead.high < 0
+        better, shown = "better" if behind else "about as well", bounds_text(negated(lead), signed=True)
+        evidence = {"competitor": rival, "score_gap": to_record(negated(lead))}
         message = f"{rival} draws the subject {better}: {shown} between them"
         advice.append(Recommendation("competition", message, "medium" if behind else "low", evidence))
     return tuple(sorted(advice, key=lambda item: PRIORITIES.index(item.priority)))

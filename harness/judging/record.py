@@ -610,8 +610,8 @@ class FeedbackRecord(Part):
     lora_score: float | None = None
     best_competitor: str | None = None
     competitor_score: float | None = None
-    score_gap: Interval | float | None = None  # quality minus the best of the others', paired
-    needs_improvement: bool = False
+    lead: Interval | float | None = Field(None, alias="score_gap")  # quality minus the best of the others', paired
+    failing: bool = Field(False, alias="needs_improvement")
     metrics: tuple[ShortfallRecord, ...] = ()
     traits: tuple[ShortfallRecord, ...] = ()
     cases: tuple[ShortfallRecord, ...] = ()
@@ -619,11 +619,12 @@ class FeedbackRecord(Part):
     cause: str = ""
     warned: tuple[ShortfallRecord, ...] = ()
     intervals: Mapping[str, Interval | None] = {}
+    areas: Mapping[str, Interval] = {}  # how far each lags behind the best competitor
 
     @property
-    def gap(self) -> Interval | None:
-        """Quality minus the best of the others' with its interval, where the record has one."""
-        return self.score_gap if isinstance(self.score_gap, Interval) else None
+    def sure_lead(self) -> Interval | None:
+        """The lead with its interval, where the record has one."""
+        return self.lead if isinstance(self.lead, Interval) else None
 
     @property
     def shortfalls(self) -> tuple[ShortfallRecord, ...]:

@@ -11,6 +11,7 @@ from harness.judging.feedback import feedback_file
 from harness.judging.record import RunRecord, load_results, to_lines
 from harness.report.pictures import ImageStore, Pictures, lost_words
 from harness.report.summary import summary_markdown
+from harness.report.words import slug
 
 __all__ = ["rerender", "summary_markdown", "write_report"]
 
@@ -39,7 +40,9 @@ def write_report(
     page = render_page(results, pictures)
     pictures.forget_others()
     write_file(folder / "results.json", results.to_text())
-    write_file(folder / "feedback.json", to_lines(feedback_file([item.plain for item in results.feedback])))
+    told = to_lines(feedback_file([item.plain for item in results.feedback]))
+    write_file(folder / "feedback.json", told)
+    write_file(folder / "feedback" / f"{slug(results.run.id)}.json", told)  # later runs leave it
     write_file(folder / "summary.md", summary_markdown(results))
     write_file(folder / "index.html", page)
     if words := lost_words(*pictures.lost):

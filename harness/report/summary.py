@@ -87,6 +87,6 @@ def _failures(results: RunRecord) -> Iterable[str]:
     for case in results.red_cases:
         yield f"- **{escape(case.case)}** by {escape(case.provider)}: {escape(case.complaint)}"
     for item in () if results.run.shard else results.feedback:
-        if item.needs_improvement:
+        if item.failing:
             for advice in item.recommendations:
                 yield f"- do ({escape(advice.priority)}): {escape(advice.message)}"

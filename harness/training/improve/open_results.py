@@ -31,7 +31,7 @@ class OpenResults:
     def has_nothing_to_train(self) -> bool:
         """Green, or red by a fault alone that people mend and no training does: references of two persons, say."""
         result = self.feedback
-        return not result.needs_improvement or bool(result.cause and not self.failing and not result.metrics)
+        return not result.failing or bool(result.cause and not self.failing and not result.metrics)
 
 
 def review(context: ImproveContext, lora: Lora, ground: HeldOutTest) -> OpenResults:
