@@ -37,7 +37,7 @@ NEAREST: Mapping[str, tuple[str, ...]] = {
     "harness/training/improve/outcome.py": ("test_held_out_test.py", "test_improve.py"),
     "harness/training/improve/held_out_test.py": ("test_held_out_test.py", "test_setlevel.py", "test_improve.py"),
     "harness/providers/budget.py": ("test_budget.py",),
-    "harness/store/*.py": ("test_store.py", "test_store_keeping.py", "test_cache_command.py"),
+    "harness/store/*.py": ("test_store.py", "test_store_keeping.py", "test_cache_command.py", "test_tampering.py"),
     "harness/plugin.py": ("test_plugin_hooks.py", "test_plugin.py"),
 }
 """The files that are mutated, and the tests that have to notice, the quickest first."""

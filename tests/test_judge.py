@@ -636,6 +636,38 @@ def test_where_a_prompt_is_enough_a_lora_must_not_lose_to_it(
     assert verdict.decision is decision
 
 
+@pytest.mark.parametrize(
+    ("allowances", "lead", "decision", "words"),
+    [
+        ({"gemini": 0.05}, -0.049, PASS, ""),
+        ({"gemini": 0.05}, -0.051, FAIL, "it is worse by more than the 0.05 allowed"),
+        ({"gemini": 0.04}, -0.049, FAIL, "it is worse by more than the 0.04 allowed"),
+        ({"freepik": 0.05}, -0.049, FAIL, "it is worse"),  # of nobody else
+        ({"gemini": 0.05, "best_competitor": 0.05}, -0.049, PASS, ""),
+    ],
+)
+def test_who_may_be_trailed_by_a_little_need_not_be_beaten(
+    allowances: dict[str, float], lead: float, decision: Decision, words: str
+) -> None:
+    rivals = ("gemini", *(name for name in allowances if name == "best_competitor"))
+    others = {"gemini": results([mean - lead for mean in GOOD], provider="gemini")}
+
+    verdict = judge_gate(suite({}, beat=rivals, allowances=allowances), "lora", results(GOOD), others=others)
+
+    assert verdict.decision is decision and says(verdict).endswith(words)
+    assert verdict.details["beat"]["gemini"]["mean"] == pytest.approx(lead), "the gap itself is not shifted"
+
+
+def test_an_allowance_that_is_not_proven_is_named() -> None:
+    wobble = 0.2 * np.array([1, -1, 1, -1, 1, -1, 1, -1])
+    others = {"gemini": results(np.array(GOOD) + 0.03 + wobble, provider="gemini")}
+
+    verdict = judge_gate(suite({}, beat=("gemini",), allowances={"gemini": 0.05}), "lora", results(GOOD), others=others)
+
+    assert verdict.decision is FAIL and "not proven to stay within 0.05" in says(verdict)
+    assert not wants_training([verdict])
+
+
 def test_an_unproven_lead_is_red_at_the_last_look_and_a_rival_without_pictures_hides_no_other() -> None:
     others = {name: results(GOOD, provider=name) for name in ("base", "gemini")}
 

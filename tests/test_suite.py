@@ -189,6 +189,10 @@ BROKEN: dict[str, tuple[str, int | None, str]] = {
     "provider twice": (HEAD.replace("base]", "lora]") + CASES, 7, "stands here twice"),
     "unknown gate": (HEAD.replace("gate: [lora]", "gate: [loar]") + CASES, 8, "did you mean 'lora'"),
     "unknown rival": (HEAD + "beat: [best_competitors]\n" + CASES, 9, "did you mean 'best_competitor'"),
+    "unknown rival with an allowance": (HEAD + "beat: [{bass: 0.05}]\n" + CASES, 9, "no provider called 'bass'"),
+    "rival twice": (HEAD + "beat: [base, {base: 0.05}]\n" + CASES, 9, "stands here twice"),
+    "allowance of nothing": (HEAD + "beat: [{base: 0}]\n" + CASES, 9, "greater than 0"),
+    "allowance of everything": (HEAD + "beat: [{base: 0.5}]\n" + CASES, 9, "less than 0.5"),
     "threshold in percent": (HEAD + "thresholds: {clip: 60}\n" + CASES, 9, "thresholds lie in [0, 1]"),
     "threshold that is no number": (HEAD + "thresholds: {clip: high}\n" + CASES, 9, "valid number"),
     "warn below fail": (HEAD + "thresholds: {clip: {fail: 0.6, warn: 0}}\n" + CASES, 9, "swap them"),
@@ -370,6 +374,13 @@ def test_a_gate_needs_whom_it_is_held_against(folder: Path, beat: str, expect: s
     suite = load_suite(write(folder, f"{head}beat: {beat}\n{CASES}    expect: {expect}\n"))
 
     assert suite.rivals(suite.providers) == rivals
+
+
+def test_somebody_may_be_trailed_by_a_little(folder: Path) -> None:
+    made = load_suite(write(folder, f"{HEAD}beat: [lora, {{base: 0.05}}]\n{CASES}"))
+
+    assert (made.beat, made.allowances) == (("lora", "base"), {"base": 0.05})
+    assert load_suite(write(folder, f"{HEAD}beat: [base]\n{CASES}")).allowances == {}
 
 
 def test_lint_tells_what_is_allowed_but_odd(folder: Path, profile: Profile) -> None:

@@ -15,7 +15,7 @@ from harness.config.suite import load_suite
 from harness.core.values import Outcome, Request, Sample, Score
 from harness.engine.rescoring import contradictions, rescore
 from harness.store import Store, cache
-from harness.store.recheck import RecomputingStore
+from harness.store.recheck import RecomputingStore, difference
 from harness.store.rows import COLUMNS, row_digest
 from harness.store.schema import MIGRATIONS
 from tests.painter import Brightness
@@ -195,3 +195,21 @@ def test_rows_of_the_version_before_are_believed_once(tmp_path: Path) -> None:
     with Store(tmp_path) as kept:
         assert kept.memo("a", "b") is None and TOLD in kept.notices[0]
         assert kept.samples([request.key])
+
+
+@pytest.mark.parametrize(
+    ("said", "found", "words"),
+    [
+        ("smiling", "sad", "it says 'smiling', found 'sad'"),
+        ("smiling", "smiling", ""),
+        (True, False, "it says True, found False"),
+        (None, 0.5, "it says None, found 0.5"),
+        (0.9, 0.9049, ""),  # two machines
+        (0.9, 0.9051, "it says 0.9, found 0.9051"),
+        ([1.0, 2.0], [1.0], "it says [1.0, 2.0], found [1.0]"),
+        ({"a": [{"b": "x"}]}, {"a": [{"b": "y"}]}, "a[0].b says 'x', found 'y'"),
+        ({"a": 1.0, "b": 1.0}, {"a": 1.0}, "b says 1.0, found None"),
+    ],
+)
+def test_the_first_difference_is_told_and_none_where_there_is_none(said: object, found: object, words: str) -> None:
+    assert difference(said, found) == words

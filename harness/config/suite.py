@@ -101,6 +101,8 @@ class SamplesEntry(Strict):
 
 
 Bound = float | ThresholdEntry
+Allowance = Annotated[float, Field(gt=0, lt=0.5)]
+BeatEntry = str | Annotated[dict[str, Allowance], Field(min_length=1, max_length=1)]
 Severity = Annotated[str | bool, WithJsonSchema({"enum": list(SEVERITIES)})]  # YAML reads a plain `off` as false
 Entry = Bound | Severity
 Count = Annotated[int, Field(ge=1, le=1000)]
@@ -148,8 +150,10 @@ class SuiteSchema(Strict):
     regression: RegressionEntry = Field(
         default=RegressionEntry(margin=0.02), description="comparison with the baseline"
     )
-    beat: list[str] = Field(
-        default_factory=list, description="providers that the gate must be proven to beat; also best_competitor"
+    beat: list[BeatEntry] = Field(
+        default_factory=list,
+        description="providers that the gate must be proven to beat; also best_competitor; "
+        "`NAME: 0.05` asks only to stay within so much quality of it",
     )
     on_inconclusive: Literal["warn", "fail"] = Field(
         default="warn", description="fail: an open verdict ends with exit code 11"
@@ -207,7 +211,8 @@ def load_suite(path: Path, profile: Profile | None = None) -> Suite:
         weights={name: weight / total for name, weight in file.weights.items()},
         thresholds={"quality": QUALITY, **read_thresholds(file.thresholds)},
         margin=file.regression.margin,
-        beat=tuple(file.beat),
+        beat=tuple(map(rival_of, file.beat)),
+        allowances={name: by for item in file.beat if isinstance(item, dict) for name, by in item.items()},
         on_inconclusive=file.on_inconclusive,
         on_blind=file.on_blind,
         negative=read_negative(document, file.negative, "negative"),
@@ -251,13 +256,18 @@ def check_providers(document: Document, file: SuiteSchema, profile: Profile | No
     for key, names, choices, owner in (
         ("providers", file.providers, profile.providers if profile else file.providers, "the profile"),
         ("gate", file.gate, file.providers, "the suite's providers"),
-        ("beat", file.beat, [*file.providers, COMPETITOR], "the suite's providers"),
+        ("beat", list(map(rival_of, file.beat)), [*file.providers, COMPETITOR], "the suite's providers"),
     ):
         for place, name in enumerate(names):
             if name not in choices:
                 raise document.error(f"no provider called {name!r} in {owner}; {nearest(name, choices)}", key, place)
             if name in names[:place]:
                 raise document.error(f"{name!r} stands here twice; remove one", key, place)
+
+
+def rival_of(entry: BeatEntry) -> str:
+    """Who is to be beaten."""
+    return entry if isinstance(entry, str) else next(iter(entry))
 
 
 def check_categories(document: Document, file: SuiteSchema, known: Mapping[str, Vocabulary]) -> None:

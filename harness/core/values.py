@@ -201,6 +201,7 @@ class Suite:
     thresholds: Mapping[str, Threshold] = field(default_factory=dict)
     margin: float = 0.02  # regression against the baseline that still passes
     beat: tuple[str, ...] = ()
+    allowances: Mapping[str, float] = field(default_factory=dict)  # how far the gate may stay behind one under `beat`
     on_inconclusive: str = "warn"  # or "fail": exit code 11
     on_blind: str = "fail"  # exit code 11 where the gate cannot be judged; or "report"
     negative: str = ""

@@ -288,7 +288,7 @@ def beats(
 ) -> list[JudgedComplaint]:
     """Whether the gate is proven to stand above those it must beat: at the last look what is not proven is red.
 
-    Any one who is better fails the gate, so "better" is proven for the whole list at one level (Holm). All must be
+    Above one that the suite gives an allowance is who is proven not to be behind it by as much. Any one who is better fails the gate, so "better" is proven for the whole list at one level (Holm). All must be
     beaten, and for that each at its own level is enough.
 
     Args:
@@ -305,10 +305,12 @@ def beats(
         return stats.paired(quality[provider], quality.get(rival, {}), level)
 
     def allowed(rival: str) -> float:
-        return MARGIN if enough and rival == PROMPT_ONLY else 0.0
+        same = MARGIN if enough and rival == PROMPT_ONLY else 0.0
+        return max(same, suite.allowances.get(rival, 0.0))
 
     def lead_on(rival: str, level: float) -> Interval | None:
-        return shifted(gap_to(rival, level), allowed(rival))
+        gap = gap_to(rival, level)
+        return shifted(gap, allowed(rival)) if gap else None
 
     better, findings = surely_behind(suite.beat, lead_on, level), []
     last = is_last_look(suite, gate_seeds(results))
@@ -322,20 +324,23 @@ def beats(
         details["beat"] = gaps
         text = f"quality against {rival} {bounds_text(gap, signed=True, places=3)}"
         if rival in better:
-            findings.append(fail("beat", f"{text}: it is worse"))
+            findings.append(fail("beat", f"{text}: it is worse{by(allowed(rival))}"))
         elif gap.low is None:
             findings.append(blind("beat", f"cannot judge: {text}: one case in common proves nothing; add cases"))
         elif gap.low + allowed(rival) <= 0:
-            findings.append(unproven(suite, gap, text, last))
+            findings.append(unproven(suite, shifted(gap, allowed(rival)), text, last, allowed(rival)))
     return findings
 
 
-def shifted(gap: Interval | None, by: float) -> Interval | None:
+def by(allowance: float) -> str:
+    """Words behind "worse"."""
+    return f" by more than the {allowance:g} allowed" if allowance else ""
+
+
+def shifted(gap: Interval, up: float) -> Interval:
     """The interval moved up."""
-    if gap is None or not by:
-        return gap
-    low, high = (None if bound is None else bound + by for bound in (gap.low, gap.high))
-    return Interval(gap.mean + by, low, high, gap.n)
+    low, high = (None if bound is None else bound + up for bound in (gap.low, gap.high))
+    return Interval(gap.mean + up, low, high, gap.n)
 
 
 def is_enough(calibration: Calibration | None) -> bool:
@@ -343,10 +348,11 @@ def is_enough(calibration: Calibration | None) -> bool:
     return bool(calibration and calibration.sight and calibration.sight.enough)
 
 
-def unproven(suite: Suite, gap: Interval, text: str, last: bool) -> JudgedComplaint:
+def unproven(suite: Suite, lead: Interval, text: str, last: bool, allowance: float) -> JudgedComplaint:
     """A rival that is not proven beaten: more pictures may prove it, and after the last of them it is red."""
-    many = f"worse, but not surely enough when {len(suite.beat)} must be beaten at once"
-    words = f"{text}: {many if gap.high is not None and gap.high < 0 else 'not proven better'}; add cases or samples"
+    many = f"worse{by(allowance)}, but not surely enough when {len(suite.beat)} must be beaten at once"
+    undecided = f"not proven to stay within {allowance:g}" if allowance else "not proven better"
+    words = f"{text}: {many if lead.high is not None and lead.high < 0 else undecided}; add cases or samples"
     return fail("beat", words, proven=False) if last else unsure("beat", words, more=True)
 
 

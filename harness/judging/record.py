@@ -529,6 +529,7 @@ class SuiteRecord(Part):
     providers: tuple[str, ...] = ()
     gate: tuple[str, ...] = ()
     beat: tuple[str, ...] = ()
+    allowances: Mapping[str, float] = {}  # how far the gate may stay behind one under `beat`
     samples: int | None = None
     seed: int | None = None
     weights: Mapping[str, float] = {}

@@ -295,6 +295,7 @@ def suite_record(item: SuiteRun) -> SuiteRecord:
         providers=suite.providers,
         gate=suite.gate,
         beat=suite.beat,
+        **({"allowances": suite.allowances} if suite.allowances else {}),
         samples=suite.samples,
         seed=suite.seed,
         weights=suite.weights,
