@@ -288,8 +288,9 @@ def beats(
 ) -> list[JudgedComplaint]:
     """Whether the gate is proven to stand above those it must beat: at the last look what is not proven is red.
 
-    Above one that the suite gives an allowance is who is proven not to be behind it by as much. Any one who is better fails the gate, so "better" is proven for the whole list at one level (Holm). All must be
-    beaten, and for that each at its own level is enough.
+    Above one whom the suite gives an allowance stands who is proven not to be behind by as much. Any one who is better
+    fails the gate, so "better" is proven for the whole list at one level (Holm). All must be beaten, and for that each
+    at its own level is enough.
 
     Args:
         enough: a prompt alone draws somebody whom the scorer takes for the subject, so that there is nothing to gain on

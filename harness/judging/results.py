@@ -295,7 +295,7 @@ def suite_record(item: SuiteRun) -> SuiteRecord:
         providers=suite.providers,
         gate=suite.gate,
         beat=suite.beat,
-        **({"allowances": suite.allowances} if suite.allowances else {}),
+        allowances=suite.allowances,
         samples=suite.samples,
         seed=suite.seed,
         weights=suite.weights,
