@@ -18,6 +18,7 @@ from harness.commands.places import ReportFolderError
 from harness.commands.pytest_internals import (
     Folding,
     Told,
+    drop_junit,
     ini_value,
     parameter_of,
     rerun_report,
@@ -36,6 +37,7 @@ EXIT_BROKEN, EXIT_OPEN = 10, 11
 SUFFIXES = (".yaml", ".yml")
 TOLD = "harness_told"  # an attribute of reports
 STOPPING: pytest.StashKey[Stopping] = pytest.StashKey()
+WRITTEN = {"xmlpath": "--junitxml FILE"}  # what pytest writes at the end
 MARKS = {
     "suite(name)": "the suite that an item belongs to",
     "provider(name)": "who draws it",
@@ -78,6 +80,8 @@ def pytest_configure(config: pytest.Config) -> None:
         root=project_of(config),
         broker=getattr(config, "workerinput", {}).get("harness"),
         listener=ProgressLine(terminal.write, config.get_terminal_writer().hasmarkup) if terminal else None,
+        files={option: Path(path) for name, option in WRITTEN.items() if (path := getattr(config.option, name, None))},
+        give_up=lambda: drop_junit(config),
     )
     make_unbroken(config)  # at once: `| head` has seen enough with the header, and wants its report
     config.pluginmanager.register(Folding())

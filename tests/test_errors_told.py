@@ -248,6 +248,26 @@ def test_a_report_folder_that_is_taken_is_told_before_anything_is_drawn(project:
     run.stderr.fnmatch_lines(["*taken/reports: no report can be written there (Not a directory); nothing was drawn*"])
 
 
+def test_a_junit_file_that_cannot_be_written_is_told_before_anything_is_drawn(project: Project) -> None:
+    project.suite()
+    (project.folder / "taken").write_text("a file")
+
+    run = project.run("--junitxml", "taken/junit.xml")
+
+    assert run.ret == 4 and not project.drawn
+    run.stderr.fnmatch_lines(["*taken: no report can be written there (*); nothing was drawn*--junitxml FILE*"])
+
+
+def test_a_junit_file_of_before_is_replaced_and_one_in_a_new_folder_made(project: Project) -> None:
+    project.suite()
+    project.level(0.9)
+    (project.folder / "old.xml").write_text("<old/>")
+
+    for path in ("old.xml", "new/junit.xml"):
+        assert project.run("--junitxml", path).ret == 0
+        assert 'name="lora"' in (project.folder / path).read_text(encoding="utf-8")
+
+
 def test_trying_a_folder_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
 

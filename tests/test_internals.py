@@ -80,6 +80,7 @@ class Probe:
         self.attempt("Function.callspec", lambda: (parameter_of(item, "number"), parameter_of(item, "absent")))
         self.attempt("Function.callspec of others", lambda: parameter_of(session.items[1], "number"))
         self.attempt("TestReport(outcome)", lambda: rerun_report(item, "before").outcome)
+        self.attempt("junitxml.pytest_unconfigure", lambda: drop_junit(session.config))
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,8 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> Probe:
         encoding="utf-8",
     )
     probe = Probe(file)
-    pytest.main([str(file), "-q", *OTHERS, "--rootdir", str(file.parent)], plugins=[probe])
+    words = ["-q", *OTHERS, "--rootdir", str(file.parent), "--junitxml", str(file.with_suffix(".xml"))]
+    pytest.main([str(file), *words], plugins=[probe])
     return probe
 
 
@@ -102,10 +104,15 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> Probe:
         ("Function.callspec", (7, None)),
         ("Function.callspec of others", None),
         ("TestReport(outcome)", "rerun"),
+        ("junitxml.pytest_unconfigure", None),
     ],
 )
 def test_pytest_has_it(probe: Probe, name: str, result: object) -> None:
     assert probe.results[name] == result
+
+
+def test_a_junit_file_that_was_given_up_is_not_written(probe: Probe) -> None:
+    assert list(probe.file.parent.glob("*.xml")) == []
 
 
 @pytest.mark.parametrize("markup", [True, False])

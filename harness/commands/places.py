@@ -1,4 +1,4 @@
-"""Whether the folder of a report can take one, tried before anything is drawn or paid for."""
+"""Whether what a run writes in the end has a place, tried before anything is drawn or paid for."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ LEAST = 1_000_000  # bytes: a page with its first pictures
 
 
 class ReportFolderError(UsageError):
-    """The folder of the report cannot be made, written to, or has no space left."""
+    """The place of a report cannot be made, written to, or has no space left."""
 
 
-def try_folder(folder: Path) -> None:
+def try_folder(folder: Path, remedy: str = "name another folder: --report-dir DIR") -> None:
     """Write to a folder as a report would, and take it away again; what was not there before is not there afterwards.
+
+    Args:
+        remedy: what to do where it is not the space.
 
     Raises:
         ReportFolderError: that cannot be done.
@@ -28,9 +31,28 @@ def try_folder(folder: Path) -> None:
             stream.write(b"\0" * LEAST)
             stream.flush()
     except OSError as error:
-        text = f"{folder}: no report can be written there ({error.strerror or error}); nothing was drawn"
-        raise ReportFolderError(f"{text}. Free some space, or name another folder: --report-dir DIR") from error
+        raise refusal(folder, error, remedy) from error
     finally:
         for path in made:
             with suppress(OSError):
                 path.rmdir()
+
+
+def try_file(path: Path, option: str) -> None:
+    """The same of a file that an option names; one that is there stays as it is.
+
+    Raises:
+        ReportFolderError: it cannot be written.
+    """
+    remedy = f"name another file: {option}"
+    try_folder(path.parent, remedy)
+    try:
+        if path.exists():
+            path.open("ab").close()
+    except OSError as error:
+        raise refusal(path, error, remedy) from error
+
+
+def refusal(path: Path, error: OSError, remedy: str) -> ReportFolderError:
+    text = f"{path}: no report can be written there ({error.strerror or error}); nothing was drawn"
+    return ReportFolderError(f"{text}. Free some space, or {remedy}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest import junitxml
 
 MOST = 3  # other items of one cause that are named
 
@@ -33,6 +34,11 @@ def ini_value(config: pytest.Config, name: str) -> str:
         return str(config.getini(name))
     except ValueError:
         return ""
+
+
+def drop_junit(config: pytest.Config) -> None:
+    """Write no JUnit file at the end, because it cannot be written."""
+    junitxml.pytest_unconfigure(config)
 
 
 def parameter_of(item: pytest.Item, name: str) -> object:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.commands.places import ReportFolderError, try_folder
+from harness.commands.places import ReportFolderError, try_file, try_folder
 from harness.config.profile import Profile, load_profile
 from harness.config.suite import load_suite
 from harness.core.errors import HarnessError, UsageError, nearest
@@ -101,8 +101,17 @@ class HarnessSession(SessionSuites):
         root: Path,
         broker: BrokerAddress | None = None,
         listener: Listener | None = None,
+        files: Mapping[str, Path] | None = None,
+        give_up: Callable[[], None] = lambda: None,
     ) -> None:
+        """Of a process.
+
+        Args:
+            files: what pytest itself writes at the end, by its option.
+            give_up: called where one of them cannot be written, which would end in a traceback.
+        """
         super().__init__(options, root)
+        self._files, self._give_up = files or {}, give_up
         self._address, self._listener = broker, listener
         self._run: Run | RemoteRun | None = None
         self._broker: Broker | None = None
@@ -178,7 +187,7 @@ class HarnessSession(SessionSuites):
         self.submitted = True
         try:
             if not self.is_worker:
-                try_folder(self.settings.report_dir)
+                self._try_places()
             self.run.submit(jobs)
         except ReportFolderError:
             raise
@@ -189,11 +198,21 @@ class HarnessSession(SessionSuites):
         """As `_open`, for workers: the folder of the report is tried before anything is drawn."""
         try:
             if self._run is None:
-                try_folder(self.settings.report_dir)
+                self._try_places()
             return self._open()
         except HarnessError as error:
             self.trouble = str(error)
             raise
+
+    def _try_places(self) -> None:
+        """Raises ReportFolderError: the report, or what pytest writes beside it, would find no place."""
+        try_folder(self.settings.report_dir)
+        for option, path in self._files.items():
+            try:
+                try_file(path, option)
+            except ReportFolderError:
+                self._give_up()
+                raise
 
     @property
     def paid_calls(self) -> int:
