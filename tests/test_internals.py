@@ -15,7 +15,7 @@ from urllib3 import PoolManager
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from harness.commands.pytest_internals import Told, is_named, parameter_of, rerun_report, terminal_stream
+from harness.commands.pytest_internals import Told, drop_junit, is_named, parameter_of, rerun_report, terminal_stream
 from tests.support import ROOT
 
 HOMES: Mapping[str, set[str]] = {
