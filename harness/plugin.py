@@ -223,7 +223,7 @@ class HarnessItem(pytest.Item):
                 self.add_report_section("call", "stdout", text)
 
     def warn_all(self, complaints: Iterable[Complaint]) -> None:
-        """At the line of the suite that asks for it."""
+        """At the line of the suite that asks for it; what is red says it among its own lines."""
         for complaint in complaints:
             if complaint.severity == "warn" and self.provider in self.suite.gate:
                 self._warn(f"{self.name}: {complaint.message}")
@@ -297,7 +297,6 @@ class CaseItem(HarnessItem):
             raise GateBroken(self.text(result))
 
     def runtest(self) -> None:
-        self.warn_all(self.verdict.complaints)
         if self.verdict.decision in (Decision.FAIL, Decision.ERROR):
             if self.provider not in self.suite.gate:
                 self.inform(
@@ -306,6 +305,7 @@ class CaseItem(HarnessItem):
             if shard := self.harness.settings.shard:
                 self.inform(f"shard {shard} sees a part of the suite; `harness merge` judges it")
             raise QualityFailure(self.text(self.harness.run.result(self.job), self.why()))
+        self.warn_all(self.verdict.complaints)
 
     def why(self) -> str | None:
         """The gate's cause, which explains its cases: told before any advice.
@@ -337,11 +337,11 @@ class GateItem(HarnessItem):
             raise GateBroken(self.text(None))
 
     def runtest(self) -> None:
-        self.warn_all(self.verdict.complaints)
         if self.verdict.decision is Decision.FAIL:
             raise QualityFailure(self.text(None))
         if self.verdict.decision is Decision.INCONCLUSIVE and self.suite.on_inconclusive == "fail":
             raise QualityFailure(self.text(None))
+        self.warn_all(self.verdict.complaints)
 
 
 def told_of(item: pytest.Item, error: BaseException) -> Told | None:
@@ -517,6 +517,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         writer = config.get_terminal_writer()
         words = (harness.report_index, config.get_verbosity(), writer.hasmarkup)
         terminalreporter.write_line(summary_text(harness.results, writer.fullwidth, *words))
+        if harness.kept:
+            terminalreporter.write_line(f"         the report of the run before, which judged, is kept: {harness.kept}")
+        if config.stash[STOPPING].patience is not None:
+            terminalreporter.write_line("next:    the same command goes on from here, and draws nothing twice")
         for saved in harness.saved:
             terminalreporter.write_line(f"baseline: {saved.text}", red=saved.refused)
     broken = [report for report in terminalreporter.stats.get("error", ()) if isinstance(report, pytest.CollectReport)]

@@ -11,9 +11,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from safetensors.numpy import save_file
+
 from tests.known import ROOT, copy_known
 
-__all__ = ["ALDAR_SUITE", "ROOT", "SMOKE", "Finished", "run_suites", "write_profile", "write_suite"]
+__all__ = [
+    "ALDAR_SUITE", "ROOT", "SMOKE", "Finished", "run_suites", "write_broken_lora", "write_profile", "write_suite",
+]  # fmt: skip
 ALDAR_SUITE, SMOKE = "suites/aldar_kose.yaml", "suites/smoke.yaml"
 
 
@@ -61,6 +66,11 @@ def run_suites(
         command, cwd=cwd, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=1800, check=False
     )
     return Finished(done.returncode, done.stdout + done.stderr, report)
+
+
+def write_broken_lora(path: Path) -> None:
+    """A LoRA file of a layer that no base has."""
+    save_file({"unet.nowhere.lora_A.weight": np.ones((4, 8), np.float32)}, path)
 
 
 def write_suite(folder: Path, text: str, name: str = "suite.yaml") -> Path:

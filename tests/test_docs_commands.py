@@ -136,6 +136,16 @@ def test_the_whole_tutorial_ends_as_it_says(tmp_path: Path) -> None:
         assert status == command.status, f"{command.text}\n{output[-3000:]}"
 
 
+@pytest.mark.real
+def test_the_page_of_what_the_terminal_says_is_current() -> None:
+    """But for figures. Two of its runs that draw nothing to speak of; `python docs/terminals.py --check` runs all."""
+    done = subprocess.run(
+        [sys.executable, "docs/terminals.py", "--check", "unjudged", "broken"], cwd=ROOT, capture_output=True, text=True
+    )
+
+    assert done.stdout.strip() == "current", done.stdout + done.stderr
+
+
 def quick_profile() -> str:
     """The embedded profile with eight steps a picture, so that somebody is seen, and four a training."""
     folder = ROOT / "suites" / "profiles"

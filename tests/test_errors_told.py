@@ -165,6 +165,7 @@ def test_the_gates_cause_stands_in_every_failing_case_before_any_advice(project:
     case = text[text.index("painted.yaml: one::lora") : text.index("painted.yaml: two::lora")]
     assert case.index("cause: LoRA not loaded or without effect") < case.index("do: mend the cause above first")
     assert "train longer or" not in text
+    assert "2 cases for the same reason: one, two" in text[text.index("verdict: FAIL") :], "one cause once"
     single = project.run("suites/painted.yaml::one::lora").stdout.str()
     assert "cause: " not in single and "unless the gate names a cause" in single
     assert project.results["gate"]["items"] == [], "what was not selected is not judged"

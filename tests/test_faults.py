@@ -9,7 +9,7 @@ import pytest
 
 from harness.world.gallery import draw_references
 from harness.world.people import random_person
-from tests.support import ROOT, Finished, run_suites, write_profile
+from tests.support import ROOT, Finished, run_suites, write_broken_lora, write_profile
 
 pytestmark = pytest.mark.real
 
@@ -50,10 +50,8 @@ def test_strength_zero(tmp_path: Path) -> None:
 
 
 def test_a_lora_that_does_not_load(tmp_path: Path) -> None:
-    from safetensors.numpy import save_file
-
     broken = tmp_path / "broken.safetensors"
-    save_file({"unet.nowhere.lora_A.weight": np.ones((4, 8), np.float32)}, broken)
+    write_broken_lora(broken)
 
     run = judge(tmp_path, "--lora", str(broken))
 

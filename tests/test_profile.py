@@ -61,6 +61,53 @@ def test_a_profile_beside_the_suites_wins_over_a_shipped_one(folder: Path) -> No
     assert load_profile("sdxl", folder).path == data_root() / "suites" / "profiles" / "sdxl.yaml"
 
 
+def test_a_profile_extends_another_and_names_what_differs(folder: Path) -> None:
+    place = folder / "suites" / "profiles"
+    place.mkdir(parents=True)
+    text = "extends: embedded\nsteps: 7\ntraining: {rank: 4}\nproviders:\n  mine: {adapter: local, use: base}\n"
+    (place / "quick.yaml").write_text(text, encoding="utf-8")
+
+    quick, whole = load_profile("quick", folder), load_profile("embedded", folder)
+
+    assert (quick.name, quick.steps, quick.size, quick.models) == ("quick", 7, whole.size, whole.models)
+    assert quick.training == {**whole.training, "rank": 4}
+    assert quick.providers == {**whole.providers, "mine": quick.providers["mine"]}
+    assert (quick.impostors, quick.vocabulary) == (whole.impostors, whole.vocabulary), "from the shipped folder on"
+
+
+def test_one_that_extends_its_own_name_means_the_shipped_one(folder: Path) -> None:
+    place = folder / "suites" / "profiles"
+    place.mkdir(parents=True)
+    (place / "embedded.yaml").write_text("extends: embedded\nsteps: 7\n", encoding="utf-8")
+
+    assert (load_profile("embedded", folder).name, load_profile("embedded", folder).steps) == ("embedded", 7)
+
+
+def test_two_profiles_that_extend_each_other_are_refused(folder: Path) -> None:
+    for name, other in (("a", "b"), ("b", "a")):
+        (folder / f"{name}.yaml").write_text(f"extends: {other}.yaml\n", encoding="utf-8")
+
+    with pytest.raises(SuiteError, match=r"b\.yaml.*extends: no profile called 'a\.yaml'"):
+        load_profile("a.yaml", folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "steps: 12\n",
+            "version, profile, models, size, traits, providers are missing; add them, or one line: `extends: ",
+        ),
+        (TEXT.replace("size: [64, 64]\n", ""), "size is missing; add it, or one line: `extends: embedded`"),
+    ],
+)
+def test_what_a_profile_lacks_is_said_at_once_with_the_shorter_way(folder: Path, text: str, words: str) -> None:
+    with pytest.raises(SuiteError) as caught:
+        load_profile("mine.yaml", write(folder, text))
+
+    assert words in str(caught.value)
+
+
 def test_the_shipped_profiles_differ_in_names_and_sizes_only() -> None:
     embedded, sdxl = load_profile("embedded", ROOT), load_profile("sdxl", ROOT)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.core.errors import UsageError
-from harness.core.values import Decision, Interval, Outcome, Sample, Score, Verdict
+from harness.core.values import Complaint, Decision, Interval, Outcome, Sample, Score, Verdict
 from harness.judging.comparable import compare_recipes
 from harness.judging.record import SCHEMA, LoraRecord, finite, load_results
 from harness.judging.results import gate_record
@@ -258,3 +258,36 @@ def test_a_record_that_is_nested_ever_deeper_is_read_or_refused_in_words(depth: 
 
 def test_half_a_letter_in_a_name_costs_no_record() -> None:
     assert LoraRecord.of({"file": "a\udcff.safetensors"}).file == "a\N{REPLACEMENT CHARACTER}.safetensors"
+
+
+# --- one cause is told once -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("gate", "case", "folded"),
+    [
+        ((Decision.FAIL, "LoRA of another person"), (Decision.FAIL, "quality 0.1 is below 0.6"), True),
+        ((Decision.FAIL, ""), (Decision.FAIL, "quality 0.1 is below 0.6"), False),
+        ((Decision.ERROR, "pictures are missing: no key"), (Decision.ERROR, "2 of 2 are missing: no key"), True),
+        ((Decision.ERROR, "pictures are missing: no key"), (Decision.ERROR, "2 of 2 are missing: no credit"), False),
+        ((Decision.FAIL, "LoRA of another person"), (Decision.ERROR, "2 of 2 are missing: no key"), False),
+    ],
+)
+def test_cases_that_the_gates_cause_explains_stand_in_one_reason(
+    store: Store, gate: tuple[Decision, str], case: tuple[Decision, str], folded: bool
+) -> None:
+    run = example_run(store)
+    severity = "error" if case[0] is Decision.ERROR else "fail"
+    verdict = Verdict(case[0], complaints=(Complaint("quality", case[1], severity),))
+    jobs = [job for job in run.verdicts if job.provider == "lora"]
+    red = replace(
+        run,
+        verdicts={**run.verdicts, **dict.fromkeys(jobs, verdict)},
+        gates={"lora": Verdict(gate[0], cause=gate[1])},
+    )
+
+    reasons = gate_record([red]).reasons
+
+    words = f"{len(jobs)} cases for the same reason: {', '.join(job.case for job in jobs)}"
+    assert any(words in reason for reason in reasons) is folded
+    assert any(reason.startswith(f"{jobs[0].case} by lora") for reason in reasons) is not folded

@@ -19,7 +19,7 @@ from harness.core.values import (
     Threshold,
     Verdict,
 )
-from harness.judging.record import RunRecord
+from harness.judging.record import FeedbackRecord, RunRecord
 from harness.judging.results import SuiteRun
 from harness.report.failure import bound_word
 from harness.report.leaderboard_table import gap_lines, left_out_lines, legend_lines, rank_lines
@@ -30,6 +30,7 @@ from harness.report.terminal import (
     duration,
     failure_text,
     leaderboard_table,
+    next_steps,
     progress_text,
     summary_text,
 )
@@ -199,6 +200,21 @@ def test_the_summary_ends_with_the_verdict_and_the_report(record: RunRecord) -> 
     assert any(line.startswith("verdict: FAIL  aldar-kose, lora: quality is 0.45") for line in lines)
     assert any(line.startswith("round 1: promoted, challenger +0.31 [+0.24, +0.38]") for line in lines)
     assert "pictures: 48 drawn, 0 from the store" in lines
+
+
+@pytest.mark.parametrize(
+    ("verdict", "cause", "steps"),
+    [("fail", "", ["train longer"]), ("fail", "strength is 0", []), ("pass", "", []), ("error", "", [])],
+)
+def test_a_red_run_says_what_to_do_next_where_no_cause_says_so(
+    record: RunRecord, verdict: str, cause: str, steps: list[str]
+) -> None:
+    told = FeedbackRecord(failing=True, cause=cause, recommendations=({"message": "train longer", "priority": "high"},))
+    gate = record.gate.model_copy(update={"verdict": Decision(verdict)})
+    seen = record.model_copy(update={"feedback": (told,), "gate": gate})
+
+    assert next_steps(seen) == steps
+    assert ("next:    train longer" in summary_text(seen, 80).splitlines()) is bool(steps)
 
 
 def test_a_failing_case_says_what_why_where_and_what_to_do(store: Store, weak: SuiteRun) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from dotenv import dotenv_values
 
 from harness.commands.options import argument, command, option
 from harness.commands.project import open_profile
@@ -15,6 +16,7 @@ from harness.models.loading import Models
 from harness.scoring.domain import DomainJudge
 from harness.scoring.references.gather import gather_folder
 
+DEFAULT = "embedded"
 MANY_FILES = 5  # written into one folder: its name is enough
 
 
@@ -24,7 +26,7 @@ MANY_FILES = 5  # written into one folder: its name is enough
 @option("--trigger", help="the word that stands for the subject in prompts (default: the name)")
 @option("--class-word", help="what the subject is one of, `a cat` say (default: a person)")
 @option("--kind", type=click.Choice(["character", "style"]), default="character")
-@option("--profile", default="embedded")
+@option("--profile", help="the models to test with from now on: written into .env (default: embedded)")
 @option("--into", type=Path, default=Path(), help="where to write (default: here)")
 def init(
     pictures: Path | None,
@@ -32,17 +34,31 @@ def init(
     trigger: str | None,
     class_word: str | None,
     kind: str,
-    profile: str,
+    profile: str | None,
     into: Path,
 ) -> int:
+    opened, _ = open_profile(profile=profile or DEFAULT)  # one that there is not is refused before anything is written
     if pictures is None:
         written = write_demo(into)
     else:
         name = name or pictures.name.replace("_", " ").replace("-", " ")
         written = write_subject(into, pictures, name, trigger or name.lower(), kind, class_word or "")
-    for line in [*written_lines(written), *(domain_lines(pictures, profile) if pictures else [])]:
+    chosen = choose_profile(into, opened.name) if profile else []
+    for line in [*written_lines(written), *chosen, *(domain_lines(pictures, profile or DEFAULT) if pictures else [])]:
         print(line)
     return 0
+
+
+def choose_profile(into: Path, name: str) -> list[str]:
+    """Have `pytest` and `harness` in a project use a profile; what its .env says of one already stays."""
+    file, line = into / ".env", f"HARNESS_PROFILE={name}"
+    said = dotenv_values(file, interpolate=False, encoding="utf-8").get("HARNESS_PROFILE") if file.exists() else None
+    if said is not None:
+        return [] if said == name else [f"note: {file.as_posix()} says HARNESS_PROFILE={said}, not {name}; it was left"]
+    with file.open("a", encoding="utf-8") as stream:
+        before = "" if not stream.tell() else "\n"
+        stream.write(f"{before}{line}\n")
+    return [f"wrote {file.as_posix()}: {line} (git ignores it; in CI set the variable itself)"]
 
 
 def domain_lines(pictures: Path, profile: str) -> list[str]:

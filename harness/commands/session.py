@@ -120,6 +120,7 @@ class HarnessSession(SessionSuites):
         self.trouble = ""  # why there are no results, or no report of them
         self._broken: HarnessError | None = None  # why nothing can be drawn
         self.results: RunRecord | None = None
+        self.kept: Path | None = None  # the page of an earlier run that judged, where this one did not
         self.problems: list[str] = []  # suites that could not be collected
         self.saved: list[Saved] = []  # what came of --update-baseline
 
@@ -265,11 +266,12 @@ class HarnessSession(SessionSuites):
     def _write_report(self, run: Run, results: RunRecord) -> None:
         """A report that cannot be written costs no verdict: the terminal still has it."""
         from harness.engine.generation import explain
-        from harness.report import write_report
+        from harness.report import set_aside, write_report
         from harness.report.ci.outputs import write_contact_sheet
 
         folder = self.settings.report_dir
         try:
+            self.kept = set_aside(folder, results)
             write_report(results, run.store, folder)
             write_contact_sheet(results, run.store.image, folder)
         except Exception as error:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import atexit
 import signal
 import threading
+import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from types import FrameType
 from typing import Protocol
 
@@ -44,6 +46,7 @@ class Stopping:
         self.patience: float | None = None  # seconds that the picture under way may take; None: nothing was stopped
         self._harness, self._say, self._count, self._finishing = harness, say, 0, False
         self._before: dict[int, Handler] = {}
+        self._quiet = ExitStack()
 
     def install(self, plugins: pytest.PytestPluginManager) -> None:
         """Take the signals that nobody else has taken; only the main thread may."""
@@ -59,10 +62,13 @@ class Stopping:
         for number, before in self._before.items():
             signal.signal(number, before)
         self._before.clear()
+        self._quiet.close()
 
     def pytest_keyboard_interrupt(self) -> None:
-        """Whoever stopped the session may not wait for long."""
+        """Whoever stopped the session may not wait for long, nor read what libraries say of the picture under way."""
         self.patience = GRACE_S if self.patience is None else self.patience
+        self._quiet.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
         self._harness.interrupt(GRACE_S, LAST_S, lambda: self.hurry)
 
     @pytest.hookimpl(tryfirst=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from harness.config.adapters import find_adapter, known_adapters
+from harness.config.extending import check_whole, read_extended
 from harness.config.local_options import CLIP_SKIP, LocalOptions, Scheduling, WrongOption, read_local, read_scheduling
 from harness.config.prompts.negatives import FILE, read_negative
 from harness.config.training import TrainingEntry
@@ -191,7 +192,10 @@ class ProfileFile(Strict):
     """The exact shape of a file in suites/profiles/."""
 
     version: Literal[1] = Field(description="of this format")
-    profile: str = Field(description="the profile's id: a-z, 0-9, _, . and -")
+    profile: str = Field(
+        description="the profile's id: a-z, 0-9, _, . and -; of one that extends another the file's name"
+    )
+    extends: str | None = Field(default=None, description="a profile by name or file; this file names what differs")
     models: ModelsEntry = Field(description="what draws and what scores")
     size: tuple[Side, Side] = Field(description="width and height in pixels, multiples of 8")
     steps: int = Field(default=30, ge=1, le=1000, description="of drawing a picture")
@@ -230,11 +234,11 @@ class ProfileFile(Strict):
     )
 
 
-def find_profile(name: str, root: Path) -> Path:
-    """The file of a profile: a path, or a name in suites/profiles/ under `root` or among the shipped ones."""
+def find_profile(name: str, root: Path, but: Collection[Path] = ()) -> Path:
+    """The file of a profile, none of `but`: a path, or a name in suites/profiles/ under `root` or of a shipped one."""
     folders = [root / "suites" / "profiles", data_root() / "suites" / "profiles"]
     choices = [root / name, *(folder / f"{name}.yaml" for folder in folders)]
-    result = next((path for path in choices if path.is_file()), None)
+    result = next((path for path in choices if path.is_file() and path.resolve() not in but), None)
     if result is None:
         known = {path.stem for folder in folders for path in folder.glob("*.yaml") if path.name != FILE}
         raise SuiteError(f"no profile called {name!r}; {nearest(name, known)}")
@@ -262,7 +266,8 @@ def load_profile(name: str, root: Path) -> Profile:
         SuiteError: there is none of that name, or the file is wrong (file, line, key, remedy).
     """
     path = find_profile(name, root)
-    document = read_yaml(path)
+    document = read_extended(path, lambda other, but: find_profile(other, root, but))
+    check_whole(document, [key for key, field in ProfileFile.model_fields.items() if field.is_required()])
     file = validate(document, ProfileFile)
     document.check_id(file.profile, "profile")
     for provider, entry in file.providers.items():

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import psutil
 
-from harness.config.profile import Profile, load_profile
+from harness.config.profile import Profile, RawHead, load_profile
 from harness.config.suite import is_suite_file, load_suite
 from harness.core.errors import HarnessError
 from harness.core.settings import Settings
 from harness.core.values import Outcome
 from harness.engine.provider_check import check_lifetimes, check_providers
-from harness.models.loading import Models, locate_model, resolve_device, resolve_dtype
+from harness.models.hub import locate
+from harness.models.loading import Models, missing_device, resolve_device, resolve_dtype
 from harness.providers import ProviderContext, open_provider
 from harness.providers.remote import RemoteProvider
 from harness.scoring.domain import DomainJudge
@@ -84,14 +85,19 @@ def check_machine(root: Path) -> Iterator[Check]:
 
 
 def check_models(profile: Profile, root: Path) -> Iterator[Check]:
-    for kind in ("base", "vae", "clip"):
-        name = getattr(profile.models, kind)
-        if not name:
-            continue
+    """What draws and what scores, the models of added metrics too, and the device where the profile names one."""
+    rated = profile.models.aesthetics
+    named = [profile.models.base, profile.models.vae, profile.models.clip, profile.models.dino]
+    named.append(rated.vision if isinstance(rated, RawHead) else rated)
+    for name in dict.fromkeys(filter(None, named)):
         try:
-            yield Check(f"model {name}", "ok", str(locate_model(name, root, profile.name)))
+            yield Check(f"model {name}", "ok", str(locate(name, root, profile.name)))
         except HarnessError as error:
             yield Check(f"model {name}", "fail", str(error), f"harness fetch {profile.name}")
+    if isinstance(rated, RawHead) and not (root / rated.head).is_file():
+        yield Check(f"head {rated.head}", "fail", f"there is no file {root / rated.head}", "put it there, as docs say")
+    if profile.device != "auto" and (missing := missing_device(profile.device)):
+        yield Check(f"device {profile.device}", "fail", missing, f"`device: auto` in profile {profile.name}")
 
 
 def check_keys(profile: Profile, settings: Settings) -> Iterator[Check]:

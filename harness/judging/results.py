@@ -183,9 +183,20 @@ def gate_record(suites: Sequence[SuiteRun], trouble: str = "", shard: str = "") 
             if not shard:
                 unseen = (Decision.NOT_JUDGED, [_unseen(item, provider)])
                 result.append((gate.decision, _gate_reasons(item.suite, provider, gate)) if gate else unseen)
-            for job, verdict in item.verdicts.items():
-                if job.provider == provider and verdict.decision in (Decision.FAIL, Decision.ERROR):
-                    result.append((verdict.decision, [_reason(f"{job.case} by {provider}", verdict)]))
+            red = {
+                job.case: verdict
+                for job, verdict in item.verdicts.items()
+                if job.provider == provider and verdict.decision in (Decision.FAIL, Decision.ERROR)
+            }
+            explained = [] if shard or not gate else [case for case in red if _explains(gate, red[case])]
+            if gate and len(explained) > 1:
+                words = (
+                    f"{item.suite.name}, {provider}: {len(explained)} cases for the same reason: {', '.join(explained)}"
+                )
+                result.append((gate.decision, [words]))
+            for case, verdict in red.items():
+                if case not in explained or len(explained) == 1:
+                    result.append((verdict.decision, [_reason(f"{case} by {provider}", verdict)]))
     items = tuple(
         _verdict_record(verdict, suite=item.suite.name, provider=provider)
         for item in suites
@@ -199,6 +210,15 @@ def gate_record(suites: Sequence[SuiteRun], trouble: str = "", shard: str = "") 
     worst = next(decision for decision in WORST if any(decision is each for each, _ in result))
     reasons = tuple(reason for decision, words in result if decision is worst for reason in words)
     return GateRecord(verdict=worst, reasons=reasons, items=items)
+
+
+def _explains(gate: Verdict, case: Verdict) -> bool:
+    """Whether the gate's cause is the case's too: so it is said once."""
+    if not gate.cause or gate.decision is not case.decision:
+        return False
+    return case.decision is Decision.FAIL or all(
+        item.message.partition(": ")[2] in gate.cause for item in case.complaints if item.severity == "error"
+    )
 
 
 def _unseen(item: SuiteRun, provider: str) -> str:

@@ -177,6 +177,19 @@ def resolve_device(name: str = "auto") -> str:
     return "cpu" if metadata.version("torch").endswith("+cpu") or not count_cuda_cards() else "cuda"
 
 
+def missing_device(name: str) -> str:
+    """Why this machine has not the device that a profile names; "" where it has."""
+    try:
+        kind, _, place = resolve_device(name).partition(":")
+    except ModelError as error:
+        return str(error)
+    cards = count_cuda_cards() if kind == "cuda" and not metadata.version("torch").endswith("+cpu") else 0
+    if kind == "cuda" and int(place or 0) >= cards:
+        return f"this machine has {cards} card(s) that torch {metadata.version('torch')} can use"
+    apple = sys.platform == "darwin" and platform.machine() == "arm64"
+    return "this machine is no Mac with Apple's chip" if kind == "mps" and not apple else ""
+
+
 @lru_cache(maxsize=1)
 def count_cuda_cards() -> int:
     """How many cards the NVIDIA driver lets this process see; 0 without a driver."""

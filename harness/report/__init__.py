@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,6 +15,32 @@ from harness.report.summary import summary_markdown
 from harness.report.words import slug
 
 __all__ = ["rerender", "summary_markdown", "write_report"]
+
+
+KEPT = "before"  # beside a report that judged nothing: the last one that did
+FILES = ("index.html", "images", "results.json", "feedback.json", "summary.md", "contact-sheet.png")
+
+
+def set_aside(folder: Path, results: RunRecord) -> Path | None:
+    """Move the report of an earlier run that judged something, where this one judged nothing and would replace it.
+
+    Returns:
+        The page's new place; None where nothing is lost.
+    """
+    if judged(results) or not other_run(folder, results) or not judged(load_results(folder / "results.json")):
+        return None
+    kept = folder / KEPT
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.mkdir()
+    for name in FILES:
+        if (folder / name).exists():
+            (folder / name).rename(kept / name)
+    return kept / "index.html"
+
+
+def judged(results: RunRecord) -> bool:
+    """Whether anybody's pictures have a score."""
+    return any(row.quality for row in results.leaderboard)
 
 
 def write_report(

@@ -199,5 +199,6 @@ def what_to_do(
         if bound is not None and name in verdict.scores and verdict.scores[name].mean < bound:
             short.append(name)
     advice = [advice_for(name)[1] for name in short if name != "quality" or len(short) == 1]
-    hint = "or let `--retrain 2` try it" + (", unless the gate names a cause to mend first" if cause is None else "")
+    unseen = ", unless the gate names a cause to mend first" if case and cause is None else ""
+    hint = f"or let `--retrain 2` try it{unseen}"
     return [*advice, hint] if short and verdict.decision is Decision.FAIL else advice

@@ -72,6 +72,8 @@ def summary_text(
     if verbosity >= 0 or cost_text(engine):
         lines += wrap(f"pictures: {facts}{cost_text(engine)}", width, "", "  ")
     lines += verdict_lines(results.gate, width, verbosity, markup)
+    for words in next_steps(results):
+        lines += wrap(clean(words), width, "next:    ", " " * len("next:    "))
     if report is not None:
         lines.append(f"report:  {report}")
     return "\n".join(lines)
@@ -90,6 +92,12 @@ def verdict_lines(gate: GateRecord, width: int, verbosity: int = 0, markup: bool
         lines += wrap(reason, width, below, f"{below}  ")
     left = len(reasons) - most
     return [*lines, f"{below}and {left} more, in the report"] if left > 0 else lines
+
+
+def next_steps(results: RunRecord) -> list[str]:
+    """What feedback asks for first of each red gate provider; nothing where the verdict itself says what to do."""
+    red = [item for item in results.feedback if item.failing and not item.cause and item.recommendations]
+    return [item.recommendations[0].message for item in red] if results.gate.verdict is Decision.FAIL else []
 
 
 def fold_reasons(reasons: Sequence[str]) -> list[str]:

@@ -213,8 +213,8 @@ def shapes_fit(down: tuple[int, ...], up: tuple[int, ...], weight: tuple[int, ..
 
 def complain(path: Path, *, extra: list[str], missing: list[str], misshapen: list[str]) -> None:
     """Raise LoraError when there is anything to say."""
-    fields = {"have no place in the model": extra, "are missing": missing, "are of the wrong shape": misshapen}
-    parts = [f"{len(keys)} keys {what} ({name_some(keys)})" for what, keys in fields.items() if keys]
+    fields = {"that have no place in the model": extra, "that are missing": missing, "of the wrong shape": misshapen}
+    parts = [f"keys {what}: {len(keys)} ({name_some(keys)})" for what, keys in fields.items() if keys]
     if parts:
         raise LoraError(f"LoRA {path}: {'; '.join(parts)}; {REMEDY}")
 

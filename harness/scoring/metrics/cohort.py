@@ -103,8 +103,8 @@ class LocalCohort:
         if len(self.store.samples([request.key for request in requests])) < len(requests):
             total = len(requests) + len(STRENGTHS) * len(train)
             self.tell(
-                f"{self.suite.name}: the base draws {total} pictures without the LoRA, whom scores are held against; "
-                "once for this base, description and train pictures (`harness calibrate --freeze` keeps what follows)"
+                f"{self.suite.name}: first the base draws {total} pictures without the LoRA, which scores are held "
+                "against; once for this base, description and train pictures (`harness calibrate --freeze` keeps them)"
             )
 
     def ask(self, prompt: str, seed: int) -> Request:
