@@ -126,7 +126,8 @@ class Table:
         box = (span_of(np.any(near, 1)), span_of(np.any(near, 0)))  # nothing else changes
         shape, under, flat = shape[box], self.shown[box], self.style == "flat cartoon"
         cover = np.clip(0.5 - shape * GRID, 0, 1)[..., None]
-        shadow = np.roll(uniform_filter(cover[..., 0], 5, mode="constant"), (2, 1), (0, 1))[..., None]
+        shadow = np.zeros_like(cover)
+        shadow[2:, 1:, 0] = uniform_filter(cover[..., 0], 5)[:-2, :-1]
         height = np.sqrt(np.clip(1 - (1 + np.clip(shape, -bulge, 0) / bulge) ** 2, 0, 1))
         down, across = np.gradient(uniform_filter(height, 3))
         light = 1 - (0.2 if flat else 1.4) * np.clip(16 * bulge * (0.8 * down + 0.6 * across), -0.3, 0.3)
