@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,12 @@ from benchmarks import abroad
 from benchmarks.abroad_encoders import judge_encoders
 from benchmarks.abroad_looks import LOOKS, ON_WHITE, Look
 from benchmarks.abroad_people import DRAWERS, drawers_of, newcomer, shown, suite_of
+from benchmarks.abroad_renderer import render_felt
 from benchmarks.abroad_table import judge_person, load_table, pack, save_table, unpack
 from harness.config.starter import HALF_WAY
 from harness.core.values import Threshold
+from harness.world.people import ALDAR, MARKS, VALUES, WorldScene
+from harness.world.render import render
 
 TABLE = load_table()
 PEOPLE = {record["number"]: record for record in TABLE["people"]}
@@ -116,6 +119,23 @@ def test_looks_change_references_and_keep_the_size_of_drawings(look: Look, tmp_p
     if look.name == ON_WHITE:
         assert min(first.getpixel((2, 2))) > 240
     assert len(list((tmp_path / "held_out").glob("*.png"))) == 8
+
+
+def test_the_second_renderer_draws_everything_that_the_first_one_does() -> None:
+    who, scene = replace(ALDAR, hair="braided", facial_hair="goatee"), WorldScene()
+    plain = np.asarray(render_felt(who, scene, 1), int)
+
+    assert np.array_equal(plain, np.asarray(render_felt(who, scene, 1)))
+    assert np.abs(plain - np.asarray(render(who, scene, 1), int)).mean() > 20
+    for name, values in VALUES.items():
+        drawn = [
+            np.asarray(render_felt(replace(who, **{name: each}) if name in asdict(who) else who,
+                                   replace(scene, **{name: each}) if name in asdict(scene) else scene, 1), int)
+            for each in values
+            if not (name.endswith("_color") and name in MARKS and each == "none")
+        ]  # fmt: skip
+        for place, one in enumerate(drawn):
+            assert all(np.abs(one - other).max() > 30 for other in drawn[:place]), name
 
 
 def test_rows_come_back_as_they_were_packed(tmp_path: Path) -> None:

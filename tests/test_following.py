@@ -12,6 +12,8 @@ import pytest
 
 from harness.config.profile import ProviderConfig
 from harness.core.values import (
+    DISTANCE,
+    DOMAIN,
     Case,
     CaseResult,
     Decision,
@@ -36,6 +38,7 @@ from harness.judging.following import (
     gap_between,
     read_back,
 )
+from harness.judging.foreign import EDGE, is_at_the_edge
 from harness.judging.judge import judge_case, judge_gate, wants_training
 from harness.judging.record import PopulationRecord
 from harness.studies.compare import compare_loras
@@ -187,6 +190,52 @@ def test_what_cannot_be_read_back_fails_nobody_and_is_said() -> None:
             verdict = judge_gate(suite(bounds), "lora", deaf, others=others)
             assert verdict.decision is decision and "prompt following is not judged" in says(verdict)
             assert ("its threshold says nothing" in says(verdict)) is bool(bounds)
+
+
+def far_off(results: Sequence[CaseResult], distance: float, foreign: bool = False) -> list[CaseResult]:
+    """The same pictures as far from what the models know; the first of each case unlike everything."""
+
+    def placed(sample: Sample, place: int) -> Sample:
+        asked = sample.scores["prompt"]
+        scores = {**sample.scores, "prompt": replace(asked, details={**asked.details, DISTANCE: distance})}
+        if foreign and not place:
+            scores = {name: Score(name, None) for name in scores} | {DOMAIN: Score(DOMAIN, None, reason="unknown")}
+        return replace(sample, scores=scores)
+
+    return [
+        replace(result, samples=tuple(placed(sample, place) for place, sample in enumerate(result.samples)))
+        for result in results
+    ]
+
+
+@pytest.mark.parametrize(
+    ("drawings", "control", "decision"),
+    [
+        (EDGE - 0.01, 0.0, FAIL),
+        (EDGE + 0.01, 0.0, Decision.NOT_JUDGED),  # what the base's pictures show says nothing of these
+        (EDGE + 0.01, EDGE + 0.01, FAIL),  # read back in pictures of the same kind
+    ],
+)
+@pytest.mark.parametrize("bounds", [{}, {"prompt": Threshold(0.5)}])
+def test_what_the_base_does_not_draw_alike_is_not_judged_by_its_pictures(
+    bounds: Mapping[str, Threshold], drawings: float, control: float, decision: Decision
+) -> None:
+    deaf, usual = far_off(side([0.05] * 8), drawings), {"prompt_only": far_off(side(GOOD, "prompt_only"), control)}
+
+    verdict = judge_gate(suite(bounds), "lora", deaf, others=usual)
+
+    assert verdict.decision is decision
+    assert ("drawn in a way that the models hardly know" in says(verdict)) is (decision is Decision.NOT_JUDGED)
+
+
+def test_a_set_is_at_the_edge_by_half_of_it_and_foreign_pictures_count() -> None:
+    near, far = far_off(side([0.9] * 4), 0.0), far_off(side([0.9] * 4), EDGE + 0.01)
+
+    assert not is_at_the_edge([*near, *far[:3]]) and is_at_the_edge([*near[:3], *far])
+    assert not is_at_the_edge(far_off(side([0.9] * 4), EDGE - 0.01))
+    assert is_at_the_edge([*far_off(side([0.9] * 4), 0.0, foreign=True), *far])
+    earlier = [replace(each, samples=each.samples[:1]) for each in far_off(side([0.9] * 4), 0.0, foreign=True)]
+    assert not is_at_the_edge([*side([0.9] * 4), *earlier]), "scores of an earlier version have no distance"
 
 
 def test_a_case_leaves_the_suites_bound_to_the_gate_and_keeps_its_own() -> None:

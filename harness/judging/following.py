@@ -3,6 +3,7 @@
 A question (`background: steppe`) is asked only if it can be read back: in pictures that the same base drew of the same
 prompts without the LoRA, CLIP sees what was asked for clearly oftener than where something else was. A reader that
 always says "steppe" fails that, and so does what the base cannot draw. Of the others nothing is judged, and it is said.
+Nor is anything where drawings are of a style that the base's pictures are not, at the edge of what the models know.
 
 What is left is held against the suite's bound on `prompt`, at a level of its own, and against `prompt_only` on the same
 prompts and seeds: a LoRA that draws the subject and nothing that is asked is over-trained.
@@ -23,7 +24,8 @@ from harness.core import stats
 from harness.core.stats import Pair
 from harness.core.text import bounds_text
 from harness.core.values import BASE, PROMPT_ONLY, CaseResult, Interval, Suite, TraitScore, to_record
-from harness.judging.complaints import JudgedComplaint, bounded, fail, hold, unsure, warn
+from harness.judging.complaints import JudgedComplaint, blind, bounded, fail, hold, unsure, warn
+from harness.judging.foreign import is_at_the_edge
 from harness.judging.prompts import own_prompts
 from harness.judging.scores import values_of
 
@@ -32,6 +34,11 @@ CONTROLS = (PROMPT_ONLY, BASE)  # whose pictures show what the base can draw and
 MARGIN = 0.05  # of the mean probability of what was asked
 READ = 0.5  # how much oftener a value must be read where it was asked for than where another was
 SHOWN = 4  # questions that cannot be read, in a complaint
+UNLIKE = (
+    "prompt following is not judged: most of these pictures are drawn in a way that the models hardly know, and that "
+    "questions can be read back in the pictures of {} says nothing of those; use a profile whose models know such "
+    "pictures"
+)
 
 Question = tuple[str, str]
 """A category and the value that a case expects of it."""
@@ -216,6 +223,9 @@ def judge_following(
         return Following(
             [unsure(PROMPT, f"{why}; its threshold says nothing") if bounded(bound) else warn(PROMPT, why)]
         )
+    if is_at_the_edge(results) and not is_at_the_edge(others.get(questions.against, ())):
+        about["unlike"] = questions.against
+        return Following([blind(PROMPT, UNLIKE.format(questions.against))])
     score = own_prompts({PROMPT: values}, level)[PROMPT]
     findings = hold(PROMPT, score, bound)
     if questions.unread:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Sequence
 from itertools import islice
 
-from harness.core.values import DOMAIN, CaseResult, Sample
+from harness.core.values import DISTANCE, DOMAIN, CaseResult, Sample, as_number
+
+EDGE = 1.0  # standard deviations of known pictures' distances above their mean
 
 
 def foreign(samples: Sequence[Sample]) -> list[Sample]:
@@ -18,6 +22,17 @@ def foreign_text(samples: Sequence[Sample]) -> str:
     reasons = [sample.scores[DOMAIN].reason for sample in foreign(samples)]
     first = next(islice(reasons, 1), "")
     return f"{len(reasons)} of {len(samples)} pictures: {first}" if reasons else ""
+
+
+def is_at_the_edge(results: Sequence[CaseResult]) -> bool:
+    """Whether half of some pictures are farther from what the models know than five of six known ones are.
+
+    One such picture means nothing, a set of them another style. Pictures without a distance say nothing.
+    """
+    samples = [sample for result in results for sample in result.scored]
+    found = [as_number(s.scores["prompt"].details.get(DISTANCE)) for s in samples if "prompt" in s.scores]
+    known = [distance for distance in found if distance is not None]
+    return bool(known) and statistics.median([*known, *[math.inf] * len(foreign(samples))]) > EDGE
 
 
 def blind_text(results: Sequence[CaseResult]) -> str:
