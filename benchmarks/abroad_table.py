@@ -39,7 +39,7 @@ SETS = ("copy", "response", "diversity")
 
 Row = Mapping[str, Any]
 """One picture: case `c`, seed `s`, quality `q`, clip `k` (with what lies behind their cut), features `f`, ssim `m`,
-what was asked `p` and how far off that was read `o`, faults `t`, domain `d`."""
+what was asked `p`, faults `t`, domain `d`, distance from the known `o`."""
 
 
 # --- small and back ---------------------------------------------------------------------------------------------------
@@ -60,9 +60,10 @@ def pack_sample(case: str, sample: Sample) -> dict[str, Any]:
     for short, name in (("f", "features"), ("m", "ssim")):
         row |= {short: rounded(scores[name].value)} if name in scores else {}
     if prompt := scores.get("prompt"):
-        row |= {"o": rounded(prompt.details[DISTANCE])} if DISTANCE in prompt.details else {}
         row["p"] = {name: [item.value, rounded(item.score), item.seen] for name, item in prompt.traits.items()}
-    if faults := list(scores["technical"].details.get("faults", ())) if "technical" in scores else []:
+    found = scores["technical"].details if "technical" in scores else {}
+    row |= {"o": rounded(found[DISTANCE])} if DISTANCE in found else {}
+    if faults := list(found.get("faults", ())):
         row["t"] = [[fault["kind"], fault["message"]] for fault in faults]
     return row | ({"d": scores[DOMAIN].reason} if DOMAIN in scores else {})
 
@@ -97,14 +98,12 @@ def unpack_sample(row: Row) -> Sample:
     scores |= {name: Score(name, row[short], None, why) for short, name in (("f", "features"), ("m", "ssim"))
                if short in row}  # fmt: skip
     if "p" in row:
-        far = {DISTANCE: row["o"]} if "o" in row else {}
         asked = {name: {"value": v, "score": score, "seen": seen} for name, (v, score, seen) in row["p"].items()}
         known = [item["score"] for item in asked.values() if item["score"] is not None]
-        scores["prompt"] = Score(
-            "prompt", sum(known) / len(known) if known and not why else None, None, why, asked | far
-        )
+        scores["prompt"] = Score("prompt", sum(known) / len(known) if known and not why else None, None, why, asked)
     faults = [{"kind": kind, "message": message} for kind, message in row.get("t", ())]
-    scores["technical"] = Score("technical", None if why else 1.0, details={"faults": faults})
+    far = {DISTANCE: row["o"]} if "o" in row else {}
+    scores["technical"] = Score("technical", None if why else 1.0, details={"faults": faults, **far})
     return Sample("", row["s"], Outcome.OK, image=f"{row['c']}-{row['s']}", scores=scores)
 
 

@@ -219,7 +219,7 @@ def test_a_foreign_picture_has_a_reason_and_no_score(scorer: Any) -> None:
     own, foreign = scorer.score([(case, OWN[0].read_bytes()), (case, png(drawn("animal", 1)[0]))])
 
     assert DOMAIN not in own and all(own[name].value is not None for name in METRICS)
-    assert -6 < own["prompt"].details[DISTANCE] < BOUND and own["prompt"].value is not None
+    assert -6 < own["technical"].details[DISTANCE] < BOUND < foreign["technical"].details[DISTANCE]
     assert foreign[DOMAIN].reason.startswith("these models cannot judge this picture: it is unlike everything")
     for name in (*METRICS, "prompt", "aesthetics"):
         assert foreign[name].value is None and foreign[name].raw is not None and not foreign[name].details, name

@@ -25,7 +25,7 @@ from harness.core.stats import Pair
 from harness.core.text import bounds_text
 from harness.core.values import BASE, PROMPT_ONLY, CaseResult, Interval, Suite, TraitScore, to_record
 from harness.judging.complaints import JudgedComplaint, blind, bounded, fail, hold, unsure, warn
-from harness.judging.foreign import is_at_the_edge
+from harness.judging.foreign import UNLIKE, is_unlike
 from harness.judging.prompts import own_prompts
 from harness.judging.scores import values_of
 
@@ -34,11 +34,6 @@ CONTROLS = (PROMPT_ONLY, BASE)  # whose pictures show what the base can draw and
 MARGIN = 0.05  # of the mean probability of what was asked
 READ = 0.5  # how much oftener a value must be read where it was asked for than where another was
 SHOWN = 4  # questions that cannot be read, in a complaint
-UNLIKE = (
-    "prompt following is not judged: most of these pictures are drawn in a way that the models hardly know, and that "
-    "questions can be read back in the pictures of {} says nothing of those; use a profile whose models know such "
-    "pictures"
-)
 
 Question = tuple[str, str]
 """A category and the value that a case expects of it."""
@@ -223,9 +218,9 @@ def judge_following(
         return Following(
             [unsure(PROMPT, f"{why}; its threshold says nothing") if bounded(bound) else warn(PROMPT, why)]
         )
-    if is_at_the_edge(results) and not is_at_the_edge(others.get(questions.against, ())):
+    if is_unlike(results, others.get(questions.against, ())):
         about["unlike"] = questions.against
-        return Following([blind(PROMPT, UNLIKE.format(questions.against))])
+        return Following([blind(PROMPT, f"prompt following is not judged: {UNLIKE.format(questions.against)}")])
     score = own_prompts({PROMPT: values}, level)[PROMPT]
     findings = hold(PROMPT, score, bound)
     if questions.unread:

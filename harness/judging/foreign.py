@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
 from itertools import islice
 
 from harness.core.values import DISTANCE, DOMAIN, CaseResult, Sample, as_number
 
+UNLIKE = (
+    "most of these pictures are drawn in a way that the models hardly know, and what can be read in the pictures of {} "
+    "says nothing of those; use a profile whose models know such pictures"
+)
 EDGE = 1.0  # standard deviations of known pictures' distances above their mean
 
 
@@ -27,12 +30,16 @@ def foreign_text(samples: Sequence[Sample]) -> str:
 def is_at_the_edge(results: Sequence[CaseResult]) -> bool:
     """Whether half of some pictures are farther from what the models know than five of six known ones are.
 
-    One such picture means nothing, a set of them another style. Pictures without a distance say nothing.
+    One such picture means nothing, a set of them another style. Scores of an earlier version have no distance.
     """
-    samples = [sample for result in results for sample in result.scored]
-    found = [as_number(s.scores["prompt"].details.get(DISTANCE)) for s in samples if "prompt" in s.scores]
-    known = [distance for distance in found if distance is not None]
-    return bool(known) and statistics.median([*known, *[math.inf] * len(foreign(samples))]) > EDGE
+    technical = [s.scores["technical"] for each in results for s in each.scored if "technical" in s.scores]
+    known = [distance for score in technical if (distance := as_number(score.details.get(DISTANCE))) is not None]
+    return bool(known) and statistics.median(known) > EDGE
+
+
+def is_unlike(results: Sequence[CaseResult], control: Sequence[CaseResult]) -> bool:
+    """Whether pictures are at the edge where a control's are not: what is read in these says nothing of those."""
+    return is_at_the_edge(results) and not is_at_the_edge(control)
 
 
 def blind_text(results: Sequence[CaseResult]) -> str:

@@ -191,11 +191,10 @@ def summarise_folders(folders: Sequence[Path], models: Models, into: Path) -> Su
 
 
 def placed(scores: Mapping[str, Score], distance: float) -> Mapping[str, Score]:
-    """A picture's scores; what it shows with how far from the known it was read, given beyond the bound."""
-    asked = scores.get("prompt")
-    if asked is None:
-        return scores
-    return {**scores, "prompt": replace(asked, details={**asked.details, DISTANCE: round(distance + BOUND, 4)})}
+    """A picture's scores with how far it is from what the models know, given beyond the bound."""
+    known = scores["technical"]
+    far = {DISTANCE: round(distance + BOUND, 4)}
+    return {**scores, "technical": replace(known, details={**known.details, **far})}
 
 
 def withhold(scores: Mapping[str, Score], reason: str, own: bool) -> dict[str, Score]:

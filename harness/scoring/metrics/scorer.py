@@ -81,14 +81,14 @@ class Scorer(SubjectScale):
     def score(self, items: Sequence[tuple[Case, bytes]]) -> list[Mapping[str, Score]]:
         """Metric to score, one mapping a picture, in order; without values where these models cannot judge."""
         results, far = self.measure(items), self.domain.distances([data for _, data in items])
+        if self._known:
+            results = [placed(scores, each) for scores, each in zip(results, far, strict=True)]
         looks = [self.domain.conclude([each]) for each in far]
         return [
             withhold(scores, look.sentence if look.blind else self.blind, look.blind)
             if look.blind or self.blind
-            else placed(scores, each)
-            if self._known
             else scores
-            for scores, look, each in zip(results, looks, far, strict=True)
+            for scores, look in zip(results, looks, strict=True)
         ]
 
     def measure(self, items: Sequence[tuple[Case, bytes]]) -> list[Mapping[str, Score]]:
