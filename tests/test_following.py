@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -27,6 +27,7 @@ from harness.core.values import (
     Verdict,
 )
 from harness.engine.record import low_bounds
+from harness.engine.set_metrics import find_response
 from harness.judging.adaptive import next_draws
 from harness.judging.following import (
     READ,
@@ -227,6 +228,14 @@ def test_a_set_is_at_the_edge_by_half_of_it() -> None:
     assert not is_at_the_edge([*near, *far[:3]]) and is_at_the_edge([*near[:3], *far])
     assert not is_at_the_edge(far_off(side([0.9] * 4), EDGE - 0.01))
     assert not is_at_the_edge(side([0.9] * 4)), "scores of an earlier version have no distance"
+
+
+def test_what_prompts_change_in_the_bases_pictures_is_no_measure_of_another_style() -> None:
+    drawn_afar = {"lora": far_off(side(GOOD), EDGE + 0.01), "prompt_only": far_off(side(GOOD, "prompt_only"), 0.0)}
+
+    found = find_response(cast(Any, None), "lora", drawn_afar)  # no picture is opened
+
+    assert not found.judged and not found.alarm and "the pictures of prompt_only says nothing" in found.sentence
 
 
 def test_a_case_leaves_the_suites_bound_to_the_gate_and_keeps_its_own() -> None:
