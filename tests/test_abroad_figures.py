@@ -60,7 +60,7 @@ def test_next_to_no_verdict_of_the_second_world_is_sure_and_wrong() -> None:
 
 @pytest.mark.parametrize("kind", ["marks", "no marks", "no description"])
 def test_every_kind_of_subject_is_judged_by_what_is_drawn(kind: str) -> None:
-    """Without marks a prompt is enough, and a LoRA must not lose to it; without a description nothing is spelled out."""
+    """Without marks a LoRA must not lose to its prompt; without a description nothing is spelled out."""
     found = [abroad.judge_all(record) for record in PEOPLE.values() if record["kind"] == kind]
 
     assert found and sum(verdicts["good"].passed for verdicts in found) >= 0.9 * len(found)
