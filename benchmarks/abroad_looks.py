@@ -1,7 +1,7 @@
 """A second world: the same people as they would come from elsewhere. References larger, on white ground, or photo-like.
 
 A model draws in its own size, so larger references are held against drawings of 96 px, as a user's are; what is
-photo-like is so in references and drawings.
+photo-like is so in references and drawings, and so is what another renderer makes of everybody.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
+from benchmarks.abroad_renderer import render_felt
 from harness.world.gallery import HELD_OUT, TRAIN, varied_scenes
-from harness.world.people import Person
+from harness.world.people import Person, WorldScene
 from harness.world.render import SIZE, render
 
 GRAIN, BLUR, LEAN, DARKEST = 7.0, 0.6, 0.05, 0.65  # levels, pixels, share of the side, light in the dimmest corner
@@ -58,6 +59,7 @@ class Look:
     times: int = 1  # the size of references
     ground: str = ""  # behind everybody in references; "": as the scene has it
     finish: Finish = plain  # of references and of drawings
+    renderer: Callable[[Person, WorldScene, int, int], Image.Image] = render  # of references and of drawings
 
     def draw_references(self, folder: Path, person: Person, seed: int) -> None:
         """Write train/ and held_out/ of one person."""
@@ -66,8 +68,12 @@ class Look:
             (folder / split).mkdir(parents=True, exist_ok=True)
             for number, scene in enumerate(varied_scenes(count, rng), start=1):
                 placed = replace(scene, background=self.ground) if self.ground else scene
-                picture = render(person, placed, int(rng.integers(2**31)), SIZE * self.times)
+                picture = self.renderer(person, placed, int(rng.integers(2**31)), SIZE * self.times)
                 self.finish(picture, rng).save(folder / split / f"{number:02}.png")
+
+    def paint(self, person: Person, scene: WorldScene, seed: int) -> Image.Image:
+        """Somebody in a scene, as large as drawings are."""
+        return self.renderer(person, scene, seed, SIZE)
 
     def draw(self, picture: Image.Image, rng: np.random.Generator) -> Image.Image:
         """A drawing in this look."""
@@ -82,4 +88,5 @@ LOOKS = (
     Look("10 times the size", 10),
     Look(ON_WHITE, ground="white"),
     Look("photo-like", finish=photo_like),
+    Look("another renderer", renderer=render_felt),
 )

@@ -91,7 +91,10 @@ def suite_of(who: Newcomer, folder: Path, gates: Sequence[str]) -> Suite:
 
 # --- who draws --------------------------------------------------------------------------------------------------------
 
-Draw = Callable[[Newcomer, Case, int, Path], Image.Image]
+Paint = Callable[[Person, WorldScene, int], Image.Image]
+"""A picture of somebody in a scene: the world's renderer, or another."""
+
+Draw = Callable[[Newcomer, Case, int, Path, Paint], Image.Image]
 """A picture of one case and seed; the folder is where the person's references are."""
 
 
@@ -123,55 +126,55 @@ def without_one(person: Person, rng: np.random.Generator) -> Person:
     return unmarked(person, (lost, f"{lost}_color"))
 
 
-def obedient(who: Newcomer, case: Case, seed: int, folder: Path) -> Image.Image:
+def obedient(who: Newcomer, case: Case, seed: int, folder: Path, paint: Paint = render) -> Image.Image:
     """The subject as asked; now and then a mark is lost."""
     rng = chance_of(who, case, seed, "obedient")
     scene = asked_scene(case, rng)
     person = without_one(who.person, rng) if rng.random() < LOST else who.person
-    return render(person, scene, int(rng.integers(2**31)))
+    return paint(person, scene, int(rng.integers(2**31)))
 
 
-def described(who: Newcomer, case: Case, seed: int, folder: Path) -> Image.Image:
+def described(who: Newcomer, case: Case, seed: int, folder: Path, paint: Paint = render) -> Image.Image:
     """What a perfect base makes of the description."""
     rng = chance_of(who, case, seed, "described")
-    return render(bare(who.person), asked_scene(case, rng), int(rng.integers(2**31)))
+    return paint(bare(who.person), asked_scene(case, rng), int(rng.integers(2**31)))
 
 
-def deaf(who: Newcomer, case: Case, seed: int, folder: Path) -> Image.Image:
+def deaf(who: Newcomer, case: Case, seed: int, folder: Path, paint: Paint = render) -> Image.Image:
     """The subject in new pictures, wherever they like to be: one scene for each prompt, none of them asked for."""
     rng = chance_of(who, case, 0, "deaf")
     scene = WorldScene(**{
         name: str(rng.choice([value for value in values if value != case.expect.get(name)]))
         for name, values in CATEGORIES.items() if name in WorldScene.__dataclass_fields__
     })  # fmt: skip
-    return render(who.person, scene, int(rng.integers(2**31)) + seed)
+    return paint(who.person, scene, int(rng.integers(2**31)) + seed)
 
 
-def copyist(who: Newcomer, case: Case, seed: int, folder: Path) -> Image.Image:
+def copyist(who: Newcomer, case: Case, seed: int, folder: Path, paint: Paint = render) -> Image.Image:
     """A training picture, whatever is asked."""
     files = sorted((folder / "references" / "train").glob("*.png"))
     return Image.open(files[int(chance_of(who, case, seed, "copyist").integers(len(files)))]).convert("RGB")
 
 
-def monotonous(who: Newcomer, case: Case, seed: int, folder: Path) -> Image.Image:
+def monotonous(who: Newcomer, case: Case, seed: int, folder: Path, paint: Paint = render) -> Image.Image:
     """Always the same face before the same place, in new pictures."""
     fixed = np.random.default_rng(who.seed)
     scene = WorldScene(**{name: str(fixed.choice(CATEGORIES[name])) for name in ("expression", "background", "style")})
-    return render(who.person, scene, int(chance_of(who, case, seed, "monotonous").integers(2**31)))
+    return paint(who.person, scene, int(chance_of(who, case, seed, "monotonous").integers(2**31)))
 
 
-def seldom(who: Newcomer, case: Case, seed: int, folder: Path) -> Image.Image:
+def seldom(who: Newcomer, case: Case, seed: int, folder: Path, paint: Paint = render) -> Image.Image:
     """As asked, with the marks in every third picture."""
     rng = chance_of(who, case, seed, "seldom")
     person = bare(who.person) if (sum(map(ord, case.id)) + seed) % 3 else who.person
-    return render(person, asked_scene(case, rng), int(rng.integers(2**31)))
+    return paint(person, asked_scene(case, rng), int(rng.integers(2**31)))
 
 
-def faint(who: Newcomer, case: Case, seed: int, folder: Path) -> Image.Image:
+def faint(who: Newcomer, case: Case, seed: int, folder: Path, paint: Paint = render) -> Image.Image:
     """As asked, with marks that are hardly there."""
     rng = chance_of(who, case, seed, "faint")
     scene, number = asked_scene(case, rng), int(rng.integers(2**31))
-    return Image.blend(render(who.person, scene, number), render(bare(who.person), scene, number), FAINT)
+    return Image.blend(paint(who.person, scene, number), paint(bare(who.person), scene, number), FAINT)
 
 
 DRAWERS: Mapping[str, Draw] = {

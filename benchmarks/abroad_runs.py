@@ -144,18 +144,23 @@ class Studio:
 def draw_folder(who: Newcomer, suite: Suite, name: str, folder: Path, look: Look) -> dict[str, float]:
     """One drawer's pictures, with as many seeds as a red case is confirmed with; what those of the first look show.
 
-    They are read before they are made to look like anything that the reader never saw.
+    They are read before they are made to look like anything that the reader never saw; in place of what another
+    renderer drew, the same people in the same scenes are read as the first one draws them.
     """
+    known = folder
+    if look.renderer is not render:
+        known = folder / "as the reader knows them"
+        HOME.draw_references(known / "references", who.person, who.seed)
     (folder / name).mkdir(parents=True, exist_ok=True)
     pictures: list[Image.Image] = []
     cases = []
     for case in suite.cases:
         for seed in range(confirming_seeds(suite)):
-            picture = DRAWERS[name](who, case, seed, folder)
+            picture = DRAWERS[name](who, case, seed, folder, look.paint)
             shot = look.draw(picture, chance_of(who, case, seed, name)) if name != "copyist" else copied(picture)
             shot.save(folder / name / f"{case.id}-{seed}.png")
             if seed < suite.samples:
-                pictures.append(picture)
+                pictures.append(picture if known == folder else DRAWERS[name](who, case, seed, known, render))
                 cases.append(case)
     return shown(who, pictures, cases)
 
@@ -172,7 +177,7 @@ def told_apart(who: Newcomer, look: Look, scorer: Scorer) -> float:
     held = scorer.ground.gallery
 
     def near(people: Sequence[Person]) -> Floats:
-        shots = [look.draw(render(each, random_scene(rng), int(rng.integers(2**31))), rng) for each in people]
+        shots = [look.draw(look.paint(each, random_scene(rng), int(rng.integers(2**31))), rng) for each in people]
         return np.asarray((scorer.embed([png(shot) for shot in shots]) @ held.T).mean(1))
 
     return area_under_curve(near([who.person] * FRESH), near(twins))

@@ -13,6 +13,7 @@ from benchmarks.process import ROOT
 from harness.core.files import write_file
 from harness.core.stats.calibration import Calibration, calibration_from
 from harness.core.values import (
+    DISTANCE,
     DOMAIN,
     PROMPT_ONLY,
     UNCLIPPED,
@@ -38,7 +39,7 @@ SETS = ("copy", "response", "diversity")
 
 Row = Mapping[str, Any]
 """One picture: case `c`, seed `s`, quality `q`, clip `k` (with what lies behind their cut), features `f`, ssim `m`,
-what was asked `p`, faults `t`, domain `d`."""
+what was asked `p`, faults `t`, domain `d`, distance from the known `o`."""
 
 
 # --- small and back ---------------------------------------------------------------------------------------------------
@@ -60,7 +61,9 @@ def pack_sample(case: str, sample: Sample) -> dict[str, Any]:
         row |= {short: rounded(scores[name].value)} if name in scores else {}
     if prompt := scores.get("prompt"):
         row["p"] = {name: [item.value, rounded(item.score), item.seen] for name, item in prompt.traits.items()}
-    if faults := list(scores["technical"].details.get("faults", ())) if "technical" in scores else []:
+    found = scores["technical"].details if "technical" in scores else {}
+    row |= {"o": rounded(found[DISTANCE])} if DISTANCE in found else {}
+    if faults := list(found.get("faults", ())):
         row["t"] = [[fault["kind"], fault["message"]] for fault in faults]
     return row | ({"d": scores[DOMAIN].reason} if DOMAIN in scores else {})
 
@@ -99,7 +102,8 @@ def unpack_sample(row: Row) -> Sample:
         known = [item["score"] for item in asked.values() if item["score"] is not None]
         scores["prompt"] = Score("prompt", sum(known) / len(known) if known and not why else None, None, why, asked)
     faults = [{"kind": kind, "message": message} for kind, message in row.get("t", ())]
-    scores["technical"] = Score("technical", None if why else 1.0, details={"faults": faults})
+    far = {DISTANCE: row["o"]} if "o" in row else {}
+    scores["technical"] = Score("technical", None if why else 1.0, details={"faults": faults, **far})
     return Sample("", row["s"], Outcome.OK, image=f"{row['c']}-{row['s']}", scores=scores)
 
 

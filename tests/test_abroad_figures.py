@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,12 @@ from benchmarks import abroad
 from benchmarks.abroad_encoders import judge_encoders
 from benchmarks.abroad_looks import LOOKS, ON_WHITE, Look
 from benchmarks.abroad_people import DRAWERS, drawers_of, newcomer, shown, suite_of
+from benchmarks.abroad_renderer import render_felt
 from benchmarks.abroad_table import judge_person, load_table, pack, save_table, unpack
 from harness.config.starter import HALF_WAY
 from harness.core.values import Threshold
+from harness.world.people import ALDAR, MARKS, VALUES, WorldScene
+from harness.world.render import render
 
 TABLE = load_table()
 PEOPLE = {record["number"]: record for record in TABLE["people"]}
@@ -29,7 +32,7 @@ def test_good_loras_pass_and_what_only_looks_like_them_does_not() -> None:
     found = abroad.judge_people(TABLE)
     people = found["people"]
 
-    assert people >= 10 and found["good_passed"] >= 0.9 * people
+    assert people >= 30 and found["good_passed"] >= 0.9 * people
     assert found["description_passed"] <= 1 and found["overtrained_passed"] <= 1
     assert found["undertrained_passed"] <= 0.1 * people
 
@@ -37,7 +40,7 @@ def test_good_loras_pass_and_what_only_looks_like_them_does_not() -> None:
 def test_nobody_passes_as_somebody_else() -> None:
     found = abroad.judge_pairs(TABLE)
 
-    assert found["pairs"] >= 90 and found["stranger_rate"] <= 0.01
+    assert found["pairs"] >= 870 and found["stranger_rate"] <= 0.01
 
 
 def test_encoders_are_told_as_fresh_pictures_tell_them() -> None:
@@ -47,11 +50,30 @@ def test_encoders_are_told_as_fresh_pictures_tell_them() -> None:
     assert found["encoders_blind_though_good"] <= 1 and found["encoders_right"] >= found["encoders"] - 1
 
 
-def test_no_verdict_of_the_second_world_is_sure_and_wrong() -> None:
+def test_next_to_no_verdict_of_the_second_world_is_sure_and_wrong() -> None:
     found = abroad.judge_looks(TABLE)
 
-    assert found["confident_wrong"] == 0 and found["judged_share"] >= 0.8
+    assert found["confident_wrong"] <= 1, "who bears the marks in every third picture, against references on white"
+    assert found["suites"] >= 200 and found["judged_share"] >= 0.8
     assert abroad.white_is_right(TABLE)
+
+
+@pytest.mark.parametrize("kind", ["marks", "no marks", "no description"])
+def test_every_kind_of_subject_is_judged_by_what_is_drawn(kind: str) -> None:
+    """Without marks a LoRA must not lose to its prompt; without a description nothing is spelled out."""
+    found = [abroad.judge_all(record) for record in PEOPLE.values() if record["kind"] == kind]
+
+    assert found and sum(verdicts["good"].passed for verdicts in found) >= 0.9 * len(found)
+    assert not any(verdicts[name].passed for verdicts in found for name in verdicts if name != "good")
+
+
+def test_a_style_that_the_base_does_not_draw_is_told_by_likeness_and_never_by_prompts() -> None:
+    records = [record for record in TABLE["looks"] if record["look"] == "another renderer"]
+    found = {name: [abroad.judge_all(r)[name] for r in records if name in r["providers"]] for name in DRAWERS}
+
+    assert records and all(each.word == "not_judged" and not each.red for each in found["good"])
+    assert not any(each.passed for verdicts in found.values() for each in verdicts)
+    assert all(each.red for each in found["copyist"]) and sum(each.red for each in found["description"]) > 1
 
 
 def test_the_judge_says_of_the_table_what_the_runs_said() -> None:
@@ -116,6 +138,23 @@ def test_looks_change_references_and_keep_the_size_of_drawings(look: Look, tmp_p
     if look.name == ON_WHITE:
         assert min(first.getpixel((2, 2))) > 240
     assert len(list((tmp_path / "held_out").glob("*.png"))) == 8
+
+
+def test_the_second_renderer_draws_everything_that_the_first_one_does() -> None:
+    who, scene = replace(ALDAR, hair="braided", facial_hair="goatee"), WorldScene()
+    plain = np.asarray(render_felt(who, scene, 1), int)
+
+    assert np.array_equal(plain, np.asarray(render_felt(who, scene, 1)))
+    assert np.abs(plain - np.asarray(render(who, scene, 1), int)).mean() > 20
+    for name, values in VALUES.items():
+        drawn = [
+            np.asarray(render_felt(replace(who, **{name: each}) if name in asdict(who) else who,
+                                   replace(scene, **{name: each}) if name in asdict(scene) else scene, 1), int)
+            for each in values
+            if not (name.endswith("_color") and name in MARKS and each == "none")
+        ]  # fmt: skip
+        for place, one in enumerate(drawn):
+            assert all(np.abs(one - other).max() > 30 for other in drawn[:place]), name
 
 
 def test_rows_come_back_as_they_were_packed(tmp_path: Path) -> None:

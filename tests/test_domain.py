@@ -19,7 +19,7 @@ from harness.config.profile import general_profiles, load_profile
 from harness.config.suite import load_suite
 from harness.core.errors import ModelError
 from harness.core.settings import Settings
-from harness.core.values import DOMAIN, METRICS
+from harness.core.values import DISTANCE, DOMAIN, METRICS
 from harness.engine.preflight import check_domain
 from harness.models.domain import BOUND, LEAST, DomainSummary, find_summary, read_summary, summarise
 from harness.models.embeddings import open_file
@@ -219,6 +219,7 @@ def test_a_foreign_picture_has_a_reason_and_no_score(scorer: Any) -> None:
     own, foreign = scorer.score([(case, OWN[0].read_bytes()), (case, png(drawn("animal", 1)[0]))])
 
     assert DOMAIN not in own and all(own[name].value is not None for name in METRICS)
+    assert -6 < own["technical"].details[DISTANCE] < BOUND < foreign["technical"].details[DISTANCE]
     assert foreign[DOMAIN].reason.startswith("these models cannot judge this picture: it is unlike everything")
     for name in (*METRICS, "prompt", "aesthetics"):
         assert foreign[name].value is None and foreign[name].raw is not None and not foreign[name].details, name

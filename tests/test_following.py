@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from harness.config.profile import ProviderConfig
 from harness.core.values import (
+    DISTANCE,
     Case,
     CaseResult,
     Decision,
@@ -26,6 +27,7 @@ from harness.core.values import (
     Verdict,
 )
 from harness.engine.record import low_bounds
+from harness.engine.set_metrics import find_response
 from harness.judging.adaptive import next_draws
 from harness.judging.following import (
     READ,
@@ -36,6 +38,7 @@ from harness.judging.following import (
     gap_between,
     read_back,
 )
+from harness.judging.foreign import EDGE, is_at_the_edge
 from harness.judging.judge import judge_case, judge_gate, wants_training
 from harness.judging.record import PopulationRecord
 from harness.studies.compare import compare_loras
@@ -187,6 +190,52 @@ def test_what_cannot_be_read_back_fails_nobody_and_is_said() -> None:
             verdict = judge_gate(suite(bounds), "lora", deaf, others=others)
             assert verdict.decision is decision and "prompt following is not judged" in says(verdict)
             assert ("its threshold says nothing" in says(verdict)) is bool(bounds)
+
+
+def far_off(results: Sequence[CaseResult], distance: float) -> list[CaseResult]:
+    """The same pictures as far from what the models know."""
+    technical = Score("technical", 1.0, details={"faults": [], DISTANCE: distance})
+
+    def placed(sample: Sample) -> Sample:
+        return replace(sample, scores={**sample.scores, "technical": technical})
+
+    return [replace(result, samples=tuple(map(placed, result.samples))) for result in results]
+
+
+@pytest.mark.parametrize(
+    ("drawings", "control", "decision"),
+    [
+        (EDGE - 0.01, 0.0, FAIL),
+        (EDGE + 0.01, 0.0, Decision.NOT_JUDGED),  # what the base's pictures show says nothing of these
+        (EDGE + 0.01, EDGE + 0.01, FAIL),  # read back in pictures of the same kind
+    ],
+)
+@pytest.mark.parametrize("bounds", [{}, {"prompt": Threshold(0.5)}])
+def test_what_the_base_does_not_draw_alike_is_not_judged_by_its_pictures(
+    bounds: Mapping[str, Threshold], drawings: float, control: float, decision: Decision
+) -> None:
+    deaf, usual = far_off(side([0.05] * 8), drawings), {"prompt_only": far_off(side(GOOD, "prompt_only"), control)}
+
+    verdict = judge_gate(suite(bounds), "lora", deaf, others=usual)
+
+    assert verdict.decision is decision
+    assert ("drawn in a way that the models hardly know" in says(verdict)) is (decision is Decision.NOT_JUDGED)
+
+
+def test_a_set_is_at_the_edge_by_half_of_it() -> None:
+    near, far = far_off(side([0.9] * 4), 0.0), far_off(side([0.9] * 4), EDGE + 0.01)
+
+    assert not is_at_the_edge([*near, *far[:3]]) and is_at_the_edge([*near[:3], *far])
+    assert not is_at_the_edge(far_off(side([0.9] * 4), EDGE - 0.01))
+    assert not is_at_the_edge(side([0.9] * 4)), "scores of an earlier version have no distance"
+
+
+def test_what_prompts_change_in_the_bases_pictures_is_no_measure_of_another_style() -> None:
+    drawn_afar = {"lora": far_off(side(GOOD), EDGE + 0.01), "prompt_only": far_off(side(GOOD, "prompt_only"), 0.0)}
+
+    found = find_response(cast(Any, None), "lora", drawn_afar)  # no picture is opened
+
+    assert not found.judged and not found.alarm and "the pictures of prompt_only says nothing" in found.sentence
 
 
 def test_a_case_leaves_the_suites_bound_to_the_gate_and_keeps_its_own() -> None:

@@ -26,6 +26,9 @@ BASE, PROMPT_ONLY = WITHOUT_LORA = ("base", "prompt_only")
 DOMAIN = "domain"
 """A score of the pictures alone that are unlike everything the models know; it has no value, and `reason` says why."""
 
+DISTANCE = "domain_distance"
+"""In the details of `technical`: how far a picture is from what models know, in standard deviations of the known."""
+
 UNCLIPPED = "unclipped"
 """In a score's details: the calibrated value before it is cut to [0, 1]; differences are not cut off at 1."""
 

@@ -20,6 +20,7 @@ from harness.engine.gates import Control, lora_of, plan_controls
 from harness.engine.plan import Step, plan_step
 from harness.engine.resources import Resources
 from harness.judging.following import CONTROLS
+from harness.judging.foreign import UNLIKE, is_unlike
 from harness.models.embeddings import open_picture
 from harness.scoring.metrics.aesthetics import compare_aesthetics
 from harness.scoring.metrics.copying import Copies, Nearest, TrainSet, gather_copies, tell_copies
@@ -288,6 +289,8 @@ def find_response(table: Table, provider: str, results: Results) -> SetScore:
     control = next((name for name in CONTROLS if any(result.scored for result in results.get(name, ()))), "")
     if not control or provider in CONTROLS:
         return SetScore("response", f"not judged: it takes {' or '.join(CONTROLS)} in the run", judged=False)
+    if is_unlike(results[provider], results[control]):
+        return SetScore("response", f"not judged: {UNLIKE.format(control)}", judged=False)
     own, usual = (by_prompt(table, results[name]) for name in (provider, control))
     found = measure_response(own, usual, control)
     return SetScore("response", found.sentence, found.alarm, not found.doubt, details=found.record)

@@ -3,6 +3,7 @@
 A question (`background: steppe`) is asked only if it can be read back: in pictures that the same base drew of the same
 prompts without the LoRA, CLIP sees what was asked for clearly oftener than where something else was. A reader that
 always says "steppe" fails that, and so does what the base cannot draw. Of the others nothing is judged, and it is said.
+Nor is anything where drawings are of a style that the base's pictures are not, at the edge of what the models know.
 
 What is left is held against the suite's bound on `prompt`, at a level of its own, and against `prompt_only` on the same
 prompts and seeds: a LoRA that draws the subject and nothing that is asked is over-trained.
@@ -23,7 +24,8 @@ from harness.core import stats
 from harness.core.stats import Pair
 from harness.core.text import bounds_text
 from harness.core.values import BASE, PROMPT_ONLY, CaseResult, Interval, Suite, TraitScore, to_record
-from harness.judging.complaints import JudgedComplaint, bounded, fail, hold, unsure, warn
+from harness.judging.complaints import JudgedComplaint, blind, bounded, fail, hold, unsure, warn
+from harness.judging.foreign import UNLIKE, is_unlike
 from harness.judging.prompts import own_prompts
 from harness.judging.scores import values_of
 
@@ -216,6 +218,9 @@ def judge_following(
         return Following(
             [unsure(PROMPT, f"{why}; its threshold says nothing") if bounded(bound) else warn(PROMPT, why)]
         )
+    if is_unlike(results, others.get(questions.against, ())):
+        about["unlike"] = questions.against
+        return Following([blind(PROMPT, f"prompt following is not judged: {UNLIKE.format(questions.against)}")])
     score = own_prompts({PROMPT: values}, level)[PROMPT]
     findings = hold(PROMPT, score, bound)
     if questions.unread:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from harness.config.profile import Profile, general_profiles
-from harness.core.values import DOMAIN, METRICS, Score, digest, to_record
+from harness.core.values import DISTANCE, DOMAIN, METRICS, Score, digest, to_record
 from harness.models.domain import (
     BOUND,
     DomainSummary,
@@ -188,6 +188,13 @@ def summarise_folders(folders: Sequence[Path], models: Models, into: Path) -> Su
     summary.save(into)
     back = summary.distances(features[kept_back(len(features))])
     return Summarised(len(features) - len(back), len(back), float(np.mean(back > BOUND)))
+
+
+def placed(scores: Mapping[str, Score], distance: float) -> Mapping[str, Score]:
+    """A picture's scores with how far it is from what the models know, given beyond the bound."""
+    known = scores["technical"]
+    far = {DISTANCE: round(distance + BOUND, 4)}
+    return {**scores, "technical": replace(known, details={**known.details, **far})}
 
 
 def withhold(scores: Mapping[str, Score], reason: str, own: bool) -> dict[str, Score]:

@@ -9,11 +9,11 @@ from functools import cached_property
 from harness.config.profile import Profile, extend_vocabulary
 from harness.core.arrays import Floats
 from harness.core.errors import LoraError
-from harness.core.values import Case, CaseResult, Lora, Score, Suite, digest, to_record
+from harness.core.values import DISTANCE, Case, CaseResult, Lora, Score, Suite, digest, to_record
 from harness.models.embeddings import Embedder, open_picture
 from harness.models.loading import Models
 from harness.models.lora.header import read_header
-from harness.scoring.domain import withhold
+from harness.scoring.domain import placed, withhold
 from harness.scoring.metrics.applied import Applied, check_applied
 from harness.scoring.metrics.clip import self_similarity
 from harness.scoring.metrics.cohort import cohort_of
@@ -41,7 +41,8 @@ class Scorer(SubjectScale):
     def identity(self) -> str:
         """A hash of everything that decides a score but the picture and the case's `expect`."""
         added = {extra.name: extra.identity for extra in self.extras}
-        return digest([self._ground_identity, dict(self.suite.weights), *([added] if added else [])])
+        told = [DISTANCE] if self._known else []  # pictures that were scored before tell nothing of it
+        return digest([self._ground_identity, dict(self.suite.weights), *([added] if added else []), *told])
 
     @cached_property
     def parts(self) -> dict[str, object]:
@@ -79,8 +80,10 @@ class Scorer(SubjectScale):
 
     def score(self, items: Sequence[tuple[Case, bytes]]) -> list[Mapping[str, Score]]:
         """Metric to score, one mapping a picture, in order; without values where these models cannot judge."""
-        results = self.measure(items)
-        looks = [self.domain.conclude([far]) for far in self.domain.distances([data for _, data in items])]
+        results, far = self.measure(items), self.domain.distances([data for _, data in items])
+        if self._known:
+            results = [placed(scores, each) for scores, each in zip(results, far, strict=True)]
+        looks = [self.domain.conclude([each]) for each in far]
         return [
             withhold(scores, look.sentence if look.blind else self.blind, look.blind)
             if look.blind or self.blind
