@@ -49,6 +49,7 @@ OWN: Mapping[str, str] = {
 }
 BESIDE: Mapping[str, str] = {
     "GOOGLE_ACCESS_TOKEN": "of Imagen on Vertex, where it has a project",
+    "GIGACHAT_SCOPE": "whose key it is: `GIGACHAT_API_PERS` (individuals), `GIGACHAT_API_B2B` or `GIGACHAT_API_CORP`",
     "GIGACHAT_CA_BUNDLE": "a file of authorities that GigaChat's certificate is checked by",
 }
 FOREIGN: Mapping[str, str] = {

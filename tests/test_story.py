@@ -228,8 +228,8 @@ def test_a_prompt_has_the_trigger_and_the_fields_in_their_order() -> None:
     first, second = compose_cases(story, WISH, {})
 
     assert first["prompt"] == (
-        "{trigger}, the subject, the view, the shot, the pose, the hair, the face, the action, the clothes, "
-        "the scene, the time, the weather, the objects"
+        "{trigger}, the subject, the view, the shot, the pose, the hair, the face, the action, the body, "
+        "the clothes, the scene, the time, the weather, the objects"
     )
     assert second["prompt"] == "{trigger}, sad, forest"
 

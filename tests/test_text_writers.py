@@ -325,6 +325,27 @@ def test_a_bundle_that_is_not_there_is_named() -> None:
         make_writer("gigachat", secrets=secrets).write("system", "user")
 
 
+@pytest.mark.parametrize(
+    ("named", "options", "sent"),
+    [
+        ({}, {}, "GIGACHAT_API_PERS"),
+        ({"GIGACHAT_SCOPE": "GIGACHAT_API_CORP"}, {}, "GIGACHAT_API_CORP"),
+        ({"GIGACHAT_SCOPE": "GIGACHAT_API_CORP"}, {"scope": "GIGACHAT_API_B2B"}, "GIGACHAT_API_B2B"),
+    ],
+)
+def test_a_company_s_key_goes_out_as_one(
+    named: dict[str, str], options: dict[str, str], sent: str, emulator: Emulator
+) -> None:
+    make_writer("gigachat", emulator.url, named, **options).write("system", "user")
+
+    assert [call.payload["scope"] for call in asked_of(emulator, "/oauth")] == [sent]
+
+
+def test_a_scope_that_there_is_not_is_told_with_its_variable(emulator: Emulator) -> None:
+    with pytest.raises(Unanswered, match=r"its scope in GIGACHAT_SCOPE \(GIGACHAT_API_FIRM\)"):
+        make_writer("gigachat", emulator.url, {"GIGACHAT_SCOPE": "GIGACHAT_API_FIRM"}).write("system", "user")
+
+
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
 def test_an_unknown_authority_is_refused_with_the_remedy_and_a_bundle_mends_it(tmp_path: Path) -> None:
     bundle, key = make_certificate(tmp_path)

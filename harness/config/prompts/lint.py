@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from harness.config.profile import Profile
+from harness.config.prompts.order import lint_order
 from harness.config.prompts.scripts import SYLLABIC, guess_language, script_of
 from harness.config.prompts.syntax import lint_syntax, plain_text
 from harness.config.prompts.tokens import Encoder, Piece, group_alike, spell_word, split_windows
@@ -34,6 +35,7 @@ def lint_prompts(suite: Suite, profile: Profile, encoders: Sequence[Encoder] = (
         result = list(lint_trigger(plain_text(text) if weighted else text, own)) if own else []
         result += lint_prompt(text, own, encoders, weighted=weighted)
         result += lint_scripts_roughly(text, own) if rough else ()
+        result += lint_order(plain_text(text) if weighted else text, own, profile.vocabulary) if own else ()
         notes += [f"{where}: {note}" for note in result]
     return notes
 

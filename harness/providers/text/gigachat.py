@@ -31,6 +31,7 @@ LIFE = 1800.0  # seconds that a token lives, where its end makes no sense
 MILLISECONDS = 1e11  # a moment above it is in milliseconds
 MAX_FILE = 15_000_000  # bytes of one upload
 DELETE_WITHIN = 30.0  # seconds
+SCOPE, PERSONAL = "GIGACHAT_SCOPE", "GIGACHAT_API_PERS"  # a variable, as the service's own client reads it; its default
 BUNDLES = ("GIGACHAT_CA_BUNDLE", "GIGACHAT_CA_BUNDLE_FILE")
 REMEDY = (
     "its certificate is signed by the Russian Trusted Root CA, which computers do not know by themselves: download it "
@@ -46,7 +47,7 @@ class GigaChatOptions(WriterOptions):
     oauth: str = "https://ngw.devices.sberbank.ru:9443/api/v2/oauth"
     model: str = "GigaChat-2-Max"
     key: VariableName = "GIGACHAT_CREDENTIALS"  # the authorization key: base64 of client_id:client_secret
-    scope: str = "GIGACHAT_API_PERS"  # or GIGACHAT_API_B2B, GIGACHAT_API_CORP
+    scope: str = ""  # GIGACHAT_API_B2B or GIGACHAT_API_CORP of companies; "": as GIGACHAT_SCOPE says, or PERSONAL
     concurrency: int = Field(1, ge=1, le=64)
     temperature: float | None = Field(0.1, ge=0, le=2)
     max_tokens: int = Field(4000, ge=16)
@@ -151,13 +152,19 @@ class GigaChatWriter(ChatWriter):
             return Unanswered(Outcome.PROVIDER_ERROR, f"HTTP 404: not found; check `url` in the profile ({text})")
         return explain_status(reply)
 
+    @property
+    def scope(self) -> str:
+        """What the key is good for: an option of the profile, or the environment's, or an individual's."""
+        named = self.context.settings.secret(SCOPE)
+        return str(self.options.scope) or (named.reveal() if named else PERSONAL)
+
     # --- tokens and files -----------------------------------------------------------------------------------------
 
     def _fetch_token(self) -> tuple[Secret, float]:
         """A new token and the seconds that it lives."""
         call = Call(
             urlsplit(self.options.oauth).path,
-            data={"scope": self.options.scope},
+            data={"scope": self.scope},
             headers={"RqUID": str(uuid.uuid4()), "Accept": "application/json"},
             paid=False,
         )
@@ -165,7 +172,7 @@ class GigaChatWriter(ChatWriter):
         assert door is not None  # `open` made it before anybody could ask
         reply = door.send(call, Deadline(self.options.deadline))
         if reply.status in (400, 401, 403):
-            advice = f"no token for this key; check {self.options.key} and `scope` ({self.options.scope})"
+            advice = f"no token for this key; check {self.options.key} and its scope in {SCOPE} ({self.scope})"
             text = door.redact(error_text(reply.body))
             raise Unanswered(Outcome.AUTH, f"HTTP {reply.status}: {advice} ({text})", final=True)
         if reply.status >= 300:

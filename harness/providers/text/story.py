@@ -17,6 +17,7 @@ import yaml
 from pydantic import AfterValidator, Field, ValidationError
 
 from harness.config.profile import Profile
+from harness.config.prompts.order import says
 from harness.config.suite import least_tokens, load_suite
 from harness.core.errors import ModelError, ProviderError, SuiteError, UsageError, nearest
 from harness.core.files import replacing
@@ -63,6 +64,7 @@ class Scene(Strict):
     hair: Phrase = Field("", description="only when it differs from the hero's own", examples=[""])
     face: Phrase = Field("", description="the expression", examples=["smiling"])
     action: Phrase = Field("", description="what the hero does", examples=["drinking water"])
+    body: Phrase = Field("", description="build or skin, only when they differ from the hero's own", examples=[""])
     clothes: Phrase = Field("", description="only when they differ from the hero's own", examples=[""])
     scene: Phrase = Field("", description="the place", examples=["village square"])
     time: Phrase = Field("", description="the time of day or year", examples=["morning"])
@@ -234,11 +236,6 @@ def expectations(phrases: Sequence[str], vocabulary: Mapping[str, Vocabulary]) -
         if len(longest) == 1:
             expect[category] = longest.pop()
     return expect
-
-
-def says(text: str, phrase: str) -> bool:
-    """Whether a lower-case text holds a phrase as whole words."""
-    return re.search(rf"(?<!\w){re.escape(phrase.lower())}(?!\w)", text) is not None
 
 
 def long_prompts(cases: Sequence[Mapping[str, object]], trigger: str, profile: Profile, root: Path) -> list[str]:

@@ -5,36 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.config.prompts.order import PROMPT_ORDER, place_of
 from harness.core.values import Trait
 from harness.scoring.references.gather import Gathered
 from harness.scoring.references.traits import RENDERING, extract_traits
 from harness.scoring.references.zero_shot import CategorySeen, ZeroShotTagger
-
-PROMPT_ORDER: tuple[str, ...] = (
-    "subject", "view", "shot", "pose", "hair", "face", "action", "clothes", "scene", "time", "weather", "objects",
-)  # fmt: skip
-"""The standard order of a training prompt."""
-
-PLACE_OF: dict[str, str] = {
-    "angle": "view",
-    "framing": "shot",
-    "hair": "hair",
-    "hair_color": "hair",
-    "face_shape": "face",
-    "eyes": "face",
-    "facial_hair": "face",
-    "expression": "face",
-    "clothing": "clothes",
-    "pattern": "clothes",
-    "outfit": "clothes",
-    "hat": "clothes",
-    "background": "scene",
-    "place": "scene",
-    "accessory": "objects",
-    "props": "objects",
-}
-"""Category of the vocabulary to its place in the prompt; a category named like a place goes there."""
-
 
 @dataclass(frozen=True)
 class TraitRow:
@@ -135,15 +110,10 @@ def picture_row(gathered: Gathered, tagger: ZeroShotTagger, seen: Sequence[Categ
     )
 
 
-def place_of(category: str) -> str:
-    """Where a category stands in the prompt; "" for one without a place, which comes last (style, say)."""
-    return category if category in PROMPT_ORDER else PLACE_OF.get(category, "")
-
-
 def training_prompt(trigger: str, traits: Sequence[Trait]) -> str:
     """The trigger and the phrases in the standard order; categories without a place close it."""
     parts: dict[str, list[str]] = {place: [] for place in (*PROMPT_ORDER, "")}
-    parts["subject"].append(trigger)
+    parts[PROMPT_ORDER[0]].append(trigger)
     for trait in traits:
         parts[place_of(trait.category)].append(trait.phrase)
     return ", ".join(dict.fromkeys(phrase for phrases in parts.values() for phrase in phrases))
