@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import reduce
 
 import numpy as np
@@ -14,7 +14,7 @@ from harness.core.stats import Pair, clustered, paired
 from harness.core.values import METRICS, WITHOUT_LORA, CaseResult, Interval, Suite
 from harness.judging.foreign import blind_text
 from harness.judging.record import LeaderboardRow
-from harness.judging.scores import by_case, on_one_scale, trait_values, values_by_metric, values_of
+from harness.judging.scores import by_case, on_one_scale, possible, trait_values, values_by_metric, values_of
 
 THIN = 0.5  # a provider with less than this share of the fullest one's pictures must not shrink the common grid
 
@@ -33,12 +33,6 @@ def measured(suite: Suite, results: Results) -> tuple[str, ...]:
 def interval_of(values: Mapping[Pair, float]) -> Interval | None:
     """Their mean, clustered by case; None of nothing."""
     return clustered(by_case(values)) if values else None
-
-
-def possible(interval: Interval) -> Interval:
-    """Without the part outside [0, 1]: no calibrated score lies there, and no truth is lost with it."""
-    ends = {name: end for name in ("mean", "low", "high") if (end := getattr(interval, name)) is not None}
-    return replace(interval, **{name: min(1.0, max(0.0, end)) for name, end in ends.items()})
 
 
 def common_grid(quality: Mapping[str, Mapping[Pair, float]]) -> set[Pair]:

@@ -50,6 +50,7 @@ from harness.judging.record import (
     SuiteRecord,
     VerdictRecord,
 )
+from harness.judging.scores import possible
 from harness.scoring.known_cards import find_card
 
 WORST = tuple(reversed(ORDER))
@@ -232,7 +233,7 @@ def _verdict_record(verdict: Verdict, **item: str) -> VerdictRecord:
     return VerdictRecord(
         **item,
         verdict=verdict.decision.value,
-        scores=verdict.scores,
+        scores={name: possible(score) for name, score in verdict.scores.items()},
         complaints=verdict.complaints,
         cause=verdict.cause,
         details=verdict.details,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from harness.core.values import UNCLIPPED, CaseResult, Sample, Score, as_number
+from harness.core.values import UNCLIPPED, CaseResult, Interval, Sample, Score, as_number
 
 if TYPE_CHECKING:
     from harness.core.stats import Pair  # stats brings scipy
@@ -146,3 +146,9 @@ def trait_means(samples: Iterable[Sample]) -> dict[str, TraitMean]:
                 known.setdefault(category, []).append(trait.score)
                 wanted.setdefault(category, trait.value)
     return {name: TraitMean(wanted[name], sum(own) / len(own), len(own)) for name, own in known.items()}
+
+
+def possible(interval: Interval) -> Interval:
+    """Without the part outside [0, 1]: no calibrated score lies there, and no truth is lost with it."""
+    ends = {name: end for name in ("mean", "low", "high") if (end := getattr(interval, name)) is not None}
+    return replace(interval, **{name: min(1.0, max(0.0, end)) for name, end in ends.items()})

@@ -38,12 +38,12 @@ PLACE_OF: Mapping[str, str] = {
 """Category of the vocabulary to its place in the prompt; a category named like a place goes there."""
 
 WORDS: Mapping[str, str] = {
-    "view": r"(front|back|rear|side|top|profile|three-quarter) view|from (above|below|behind|the side)|(low|high) angle",
+    "view": r"(front|back|side|top|profile|three-quarter) view|from (above|below|behind|the side)|(low|high) angle",
     "shot": r"close-?up|headshot|portrait|(full|half|upper)[- ](body|length)|(medium|wide|long|cowboy) shot",
     "pose": "standing|sitting|lying|kneeling|crouching|squatting|leaning|cross-legged",
     "hair": "hair|ponytail|topknot|braids?|bald",
     "face": "smil(e|ing)|sad|angry|surprised|laughing|crying|frowning|expression|eyes|beard|mustache",
-    "action": "holding|carrying|running|walking|riding|jumping|dancing|playing|drinking|eating|reading|fighting|talking",
+    "action": "holding|carrying|running|walking|riding|jumping|dancing|playing|drinking|eating|reading|talking",
     "body": "skin|slim|slender|muscular|stocky|chubby|tall|build",
     "clothes": "wearing|robe|dress|coat|shirt|jacket|trousers|hat|cap|cloak|boots|armou?r|uniform",
     "scene": "background|steppe|forest|city|street|market|village|mountains?|desert|room|indoors|outdoors|palace|beach",
@@ -80,7 +80,9 @@ def placed(prompt: str, trigger: str, vocabulary: Mapping[str, Vocabulary]) -> I
             yield Placed(phrase, PROMPT_ORDER[0])
             continue
         text = phrase.lower()
-        known = {name for name, entry in vocabulary.items() if any(says(text, each) for each in entry.alternatives.values())}
+        known = {
+            name for name, entry in vocabulary.items() if any(says(text, each) for each in entry.alternatives.values())
+        }
         claimed = [place for place, words in CLAIMS.items() if words.search(phrase)]
         if len(known) == 1 and place_of(category := known.pop()):
             yield Placed(phrase, place_of(category), category)

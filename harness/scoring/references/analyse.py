@@ -11,6 +11,7 @@ from harness.scoring.references.gather import Gathered
 from harness.scoring.references.traits import RENDERING, extract_traits
 from harness.scoring.references.zero_shot import CategorySeen, ZeroShotTagger
 
+
 @dataclass(frozen=True)
 class TraitRow:
     """One category over all pictures."""

@@ -17,8 +17,7 @@ from harness.core.text import measured_text
 from harness.core.values import Interval, SetScore, Suite
 from harness.judging.changes import flips_text
 from harness.judging.following import MARGIN, PROMPT, Gap, Loss
-from harness.judging.leaderboard import possible
-from harness.judging.scores import by_case
+from harness.judging.scores import by_case, possible
 
 WORSE = 0.05  # how far a challenger may stand behind a champion that raises the same alarm
 ALPHA = 0.05  # of promoting a challenger that is no better than one champion, over all who ever challenge it
