@@ -23,7 +23,8 @@ CODE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 def test_every_name_of_such_scripts_is_on_the_page() -> None:
     names = """lora_training_results/ comparison_report_*.json training_history.json aldar_feature_analysis.json
-        config.py USE_LCM NUM_INFERENCE_STEPS TRAINING_STEPS LEARNING_RATE max_iterations should_continue_training score_gap
+        config.py USE_LCM NUM_INFERENCE_STEPS TRAINING_STEPS LEARNING_RATE max_iterations should_continue_training
+        score_gap
         needs_improvement clip_similarity feature_matching base_prompts.json character_names.json"""
 
     assert [name for name in names.split() if name not in PAGE] == []
