@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness.commands.places import ReportFolderError
+from harness.commands.places import Places, ReportFolderError
 from harness.commands.pytest_internals import (
     Folding,
     Told,
@@ -75,13 +75,13 @@ def pytest_configure(config: pytest.Config) -> None:
         for name, value in vars(config.option).items()
         if name.startswith("harness_")
     }
+    written = {option: Path(path) for name, option in WRITTEN.items() if (path := getattr(config.option, name, None))}
     config.stash[SESSION] = harness = HarnessSession(
         options=options,
         root=project_of(config),
         broker=getattr(config, "workerinput", {}).get("harness"),
         listener=ProgressLine(terminal.write, config.get_terminal_writer().hasmarkup) if terminal else None,
-        files={option: Path(path) for name, option in WRITTEN.items() if (path := getattr(config.option, name, None))},
-        give_up=lambda: drop_junit(config),
+        places=Places(written, lambda: drop_junit(config)),
     )
     make_unbroken(config)  # at once: `| head` has seen enough with the header, and wants its report
     config.pluginmanager.register(Folding())

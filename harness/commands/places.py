@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.core.errors import UsageError
 
 LEAST = 1_000_000  # bytes: a page with its first pictures
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where pytest itself writes at the end."""
+
+    files: Mapping[str, Path] = field(default_factory=dict)  # by the option that names it
+    give_up: Callable[[], None] = lambda: None  # called where one cannot be written, which would end in a traceback
+
+    def try_all(self, report: Path) -> None:
+        """Raises ReportFolderError: one of them, or the report in this folder, would find no place."""
+        try_folder(report)
+        for option, path in self.files.items():
+            try:
+                try_file(path, option)
+            except ReportFolderError:
+                self.give_up()
+                raise
+
+
+NOWHERE = Places()  # nothing but the report
 
 
 class ReportFolderError(UsageError):

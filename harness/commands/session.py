@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.commands.places import ReportFolderError, try_file, try_folder
+from harness.commands.places import NOWHERE, Places, ReportFolderError
 from harness.config.profile import Profile, load_profile
 from harness.config.suite import load_suite
 from harness.core.errors import HarnessError, UsageError, nearest
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 GLANCE_S = 0.1  # how often whoever waits for a report asks whether to hurry
 SESSION: pytest.StashKey[HarnessSession] = pytest.StashKey()
 """Where a pytest session keeps its HarnessSession."""
+AGAIN = "the same command writes it and draws nothing again"
 
 
 class SessionSuites:
@@ -101,22 +102,13 @@ class HarnessSession(SessionSuites):
         root: Path,
         broker: BrokerAddress | None = None,
         listener: Listener | None = None,
-        files: Mapping[str, Path] | None = None,
-        give_up: Callable[[], None] = lambda: None,
+        places: Places = NOWHERE,
     ) -> None:
-        """Of a process.
-
-        Args:
-            files: what pytest itself writes at the end, by its option.
-            give_up: called where one of them cannot be written, which would end in a traceback.
-        """
         super().__init__(options, root)
-        self._files, self._give_up = files or {}, give_up
-        self._address, self._listener = broker, listener
+        self._address, self._listener, self._places = broker, listener, places
         self._run: Run | RemoteRun | None = None
         self._broker: Broker | None = None
-        self.submitted = False
-        self.finished = False
+        self.submitted = self.finished = False
         self.trouble = ""  # why there are no results, or no report of them
         self._broken: HarnessError | None = None  # why nothing can be drawn
         self.results: RunRecord | None = None
@@ -188,7 +180,7 @@ class HarnessSession(SessionSuites):
         self.submitted = True
         try:
             if not self.is_worker:
-                self._try_places()
+                self._places.try_all(self.settings.report_dir)
             self.run.submit(jobs)
         except ReportFolderError:
             raise
@@ -199,21 +191,11 @@ class HarnessSession(SessionSuites):
         """As `_open`, for workers: the folder of the report is tried before anything is drawn."""
         try:
             if self._run is None:
-                self._try_places()
+                self._places.try_all(self.settings.report_dir)
             return self._open()
         except HarnessError as error:
             self.trouble = str(error)
             raise
-
-    def _try_places(self) -> None:
-        """Raises ReportFolderError: the report, or what pytest writes beside it, would find no place."""
-        try_folder(self.settings.report_dir)
-        for option, path in self._files.items():
-            try:
-                try_file(path, option)
-            except ReportFolderError:
-                self._give_up()
-                raise
 
     @property
     def paid_calls(self) -> int:
@@ -276,8 +258,7 @@ class HarnessSession(SessionSuites):
             write_contact_sheet(results, run.store.image, folder)
         except Exception as error:
             why = (error.strerror or str(error)) if isinstance(error, OSError) else explain(error, 1)
-            again = "the same command writes it and draws nothing again"
-            self.trouble = f"{folder}: the report cannot be written ({why}); use --report-dir DIR: {again}"
+            self.trouble = f"{folder}: the report cannot be written ({why}); use --report-dir DIR: {AGAIN}"
 
     @property
     def status(self) -> int:

@@ -130,8 +130,7 @@ def feedback(
     judged = {job: item for job, item in verdicts.items() if job.provider == name and job.case in open_cases}
     every_quality = {other: values_of(items, "quality") for other, items in {name: own, **results}.items()}
     rival, lead = gap_to_best(every_quality, name, suite.gate)
-    quality = interval_of(every_quality[name])
-    rival_quality = interval_of(every_quality[rival]) if rival else None
+    quality, rival_quality = (interval_of(every_quality[each]) if each else None for each in (name, rival))
     low = low_metrics(suite, own)
     failing, warned = (tuple(item for item in low if item.bound == bound) for bound in ("fail", "warn"))
     short = (failing, lagging_traits(suite, own, traits), failing_cases(suite, own, judged))
