@@ -6,6 +6,7 @@ import json
 import re
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from harness.core.errors import MissingKey, UsageError
 from harness.core.values import Outcome, Subject
 from harness.emulator.shared import Lent, share
 from harness.providers.http_client.exchange import Unanswered
-from harness.providers.text.caption import Captioner, plan_captions
+from harness.providers.text.caption import Asking, Captioner, plan_captions
 from harness.providers.text.chat import Schema
 from harness.scoring.references import load_references
 from harness.training.data import train_pictures
@@ -235,7 +236,7 @@ def test_who_wrote_it_is_on_record_and_the_emulator_s_words_make_way_for_real_on
 def test_an_answer_is_made_one_plain_line(style: str, answer: str, kept: str, tmp_path: Path) -> None:
     add_pictures(tmp_path, 1)
 
-    report = Captioner(Scripted(lambda number: answer), style=style, say=no_word).run(
+    report = Captioner(Scripted(lambda number: answer), Asking(style), say=no_word).run(
         plan_captions(tmp_path, False, False)
     )
 
@@ -246,7 +247,7 @@ def test_a_caption_that_says_the_trigger_is_left_alone(tmp_path: Path) -> None:
     add_pictures(tmp_path, 1)
     writer = Scripted(lambda number: "Toma in the snow.")
 
-    Captioner(writer, trigger="toma", say=no_word).run(plan_captions(tmp_path, False, False))
+    Captioner(writer, Asking(trigger="toma"), say=no_word).run(plan_captions(tmp_path, False, False))
 
     assert texts(tmp_path) == {"picture_00": "Toma in the snow.\n"} and "'toma'" in writer.questions[0]
 
@@ -309,3 +310,49 @@ def test_something_final_stops_those_that_wait(tmp_path: Path) -> None:
 
 def no_word(line: str) -> None:
     """Nobody listens."""
+
+
+# --- questions, languages and names of one's own ----------------------------------------------------------------------
+
+
+def test_the_question_its_language_and_the_names_are_those_that_were_given(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = project()
+    (folder / "questions.json").write_text('{"aldar_kose": "Describe {name} in {language}."}', encoding="utf-8-sig")
+    (folder / "names.json").write_text('{"aldar_kose": "Aldar", "toma": "Toma"}', encoding="utf-8")
+    words = ("--question", str(folder / "questions.json"), "--names", str(folder / "names.json"))
+    lent = share()
+    assert isinstance(lent, Lent)
+
+    assert write(folder, *words, "--language", "Russian", "--trigger", "somebody") == 0
+
+    asked = [call.payload["messages"][0]["content"] for call in lent.emulator.calls if "/chat" in call.path]
+    lent.release()
+    assert asked == ["Describe Aldar in Russian."] * 3
+    assert all(text.startswith("Aldar, ") for text in texts(folder).values())
+    assert "captions in Russian are for models that read it" in capsys.readouterr().out
+
+
+def test_a_class_is_the_folder_around_train_and_held_out() -> None:
+    asking = Asking("tags", "German", "who", {"": "What is it?"}, {"toma": "Toma", "train": "nobody"})
+
+    assert [asking.name(Path("x", *parts, "1.png")) for parts in (("toma",), ("toma", "train"), ("ann",))] == [
+        "Toma",
+        "Toma",
+        "who",
+    ]
+    assert asking.question(Path("ann/1.png")) == "What is it?"
+    assert "short German tags" in replace(asking, questions={}).question(Path("toma/1.png"))
+    assert "'Toma'" in replace(asking, questions={"ann": "?"}).question(Path("toma/1.png"))
+
+
+@pytest.mark.parametrize("content", ["[1]", '{"toma": ""}', '{"toma": ["a"]}', "{", None])
+def test_a_file_of_classes_that_is_none_is_told(content: str | None, project: Project) -> None:
+    folder = project()
+    if content is not None:
+        (folder / "names.json").write_text(content, encoding="utf-8")
+
+    with pytest.raises(UsageError, match=r"--names .*names\.json: "):
+        write(folder, "--names", str(folder / "names.json"))
+    assert texts(folder) == {}

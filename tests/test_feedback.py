@@ -255,6 +255,14 @@ def test_areas_say_how_far_the_lora_lags_and_agree_with_the_gap(weak: SuiteRun, 
     assert ahead["score_gap"] < 0 and ahead["areas"]["clip_similarity"]["mean"] < 0
 
 
+def test_the_best_two_of_each_area_and_trait_are_named(weak: SuiteRun) -> None:
+    leaders = told(weak).leaders
+
+    assert {"clip_similarity", "feature_matching", "ssim", "facial_hair"} <= leaders.keys()
+    assert leaders["clip_similarity"][0] == "painter" and len(leaders["clip_similarity"]) == 2
+    assert feedback_file([told(weak).to_record()])["leaders"]["facial_hair"] == list(leaders["facial_hair"])
+
+
 def test_a_record_of_an_older_run_has_its_gap_turned_as_well() -> None:
     file = feedback_file([{"score_gap": 0.077, "needs_improvement": True}])
 

@@ -322,12 +322,21 @@ def test_one_picture_for_every_seed_is_an_alarm(atelier: Atelier, judged: Judged
     assert found.alarm and "mode collapse" in found.sentence
 
 
+def test_three_seeds_are_judged_as_the_shipped_suite_draws_them(atelier: Atelier, judged: Judged) -> None:
+    assert sets_of(judged(samples=3))["diversity"].judged
+    atelier.draw_lora = atelier.collapsed
+
+    found = sets_of(judged(samples=3, alarms={"diversity": "fail"}))["diversity"]
+
+    assert found.judged and found.alarm
+
+
 def test_too_few_seeds_are_said_and_not_judged(atelier: Atelier, judged: Judged) -> None:
     atelier.draw_lora = atelier.collapsed
 
-    record = judged(samples=3, alarms={"diversity": "fail"})
+    record = judged(samples=2, alarms={"diversity": "fail"})
 
-    assert sets_of(record)["diversity"].sentence == "not judged: 3 seeds a prompt, 4 are needed"
+    assert sets_of(record)["diversity"].sentence == "not judged: 2 seeds a prompt, 3 are needed"
     assert complaints_of(record)["diversity"] == "warn", "asked for as a failure, so its absence is told"
 
 

@@ -14,9 +14,9 @@ from harness.core.errors import EngineError, LoraError, UsageError
 from harness.core.values import Interval, Lora, Subject, Suite
 from harness.judging.feedback import Feedback, Shortfall
 from harness.models.lora.export import read_facts, read_tensors
-from harness.models.lora.train_config import TrainConfig, changes, config_from
+from harness.models.lora.train_config import TrainConfig, changes, config_from, validate
 from harness.training.adapter import without_lora
-from harness.training.auto import config_for
+from harness.training.auto import combine, config_for
 from harness.training.batch_sampling import draw, is_prior
 from harness.training.data import Item, TrainingSet, View, train_pictures
 from harness.training.distributed import ProcessGroup
@@ -65,6 +65,35 @@ def test_steps_follow_from_the_number_of_pictures_unless_given() -> None:
     assert config_for({}, pictures=500).steps == 750
     assert config_for({"steps": 7}, pictures=12).steps == 7
     assert config_for({"rank": 8}, pictures=12).alpha == 8
+
+
+@pytest.mark.parametrize(
+    ("block", "steps"),
+    [
+        ({"epochs": 10, "batch": 4, "prior_weight": 0}, 30),
+        ({"epochs": 1, "batch": 5, "prior_weight": 0}, 3),  # 12 pictures: the last step is not full
+        ({"epochs": 10, "batch": 4}, 59),
+        ({"epochs": 10, "batch": 4, "prior_every": 4}, 39),
+        ({"epochs": 10, "batch": 2, "accumulate": 2, "prior_weight": 0}, 30),
+        ({"epochs": 10, "batch": 4, "prior_weight": 0, "preset": "quick"}, 30),
+    ],
+)
+def test_epochs_are_how_often_each_picture_is_seen(block: dict[str, Any], steps: int) -> None:
+    config = config_for(block, pictures=12)
+
+    own = [step for step in range(config.steps) if not is_prior(step, config)]
+    assert config.steps == steps and own[-1] == steps - 1
+    assert len(own) * config.samples >= block["epochs"] * 12 > (len(own) - 1) * config.samples
+
+
+def test_a_length_in_one_unit_replaces_one_in_the_other() -> None:
+    assert combine({"steps": 400, "rank": 8}, {"epochs": 3}) == {"epochs": 3, "rank": 8}
+    assert combine({"epochs": 3}, {"steps": 400}) == {"steps": 400}
+    assert combine({"epochs": 3}, {"rank": 8}) == {"epochs": 3, "rank": 8}
+    with pytest.raises(UsageError, match="steps and epochs say the same"):
+        validate({"steps": 1, "epochs": 1})
+    with pytest.raises(UsageError, match="prior_every 1 leaves no step"):
+        config_for({"epochs": 3, "prior_every": 1}, pictures=12)
 
 
 def test_a_configuration_survives_json() -> None:

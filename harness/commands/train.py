@@ -18,6 +18,7 @@ from harness.models.lora.train_config import read_setting
 
 NUMBERS = {
     "steps": int,
+    "epochs": int,
     "batch": int,
     "accumulate": int,
     "rank": int,

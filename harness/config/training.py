@@ -52,6 +52,7 @@ class TrainingEntry(BaseModel):
 
     preset: Preset | None = Field(default=None, description="a named recipe; the keys beside it win")
     steps: int | None = above(0, 1_000_000, "updates of the weights")
+    epochs: int | None = above(0, 100_000, "how often each picture is seen, instead of steps; prior steps come on top")
     batch: int | None = above(0, 1024, "pictures in one pass, on each device")
     accumulate: int | None = above(0, 1024, "passes a step: as good as so many times the batch, in its memory")
     rank: int | None = above(0, 1024, "width of the update")
@@ -121,6 +122,8 @@ class TrainingEntry(BaseModel):
         """Settings that exclude each other."""
         if self.steps is not None and self.warmup is not None and self.warmup >= self.steps:
             raise ValueError(f"warmup is {self.warmup} of {self.steps} steps: the full rate would never be reached")
+        if self.steps is not None and self.epochs is not None:
+            raise ValueError("steps and epochs say the same in two ways; remove one")
         if self.optimizer == "prodigy" and self.learning_rate is not None and self.learning_rate < 0.01:
             raise ValueError(
                 f"prodigy finds its own rate; learning_rate is a factor of it: 1, not {self.learning_rate:g}"

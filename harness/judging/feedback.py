@@ -28,7 +28,7 @@ from harness.judging.causes import HEALTHY, area_of, diagnose_lora, find_problem
 from harness.judging.causes.cause import Cause
 from harness.judging.causes.lora import DiagnosticInputs
 from harness.judging.causes.pictures import ProviderFacts
-from harness.judging.leaderboard import Results, gap_to_best, interval_of
+from harness.judging.leaderboard import Results, all_ranks, gap_to_best, interval_of
 from harness.judging.scores import trait_values, values_of
 from harness.scoring.references import TraitReading
 
@@ -87,6 +87,7 @@ class Feedback:
     warned: tuple[Shortfall, ...] = ()  # metrics between `fail` and `warn`: they fail nothing
     intervals: Mapping[str, Interval | None] = field(default_factory=dict)  # of the three scores above, by their names
     areas: Mapping[str, Interval] = field(default_factory=dict)  # how far each lags behind the best competitor
+    leaders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # the best two of all, by area and trait
 
     def to_record(self) -> dict[str, object]:
         """Plain JSON, with each shortfall's gap written out; two keys of `results.json` are older than their names."""
@@ -157,6 +158,7 @@ def feedback(
         cause=faulty.cause if faulty else "",
         intervals={"lora_score": quality, "competitor_score": rival_quality, "score_gap": lead},
         areas=lags(own, results[rival]) if rival else {},
+        leaders=best_two(results),
     )
 
 
@@ -192,6 +194,13 @@ def lags(own: Sequence[CaseResult], rival: Sequence[CaseResult]) -> dict[str, In
     return {area: clustered(each) for area, each in groups.items() if each}
 
 
+def best_two(results: Results) -> dict[str, tuple[str, ...]]:
+    """The first two providers in each area and category of traits, on the pictures that all drew."""
+    metrics, traits = all_ranks(results, tuple(AREAS))
+    ranks = {**{AREAS[name]: own for name, own in metrics.items()}, **traits}
+    return {name: tuple(sorted(own, key=lambda provider: (own[provider], provider))[:2]) for name, own in ranks.items()}
+
+
 # --- feedback.json ------------------------------------------------------------------------------------------------
 
 FILE_SCHEMA = 2  # 1 had `score_gap` with the other sign, and called failing what needs improvement
@@ -205,6 +214,7 @@ NOTHING: Mapping[str, Any] = {
     "recommendations": [],
     "intervals": {},
     "areas": {},
+    "leaders": {},
 }
 
 

@@ -621,6 +621,7 @@ class FeedbackRecord(Part):
     warned: tuple[ShortfallRecord, ...] = ()
     intervals: Mapping[str, Interval | None] = {}
     areas: Mapping[str, Interval] = {}  # how far each lags behind the best competitor
+    leaders: Mapping[str, tuple[str, ...]] = {}  # the best two of all, by area and trait
 
     @property
     def sure_lead(self) -> Interval | None:

@@ -47,7 +47,7 @@ class TraitCell:
     """How surely one provider's pictures show one trait."""
 
     trait: TraitMean
-    first: bool  # of all, on shared pictures
+    rank: int | None  # among all, on shared pictures
 
     @property
     def band(self) -> str:
@@ -65,7 +65,7 @@ class TraitLine:
 
 @dataclass(frozen=True)
 class TraitTable:
-    """Mean score by trait and provider, with the best of each trait marked."""
+    """Mean score by trait and provider, with the best two of each trait marked."""
 
     providers: tuple[str, ...]
     lines: tuple[TraitLine, ...]
@@ -84,7 +84,7 @@ def trait_table(
 
     def cell(provider: str, category: str) -> TraitCell | None:
         trait = means[provider].get(category)
-        return TraitCell(trait, ranks.get(provider, {}).get(category) == 1) if trait else None
+        return TraitCell(trait, ranks.get(provider, {}).get(category)) if trait else None
 
     lines = [
         TraitLine(

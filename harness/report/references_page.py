@@ -97,7 +97,9 @@ def analysis_text(analysis: Analysis) -> str:
     for row in analysis.traits:
         mark = "trait" if row.trait else "scene" if not row.reason and (style or not row.identity) else "-"
         figures = f"{row.share:4.0%} agree, confidence {row.confidence:.2f}, legibility {row.legibility:.2f}"
-        lines.append(f"{mark:6}{row.category:14}{row.value:18}{figures}" + (f"  ({row.reason})" if row.reason else ""))
+        notes = [f"then {row.second} {row.second_confidence:.2f}"] if row.second else []
+        notes += [row.reason] if row.reason else []
+        lines.append(f"{mark:6}{row.category:14}{row.value:18}{figures}" + (f"  ({'; '.join(notes)})" if notes else ""))
     lines += ["", f"training prompt: {analysis.prompt}", f"captions:        {analysis.caption}"]
     if analysis.unread:
         lines.append(f"not read:        {', '.join(analysis.unread)} (no legible category of the vocabulary)")

@@ -16,6 +16,7 @@ from typing import Any
 from PIL import Image
 
 from harness.core.errors import HarnessError, UsageError, nearest
+from harness.core.settings import launched_processes
 from harness.core.values import Subject
 from harness.models.lora.train_config import TrainConfig, config_from, read_setting
 from harness.models.lora.training_pictures import TrainingPicture
@@ -26,6 +27,7 @@ ALIKE, VARIED = 0.10, 0.30  # mean 1 - cosine of CLIP embeddings between picture
 USUAL = 4  # pictures a step that 1e-4 is meant for
 RESERVE, WEIGHTS = 1.5, 5.5  # GiB: of the driver and fragmentation; of the UNet and a rank 16 LoRA with its moments
 FREE, CHECKPOINTED = 7.7, 0.7  # GiB a megapixel and picture, without and with gradient checkpointing
+LENGTH = frozenset({"steps", "epochs"})  # two ways of saying how long a training is
 ASIDE = ("preset", "sample_every")  # keys of a training block that are no setting of a run: they decide no weight
 
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
@@ -49,6 +51,7 @@ class Circumstances:
     memory: float | None = None  # GiB of the card; None: no card, or unknown
     class_word: str = ""  # the suite's; "" where it names none
     megapixels: float = 1.0  # of a training picture
+    devices: int = 1  # that train together
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def choose_settings(
     """What a training block leaves out follows from the pictures and the machine.
 
     Args:
-        models: `harness.models.loading.Models`; CLIP looks at the pictures only where the block names no steps.
+        models: `harness.models.loading.Models`; CLIP looks at the pictures only where the block names no length.
         keep: whether what is loaded stays in memory, because a run goes on to draw and to score with it.
     """
     width, height = profile.size
@@ -78,9 +81,10 @@ def choose_settings(
         pictures=len(pictures),
         kind=subject.kind,
         class_word=subject.class_word,
-        spread=None if "steps" in expand(training) else look_at(pictures, models, keep),
+        spread=None if expand(training).keys() & LENGTH else look_at(pictures, models, keep),
         memory=device_memory(str(models.device)),
         megapixels=width * height / 1e6,
+        devices=launched_processes(),
     )
     return choose(training, about)
 
@@ -119,6 +123,7 @@ def choose(training: Mapping[str, object], about: Circumstances) -> ChosenConfig
         result, reason = part(given, about)
         given |= result
         reasons += [reason] if reason else []
+    given.pop("epochs", None)
     steps = whole(given, "steps")
     given.setdefault("warmup", min(max(1, steps // 20), max(0, steps - 1)))
     if word := about.class_word or ("a picture" if about.kind == "style" else ""):
@@ -132,7 +137,13 @@ def expand(training: Mapping[str, object]) -> dict[str, object]:
     if name and name not in PRESETS:
         raise UsageError(f"training: no preset called {name!r}; {nearest(name, PRESETS)}")
     own = {key: value for key, value in training.items() if key not in ASIDE and value is not None}
-    return {**(PRESETS[name] if name else {}), **own}
+    return over(PRESETS[name] if name else {}, own)
+
+
+def over(base: Mapping[str, object], asked: Mapping[str, object]) -> dict[str, object]:
+    """A block with another's keys instead; a length in epochs replaces one in steps, and the other way."""
+    outdone = LENGTH if asked.keys() & LENGTH else frozenset()
+    return {**{key: value for key, value in base.items() if key not in outdone}, **asked}
 
 
 def combine(profile: Mapping[str, object], changes: Mapping[str, object]) -> dict[str, object]:
@@ -147,7 +158,7 @@ def combine(profile: Mapping[str, object], changes: Mapping[str, object]) -> dic
     if asked.get("optimizer", base.get("optimizer")) != base.get("optimizer"):
         base.pop("learning_rate", None)
         base.pop("text_learning_rate", None)
-    return {**base, **asked}
+    return over(base, asked)
 
 
 def whole(given: Mapping[str, object], name: str, otherwise: int = 1) -> int:
@@ -206,6 +217,8 @@ def steps_for(given: Mapping[str, object], about: Circumstances) -> tuple[dict[s
     """So many samples of each picture; more where the pictures differ, fewer where they are nearly one."""
     if "steps" in given:
         return {}, ""
+    if "epochs" in given:
+        return steps_of_epochs(given, about)
     factor, how = 1.0, ""
     if about.spread is not None and about.spread < ALIKE:
         factor, how = 0.75, f", which are much alike (spread {about.spread:.2f})"
@@ -217,6 +230,19 @@ def steps_for(given: Mapping[str, object], about: Circumstances) -> tuple[dict[s
     limit = "" if samples == wanted else f" ({SAMPLES[0]:,} to {SAMPLES[1]:,} in all)"
     steps = -(-samples // a_step)
     return {"steps": steps}, f"{steps} steps: {samples:,} samples of {about.pictures} pictures{how}{limit}"
+
+
+def steps_of_epochs(given: Mapping[str, object], about: Circumstances) -> tuple[dict[str, object], str]:
+    """As many steps as it takes to see each picture so often; steps of the base's prior are not counted."""
+    epochs, every = whole(given, "epochs"), whole(given, "prior_every", TrainConfig.prior_every)
+    weight = read_setting("prior_weight", given.get("prior_weight", TrainConfig.prior_weight))
+    if weight and every == 1:
+        raise UsageError("training: prior_every 1 leaves no step for the pictures; 2 or more, or prior_weight 0")
+    samples = epochs * about.pictures
+    own = -(-samples // (whole(given, "batch") * whole(given, "accumulate") * about.devices))
+    steps = own + (own - 1) // (every - 1) if weight else own
+    more = f", and {steps - own} of the prior" if steps > own else ""
+    return {"steps": steps}, f"{steps} steps: {own} for {epochs} epochs of {about.pictures} pictures{more}"
 
 
 def find_spread(vectors: Any) -> float | None:

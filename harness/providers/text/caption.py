@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+
+import yaml
 
 from harness.config.prompts.trigger import with_trigger
 from harness.core.errors import UsageError
@@ -25,21 +27,66 @@ STOPS = frozenset({Outcome.AUTH, Outcome.QUOTA, Outcome.MODEL_RETIRED})  # the n
 RECORD = "captions.json"
 LONGEST = 600  # characters: text encoders read about 300 of them
 OPENING = re.compile(r"^(sure|certainly|of course|here('s| is| are))\b[^:\n]{0,60}:\s*", re.IGNORECASE)
-SUBJECT = "Call the person or character in it {trigger!r}. "
+SUBJECT = "Call the person or character in it {name!r}. "
 QUESTIONS = {
     "sentence": (
-        "Describe this picture in one plain English sentence of at most 40 words, as the caption of a picture that an "
-        "image model learns from. {subject}Say what is to be seen: expression, pose, what the hands do and hold, the "
-        "place, the light, the style of the picture. No opinion, no guess, no name, nothing about the question. "
+        "Describe this picture in one plain {language} sentence of at most 40 words, as the caption of a picture that "
+        "an image model learns from. {subject}Say what is to be seen: expression, pose, what the hands do and hold, "
+        "the place, the light, the style of the picture. No opinion, no guess, no name, nothing about the question. "
         "Answer with the sentence alone."
     ),
     "tags": (
-        "List what is to be seen in this picture as 5 to 15 short English tags in lower case, separated by commas, as "
-        "the caption of a picture that an image model learns from: expression, pose, what the hands hold, the place, "
-        "the light, the style. {subject}No opinion, no guess, no name. Answer with the tags alone."
+        "List what is to be seen in this picture as 5 to 15 short {language} tags in lower case, separated by commas, "
+        "as the caption of a picture that an image model learns from: expression, pose, what the hands hold, the "
+        "place, the light, the style. {subject}No opinion, no guess, no name. Answer with the tags alone."
     ),
 }
 """What is asked of a picture. What the subject always looks like is better left to the trigger."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What is asked of the pictures, and how captions call who is in them; by class, which is the folder's name."""
+
+    style: str = "sentence"
+    language: str = "English"
+    trigger: str = ""  # where `names` is silent
+    questions: Mapping[str, str] = field(default_factory=dict)  # "": of every other class; else that of the style
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def name(self, picture: Path) -> str:
+        """What the picture's caption opens with."""
+        return self.names.get(class_of(picture), self.trigger)
+
+    def question(self, picture: Path) -> str:
+        """What is asked of a picture; {name} and {language} in a question of one's own are filled in."""
+        name = self.name(picture)
+        own = self.questions.get(class_of(picture)) or self.questions.get("")
+        if own:
+            return own.replace("{name}", name).replace("{language}", self.language)
+        subject = SUBJECT.format(name=name) if name else ""
+        return QUESTIONS[self.style].format(language=self.language, subject=subject)
+
+
+def class_of(picture: Path) -> str:
+    """The folder that a picture lies in; train/ and held_out/ are parts of the one around them."""
+    folder = picture.absolute().parent
+    return folder.parent.name if folder.name in ("train", "held_out") else folder.name
+
+
+def read_classes(path: Path, what: str) -> dict[str, str]:
+    """Class to text, from a YAML or JSON file of such pairs.
+
+    Raises:
+        UsageError: there is no such file, or it holds something else.
+    """
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"{what} {path}: cannot be read ({clean(str(error))})") from error
+    if not isinstance(found, dict) or not all(isinstance(text, str) and text.strip() for text in found.values()):
+        raise UsageError(f'{what} {path}: needs a class and a text in each line, {{"toma": "..."}} say')
+    return {str(name): text.strip() for name, text in found.items()}
 
 
 @dataclass(frozen=True)
@@ -127,12 +174,9 @@ def read_record(folder: Path) -> dict[str, dict[str, object]]:
 class Captioner:
     """Captions the pictures of a plan with one writer, a few at a time; threads share it."""
 
-    def __init__(
-        self, writer: Writer, *, style: str = "sentence", trigger: str = "", say: Callable[[str], None] = print
-    ) -> None:
+    def __init__(self, writer: Writer, asking: Asking = Asking(), say: Callable[[str], None] = print) -> None:
         """`say` gets one line a picture."""
-        self.writer, self.style, self.trigger, self.say = writer, style, trigger, say
-        self.question = QUESTIONS[style].format(subject=SUBJECT.format(trigger=trigger) if trigger else "")
+        self.writer, self.asking, self.say = writer, asking, say
         self._lock = threading.Lock()
         self._final: Unanswered | None = None
 
@@ -160,7 +204,7 @@ class Captioner:
         """One picture: its caption on the disk, or why there is none."""
         try:
             data = path.read_bytes()
-            text = self._tidy(self.writer.see(data, self.question))
+            text = self._tidy(self.writer.see(data, self.asking.question(path)), self.asking.name(path))
             self._keep(path, data, text)
         except Unanswered as failure:
             if failure.final or failure.outcome in STOPS:
@@ -180,17 +224,17 @@ class Captioner:
             f"{report.written} of {total} captioned" + (f", {len(report.failures)} failed" if report.failures else "")
         )
 
-    def _tidy(self, answer: str) -> str:
-        """The caption that an answer holds, on one line, the trigger in it."""
+    def _tidy(self, answer: str, name: str) -> str:
+        """The caption that an answer holds, on one line, the name in it."""
         text = strip_fence(answer).replace("*", "")
         text = OPENING.sub("", text.strip()).strip("\"'“”« »\n")
-        if self.style == "tags":
+        if self.asking.style == "tags":
             tags = (clean(tag, 80).lower().strip(" .-•") for tag in re.split(r"[,\n;]", text))
             text = ", ".join(dict.fromkeys(tag for tag in tags if tag))
         text = clean(text, LONGEST)
         if not text:
             raise Unanswered(Outcome.PROVIDER_ERROR, "the answer holds no caption; try again, or another writer")
-        return with_trigger(text, self.trigger) if self.trigger else text
+        return with_trigger(text, name) if name else text
 
     def _keep(self, path: Path, data: bytes, text: str) -> None:
         """Caption and provenance, each file whole or not at all."""
@@ -201,7 +245,7 @@ class Captioner:
             "writer": self.writer.name,
             "model": self.writer.model,
             "emulated": self.writer.emulated,
-            "style": self.style,
+            "style": self.asking.style,
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         with self._lock:

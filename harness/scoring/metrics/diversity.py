@@ -21,7 +21,8 @@ from harness.scoring.metrics.lines import Sketches, lines_of
 SAME = 0.91  # correlation of lines at which two pictures are as likely one as two
 BLUNT = 0.01  # how fast that changes
 COLLAPSED = 0.4  # different pictures a seed below which it is an alarm: between a quarter and all
-LEAST = 4  # pictures a prompt; fewer say nothing of collapse
+LEAST = 3  # pictures a prompt; fewer say nothing of collapse
+APART = 0.2  # of the way from one picture for all seeds to all different: of four seeds that is COLLAPSED
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,9 @@ class Diversity:
 
     @property
     def alarm(self) -> bool:
-        return self.share is not None and self.share < COLLAPSED
+        """Whether fewer differ than the seeds of these prompts let expect; of three, one is a third already."""
+        bounds = [collapsed(spread.pictures) for spread in self.cases.values() if spread.pictures >= LEAST]
+        return self.share is not None and self.share < float(np.mean(bounds))
 
     @property
     def record(self) -> dict[str, object]:
@@ -77,6 +80,11 @@ class Diversity:
             message += f", and they lie {self.ratio:.0%} as far apart as the base's"
         remedy = "mode collapse: every seed draws nearly the same; fewer steps, a lower rank or more varied pictures"
         return f"{message}; {remedy}" if self.alarm else message
+
+
+def collapsed(pictures: int) -> float:
+    """Different pictures a seed below which so many of one prompt are called nearly one."""
+    return max(COLLAPSED, 1 / pictures + APART * (1 - 1 / pictures))
 
 
 def vendi_score(likeness: Floats) -> float:

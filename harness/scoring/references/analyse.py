@@ -23,8 +23,10 @@ class TraitRow:
     confidence: float  # mean probability of the value over all pictures, [0, 1]
     legibility: float  # how surely CLIP reads this category in single pictures, [0, 1]
     identity: bool  # belongs to a person
-    trait: bool  # one that extraction keeps
+    trait: bool  # one that extraction keeps, and a run weighs
     reason: str = ""  # why it is none, or why it is not judged
+    second: str = ""  # the value that comes next
+    second_confidence: float = 0.0  # its mean probability, [0, 1]
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,9 @@ def analyse(gathered: Gathered, tagger: ZeroShotTagger) -> Analysis:
     seen = tagger.seen
     rows = tuple(trait_row(item, gathered.kind) for item in seen)
     messages = [
-        Trait(row.category, row.value, row.phrase) for row in rows if row.trait and gathered.kind == "character"
+        Trait(row.category, row.value, row.phrase)
+        for row in rows
+        if row.trait and not row.reason and gathered.kind == "character"
     ]
     legible = [item for item in seen if not item.reason]
     filled = {place_of(item.category) for item in legible}
@@ -83,7 +87,10 @@ def unread(gathered: Gathered, blind: str) -> Analysis:
 
 def trait_row(item: CategorySeen, kind: str) -> TraitRow:
     """One category in figures; reasons of extraction and of legibility alike."""
-    reading = item.reading
+    reading, reason = item.reading, item.reason or item.reading.reason
+    kept = bool(extract_traits([reading], kind))
+    if kept and reason:
+        reason = f"in no prompt: {reason}; a run weighs it by what it tells from strangers"
     return TraitRow(
         category=item.category,
         value=reading.value,
@@ -92,8 +99,10 @@ def trait_row(item: CategorySeen, kind: str) -> TraitRow:
         confidence=reading.probability,
         legibility=item.legibility,
         identity=reading.identity,
-        trait=bool(extract_traits([reading], kind)) and not item.reason,
-        reason=item.reason or reading.reason,
+        trait=kept,
+        reason=reason,
+        second=reading.second,
+        second_confidence=reading.second_probability,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,6 +32,8 @@ class TraitReading:
     probability: float  # mean over the pictures
     identity: bool  # belongs to the subject, not to one picture
     reason: str = ""  # why it is no trait
+    second: str = ""  # the alternative with the next highest mean probability
+    second_probability: float = 0.0
 
     @property
     def trait(self) -> Trait:
@@ -49,7 +51,11 @@ def read_category(category: str, phrases: Mapping[str, str], probabilities: Floa
         reason = f"the pictures differ: only {share:.0%} show {values[best]!r}"
     elif above_chance(float(mean[best]), len(values)) < LEAST_RELIABILITY:
         reason = f"unclear: {values[best]!r} gets {mean[best]:.0%} of {len(values)} alternatives"
-    return TraitReading(category, values[best], phrases[values[best]], share, float(mean[best]), identity, reason)
+    read = TraitReading(category, values[best], phrases[values[best]], share, float(mean[best]), identity, reason)
+    if len(values) < 2:
+        return read
+    second = int(np.argsort(-mean, kind="stable")[1])
+    return replace(read, second=values[second], second_probability=float(mean[second]))
 
 
 def extract_traits(readings: Sequence[TraitReading], kind: str = "character") -> tuple[Trait, ...]:

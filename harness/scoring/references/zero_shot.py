@@ -180,9 +180,7 @@ def with_reason(found: CategorySeen) -> CategorySeen:
     else:  # a lamp held in the left hand may mean nothing to a model that only saw right ones
         fields["agreement with the captions"] = found.captions
     worst = min(fields, key=lambda name: fields[name])
-    return replace(
-        found, reason=f"CLIP cannot read it well enough: {worst} {fields[worst]:.2f} (at least {RELIABLE:g})"
-    )
+    return replace(found, reason=f"read too unsurely: {worst} {fields[worst]:.2f} (at least {RELIABLE:g})")
 
 
 def named_values(caption: str, vocabulary: Vocabulary) -> list[str]:
