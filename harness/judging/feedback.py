@@ -143,23 +143,18 @@ def feedback(
     # a LoRA of somebody else has every problem at once, and no training mends one of them
     advice = about_fault(faulty, facts) if faulty else recommend(*short, facts, rival, lead, every, others)
     return Feedback(
-        suite=suite.name,
-        provider=name,
+        suite=suite.name, provider=name,
         lora_score=quality.mean if quality else None,
         best_competitor=rival,
         competitor_score=rival_quality.mean if rival_quality else None,
-        lead=lead,
-        failing=bad,
-        metrics=short[0],
-        traits=short[1],
-        cases=short[2],
-        warned=warned,
+        lead=lead, failing=bad,
+        metrics=short[0], traits=short[1], cases=short[2], warned=warned,
         recommendations=advice,
         cause=faulty.cause if faulty else "",
         intervals={"lora_score": quality, "competitor_score": rival_quality, "score_gap": lead},
         areas=lags(own, results[rival]) if rival else {},
         leaders=best_two(results),
-    )
+    )  # fmt: skip
 
 
 def facts_of(
