@@ -117,6 +117,7 @@ def test_the_shipped_profiles_differ_in_names_and_sizes_only() -> None:
     assert sdxl.models.base == "stabilityai/stable-diffusion-xl-base-1.0"
     assert sdxl.models.vae == "madebyollin/sdxl-vae-fp16-fix"
     assert sdxl.models.clip.partition("@")[0] == "openai/clip-vit-base-patch32"
+    assert sdxl.added == embedded.added == ("aesthetics",)
     assert sdxl.scheduler == embedded.scheduler
     assert sdxl.impostors is None  # drawings of another world tell nothing: the base draws the cohort
     assert set(sdxl.training) - {"buckets"} <= set(embedded.training)
