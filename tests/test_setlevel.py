@@ -322,13 +322,16 @@ def test_one_picture_for_every_seed_is_an_alarm(atelier: Atelier, judged: Judged
     assert found.alarm and "mode collapse" in found.sentence
 
 
-def test_three_seeds_are_judged_as_the_shipped_suite_draws_them(atelier: Atelier, judged: Judged) -> None:
-    assert sets_of(judged(samples=3))["diversity"].judged
-    atelier.draw_lora = atelier.collapsed
+@pytest.mark.parametrize("collapsed", [True, False])
+def test_three_seeds_are_judged_as_the_shipped_suite_draws_them(
+    atelier: Atelier, judged: Judged, collapsed: bool
+) -> None:
+    if collapsed:
+        atelier.draw_lora = atelier.collapsed
 
     found = sets_of(judged(samples=3, alarms={"diversity": "fail"}))["diversity"]
 
-    assert found.judged and found.alarm
+    assert found.judged and found.alarm is collapsed
 
 
 def test_too_few_seeds_are_said_and_not_judged(atelier: Atelier, judged: Judged) -> None:
