@@ -255,6 +255,29 @@ def test_areas_say_how_far_the_lora_lags_and_agree_with_the_gap(weak: SuiteRun, 
     assert ahead["score_gap"] < 0 and ahead["areas"]["clip_similarity"]["mean"] < 0
 
 
+def test_no_score_leaves_its_scale_and_no_difference_does(weak: SuiteRun) -> None:
+    """Two prompts that differ widely: the t interval of their mean goes beyond."""
+    cases = [item for item in weak.results["lora"] if item.job.case == weak.results["lora"][0].job.case]
+    other = next(item for item in weak.results["lora"] if item.job.case != cases[0].job.case)
+    apart = [_rescored(cases[0], 0.02), _rescored(other, 0.98)]
+    rival = [
+        _rescored(replace(item, job=replace(item.job, provider="painter")), 1.0 - at)
+        for item, at in zip(apart, (0.02, 0.98), strict=True)
+    ]
+
+    found = feedback(weak.suite, {}, {"lora": apart, "painter": rival}, TRAITS)
+
+    score, gap = found.intervals["lora_score"], found.lead
+    assert score and (score.low, score.high) == (0.0, 1.0)
+    assert gap and gap.low is not None and gap.high is not None and -1 <= gap.low < gap.high <= 1
+    assert all(-1 <= (area.low or 0) <= (area.high or 0) <= 1 for area in found.areas.values())
+
+
+def _rescored(result: CaseResult, level: float) -> CaseResult:
+    scores = {name: Score(name, level, level) for name in ("clip", "features", "ssim", "quality")}
+    return replace(result, samples=tuple(replace(sample, scores=scores) for sample in result.samples))
+
+
 def test_the_best_two_of_each_area_and_trait_are_named(weak: SuiteRun) -> None:
     leaders = told(weak).leaders
 
