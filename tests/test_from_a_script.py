@@ -12,6 +12,7 @@ import pytest
 from harness.commands.cli import main
 from harness.config.profile import load_profile
 from harness.config.suite import load_suite
+from harness.core.claim import OPTIONS
 from harness.report.page import render_page  # noqa: F401 - pytester forgets what a run imports
 from tests.support import ROOT, SMOKE
 from tests.test_plugin_hooks import Project
@@ -49,15 +50,18 @@ def test_the_script_on_the_page_reads_what_a_run_leaves(project: Project, level:
     assert Path("reports/results.json").is_file() and Path("reports/summary.md").is_file()
 
 
-def test_the_lines_for_suites_and_profiles_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = "extends: sdxl\nscheduler: lcm\nsteps: 8\ntraining: {steps: 1500, learning_rate: 1.0e-4}\n"
-    (tmp_path / "mine.yaml").write_text(lines, encoding="utf-8")
+def test_the_lines_for_suites_and_profiles_are_read(tmp_path: Path) -> None:
+    profiles = tmp_path / "suites" / "profiles"
+    profiles.mkdir(parents=True)
+    (profiles / "mine.yaml").write_text(re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[0], encoding="utf-8")
+    (beat,) = re.findall(r"`(beat: \[.*?\])`", PAGE)
     text = (ROOT / SMOKE).read_text(encoding="utf-8").replace("../references", (ROOT / "references").as_posix())
-    (tmp_path / "suite.yaml").write_text(f"{text}beat: [{{best_competitor: 0.05}}]\n", encoding="utf-8")
+    (tmp_path / "suite.yaml").write_text(f"{text}{beat}\n", encoding="utf-8")
 
-    mine = load_profile("mine.yaml", tmp_path)
+    mine = load_profile("mine", tmp_path)
 
     assert (mine.steps, mine.training["steps"], mine.training["learning_rate"]) == (8, 1500, 1e-4)
+    assert (mine.scheduling.name, mine.scheduling.lora is not None) == ("lcm", True)
     assert load_suite(tmp_path / "suite.yaml").allowances == {"best_competitor": 0.05}
 
 
@@ -65,3 +69,15 @@ def test_the_lines_for_suites_and_profiles_are_read(tmp_path: Path, monkeypatch:
 def test_its_commands_are_there(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command.split(), "--help"]) == 0
     assert "Usage: harness" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "option"), [*re.findall(r"`harness ([a-z]+) [A-Z]+ (--[a-z-]+)", PAGE), ("caption", "--language")]
+)
+def test_its_options_are_there(command: str, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main([command, "--help"])
+    assert f"{option} " in capsys.readouterr().out
+
+
+def test_options_of_a_run_on_the_page_are_there() -> None:
+    assert {"--report-dir", "--store", "--retrain", "--lora"} <= OPTIONS.keys() & set(re.findall(r"--[a-z-]+", PAGE))

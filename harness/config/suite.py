@@ -50,7 +50,12 @@ class LoraEntry(Strict):
     """A LoRA file and how much of it is applied."""
 
     file: PathText = Field(description="a .safetensors file, from this file's folder on")
-    strength: float = Field(default=1.0, ge=0, le=4, description="factor of its update; 1: as it was trained")
+    strength: float = Field(
+        default=1.0,
+        ge=0,
+        le=4,
+        description="factor of its update; 1: as it was trained; 0.5 to 0.7: weak, above 1: drowns other LoRAs",
+    )
 
 
 class SubjectEntry(Strict):
