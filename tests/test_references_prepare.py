@@ -265,6 +265,12 @@ def test_the_shipped_references_are_read_as_what_they_are(
     rows = {row["category"]: row for row in record["traits"]}
     assert rows["clothing"]["trait"] and rows["clothing"]["share"] == 1.0
     assert not rows["background"]["trait"]
+    unsure = rows["face_shape"]  # too unsure for a prompt, and weighed by a run: never called unreadable
+    assert unsure["trait"] and "a run weighs it by what it tells from strangers" in unsure["reason"]
+    assert "face" not in record["prompt"] and unsure["second"] not in ("", unsure["value"])
+    anchors = json.loads((ROOT / "suites/anchors/aldar_kose.json").read_bytes())["calibration"]
+    weighed = {item["category"] for item in anchors["measures"]}
+    assert {name for name, row in rows.items() if row["trait"]} == weighed
     first = record["pictures"][0]
     assert first["picture"] == "train/01.png"
     assert first["values"]["background"] == "starry night"
