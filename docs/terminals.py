@@ -23,6 +23,7 @@ DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 PAGE = DOCS / "terminal.md"
 LIMIT_S = 1_200.0
+OTHERS = ("PYTEST_", "HARNESS_", "GITHUB_", "CI", "BUILD_NUMBER")  # variables by which a terminal says more or less
 SKIPPED = ("platform ", "rootdir: ", "configfile: ", "plugins: ", "cachedir: ")
 HEAD = """# What the terminal says
 
@@ -117,7 +118,7 @@ def run_scene(scene: Scene, folder: Path) -> str:
     for old, new in scene.changes.items():
         text = text.replace(old, new)
     (folder / "suites" / "smoke.yaml").write_text(text, encoding="utf-8")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "HARNESS_"))}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(OTHERS)}
     environment |= {"COLUMNS": "80", "PYTHONUTF8": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "pytest", "suites/", *scene.words, "-p", "no:cacheprovider"]
     with (folder / "terminal.txt").open("w+", encoding="utf-8") as stream:
