@@ -174,14 +174,14 @@ class Judged:
         return self.seen and self.right is not None
 
 
-def judge_looks(table: Table) -> dict[str, float]:
+def judge_looks(table: Table) -> dict[str, Any]:
     """The second world: wrong verdicts, and the share of suites that got one where one can be had."""
     every: list[Judged] = []
     print(f"{'look':22}{'AUC twins':>13}{'suites':>7}{'pass':>6}{'red':>5}{'open':>6}{'not judged':>12}{'wrong':>7}")
     for look in dict.fromkeys(record["look"] for record in table["looks"]):
         records = [record for record in table["looks"] if record["look"] == look]
         own = [
-            Judged(f"{record['name']}, {name}", verdict, should_pass(record["providers"][name]["truth"]),
+            Judged(f"{record['name']}, {name}, {look}", verdict, should_pass(record["providers"][name]["truth"]),
                    record["told_apart"] >= SEES)
             for record in records for name, verdict in judge_all(record).items()
         ]  # fmt: skip
@@ -194,6 +194,7 @@ def judge_looks(table: Table) -> dict[str, float]:
     return {
         "suites": len(every),
         "confident_wrong": sum(one.wrong for one in every),
+        "wrong": [one.name for one in every if one.wrong],
         "judged_share": round(sum(able) / len(able), 4) if able else 0.0,
     }
 

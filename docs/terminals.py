@@ -7,7 +7,6 @@ plain: pytest's own header, folders, durations; `--check` overlooks figures as w
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import shutil
 import signal
@@ -114,35 +113,29 @@ def make_project(folder: Path) -> None:
 
 def run_scene(scene: Scene, folder: Path) -> str:
     """What the terminal of one run says."""
+    from tests.support import run_pytest
+
     text = (ROOT / "suites" / "smoke.yaml").read_text(encoding="utf-8").replace("../references", f"{ROOT}/references")
     for old, new in scene.changes.items():
         text = text.replace(old, new)
     (folder / "suites" / "smoke.yaml").write_text(text, encoding="utf-8")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(OTHERS)}
-    environment |= {"COLUMNS": "80", "PYTHONUTF8": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "pytest", "suites/", *scene.words, "-p", "no:cacheprovider"]
-    with (folder / "terminal.txt").open("w+", encoding="utf-8") as stream:
-        run = subprocess.Popen(  # noqa: S603 - our own words
-            command, cwd=folder, env=environment, stdout=stream, stderr=subprocess.STDOUT
-        )
-        if scene.interrupted:
-            wait_for_pictures(run, folder / ".harness")
-            run.send_signal(signal.SIGINT)
-        status = run.wait(LIMIT_S)
-        stream.seek(0)
-        output = stream.read()
+    status, output = run_pytest(
+        "suites/", *scene.words, "-p", "no:cacheprovider", cwd=folder, columns=80, without=OTHERS,
+        meanwhile=lambda run: interrupt(run, folder / ".harness") if scene.interrupted else None,
+    )  # fmt: skip
     if status != scene.status:
         raise RuntimeError(f"{scene.title}: exit code {status}, not {scene.status}\n{output}")
     return output
 
 
-def wait_for_pictures(run: subprocess.Popen[bytes], store: Path) -> None:
-    """Until the run has drawn something."""
+def interrupt(run: subprocess.Popen[str], store: Path) -> None:
+    """As Ctrl-C does, once the run has drawn something."""
     began, before = time.time(), time.monotonic()
     while run.poll() is None and time.monotonic() < before + LIMIT_S:
         if any(path.stat().st_mtime > began for path in store.glob("images/*/*.png")):
-            return
+            break
         time.sleep(0.1)
+    run.send_signal(signal.SIGINT)
 
 
 def stable(text: str, folder: Path) -> str:

@@ -37,6 +37,7 @@ EXIT_BROKEN, EXIT_OPEN = 10, 11
 SUFFIXES = (".yaml", ".yml")
 TOLD = "harness_told"  # an attribute of reports
 STOPPING: pytest.StashKey[Stopping] = pytest.StashKey()
+UNSET: tuple[object, ...] = (None, "", (), [])  # values of options that nobody gave; a number may be 0
 WRITTEN = {"xmlpath": "--junitxml FILE"}  # what pytest writes at the end
 MARKS = {
     "suite(name)": "the suite that an item belongs to",
@@ -86,7 +87,9 @@ def pytest_configure(config: pytest.Config) -> None:
     make_unbroken(config)  # at once: `| head` has seen enough with the header, and wants its report
     config.pluginmanager.register(Folding())
     config.stash[STOPPING] = Stopping(harness, terminal.write_now if terminal else sys.stderr.write)
-    if any(options.values()):  # a project without suites must not suffer from what it never asked for
+    if any(
+        value is not False and value not in UNSET for value in options.values()
+    ):  # a project without suites must not suffer from what it never asked for
         try:
             _ = harness.settings
         except UsageError as error:

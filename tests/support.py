@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,8 @@ from safetensors.numpy import save_file
 from tests.known import ROOT, copy_known
 
 __all__ = [
-    "ALDAR_SUITE", "ROOT", "SMOKE", "Finished", "run_suites", "write_broken_lora", "write_profile", "write_suite",
+    "ALDAR_SUITE", "ROOT", "SMOKE", "Finished", "run_pytest", "run_suites", "write_broken_lora", "write_profile",
+    "write_suite",
 ]  # fmt: skip
 ALDAR_SUITE, SMOKE = "suites/aldar_kose.yaml", "suites/smoke.yaml"
 
@@ -58,14 +60,45 @@ def run_suites(
     report, store = folder / "report", store or folder / "store"
     if not (cold or store.exists() or "--collect-only" in arguments):
         copy_known(store)
-    command = [python, "-m", "pytest", *arguments, "--store", str(store), "--report-dir", str(report)]
-    command += ["-o", f"cache_dir={folder / 'pytest_cache'}"]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "HARNESS_"))}
-    environment |= {"PYTHONUTF8": "1", "COLUMNS": "120", "HARNESS_EMULATOR": "profile"}
-    done = subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=1800, check=False
+    words = (
+        *arguments,
+        "--store",
+        str(store),
+        "--report-dir",
+        str(report),
+        "-o",
+        f"cache_dir={folder / 'pytest_cache'}",
     )
-    return Finished(done.returncode, done.stdout + done.stderr, report)
+    status, output = run_pytest(*words, cwd=cwd, python=python)
+    return Finished(status, output, report)
+
+
+def run_pytest(
+    *arguments: str,
+    cwd: Path,
+    python: str = sys.executable,
+    columns: int = 120,
+    without: tuple[str, ...] = ("PYTEST_", "HARNESS_"),
+    meanwhile: Callable[[subprocess.Popen[str]], None] = lambda run: None,
+) -> tuple[int, str]:
+    """Status and output of a pytest in a process of its own.
+
+    Args:
+        without: how variables of the environment begin that it is not to see.
+        meanwhile: given the process while it runs.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(without)}
+    environment |= {"PYTHONUTF8": "1", "COLUMNS": str(columns), "HARNESS_EMULATOR": "profile"}
+    run = subprocess.Popen(
+        [python, "-m", "pytest", *arguments],
+        cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
+    )  # fmt: skip
+    try:
+        meanwhile(run)
+        output, errors = run.communicate(timeout=1800)
+    finally:
+        run.kill()  # where it went on for too long
+    return run.returncode, output + errors
 
 
 def write_broken_lora(path: Path) -> None:

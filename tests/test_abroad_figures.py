@@ -50,11 +50,23 @@ def test_encoders_are_told_as_fresh_pictures_tell_them() -> None:
     assert found["encoders_blind_though_good"] <= 1 and found["encoders_right"] >= found["encoders"] - 1
 
 
-def test_next_to_no_verdict_of_the_second_world_is_sure_and_wrong() -> None:
-    found = abroad.judge_looks(TABLE)
+@pytest.fixture(scope="module")
+def second_world() -> dict[str, Any]:
+    return dict(abroad.judge_looks(TABLE))
 
-    assert found["confident_wrong"] <= 1, "who bears the marks in every third picture, against references on white"
-    assert found["suites"] >= 200 and found["judged_share"] >= 0.8
+
+@pytest.mark.xfail(strict=True, reason="marks in every third picture pass against references on white ground")
+def test_no_verdict_of_the_second_world_is_sure_and_wrong(second_world: dict[str, Any]) -> None:
+    assert second_world["confident_wrong"] == 0
+
+
+def test_the_only_wrong_verdict_of_the_second_world_is_the_known_one(second_world: dict[str, Any]) -> None:
+    """It is the ground which all references share that counts as likeness; where it is mended, this goes too."""
+    assert second_world["wrong"] == [f"{newcomer(7).name}, seldom, {ON_WHITE}"]
+
+
+def test_most_suites_of_the_second_world_get_a_verdict(second_world: dict[str, Any]) -> None:
+    assert second_world["suites"] >= 200 and second_world["judged_share"] >= 0.8
     assert abroad.white_is_right(TABLE)
 
 

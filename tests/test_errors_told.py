@@ -239,24 +239,23 @@ def test_an_item_that_runs_again_notes_its_scores_once(project: Project) -> None
 # --- the folder of the report -----------------------------------------------------------------------------------------
 
 
-def test_a_report_folder_that_is_taken_is_told_before_anything_is_drawn(project: Project) -> None:
+@pytest.mark.parametrize(
+    ("option", "place", "said"),
+    [
+        ("--report-dir", "taken/reports", "taken/reports: no report can be written there (Not a directory)"),
+        ("--junitxml", "taken/junit.xml", "taken: no report can be written there (File exists)"),
+    ],
+)
+def test_a_place_of_a_report_that_is_taken_is_told_before_anything_is_drawn(
+    project: Project, option: str, place: str, said: str
+) -> None:
     project.suite()
     (project.folder / "taken").write_text("a file")
 
-    run = project.run("--report-dir", "taken/reports")
+    run = project.run(option, place)
 
     assert run.ret == 4 and not project.drawn
-    run.stderr.fnmatch_lines(["*taken/reports: no report can be written there (Not a directory); nothing was drawn*"])
-
-
-def test_a_junit_file_that_cannot_be_written_is_told_before_anything_is_drawn(project: Project) -> None:
-    project.suite()
-    (project.folder / "taken").write_text("a file")
-
-    run = project.run("--junitxml", "taken/junit.xml")
-
-    assert run.ret == 4 and not project.drawn
-    run.stderr.fnmatch_lines(["*taken: no report can be written there (*); nothing was drawn*--junitxml FILE*"])
+    run.stderr.fnmatch_lines([f"*{said}; nothing was drawn*{option} *"])
 
 
 def test_a_junit_file_of_before_is_replaced_and_one_in_a_new_folder_made(project: Project) -> None:
@@ -267,6 +266,16 @@ def test_a_junit_file_of_before_is_replaced_and_one_in_a_new_folder_made(project
     for path in ("old.xml", "new/junit.xml"):
         assert project.run("--junitxml", path).ret == 0
         assert 'name="lora"' in (project.folder / path).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("option", ["--samples", "--harness-samples"])
+def test_a_number_that_an_option_cannot_be_is_told_in_a_line(project: Project, option: str) -> None:
+    project.suite()
+
+    run = project.run(option, "0")
+
+    assert run.ret == 4 and not project.drawn
+    assert [line for line in run.errlines if line] == ["ERROR: --samples 0: between 1 and 1000 seeds a prompt"]
 
 
 def test_trying_a_folder_leaves_nothing(tmp_path: Path) -> None:

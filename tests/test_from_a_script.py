@@ -13,7 +13,6 @@ from harness.commands.cli import main
 from harness.config.profile import load_profile
 from harness.config.suite import load_suite
 from harness.core.claim import OPTIONS
-from harness.report.page import render_page  # noqa: F401 - pytester forgets what a run imports
 from tests.support import ROOT, SMOKE
 from tests.test_plugin_hooks import Project
 
