@@ -87,9 +87,8 @@ def pytest_configure(config: pytest.Config) -> None:
     make_unbroken(config)  # at once: `| head` has seen enough with the header, and wants its report
     config.pluginmanager.register(Folding())
     config.stash[STOPPING] = Stopping(harness, terminal.write_now if terminal else sys.stderr.write)
-    if any(
-        value is not False and value not in UNSET for value in options.values()
-    ):  # a project without suites must not suffer from what it never asked for
+    given = [value for value in options.values() if value is not False and value not in UNSET]
+    if given:  # a project without suites must not suffer from what it never asked for
         try:
             _ = harness.settings
         except UsageError as error:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from harness.core.text import bounds_text, measured_text
 from harness.core.values import CaseResult, Interval, Job, Outcome, Sample, Score
-from harness.judging.scores import TraitMean, by_case, trait_means, trait_values, values_by_metric, values_of
+from harness.judging.scores import (
+    TraitMean,
+    by_case,
+    possible,
+    possible_change,
+    trait_means,
+    trait_values,
+    values_by_metric,
+    values_of,
+)
 
 TRAITS = {"hat": {"value": "felt", "score": 0.25}, "eyes": {"value": "dark", "score": None}, "note": "unread"}
 
@@ -74,3 +84,21 @@ def test_an_interval_is_written_with_its_ends_inside_what_is_possible(
 def test_what_was_not_measured_is_a_dash_in_tables_and_words_in_sentences() -> None:
     assert bounds_text(None) == "-"
     assert measured_text(None) == "not measured" and measured_text(Interval(0.5, 0.4, 0.6, 2), True).startswith("+0.50")
+
+
+@pytest.mark.parametrize(
+    ("cut", "before", "after"),
+    [
+        (possible, Interval(0.99, 0.95, 1.01, 4), Interval(0.99, 0.95, 1.0, 4)),
+        (possible, Interval(0.01, -0.01, 0.05, 4), Interval(0.01, 0.0, 0.05, 4)),
+        (possible, Interval(1.02, 0.9, None, 1), Interval(1.0, 0.9, None, 1)),
+        (possible, Interval(0.5, 0.4, 0.6, 4), Interval(0.5, 0.4, 0.6, 4)),
+        (possible_change, Interval(-0.9, -1.01, -0.8, 4), Interval(-0.9, -1.0, -0.8, 4)),
+        (possible_change, Interval(0.9, -0.99, 1.01, 4), Interval(0.9, -0.99, 1.0, 4)),
+        (possible_change, Interval(1.01, 0.9, 1.2, 4), Interval(1.01, 0.9, 1.2, 4)),  # of scores that are not cut off
+    ],
+)
+def test_an_interval_keeps_what_is_possible(
+    cut: Callable[[Interval], Interval], before: Interval, after: Interval
+) -> None:
+    assert cut(before) == after

@@ -126,13 +126,10 @@ def bounds_text(score: Interval | None, signed: bool = False, places: int = 2, p
     if score is None:
         return "-"
     form = f"{'+' if signed else ''}.{'0%' if percent else f'{places}f'}"
+    score = score.within(-1.0 if signed else 0.0)
     if score.low is None or score.high is None:
         return f"{score.mean:{form}}"
-    least = -1.0 if signed else 0.0
-    low, high = score.low, score.high
-    if least <= score.mean <= 1:
-        low, high = max(least, low), min(1.0, high)
-    return f"{score.mean:{form}} [{low:{form}}, {high:{form}}]"
+    return f"{score.mean:{form}} [{score.low:{form}}, {score.high:{form}}]"
 
 
 def measured_text(interval: Interval | None, signed: bool = False) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -389,6 +389,13 @@ class Interval(Recorded):
     low: float | None = None
     high: float | None = None
     n: int = 0  # clusters
+
+    def within(self, least: float) -> Interval:
+        """With bounds from `least` to 1, as it is where the mean lies beyond: of scores that are not cut off at 1."""
+        if not least <= self.mean <= 1:
+            return self
+        low, high = (None if end is None else min(1.0, max(least, end)) for end in (self.low, self.high))
+        return replace(self, low=low, high=high)
 
 
 @dataclass(frozen=True)

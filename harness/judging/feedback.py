@@ -29,7 +29,7 @@ from harness.judging.causes.cause import Cause
 from harness.judging.causes.lora import DiagnosticInputs
 from harness.judging.causes.pictures import ProviderFacts
 from harness.judging.leaderboard import Results, all_ranks, gap_to_best, interval_of
-from harness.judging.scores import possible, trait_values, values_of
+from harness.judging.scores import possible, possible_change, trait_values, values_of
 from harness.scoring.references import TraitReading
 
 GOOD = 0.6  # the band "good" begins here; what a trait is held against when the suite sets no bound for features
@@ -130,7 +130,8 @@ def feedback(
     own = results.get(name, ())
     judged = {job: item for job, item in verdicts.items() if job.provider == name and job.case in open_cases}
     every_quality = {other: values_of(items, "quality") for other, items in {name: own, **results}.items()}
-    rival, lead = gap_to_best(every_quality, name, suite.gate)
+    rival, gap = gap_to_best(every_quality, name, suite.gate)
+    lead = possible_change(gap) if gap else None
     quality, rival_quality = (mean_of(every_quality[each]) if each else None for each in (name, rival))
     low = low_metrics(suite, own)
     failing, warned = (tuple(item for item in low if item.bound == bound) for bound in ("fail", "warn"))
@@ -147,7 +148,7 @@ def feedback(
         lora_score=quality.mean if quality else None,
         best_competitor=rival,
         competitor_score=rival_quality.mean if rival_quality else None,
-        lead=(lead := possible(lead, -1.0) if lead else None), failing=bad,
+        lead=lead, failing=bad,
         metrics=short[0], traits=short[1], cases=short[2], warned=warned,
         recommendations=advice,
         cause=faulty.cause if faulty else "",
@@ -191,7 +192,7 @@ def mean_of(values: Mapping[Pair, float]) -> Interval | None:
 def lags(own: Sequence[CaseResult], rival: Sequence[CaseResult]) -> dict[str, Interval]:
     """How far the LoRA lags behind a competitor in each metric, over pictures of the same prompt and seed; above 0."""
     groups = {area: differences(values_of(rival, name), values_of(own, name)) for name, area in AREAS.items()}
-    return {area: possible(clustered(each), -1.0) for area, each in groups.items() if each}
+    return {area: possible_change(clustered(each)) for area, each in groups.items() if each}
 
 
 def best_two(results: Results) -> dict[str, tuple[str, ...]]:

@@ -148,14 +148,11 @@ def trait_means(samples: Iterable[Sample]) -> dict[str, TraitMean]:
     return {name: TraitMean(wanted[name], sum(own) / len(own), len(own)) for name, own in known.items()}
 
 
-def possible(interval: Interval, least: float = 0.0) -> Interval:
-    """Without the part outside [0, 1]: no calibrated score lies there, and no truth is lost with it.
+def possible(interval: Interval) -> Interval:
+    """Without the part outside [0, 1]: no calibrated score lies there, and no truth is lost with it."""
+    return replace(interval, mean=min(1.0, max(0.0, interval.mean))).within(0.0)
 
-    Args:
-        least: -1 for a difference, whose mean stays as it is: it may be taken of scores that are not cut off.
-    """
-    names = ("low", "high") if least else ("mean", "low", "high")
-    ends = {name: end for name in names if (end := getattr(interval, name)) is not None}
-    if not least <= interval.mean <= 1 and least:
-        return interval
-    return replace(interval, **{name: min(1.0, max(least, end)) for name, end in ends.items()})
+
+def possible_change(interval: Interval) -> Interval:
+    """A difference of scores without the part outside [-1, 1]."""
+    return interval.within(-1.0)

@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.core.settings import Settings
 from harness.core.values import Interval
 from harness.judging.record import RunRecord, VerdictRecord
-from harness.judging.scores import possible
+from harness.judging.scores import possible, possible_change
 from harness.report.ci.annotations import annotate, commands, of_problem
 from harness.report.ci.sheet import NAME, contact_sheet
 from harness.report.summary import escape, summary_markdown
@@ -115,7 +115,7 @@ def final_record(results: RunRecord | None, status: int, folder: Path, problems:
 def gate_line(item: VerdictRecord) -> Plain:
     """One gate provider's verdict, and its quality with its interval."""
     about = {"suite": item.suite, "provider": item.provider, "verdict": item.verdict}
-    return {**about, **figures(item.scores.get("quality"), "quality", 0.0)}
+    return {**about, **figures(item.scores.get("quality"), "quality", possible)}
 
 
 def regressions(results: RunRecord) -> list[Plain]:
@@ -125,7 +125,7 @@ def regressions(results: RunRecord) -> list[Plain]:
             "suite": suite.name,
             "provider": provider,
             "verdict": held.verdict,
-            **figures(held.quality.gap if held.quality else None, "diff", -1.0),
+            **figures(held.quality.gap if held.quality else None, "diff", possible_change),
             "cases": [case.case for case in held.cases if case.verdict == "regressed"],
         }
         for suite in results.suites
@@ -133,8 +133,8 @@ def regressions(results: RunRecord) -> list[Plain]:
     ]
 
 
-def figures(score: Interval | None, name: str, least: float) -> dict[str, float | None]:
-    """An interval with its mean under a name of its own, to four digits, where such scores can lie."""
-    score = possible(score, least) if score else None
+def figures(score: Interval | None, name: str, within: Callable[[Interval], Interval]) -> dict[str, float | None]:
+    """An interval with its mean under a name of its own, to four digits, `within` what is possible."""
+    score = within(score) if score else None
     known = {name: score.mean, "low": score.low, "high": score.high} if score else dict.fromkeys((name, "low", "high"))
     return {key: None if value is None else round(value, 4) for key, value in known.items()}
