@@ -14,6 +14,7 @@ from harness.config.profile import Profile, load_profile, profile_schema
 from harness.config.suite import lint_suite, load_suite, suite_schema, write_schemas
 from harness.core.errors import SuiteError
 from harness.core.values import Threshold
+from harness.store import Store
 from tests.support import ROOT
 
 HEAD = """\
@@ -321,6 +322,20 @@ def test_a_trigger_in_the_vocabularys_words_is_no_expectation(folder: Path, prof
     text = HEAD.replace("trigger: aldar kose", "trigger: sad smiling") + CASES.replace("smiling", "angry")
 
     assert "{expression: angry}" in "\n".join(lint_suite(load_suite(write(folder, text), profile), profile))
+
+
+@pytest.mark.parametrize("store", [True, False])
+def test_whether_there_is_a_store_changes_nothing_for_a_suite_that_never_ran(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], store: bool
+) -> None:
+    """Its folder has no reference picture yet."""
+    path, place = write(folder, HEAD + CASES), folder / "store"
+    monkeypatch.setenv("HARNESS_STORE", str(place))
+    if store:
+        Store(place).close()
+
+    assert main(["lint", str(path)]) == 0
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

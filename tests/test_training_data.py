@@ -17,7 +17,7 @@ from harness.core.errors import ReferencesError, UsageError
 from harness.core.values import Vocabulary
 from harness.models.lora.train_config import TrainConfig, config_from
 from harness.scoring.references.loading import picture_files
-from harness.training.auto import ASIDE, PRESETS, Circumstances, choose, combine, find_spread
+from harness.training.auto import ASIDE, LENGTH, PRESETS, Circumstances, choose, combine, find_spread
 from harness.training.batch_sampling import draw, look
 from harness.training.buckets import choose_bucket, make_buckets, make_cuts, mirror
 from harness.training.data import Item, TrainingSet, View
@@ -321,5 +321,7 @@ def test_a_wrong_setting_is_told_with_file_line_and_key(wrong: str, message: str
 
 
 def test_every_setting_can_be_given_in_a_profile() -> None:
-    assert set(TrainConfig().to_record()) | set(ASIDE) == set(TrainingEntry.model_fields)
+    assert set(TrainConfig().to_record()) | set(ASIDE) | LENGTH == set(
+        TrainingEntry.model_fields
+    )  # epochs become steps
     assert config_from({"target_modules": "all"}).target_modules[-1] == "conv"

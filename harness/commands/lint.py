@@ -13,7 +13,7 @@ from harness.config.profile import Profile
 from harness.config.prompts.tokens import Encoder
 from harness.config.suite import idle_bounds, lint_suite, load_suite
 from harness.core.claim import suites_in
-from harness.core.errors import ModelError, UsageError
+from harness.core.errors import ModelError, ReferencesError, UsageError
 from harness.core.settings import Settings
 from harness.core.values import Suite
 from harness.judging.adaptive import plan_notes
@@ -77,5 +77,5 @@ def calibrated_notes(suite: Suite, profile: Profile, settings: Settings) -> list
     with Store(settings.store) as store:
         try:
             return gate_notes(scorer_of(suite, profile, Models(profile, settings), store))
-        except ModelError:  # nothing was measured with models that are not here
+        except (ModelError, ReferencesError):  # nothing was measured with models or pictures that are not here
             return []
